@@ -1,0 +1,65 @@
+# make demo    a whole device on this computer: nucleus, broker, components, sample images
+# make test    static checks and the test suite
+# Both make their own environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+IMAGES ?= assets/scenes
+PROMPTS ?=
+PROFILE ?= classic
+BUNDLE ?= assets/demo-bundle
+OUT ?= .demo
+
+.PHONY: demo test check pytest benchmark env env-dev format schema picture clean
+
+demo: env
+	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
+		--bundle "$(BUNDLE)" --out "$(OUT)"
+
+test: check pytest
+
+check: env-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+pytest: env-dev
+	$(BIN)/python -m pytest -n 4 -q -m "not slow and not gpu and not aws" --benchmark-disable
+
+benchmark: env-dev
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,ops
+
+format: env-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# the JSON Schema of the detections message, kept in the repository
+schema: env-dev
+	$(BIN)/python -m sam3edge.schema > components/sam3edge/core/detections.schema.json
+
+# the picture in the README, from the overlays of the last demo
+picture: env
+	$(BIN)/python -m sam3edge_simulator.demo.picture --overlays "$(OUT)/overlays" --target assets/demo.jpg
+
+env: $(VENV)/demo-is-installed
+env-dev: $(VENV)/dev-is-installed
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info < (3, 14) else "expected Python 3.10 to 3.13, this is " + sys.version.split()[0] + "; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo-is-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV) (once)"
+	@$(PIP) -e ".[simulator]"
+	@touch $@
+
+$(VENV)/dev-is-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV) (once)"
+	@$(PIP) -e ".[dev]"
+	@touch $@ $(VENV)/demo-is-installed
+
+clean:
+	rm -rf $(VENV) $(OUT) greengrass-build

@@ -1,0 +1,1 @@
+"""Model bundles: the folder that is the interface between training and devices."""

@@ -1,0 +1,133 @@
+"""The manifest of a model bundle.
+
+bundle/
+  manifest.json     what is below, signed
+  vision.onnx  decoder.onnx  masks.onnx  [text.onnx  tokenizer.json]
+  prompts.npz       features of the phrases that need no text encoder
+  golden/           a small image, and what must be found in it (``golden.py``)
+  LICENSE.txt       of the weights; it travels with them
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sam3edge.core.errors import BundleError
+
+MANIFEST = "manifest.json"
+REQUIRED = ("vision.onnx", "decoder.onnx", "masks.onnx", "prompts.npz", "golden/expected.json")
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(_Strict):
+    """Size in bytes and SHA-256 of one file."""
+
+    size: int = Field(ge=0)
+    sha256: _Sha256
+
+
+class Signature(_Strict):
+    """Who vouches for the manifest; ``value`` is base64 over ``Manifest.signed_bytes``."""
+
+    algorithm: Literal["ed25519"]
+    value: str
+
+
+class Manifest(_Strict):
+    """Everything that is known of a bundle before it runs.
+
+    Attributes:
+        input_size: side of the square that the vision graph sees, pixels.
+        precision: what the graphs compute in.
+        weights: what the weights are stored in; half precision is widened when the graphs are loaded.
+        source_sha256: digest of the checkpoint it was exported from.
+        vocabulary: phrases in ``prompts.npz``.
+        files: every other file, by its path inside the bundle.
+        parity: report of the export gate.
+        report: how well the model does on held-out data.
+    """
+
+    format: Literal[1]
+    name: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")
+    version: str = Field(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")
+    input_size: int = Field(gt=0)
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    weights: Literal["fp32", "fp16", "bf16", "int8"]
+    score_rule: Literal["sigmoid(logit)*sigmoid(presence)"] = "sigmoid(logit)*sigmoid(presence)"
+    source_sha256: _Sha256
+    vocabulary: list[str]
+    files: dict[str, FileEntry]
+    parity: dict[str, Any] | None = None
+    report: dict[str, Any] | None = None
+    signature: Signature | None = None
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or path.as_posix() != name or name == MANIFEST:
+                raise ValueError(f"{name!r} is no path inside the bundle")
+        missing = [name for name in REQUIRED if name not in files]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} missing")
+        return files
+
+    def signed_bytes(self) -> bytes:
+        """What a signature covers: the manifest without it, keys sorted, no spaces."""
+        return _canonical(self.model_dump(mode="json", exclude={"signature"}))
+
+    def digest(self) -> str:
+        """``sha256:<hex>`` of ``signed_bytes``: the identity of the bundle, since it holds the digest of every file."""
+        return "sha256:" + hashlib.sha256(self.signed_bytes()).hexdigest()
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read ``root/manifest.json``.
+
+    Raises:
+        BundleError: it is not there or not a manifest.
+    """
+    try:
+        return Manifest.model_validate_json((root / MANIFEST).read_bytes())
+    except OSError as error:
+        raise BundleError(f"{root.name} is no bundle: {MANIFEST} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise BundleError(f"{MANIFEST} of {root.name} is not a manifest: {where}: {first['msg']}") from error
+
+
+def write_manifest(root: Path, manifest: Manifest) -> None:
+    """Write ``root/manifest.json``."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+    (root / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def describe_files(root: Path) -> dict[str, FileEntry]:
+    """Entries of every file below ``root`` but the manifest."""
+    paths = sorted(p for p in root.rglob("*") if p.is_file() and p.relative_to(root).as_posix() != MANIFEST)
+    return {p.relative_to(root).as_posix(): FileEntry(size=p.stat().st_size, sha256=sha256_of(p)) for p in paths}
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

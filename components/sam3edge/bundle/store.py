@@ -1,0 +1,96 @@
+"""The bundles of a device, and which of them is current.
+
+store/
+  bundles/<name>-<version>-<digest>/    verified copies
+  current -> bundles/...                switched by one rename, so that readers see the old bundle or the new one
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from sam3edge.bundle.manifest import Manifest
+from sam3edge.core.errors import BundleError
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """A folder that the model component writes and the segmenter reads.
+
+    Args:
+        root: created when it is not there.
+        keep: so many bundles before the current one stay, to go back to.
+    """
+
+    def __init__(self, root: Path, keep: int = 1) -> None:
+        self._root = root
+        self._keep = keep
+
+    @property
+    def root(self) -> Path:
+        """Where the store is."""
+        return self._root
+
+    def install(self, bundle: Path, manifest: Manifest) -> Path:
+        """Copy a bundle into the store, next to the others; the current one stays current.
+
+        The caller verifies the copy that is returned, not the original, so that nothing can change in between.
+        """
+        folder = self._root / "bundles"
+        digest = manifest.digest().removeprefix("sha256:")
+        target = folder / f"{manifest.name}-{manifest.version}-{digest[:12]}"
+        if target.exists():
+            return target
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder))
+            shutil.copytree(bundle, staging, dirs_exist_ok=True)
+            _flush(staging)
+            staging.rename(target)
+        except OSError as error:
+            raise BundleError(f"the bundle cannot be copied into the store {self._root}: {error}") from error
+        return target
+
+    def activate(self, bundle: Path) -> None:
+        """Make a bundle of the store the current one, in one step, and let go of old ones."""
+        link = self._root / ".current.new"
+        link.unlink(missing_ok=True)
+        link.symlink_to(bundle.relative_to(self._root))
+        link.replace(self._root / "current")
+        os.utime(bundle)
+        self._prune()
+
+    def discard(self, bundle: Path) -> None:
+        """Remove a bundle that failed its checks, unless it is the current one."""
+        if bundle != self.current():
+            shutil.rmtree(bundle, ignore_errors=True)
+
+    def current(self) -> Path | None:
+        """The folder of the current bundle, or None before the first activation."""
+        try:
+            return self._root / (self._root / "current").readlink()
+        except OSError:
+            return None
+
+    def _prune(self) -> None:
+        current = self.current()
+        bundles = [p for p in (self._root / "bundles").iterdir() if p.is_dir()]
+        for stale in (p for p in bundles if p.name.startswith(".staging-")):
+            shutil.rmtree(stale, ignore_errors=True)
+        old = [p for p in bundles if p != current and not p.name.startswith(".staging-")]
+        for path in sorted(old, key=lambda p: p.stat().st_mtime, reverse=True)[self._keep :]:
+            log.info("removing the old bundle %s", path.name)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Bring every file to the disk before the bundle gets its name."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())

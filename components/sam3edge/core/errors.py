@@ -1,0 +1,69 @@
+"""Everything that can go wrong, by what has to be done about it.
+
+    Sam3EdgeError
+    ├── SettingsError      the configuration is refused; the settings before it stay in force
+    ├── FrameError         this image is bad: quarantine it, report it, go on
+    ├── PromptError        a prompt cannot be answered by this model: report it, go on with the others
+    ├── BundleError        a bundle is refused; the last good one stays active
+    ├── EngineError        the model cannot run: leave with a non-zero status, the nucleus restarts or rolls back
+    └── PublishError       not delivered: the message stays in the outbox and is tried again
+        ├── MessageTooLarge  no outbox of this size can ever hold it: the frame is rejected
+        ├── OutboxFull     nothing more can be accepted now; whoever can wait has to
+        └── ConnectionLost the nucleus is gone for good on this connection: leave with a non-zero status
+
+Foreign exceptions are mapped to these at the adapters' edges with ``raise ... from``. Functions raise; they do not
+return success flags. A message says what was expected, what came, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class Sam3EdgeError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class SettingsError(Sam3EdgeError):
+    """A component configuration was refused."""
+
+
+class FrameError(Sam3EdgeError):
+    """One image cannot be segmented.
+
+    Args:
+        reason: what was expected, what came, what to do.
+        frame_id: identity of the frame, or of the file that never became one.
+        name: what a person calls the image (a file name, a camera and sequence number).
+    """
+
+    def __init__(self, reason: str, *, frame_id: str, name: str) -> None:
+        super().__init__(reason)
+        self.frame_id = frame_id
+        self.name = name
+
+
+class PromptError(Sam3EdgeError):
+    """A prompt cannot be answered by the active model."""
+
+
+class BundleError(Sam3EdgeError):
+    """A model bundle was refused."""
+
+
+class EngineError(Sam3EdgeError):
+    """The model cannot run on this device."""
+
+
+class PublishError(Sam3EdgeError):
+    """A message was not delivered."""
+
+
+class OutboxFull(PublishError):
+    """The outbox has no room for what was to be accepted."""
+
+
+class MessageTooLarge(PublishError):
+    """The messages of one frame exceed the whole outbox: they can never be accepted."""
+
+
+class ConnectionLost(PublishError):
+    """The connection to the nucleus is closed and will not come back."""

@@ -1,0 +1,157 @@
+"""The one flow: where a frame comes in, where it becomes polygons, and where it leaves.
+
+    Source -> Frame -> gate -> Engine.segment(frame, prompts) -> instances -> polygons -> message -> outbox
+
+A frame is taken off its source only after what was found in it is durable in the outbox, so a process killed at any
+point either has not begun with the frame or finds its messages already there (their ids are the same) when it begins
+again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sam3edge.core import message
+from sam3edge.core.errors import FrameError, MessageTooLarge, OutboxFull
+from sam3edge.core.gate import Gate
+from sam3edge.core.polygons import detect
+from sam3edge.core.ports import EndOfSource, Engine, Source
+from sam3edge.core.postprocess import suppress_repeats
+from sam3edge.core.types import Frame, Message, Prompt
+
+POLL_SECONDS = 0.5
+"""How long the flow waits for a frame before it looks whether it should stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to look for and how to say it; replaced as a whole, between two frames, when the configuration changes.
+
+    Attributes:
+        tolerance: pixels by which an outline may be simplified.
+        coarsest: pixels by which it may be simplified before an answer is split.
+        overlap: class-wise mask suppression above this intersection over union; None leaves repeats in.
+        max_payload: bytes of one message.
+    """
+
+    prompts: tuple[Prompt, ...]
+    tolerance: float = 0.5
+    coarsest: float = 4.0
+    overlap: float | None = None
+    max_payload: int = 131_072
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where the flow's messages go."""
+
+    detections: str
+    errors: str
+
+
+class Outbox(Protocol):
+    """What the flow needs of the durable queue."""
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """Store all or nothing; durable when it returns. Raises OutboxFull."""
+
+    def wait_for_room(self, timeout: float) -> bool:
+        """Wait until something has left, at most ``timeout`` seconds."""
+
+
+class Observer(Protocol):
+    """Who wants to know what the flow does: statistics, snapshots, a progress display."""
+
+    def answered(self, answer: message.Answer, messages: int) -> None:
+        """A frame was answered with so many messages, and they are durable."""
+
+    def rejected(self, error: FrameError) -> None:
+        """A frame could not be used."""
+
+    def unchanged(self, frame: Frame) -> None:
+        """The gate held a frame back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The parts, put together once by the program's composition root.
+
+    Attributes:
+        device: the thing's name.
+        engine: gives the engine for the next frame; it may be another one than before.
+        task: gives what to look for in the next frame.
+    """
+
+    device: str
+    source: Source
+    gate: Gate
+    engine: Callable[[], Engine]
+    task: Callable[[], Task]
+    outbox: Outbox
+    topics: Topics
+    observer: Observer
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set or the source ends; the frame in hand is finished first.
+
+        Raises:
+            EngineError: the model cannot run.
+        """
+        while not stop.is_set():
+            try:
+                frame = self.source.next(POLL_SECONDS)
+                if frame is None:
+                    continue
+                if self.gate.admit(frame):
+                    self._answer(frame, stop)
+                else:
+                    self.source.done(frame)
+                    self.observer.unchanged(frame)
+            except FrameError as error:
+                self._reject(error, stop)
+            except EndOfSource:
+                return
+
+    def _answer(self, frame: Frame, stop: threading.Event) -> None:
+        engine, task = self.engine(), self.task()
+        segmentation = engine.segment(frame, task.prompts)
+        started = time.perf_counter()
+        instances = list(segmentation.instances)
+        if task.overlap is not None:
+            instances = suppress_repeats(instances, task.overlap)
+        outlined = (detect(i, frame.width, frame.height, task.tolerance) for i in instances)
+        detections = tuple(d for d in outlined if d is not None)
+        timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
+        answer = message.Answer(
+            self.device, frame, engine.model, task.prompts, detections, timing, segmentation.unanswered
+        )
+        messages = message.encode(answer, self.topics.detections, task.max_payload, task.coarsest)
+        try:
+            stored = self._store(messages, stop)
+        except MessageTooLarge as error:
+            raise FrameError(f"its answer cannot be queued: {error}", frame_id=frame.id, name=frame.name) from error
+        if stored:
+            self.source.done(frame)
+            self.observer.answered(answer, len(messages))
+
+    def _reject(self, error: FrameError, stop: threading.Event) -> None:
+        report = message.encode_error(self.device, error, self.topics.errors)
+        if self._store([report], stop):
+            self.source.reject(error)
+            self.observer.rejected(error)
+
+    def _store(self, messages: Sequence[Message], stop: threading.Event) -> bool:
+        """Put messages into the outbox, waiting for room; False when asked to stop before there was any."""
+        while True:
+            try:
+                self.outbox.put(messages)
+            except OutboxFull:
+                if stop.is_set():
+                    return False
+                self.outbox.wait_for_room(POLL_SECONDS)
+            else:
+                return True

@@ -1,0 +1,316 @@
+"""The detections message: a GeoJSON FeatureCollection that never exceeds the transport's payload size.
+
+It is read by RFC 7946 readers (a FeatureCollection whose features are not located on the globe, with foreign members)
+and by OversightML's tools (`imageGeometry`, `imageBBox`, `featureClasses`, `modelMetadata`, `image_id` in the
+properties, coordinates in pixels of the frame, origin top left). What does not fit is made coarser, then split, and a
+feature too large even for a message of its own is replaced by its hull; nothing is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import shapely
+from shapely.geometry import MultiPolygon, Polygon, mapping
+from typing_extensions import NotRequired, TypedDict
+
+from sam3edge.core.errors import FrameError, SettingsError
+from sam3edge.core.polygons import simplify
+from sam3edge.core.types import Detection, Frame, Message, ModelInfo, Prompt
+
+SCHEMA_VERSION = "1.0"
+
+NAMESPACE = uuid.UUID("6f0a5b52-6d1c-5b0e-9d7e-5a3ed6e00001")
+"""Message ids are UUIDs of version 5 in this namespace, so that the same frame always has the same ids."""
+
+HULL_VERTICES = 24
+"""A feature too large for a message of its own keeps a hull of about so many vertices."""
+
+
+class PixelGeometry(TypedDict):
+    """GeoJSON geometry in pixels of the frame, origin top left; shells run counter-clockwise in (x, y) as written."""
+
+    type: Literal["Polygon", "MultiPolygon"]
+    coordinates: list[Any]
+
+
+class FeatureClass(TypedDict):
+    """OSML: what the feature is, and how sure the model is of it."""
+
+    iri: str
+    score: float
+
+
+class ModelMetadata(TypedDict):
+    """OSML: which model and which ontology (here: the phrase asked for)."""
+
+    modelName: str
+    ontologyName: str
+    ontologyVersion: str
+
+
+class Properties(TypedDict):
+    """Properties of one found object."""
+
+    imageGeometry: PixelGeometry
+    imageBBox: list[float]
+    featureClasses: list[FeatureClass]
+    modelMetadata: ModelMetadata
+    image_id: str
+    label: str
+    prompt: str
+    score: float
+    area: float
+    outline: Literal["exact", "coarse", "hull"]
+
+
+class Feature(TypedDict):
+    """One found object; ``geometry`` is null because the frame is not located on the globe."""
+
+    type: Literal["Feature"]
+    id: str
+    geometry: None
+    properties: Properties
+
+
+class FrameMember(TypedDict):
+    """Which frame was looked at."""
+
+    id: str
+    name: str
+    captured_at: str
+    width: int
+    height: int
+    digest: str
+
+
+class ModelMember(TypedDict):
+    """Which model looked."""
+
+    name: str
+    version: str
+    digest: str
+    precision: str
+    provider: str
+
+
+class PromptMember(TypedDict):
+    """What was asked for."""
+
+    text: str
+    label: str
+    threshold: float
+    min_area: float
+
+
+class PartMember(TypedDict):
+    """Which part of the frame's answer this is; ``index`` counts from 0."""
+
+    index: int
+    count: int
+
+
+class DetectionsMessage(TypedDict):
+    """One message on the detections topic."""
+
+    type: Literal["FeatureCollection"]
+    features: list[Feature]
+    id: str
+    schema_version: str
+    device: str
+    source: str
+    frame: FrameMember
+    model: ModelMember
+    prompts: list[PromptMember]
+    unanswered: dict[str, str]
+    timing: dict[str, float]
+    part: PartMember
+    prompts_omitted: NotRequired[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """Everything that is said of one frame.
+
+    Attributes:
+        device: the thing's name.
+        timing: milliseconds by stage.
+        unanswered: prompts that the model cannot answer, with the reason.
+    """
+
+    device: str
+    frame: Frame
+    model: ModelInfo
+    prompts: tuple[Prompt, ...]
+    detections: tuple[Detection, ...]
+    timing: Mapping[str, float]
+    unanswered: Mapping[str, str]
+
+
+def message_id(device: str, frame_id: str, kind: str, index: int = 0) -> str:
+    """The stable id of one message of one frame."""
+    return str(uuid.uuid5(NAMESPACE, f"{device}/{frame_id}/{kind}/{index}"))
+
+
+def encode(answer: Answer, topic: str, max_bytes: int, coarsest: float) -> list[Message]:
+    """Write an answer as one or more messages of at most ``max_bytes`` each.
+
+    Args:
+        topic: where it goes.
+        max_bytes: largest payload of the transport.
+        coarsest: simplification may move outlines by up to so many pixels before the answer is split.
+
+    Raises:
+        SettingsError: ``max_bytes`` does not even hold an answer without any feature.
+    """
+    room = max_bytes - len(_dump(_envelope(answer, 9999, 9999, max_bytes)))
+    if room < 0:
+        raise SettingsError(
+            f"a message of at most {max_bytes} bytes does not hold an empty answer, which needs {max_bytes - room}; "
+            "raise MaxPayloadBytes or shorten the names of device and frames"
+        )
+    features = [_dump(_feature(answer, i, d, d.geometry, "exact")) for i, d in enumerate(answer.detections)]
+    tolerance = 1.0
+    while _length(features) > room and tolerance <= coarsest:
+        features = [
+            _dump(_feature(answer, i, d, simplify(d.geometry, tolerance), "coarse"))
+            for i, d in enumerate(answer.detections)
+        ]
+        tolerance *= 2
+    features = [
+        f if len(f) <= room else _dump(_feature(answer, i, answer.detections[i], _hull(answer.detections[i]), "hull"))
+        for i, f in enumerate(features)
+    ]
+    groups = _split(features, room)
+    messages = []
+    for index, group in enumerate(groups):
+        envelope = _dump(_envelope(answer, index, len(groups), max_bytes))
+        payload = envelope.replace(b'"features":[]', b'"features":[' + b",".join(group) + b"]", 1)
+        messages.append(Message(message_id(answer.device, answer.frame.id, "detections", index), topic, payload))
+    return messages
+
+
+def encode_error(device: str, error: FrameError, topic: str) -> Message:
+    """Report a frame that could not be used."""
+    identity = message_id(device, error.frame_id, "error")
+    report = {
+        "id": identity,
+        "schema_version": SCHEMA_VERSION,
+        "device": device,
+        "kind": "frame",
+        "frame": {"id": error.frame_id, "name": error.name},
+        "reason": str(error)[:1000],
+    }
+    return Message(identity, topic, _dump(report))
+
+
+def _envelope(answer: Answer, index: int, count: int, max_bytes: int) -> DetectionsMessage:
+    """The message without its features, which are put in as the bytes that they were measured by."""
+    frame, model = answer.frame, answer.model
+    prompts: list[PromptMember] = [
+        {"text": p.text, "label": p.name, "threshold": p.threshold, "min_area": p.min_area} for p in answer.prompts
+    ]
+    envelope: DetectionsMessage = {
+        "type": "FeatureCollection",
+        "features": [],
+        "id": message_id(answer.device, frame.id, "detections", index),
+        "schema_version": SCHEMA_VERSION,
+        "device": answer.device,
+        "source": frame.source,
+        "frame": {
+            "id": frame.id,
+            "name": frame.name,
+            "captured_at": frame.captured_at.isoformat(timespec="milliseconds"),
+            "width": frame.width,
+            "height": frame.height,
+            "digest": frame.digest,
+        },
+        "model": {
+            "name": model.name,
+            "version": model.version,
+            "digest": model.digest,
+            "precision": model.precision,
+            "provider": model.provider,
+        },
+        "prompts": prompts,
+        "unanswered": dict(answer.unanswered),
+        "timing": {stage: round(ms, 2) for stage, ms in answer.timing.items()},
+        "part": {"index": index, "count": count},
+    }
+    if len(_dump(prompts)) > max_bytes // 4:  # hundreds of prompts must not crowd out what they found
+        envelope["prompts"] = []
+        envelope["prompts_omitted"] = len(prompts)
+    return envelope
+
+
+def _feature(
+    answer: Answer,
+    index: int,
+    detection: Detection,
+    geometry: Polygon | MultiPolygon,
+    outline: Literal["exact", "coarse", "hull"],
+) -> Feature:
+    prompt, model, score = detection.prompt, answer.model, round(detection.score, 4)
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(NAMESPACE, f"{answer.device}/{answer.frame.id}/feature/{index}")),
+        "geometry": None,
+        "properties": {
+            "imageGeometry": _pixel_geometry(geometry),
+            "imageBBox": [round(v, 1) for v in geometry.bounds],
+            "featureClasses": [{"iri": prompt.name, "score": score}],
+            "modelMetadata": {
+                "modelName": model.name,
+                "ontologyName": prompt.text,
+                "ontologyVersion": model.version,
+            },
+            "image_id": answer.frame.name,
+            "label": prompt.name,
+            "prompt": prompt.text,
+            "score": score,
+            "area": round(detection.area, 1),
+            "outline": outline,
+        },
+    }
+
+
+def _pixel_geometry(geometry: Polygon | MultiPolygon) -> PixelGeometry:
+    def rounded(value: Any) -> Any:
+        return round(value, 1) if isinstance(value, float) else [rounded(v) for v in value]
+
+    mapped = mapping(geometry)
+    return {"type": mapped["type"], "coordinates": rounded(mapped["coordinates"])}
+
+
+def _hull(detection: Detection) -> Polygon | MultiPolygon:
+    """The convex hull, simplified until it has about ``HULL_VERTICES`` vertices."""
+    hull, tolerance = shapely.convex_hull(detection.geometry), 1.0
+    while shapely.get_num_coordinates(hull) > HULL_VERTICES:
+        hull = shapely.simplify(hull, tolerance)
+        tolerance *= 2
+    return hull if isinstance(hull, Polygon) and not hull.is_empty else shapely.box(*detection.geometry.bounds)
+
+
+def _split(features: Sequence[bytes], room: int) -> list[list[bytes]]:
+    """Fill one message after the other; an answer without features is one message without features."""
+    groups: list[list[bytes]] = [[]]
+    used = 0
+    for feature in features:
+        if groups[-1] and used + len(feature) + 1 > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(feature)
+        used += len(feature) + 1
+    return groups
+
+
+def _length(features: Sequence[bytes]) -> int:
+    return sum(len(f) + 1 for f in features)
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

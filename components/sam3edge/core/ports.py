@@ -1,0 +1,74 @@
+"""The seams: what the flow needs from the outside world. Adapters and their fakes implement these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sam3edge.core.errors import FrameError
+from sam3edge.core.types import Frame, Message, ModelInfo, Prompt, Segmentation
+
+
+class Source(Protocol):
+    """Where frames come from. Used by one thread."""
+
+    def next(self, timeout: float) -> Frame | None:
+        """Wait up to ``timeout`` seconds for the next frame.
+
+        Returns:
+            The frame, or None when none came in time.
+
+        Raises:
+            FrameError: what came is no usable image; ``reject`` it and go on.
+            EndOfSource: nothing will ever come again (a video file has ended).
+        """
+
+    def done(self, frame: Frame) -> None:
+        """The frame's result is durable: it must not be delivered again after a restart."""
+
+    def reject(self, error: FrameError) -> None:
+        """The frame or file with ``error.frame_id`` cannot be used: put it out of the way, with a report."""
+
+    def close(self) -> None:
+        """Release the device, the watcher and the journal. Idempotent."""
+
+
+class EndOfSource(Exception):
+    """Nothing more will come from this source."""
+
+
+class Engine(Protocol):
+    """What segments a frame. Used by one thread."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which model answers, and on what."""
+
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+        """Find every instance of every prompt in one frame.
+
+        All prompts are answered from one pass of the vision encoder. A prompt the model cannot answer is named in
+        ``Segmentation.unanswered``; the others are answered.
+
+        Raises:
+            FrameError: this image cannot be processed.
+            EngineError: the model cannot run.
+        """
+
+    def close(self) -> None:
+        """Release the accelerator. Idempotent."""
+
+
+class Publisher(Protocol):
+    """A transport for messages. Used by several threads at once."""
+
+    def publish(self, message: Message) -> None:
+        """Deliver one message at QoS 1; returns once the transport has accepted responsibility.
+
+        Raises:
+            PublishError: not delivered; may be tried again.
+            ConnectionLost: not delivered, and this transport will never deliver again.
+        """
+
+    def close(self) -> None:
+        """Release the connection. Idempotent."""

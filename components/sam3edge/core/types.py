@@ -1,0 +1,187 @@
+"""The values that travel through the flow.
+
+Coordinates are pixels of the frame, origin at the top left corner of the top left pixel, x to the right and y down, so
+a frame of width W covers 0..W. Times are timezone-aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from shapely.geometry import MultiPolygon, Polygon
+
+RgbImage = npt.NDArray[np.uint8]
+"""uint8 [height, width, 3], red-green-blue, upright (EXIF orientation applied)."""
+
+MaskLogits = npt.NDArray[np.float32]
+"""float32 [h, w]: logits of one mask over the whole frame, at the model's mask resolution; foreground is > 0."""
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of the frame."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One image to be segmented.
+
+    Attributes:
+        id: stable identity; the same capture has the same id after a restart, so that what it led to can be recognised.
+        source: which source it came from (``folder``, ``camera-front``).
+        name: what a person calls it: a path relative to the watched folder, or the camera's sequence number.
+        image: uint8 [H, W, 3], RGB.
+        captured_at: when the light fell in (EXIF or file time, or the camera's clock), UTC.
+        digest: ``sha256:<hex>`` of the encoded bytes for files, of the pixel bytes for cameras.
+    """
+
+    id: str
+    source: str
+    name: str
+    image: RgbImage
+    captured_at: datetime
+    digest: str
+
+    @property
+    def width(self) -> int:
+        """Pixels from left to right."""
+        return int(self.image.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels from top to bottom."""
+        return int(self.image.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What to look for.
+
+    Attributes:
+        text: a short noun phrase, as the model reads it.
+        threshold: an instance is admitted when its score is greater than this, 0..1.
+        min_area: instances that cover fewer pixels of the frame than this are dropped.
+        label: what the instance is called in the message; the text itself when empty.
+    """
+
+    text: str
+    threshold: float = 0.5
+    min_area: float = 0.0
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """The label, or the text when no label was given."""
+        return self.label or self.text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """One admitted query of the model, before it becomes a polygon.
+
+    Attributes:
+        prompt: the prompt it answers.
+        score: sigmoid(query logit) * sigmoid(presence logit), 0..1.
+        box: x0, y0, x1, y1 in pixels of the frame.
+        mask: float32 [h, w] logits over the whole frame at the model's mask resolution.
+    """
+
+    prompt: Prompt
+    score: float
+    box: Box
+    mask: MaskLogits
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One found object, as it is published.
+
+    Attributes:
+        prompt: the prompt it answers.
+        score: 0..1.
+        box: x0, y0, x1, y1 in pixels of the frame; the bounds of ``geometry``.
+        area: pixels covered by the mask, before simplification.
+        geometry: valid polygon or multi-polygon in pixels of the frame.
+    """
+
+    prompt: Prompt
+    score: float
+    box: Box
+    area: float
+    geometry: Polygon | MultiPolygon
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which model answered.
+
+    Attributes:
+        name: bundle name.
+        version: semantic version of the bundle.
+        digest: ``sha256:<hex>`` of the bundle's manifest.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        provider: what actually runs it (``TensorrtExecutionProvider``, ``CUDAExecutionProvider``,
+            ``CPUExecutionProvider``, ``fake``).
+    """
+
+    name: str
+    version: str
+    digest: str
+    precision: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on disk whose files have been checked, as an engine needs it.
+
+    Attributes:
+        root: folder of ``vision.onnx``, ``decoder.onnx``, ``masks.onnx``, ``prompts.npz`` and, when it can read phrases
+            it was not given at export, ``text.onnx`` and ``tokenizer.json``.
+        name, version, digest, precision: as in ``ModelInfo``.
+        input_size: side of the square that the vision graph sees, pixels.
+    """
+
+    root: Path
+    name: str
+    version: str
+    digest: str
+    precision: str
+    input_size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """What an engine found in one frame.
+
+    Attributes:
+        instances: admitted instances, by prompt in the order asked, then by falling score.
+        timing: milliseconds by stage (``preprocess``, ``vision``, ``decoder``, ``masks``).
+        unanswered: prompts that this model cannot answer, each with the reason.
+    """
+
+    instances: tuple[Instance, ...]
+    timing: Mapping[str, float]
+    unanswered: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes for one MQTT topic.
+
+    Attributes:
+        id: unique and stable: the same content for the same frame has the same id after a restart. Consumers drop
+            repetitions by it.
+        topic: MQTT topic without wildcards.
+        payload: what is sent, unchanged, at QoS 1.
+        supersedes: when not empty, an undelivered message with the same value here is replaced by this one (a
+            heartbeat that was not delivered in time is worth nothing).
+    """
+
+    id: str
+    topic: str
+    payload: bytes
+    supersedes: str = ""

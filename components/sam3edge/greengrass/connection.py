@@ -1,0 +1,158 @@
+"""The one connection of the process to its nucleus, and how it is noticed that it is gone.
+
+A process makes one connection and keeps it: making clients repeatedly leaks, and no client ever reconnects. How the SDK
+shows a dead connection, and what is made of it:
+
+* ``LifecycleHandler.on_disconnect``: lost; told to ``on_lost``, so that an idle component hears of it too.
+* ``ConnectionClosedError``, ``StreamClosedError`` or ``AwsCrtError`` from a request: lost if the disconnect was told or
+  is shortly, otherwise only this request has failed.
+* Nothing at all until the time is over: the nucleus is asked for the configuration, which needs no network. If that is
+  answered, only this request has failed; if not: lost.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import awsiot.greengrasscoreipc
+from awscrt.exceptions import AwsCrtError
+from awsiot.greengrasscoreipc import model
+from awsiot.greengrasscoreipc.clientv2 import GreengrassCoreIPCClientV2
+
+from sam3edge.core.errors import ConnectionLost, PublishError
+
+logger = logging.getLogger(__name__)
+
+_DISCONNECT_GRACE = 1.0  # between the end of a request and the news that the connection has ended with it
+
+Begin = Callable[[GreengrassCoreIPCClientV2], "concurrent.futures.Future[Any]"]
+
+
+class Connection:
+    """Connects when it is made.
+
+    Args:
+        timeout: seconds, for the connection and for each answer.
+        on_lost: called once, in a thread of its own, when the connection is gone and was not closed by ``close``.
+        socket: path of the nucleus's socket; None takes it from the environment that the nucleus gives its components.
+        token: this component's token; None likewise.
+
+    Raises:
+        ConnectionLost: no connection could be made.
+    """
+
+    def __init__(
+        self, timeout: float, on_lost: Callable[[ConnectionLost], None], *, socket: str | None, token: str | None
+    ) -> None:
+        self._timeout = timeout
+        self._on_lost = on_lost
+        self._lock = threading.Lock()
+        self._lost = threading.Event()
+        self._reason = ""
+        self._closed = False
+        try:
+            client = awsiot.greengrasscoreipc.connect(
+                ipc_socket=socket,
+                authtoken=token,
+                lifecycle_handler=_Lifecycle(self._disconnected),
+                timeout=timeout,
+            )
+        except (KeyError, OSError, RuntimeError, AwsCrtError, concurrent.futures.TimeoutError) as error:
+            raise ConnectionLost(
+                f"No connection to the Greengrass nucleus ({type(error).__name__}: {error}). Expected to be started by "
+                "the nucleus, with its socket in AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT and a valid token "
+                "in SVCUID; a token becomes invalid when the nucleus restarts."
+            ) from error
+        # Without executor: its threads may change the order of events. Stream callbacks come in the SDK's event loop.
+        self._client = GreengrassCoreIPCClientV2(client=client, executor=None)
+
+    def call(self, operation: str, begin: Begin) -> Any:
+        """Make one request and wait for its answer.
+
+        Args:
+            operation: its name, for messages.
+            begin: starts it.
+
+        Raises:
+            GreengrassCoreIPCError: the SDK's own: the nucleus has answered with this error.
+            PublishError: there was no answer, but the connection lives.
+            ConnectionLost: the connection is gone.
+        """
+        self._check()
+        try:
+            return begin(self._client).result(self._timeout)
+        except model.GreengrassCoreIPCError:
+            raise
+        except concurrent.futures.TimeoutError as error:
+            if not self._answers():
+                self._declare_lost(f"no answer to {operation} within {self._timeout} s")
+            self._check()
+            raise PublishError(
+                f"No answer to {operation} within {self._timeout} s; the nucleus itself lives."
+            ) from error
+        except (RuntimeError, AwsCrtError) as error:
+            if self._lost.wait(_DISCONNECT_GRACE):
+                raise self._error from error
+            raise PublishError(f"{operation} failed: {type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """End the connection. Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        concurrent.futures.wait([self._client.close()], self._timeout)
+
+    @property
+    def _error(self) -> ConnectionLost:
+        if self._closed:
+            return ConnectionLost("The connection to the Greengrass nucleus was closed by this program.")
+        return ConnectionLost(
+            f"The connection to the Greengrass nucleus is lost: {self._reason}. The program has to be started again."
+        )
+
+    def _check(self) -> None:
+        if self._closed or self._lost.is_set():
+            raise self._error
+
+    def _answers(self) -> bool:
+        try:
+            self._client.get_configuration_async(key_path=[]).result(self._timeout)
+        except model.GreengrassCoreIPCError:
+            return True
+        except (concurrent.futures.TimeoutError, RuntimeError, AwsCrtError):
+            return False
+        return True
+
+    def _disconnected(self, reason: Exception | None) -> None:
+        self._declare_lost(f"disconnected ({reason})" if reason else "disconnected")
+
+    def _declare_lost(self, reason: str) -> None:
+        with self._lock:
+            if self._closed or self._lost.is_set():
+                return
+            self._reason = reason
+            self._lost.set()
+        logger.error("the connection to the nucleus is lost: %s", reason)
+        threading.Thread(target=self._on_lost, args=(self._error,), name="greengrass-lost", daemon=True).start()
+
+
+class _Lifecycle:
+    """What the SDK tells of the connection, in its event loop (``awsiot.eventstreamrpc.LifecycleHandler``)."""
+
+    def __init__(self, on_disconnect: Callable[[Exception | None], None]) -> None:
+        self.on_disconnect = on_disconnect
+
+    def on_connect(self) -> None:
+        """Nothing to do: ``connect`` waits for it."""
+
+    def on_error(self, error: Exception) -> bool:
+        """A protocol error ends the connection."""
+        return True
+
+    def on_ping(self, headers: Any, payload: bytes) -> None:
+        """The protocol asks for no answer."""

@@ -1,0 +1,39 @@
+"""Logs as the nucleus keeps them: one JSON object a line on standard error.
+
+Give context by ``extra``: ``log.info("answered", extra={"frame": frame.id})``. Payloads, images and secrets are never
+given to a logger.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime, timezone
+
+FIELDS = ("frame", "topic", "model")
+"""Members of ``extra`` that are written."""
+
+
+class JsonLines(logging.Formatter):
+    """Time (UTC), level, logger, message, and what ``FIELDS`` names."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        entry = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def configure_logs(level: str) -> None:
+    """Send every log record to standard error as JSON; called once, by a program."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("awsiot").setLevel(logging.INFO)  # at DEBUG it writes whole payloads

@@ -1,0 +1,89 @@
+"""The model component: ``python -m sam3edge.model``, run once by the nucleus for each version of a model.
+
+Exit status: 0 the bundle is the current one; 3 the connection to the nucleus is lost; 5 the configuration is refused;
+6 the bundle is refused and the one before stays, which is published on the errors topic. Any but 0 fails the
+deployment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sam3edge.bundle.store import Store
+from sam3edge.bundle.verify import read_public_key
+from sam3edge.core.errors import BundleError, ConnectionLost, SettingsError
+from sam3edge.core.types import Message
+from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.events import event_message
+from sam3edge.greengrass.client import GreengrassClient
+from sam3edge.greengrass.nucleus import Nucleus
+from sam3edge.greengrass.publisher import GreengrassPublisher
+from sam3edge.logs import configure_logs
+from sam3edge.model.activation import activate
+from sam3edge.model.settings import Settings, read_settings
+from sam3edge.publishers.delivery import Delivery
+from sam3edge.publishers.outbox import Outbox
+
+log = logging.getLogger("sam3edge.model")
+
+DELIVER_SECONDS = 30.0
+"""How long the report may take to leave; after that it waits in the outbox for this component's next start."""
+
+
+def main() -> int:
+    """Read the command line, connect to the nucleus, and activate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True, help="the unpacked bundle")
+    parser.add_argument("--store", type=Path, required=True, help="this device's store of bundles")
+    parser.add_argument("--work", type=Path, required=True, help="this component's work folder")
+    arguments = parser.parse_args()
+    configure_logs("INFO")
+    device = os.environ.get("AWS_IOT_THING_NAME", "")
+    try:
+        nucleus = GreengrassClient(on_lost=lambda error: log.error("%s", error))
+        try:
+            return _activate(nucleus, device, arguments.bundle, Store(arguments.store), arguments.work)
+        finally:
+            nucleus.close()
+    except ConnectionLost as error:
+        log.error("the nucleus is gone: %s", error)
+        return 3
+
+
+def _activate(nucleus: Nucleus, device: str, bundle: Path, store: Store, work: Path) -> int:
+    settings, status = Settings(), 0
+    report: dict[str, Any]
+    try:
+        settings = read_settings(nucleus.configuration())
+        key = read_public_key(settings.public_key) if settings.public_key else None
+        options = OnnxOptions(tuple(settings.providers))
+        info = activate(bundle, store, key, lambda files: OnnxEngine(files, options))
+        topic, kind, report = "status/model", "activated", {"model": asdict(info)}
+    except (SettingsError, BundleError) as error:
+        log.error("refused: %s", error)
+        topic, kind, report = "errors", "model", {"error": type(error).__name__, "reason": str(error)}
+        status = 6 if isinstance(error, BundleError) else 5
+    prefix = settings.topic_prefix or f"sam3edge/{device}"
+    _publish(nucleus, work, event_message(device, f"{prefix}/{topic}", kind, **report))
+    return status
+
+
+def _publish(nucleus: Nucleus, work: Path, report: Message) -> None:
+    outbox = Outbox(work / "outbox.sqlite")
+    delivery = Delivery(outbox, GreengrassPublisher(nucleus), on_lost=lambda error: log.error("%s", error))
+    delivery.start()
+    outbox.put([report])
+    if not delivery.drain(DELIVER_SECONDS):
+        log.warning("the report could not be delivered yet; it stays in the outbox", extra={"topic": report.topic})
+    delivery.close()
+    outbox.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Verify, try, activate: how a bundle becomes the current one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from sam3edge.bundle.golden import run_golden
+from sam3edge.bundle.manifest import Manifest, read_manifest
+from sam3edge.bundle.store import Store
+from sam3edge.bundle.verify import model_files, verify
+from sam3edge.core.errors import BundleError, EngineError
+from sam3edge.core.ports import Engine
+from sam3edge.core.types import ModelFiles, ModelInfo
+
+log = logging.getLogger(__name__)
+
+
+def activate(
+    bundle: Path, store: Store, key: Ed25519PublicKey | None, load: Callable[[ModelFiles], Engine]
+) -> ModelInfo:
+    """Make ``bundle`` the current one of ``store``, once its digests, signature and golden run are right.
+
+    Returns:
+        What was activated, and what it ran on.
+
+    Raises:
+        BundleError: it is refused; the bundle that was current stays current.
+    """
+    claimed = read_manifest(bundle)
+    copy = store.install(bundle, claimed)
+    try:
+        info = _try(copy, verify(copy, key), load)
+    except (BundleError, EngineError) as error:
+        store.discard(copy)
+        if isinstance(error, EngineError):
+            raise BundleError(f"{claimed.name} {claimed.version} does not run on this device: {error}") from error
+        raise
+    store.activate(copy)
+    log.info("activated %s %s on %s", info.name, info.version, info.provider)
+    return info
+
+
+def _try(bundle: Path, manifest: Manifest, load: Callable[[ModelFiles], Engine]) -> ModelInfo:
+    engine = load(model_files(bundle, manifest))
+    try:
+        milliseconds = run_golden(bundle, engine)
+        log.info("golden run of %s %s passed in %.0f ms", manifest.name, manifest.version, milliseconds)
+        return engine.model
+    finally:
+        engine.close()

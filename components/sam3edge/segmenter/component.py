@@ -1,0 +1,275 @@
+"""The segmenter as a running component: its parts put together, its settings kept up to date."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sam3edge.bundle.store import Store
+from sam3edge.core.errors import OutboxFull, SettingsError
+from sam3edge.core.flow import Flow, Topics
+from sam3edge.core.message import Answer
+from sam3edge.core.types import Message
+from sam3edge.events import event_message
+from sam3edge.greengrass.commands import Command, Commands
+from sam3edge.greengrass.nucleus import Nucleus
+from sam3edge.publishers.delivery import Delivery
+from sam3edge.publishers.outbox import Outbox
+from sam3edge.publishers.schedule import DeliveryOptions
+from sam3edge.segmenter import parts
+from sam3edge.segmenter.active import ActiveEngine
+from sam3edge.segmenter.settings import Settings, read_settings
+from sam3edge.segmenter.status import Heartbeat, Statistics, snapshot_message, status_message
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 5.0
+"""How long an orderly shutdown waits for the outbox to empty; what is left goes out after the next start."""
+
+LONGEST_REASON = 1000
+"""Characters of a report; it has to fit into the smallest payload there is."""
+
+Outcome = Literal["stopped", "ended", "rebuild"]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the nucleus gives a component.
+
+    Attributes:
+        device: the thing's name.
+        work: the component's work folder: outbox, journal, quarantine.
+        store: where the model component puts bundles.
+        max_payload: bytes of one message that this nucleus carries, unless the configuration says otherwise.
+        in_flight: messages that it takes at once, likewise.
+    """
+
+    device: str
+    work: Path
+    store: Path
+    max_payload: int
+    in_flight: int
+
+
+class Component:
+    """One run of the segmenter with one set of parts.
+
+    Args:
+        nucleus: configuration, commands and publishing.
+        settings: checked.
+        where: surroundings.
+        stop: set from outside to end in an orderly way.
+        refusal: why a configuration before this one could not be carried out; it is reported.
+    """
+
+    def __init__(
+        self,
+        nucleus: Nucleus,
+        settings: Settings,
+        where: Surroundings,
+        stop: threading.Event,
+        refusal: SettingsError | None = None,
+    ) -> None:
+        self._nucleus = nucleus
+        self._settings = settings
+        self._where = where
+        self._asked_to_stop = stop
+        self._refusal = refusal
+        self._leave = threading.Event()
+        self._rebuild: Settings | None = None
+        self._lost: Exception | None = None
+        self._prefix = settings.topic_prefix or f"sam3edge/{where.device}"
+        self._max_payload = settings.max_payload_bytes or where.max_payload
+        self._task = settings.task(self._max_payload)
+        self._statistics = Statistics()
+        self._outbox: Outbox
+        self._delivery: Delivery
+
+    def run(self) -> tuple[Outcome, Settings]:
+        """Work until stopped, until the source ends, or until a changed configuration needs other parts.
+
+        Returns:
+            Why it ended, and the settings to go on with.
+
+        Raises:
+            EngineError: the model cannot run.
+            ConnectionLost: the nucleus is gone.
+            SettingsError: a part refuses what the configuration asks for.
+        """
+        settings, where = self._settings, self._where
+        with ExitStack() as stack:
+            self._outbox = Outbox(
+                where.work / "outbox.sqlite",
+                parts.outbox_options(settings.outbox),
+                overflow=parts.build_overflow(settings.source),
+            )
+            stack.callback(self._outbox.close)
+            publisher = parts.build_publisher(settings.publisher, self._nucleus, self._max_payload)
+            stack.callback(publisher.close)
+            in_flight = settings.in_flight or where.in_flight
+            self._delivery = Delivery(
+                self._outbox, publisher, DeliveryOptions(in_flight=in_flight), on_lost=self._on_lost
+            )
+            self._delivery.start()
+            stack.callback(self._delivery.close)
+            source = parts.build_source(settings.source, where.work)
+            stack.callback(source.close)
+            engine = ActiveEngine(
+                Store(where.store).current, lambda b: parts.load_engine(b, settings, where.work), self._report
+            )
+            engine.start()
+            stack.callback(engine.close)
+            stack.callback(self._nucleus.on_configuration(self._reconfigure).close)
+            commands = Commands(
+                where.device,
+                self._topic("acknowledgements"),
+                {"set_prompts": self._change, "set_threshold": self._change, "snapshot": self._ask_snapshot},
+                self._outbox.put,
+            )
+            stack.callback(self._nucleus.subscribe(self._topic("commands"), commands.handle).close)
+            beat = Heartbeat(settings.heartbeat_seconds, lambda: self._beat("running", engine))
+            beat.start()
+            stack.callback(beat.close)
+            if self._refusal is not None:
+                self._report(self._refusal)
+            self._nucleus.update_state("RUNNING")
+            flow = Flow(
+                where.device,
+                source,
+                parts.build_gate(settings.source),
+                engine,
+                lambda: self._task,
+                self._outbox,
+                Topics(self._topic("detections"), self._topic("errors")),
+                self._statistics,
+            )
+            leave = _Either(self._asked_to_stop, self._leave)
+            while not leave.is_set() and not engine.wait(0.5):
+                pass
+            try:
+                flow.run(leave)
+            except Exception as error:
+                self._report(error)
+                self._delivery.drain(DRAIN_SECONDS)
+                raise
+            beat.close()
+            if self._lost is not None:
+                raise self._lost
+            self._beat("stopping" if self._rebuild is None else "restarting", engine)
+            self._delivery.drain(DRAIN_SECONDS)
+        if self._rebuild is not None:
+            return "rebuild", self._rebuild
+        return ("stopped" if self._asked_to_stop.is_set() else "ended"), self._settings
+
+    def _topic(self, name: str) -> str:
+        return f"{self._prefix}/{name}"
+
+    def _on_lost(self, error: Exception) -> None:
+        self._lost = error
+        self._leave.set()
+
+    def _reconfigure(self, configuration: Mapping[str, Any]) -> None:
+        """Take a changed configuration over, or refuse it and go on as before."""
+        try:
+            settings = read_settings(configuration)
+        except SettingsError as error:
+            log.error("the new configuration is refused, the one before stays: %s", error)
+            self._report(error)
+            return
+        if settings.needs_rebuild(self._settings):
+            log.info("the new configuration needs other parts")
+            self._rebuild = settings
+            self._leave.set()
+            return
+        self._settings = settings
+        self._task = settings.task(self._max_payload)
+        log.info("now looking for %s", ", ".join(p.text for p in self._task.prompts))
+
+    def _change(self, command: Command) -> dict[str, Any]:
+        """Carry a command's change into the component's configuration, whose watcher then takes it over: so it outlives
+        a restart and is seen where every other change is seen."""
+        key = {"set_prompts": "Prompts", "set_threshold": "Threshold"}[command.name]
+        if set(command.arguments) != {key.lower()}:
+            raise SettingsError(f"expected one argument, {key.lower()}; came {', '.join(command.arguments) or 'none'}")
+        change = {key: command.arguments[key.lower()]}
+        read_settings({**self._nucleus.configuration(), **change})
+        self._nucleus.update_configuration(change)
+        return change
+
+    def _ask_snapshot(self, command: Command) -> dict[str, Any]:
+        topic = self._topic("snapshots")
+
+        def serve(answer: Answer) -> None:
+            message = snapshot_message(self._where.device, topic, command.id, answer, self._max_payload)
+            if message is None:
+                self._report(SettingsError(f"no snapshot fits into {self._max_payload} bytes"))
+            else:
+                self._put(message)
+
+        self._statistics.ask_snapshot(serve)
+        return {"topic": topic}
+
+    def _report(self, error: Exception) -> None:
+        """Publish an error that belongs to no frame."""
+        self._statistics.failed(error)
+        topic = self._topic("errors")
+        reason = str(error)[:LONGEST_REASON]
+        self._put(event_message(self._where.device, topic, "component", error=type(error).__name__, reason=reason))
+
+    def _beat(self, state: str, engine: ActiveEngine) -> None:
+        current = engine.current()
+        self._put(
+            status_message(
+                self._where.device,
+                self._topic("status"),
+                state if current is not None else "waiting for a model",
+                current.model if current is not None else None,
+                self._task.prompts,
+                self._statistics.report(),
+                asdict(self._delivery.statistics()),
+                self._max_payload,
+            )
+        )
+
+    def _put(self, message: Message) -> None:
+        """Queue what is no frame's answer; on a full outbox it is let go, and said so."""
+        try:
+            self._outbox.put([message])
+        except OutboxFull:
+            log.warning("the outbox is full; a message is let go", extra={"topic": message.topic})
+
+
+class _Either(threading.Event):
+    """Set when one of two events is."""
+
+    def __init__(self, first: threading.Event, second: threading.Event) -> None:
+        super().__init__()
+        self._events = (first, second)
+
+    def is_set(self) -> bool:
+        return any(event.is_set() for event in self._events)
+
+
+def serve(nucleus: Nucleus, where: Surroundings, stop: threading.Event) -> None:
+    """Run the component until it is stopped or its source ends, with new parts whenever that is needed."""
+    settings = read_settings(nucleus.configuration())
+    working: Settings | None = None
+    refusal: SettingsError | None = None
+    outcome: Outcome = "rebuild"
+    while outcome == "rebuild":
+        logging.getLogger().setLevel(settings.log_level)
+        try:
+            outcome, following = Component(nucleus, settings, where, stop, refusal).run()
+        except SettingsError as error:
+            if working is None or working is settings:
+                raise
+            log.error("the new configuration cannot be carried out, the one before goes on: %s", error)
+            settings, refusal = working, error
+        else:
+            working, settings, refusal = settings, following, None
+            log.info("%s", outcome)

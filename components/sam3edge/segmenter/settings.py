@@ -1,0 +1,192 @@
+"""The configuration of the segmenter component, as it stands in a deployment.
+
+Keys are written as Greengrass components write them (``PascalCase``). Numbers may come as strings, because nucleus lite
+hands YAML scalars of local deployments over as strings. A key that is not known is refused: it is a typing error or
+belongs to another version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_pascal
+
+from sam3edge.core.errors import SettingsError
+from sam3edge.core.flow import Task
+from sam3edge.core.types import Prompt
+
+IGNORED = frozenset({"accessControl", "Install"})
+"""Keys that are the nucleus's or the install step's, not ours."""
+
+_Unit = Annotated[float, Field(ge=0, le=1)]
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(alias_generator=to_pascal, populate_by_name=True, extra="forbid", frozen=True)
+
+
+class PromptKeys(_Keys):
+    """One thing to look for. ``Threshold`` and ``MinArea`` fall back to the component's."""
+
+    text: str = Field(min_length=1, max_length=200)
+    threshold: _Unit | None = None
+    min_area: float | None = Field(None, ge=0)
+    label: str = ""
+
+
+class FolderKeys(_Keys):
+    """A watched folder. ``Quarantine`` and ``MoveTo`` default to folders inside the component's work folder."""
+
+    type: Literal["folder"]
+    path: Path
+    afterwards: Literal["keep", "move", "delete"] = "keep"
+    move_to: Path | None = None
+    quarantine: Path | None = None
+    recursive: bool = False
+    max_pixels: int = Field(100_000_000, gt=0)
+    max_bytes: int = Field(512 << 20, gt=0)
+    settle_seconds: _Positive = 0.5
+    rescan_seconds: _Positive = 10.0
+
+    @model_validator(mode="after")
+    def _move_needs_a_place(self) -> FolderKeys:
+        if (self.afterwards == "move") != (self.move_to is not None):
+            raise ValueError("MoveTo is needed with Afterwards 'move', and only then")
+        return self
+
+
+class GateKeys(_Keys):
+    """Which camera frames are looked at; see ``ChangeGateOptions``. ``Enabled: false`` looks at all of them."""
+
+    enabled: bool = True
+    delta: float = Field(12.0, gt=0, lt=255)
+    fraction: float = Field(0.001, ge=0, lt=1)
+    max_interval_seconds: _Positive = 60.0
+
+
+class CameraKeys(_Keys):
+    """A camera: device index, rtsp://, http(s):// MJPEG, a video file, or gst:<pipeline>."""
+
+    type: Literal["camera"]
+    uri: str = Field(min_length=1, repr=False)
+    name: str = Field("camera", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    max_fps: float = Field(0.0, ge=0)
+    width: int | None = Field(None, gt=0)
+    height: int | None = Field(None, gt=0)
+    realtime: bool = False
+    open_timeout_seconds: _Positive = 10.0
+    read_timeout_seconds: _Positive = 5.0
+    gate: GateKeys = GateKeys()
+
+
+SourceKeys: TypeAlias = Annotated[FolderKeys | CameraKeys, Field(discriminator="type")]
+
+
+class OutboxKeys(_Keys):
+    """Bounds of the durable outbox; see ``OutboxOptions``. ``MaxAgeSeconds: 0`` keeps messages for ever."""
+
+    max_bytes: int = Field(256 << 20, ge=10_000)
+    max_age_seconds: float = Field(0.0, ge=0)
+    window_messages: int = Field(100, ge=0)
+    window_seconds: float = Field(600.0, ge=0)
+
+
+class PublisherKeys(_Keys):
+    """``greengrass`` sends to AWS IoT Core, ``files`` writes every message below ``Folder``."""
+
+    type: Literal["greengrass", "files"] = "greengrass"
+    folder: Path | None = None
+
+    @model_validator(mode="after")
+    def _files_need_a_place(self) -> PublisherKeys:
+        if (self.type == "files") != (self.folder is not None):
+            raise ValueError("Folder is needed with Type 'files', and only then")
+        return self
+
+
+class Live(_Keys):
+    """What may change while the component runs: it takes effect with the next frame.
+
+    ``Prompts`` is a list of texts or of {Text, Threshold, MinArea, Label}, or one string with commas.
+    """
+
+    prompts: list[PromptKeys] = Field(min_length=1)
+    threshold: _Unit = 0.5
+    min_area: float = Field(0.0, ge=0)
+    tolerance: float = Field(0.5, ge=0, le=50)
+    coarsest_tolerance: float = Field(4.0, ge=0, le=500)
+    suppress_overlap: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [text.strip() for text in value.split(",") if text.strip()]
+        if isinstance(value, list):
+            return [{"Text": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    def task(self, max_payload: int) -> Task:
+        """What the flow is to do."""
+        prompts = tuple(
+            Prompt(
+                " ".join(p.text.split()),
+                self.threshold if p.threshold is None else p.threshold,
+                self.min_area if p.min_area is None else p.min_area,
+                p.label,
+            )
+            for p in self.prompts
+        )
+        return Task(prompts, self.tolerance, self.coarsest_tolerance, self.suppress_overlap, max_payload)
+
+
+class Settings(Live):
+    """The whole configuration. What is not in ``Live`` takes effect by building the component's parts anew.
+
+    ``TopicPrefix`` defaults to ``sam3edge/<thing name>``; a change needs the same change in ``accessControl``.
+    ``MaxPayloadBytes`` and ``InFlight`` default to what the nucleus allows, which the recipe knows.
+    """
+
+    source: SourceKeys
+    publisher: PublisherKeys = PublisherKeys()
+    outbox: OutboxKeys = OutboxKeys()
+    providers: list[str] = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    threads: int = Field(0, ge=0)
+    max_instances: int = Field(100, gt=0)
+    topic_prefix: str = Field("", pattern=r"^([^/#+$\s][^/#+\s]*(/[^/#+\s]+){0,5})?$", max_length=180)
+    max_payload_bytes: int | None = Field(None, ge=1500, le=131_072)
+    in_flight: int | None = Field(None, ge=1, le=100)
+    heartbeat_seconds: float = Field(30.0, ge=1)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+    def needs_rebuild(self, other: Settings) -> bool:
+        """Whether going from here to ``other`` changes more than ``Live`` covers."""
+        live = set(Live.model_fields)
+        return self.model_dump(exclude=live) != other.model_dump(exclude=live)
+
+
+def read_settings(configuration: Mapping[str, Any]) -> Settings:
+    """Validate a component configuration.
+
+    Raises:
+        SettingsError: names every key that is wrong, what was expected and, unless it may be secret, what came.
+    """
+    ours = {key: value for key, value in configuration.items() if key not in IGNORED}
+    try:
+        return Settings.model_validate(ours)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors(include_url=False, include_context=False):
+            where = ".".join(str(part) for part in problem["loc"]) or "configuration"
+            got = "" if "Uri" in where or isinstance(problem["input"], dict | list) else f", came {problem['input']!r}"
+            problems.append(f"{where}: {problem['msg']}{got}")
+        raise SettingsError("; ".join(problems)) from error

@@ -1,0 +1,39 @@
+"""What every reader returns, and how it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+class HeaderError(ValueError):
+    """The file is no whole image of a known format; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What can be known of an image without decoding it.
+
+    Attributes:
+        format: ``JPEG``, ``PNG``, ``WebP``, ``TIFF`` or ``BMP``.
+        width: pixels from left to right as stored, before the orientation is applied.
+        height: pixels from top to bottom as stored.
+        pixels: how many pixels the decoder has to find room for; more than width * height where tiles overhang.
+        orientation: EXIF orientation, 1..8; 1 is upright.
+        taken_at: EXIF DateTimeOriginal, UTC.
+        orientation_bytes: where the orientation is stored, for formats whose decoder applies it unasked.
+    """
+
+    format: str
+    width: int
+    height: int
+    pixels: int
+    orientation: int = 1
+    taken_at: datetime | None = None
+    orientation_bytes: slice | None = None
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse an image without pixels."""
+    if width <= 0 or height <= 0:
+        raise HeaderError(f"the header says {width} x {height} pixels")

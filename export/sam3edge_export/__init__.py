@@ -1,0 +1,1 @@
+"""From a SAM 3 checkpoint to a bundle that a device can run."""

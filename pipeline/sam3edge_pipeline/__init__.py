@@ -1,0 +1,1 @@
+"""Training, pipeline steps and the cloud endpoint."""

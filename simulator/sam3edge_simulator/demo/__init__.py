@@ -1,0 +1,1 @@
+"""The whole device on a laptop: what ``make demo`` runs."""

@@ -1,0 +1,83 @@
+"""What the demo shows while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sam3edge_simulator.demo.receiver import Received
+
+STAGES = ("vision", "decoder", "masks", "polygons")
+SHOWN = 20
+
+
+class Display:
+    """A table of the last frames, refreshed as messages arrive; on anything but a terminal, a line a frame.
+
+    Args:
+        total: frames that will come.
+    """
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._rows: list[Received] = []
+        self._lock = threading.Lock()
+        self._live = Live(self._render(), console=console, refresh_per_second=8) if console.is_terminal else None
+
+    def __enter__(self) -> Display:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.update(self._render())
+            self._live.stop()
+
+    def add(self, received: Received) -> None:
+        """Show a frame of which everything has arrived."""
+        with self._lock:
+            self._rows.append(received)
+        if self._live is not None:
+            self._live.update(self._render())
+        else:
+            self._console.print(
+                f"{len(self._rows)}/{self._total}  {received.name}  {_found(received).plain}  {_latency(received)}"
+                f"  {received.topic}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _render(self) -> RenderableType:
+        table = Table(title="frames", title_justify="left", expand=False)
+        table.add_column("frame", no_wrap=True)
+        table.add_column("found")
+        for stage in STAGES:
+            table.add_column(f"{stage} ms", justify="right")
+        table.add_column("topic", no_wrap=True)
+        with self._lock:
+            rows = list(self._rows)
+        for row in rows[-SHOWN:]:
+            times = (f"{row.timing[stage]:.0f}" if stage in row.timing else "" for stage in STAGES)
+            table.add_row(row.name, _found(row), *times, row.topic)
+        return Group(table, Text(f"{len(rows)} of {self._total} frames answered"))
+
+
+def _found(received: Received) -> Text:
+    if received.reason:
+        return Text(received.reason, style="red")
+    counts = Counter(f["properties"]["label"] for f in received.features)
+    text = Text(", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing")
+    if received.unanswered:
+        text.append(f"; cannot answer: {', '.join(received.unanswered)}", style="yellow")
+    return text
+
+
+def _latency(received: Received) -> str:
+    return " ".join(f"{stage} {received.timing[stage]:.0f} ms" for stage in STAGES if stage in received.timing)

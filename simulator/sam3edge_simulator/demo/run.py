@@ -1,0 +1,178 @@
+"""Build, deploy, feed, receive: the demo from one end to the other."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+import sam3edge
+from sam3edge.bundle.manifest import read_manifest
+from sam3edge_pipeline.packaging import NAMES, build_component
+from sam3edge_simulator.broker import Broker
+from sam3edge_simulator.demo.display import Display
+from sam3edge_simulator.demo.overlay import save_overlay
+from sam3edge_simulator.demo.receiver import Received, Receiver
+from sam3edge_simulator.deployments import ConfigurationUpdate, Deployment
+from sam3edge_simulator.nucleus import Nucleus
+from sam3edge_simulator.profiles import CLASSIC, LITE
+from sam3edge_simulator.states import State
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
+
+START_SECONDS = 120.0
+FRAME_SECONDS = 60.0
+"""How long the demo waits for the next frame's message before it gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to show.
+
+    Attributes:
+        images: folder of images.
+        prompts: what to look for; the bundle's whole vocabulary when empty.
+        bundle: model bundle.
+        out: folder for the device, overlays and GeoJSON; what an earlier demo left there is replaced.
+        profile: ``classic`` or ``lite``.
+        threshold: of every prompt.
+    """
+
+    images: Path
+    prompts: tuple[str, ...]
+    bundle: Path
+    out: Path
+    profile: str = "classic"
+    threshold: float = 0.5
+
+
+def run_demo(options: Options, console: Console) -> bool:
+    """Run the demo.
+
+    Returns:
+        Whether every frame's message arrived.
+    """
+    images = list_images(options.images)
+    if not images:
+        console.print(f"[red]no images in {options.images}[/]: expected files ending in {', '.join(sorted(SUFFIXES))}")
+        return False
+    manifest = read_manifest(options.bundle)
+    prompts = options.prompts or tuple(manifest.vocabulary)
+    out = options.out
+    for name in ("device", "greengrass-build", "watched", "overlays", "geojson"):
+        shutil.rmtree(out / name, ignore_errors=True)
+        (out / name).mkdir(parents=True)
+    console.print(f"model [bold]{manifest.name} {manifest.version}[/], prompts: {', '.join(prompts)}")
+    build_component("model", out / "greengrass-build", manifest.version, "BUCKET_NAME", options.bundle)
+    build_component("segmenter", out / "greengrass-build", sam3edge.__version__, "BUCKET_NAME")
+    profile = {"classic": CLASSIC, "lite": LITE}[options.profile]
+    with Broker() as broker, Nucleus(out / "device", broker_url=broker.url, profile=profile) as nucleus:
+        display = Display(console, len(images))
+        done = threading.Condition()
+
+        def arrived(received: Received) -> None:
+            display.add(received)
+            with done:
+                done.notify_all()
+
+        receiver = Receiver(broker.url, "laptop", out / "geojson", arrived)
+        try:
+            if not receiver.wait_subscribed(10):
+                console.print("[red]the embedded broker did not confirm the subscription[/]")
+                return False
+            with console.status(f"deploying to a {options.profile} nucleus on {broker.url}"):
+                nucleus.deploy(_deployment(options, prompts, manifest.version))
+                nucleus.wait(NAMES["segmenter"], State.RUNNING, START_SECONDS)
+            console.print(
+                f"device [bold]laptop[/] runs {', '.join(f'{c.name} {c.version}' for c in nucleus.components)}"
+            )
+            with display:
+                _feed(images, options.images, out / "watched")
+                complete = _wait(receiver, done, [p.relative_to(options.images).as_posix() for p in images])
+        finally:
+            receiver.close()
+        frames = receiver.frames()
+        labels = [*prompts]
+        for image in images:
+            name = image.relative_to(options.images).as_posix()
+            if name in frames and not frames[name].reason:
+                save_overlay(image, out / "overlays" / f"{name}.png", frames[name].features, labels)
+        _summary(console, receiver, frames, len(images), out, complete)
+        return complete
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files below a folder, in order."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
+
+
+def _deployment(options: Options, prompts: Sequence[str], model_version: str) -> Deployment:
+    install = {"Interpreter": sys.executable}
+    segmenter = {
+        "Prompts": list(prompts),
+        "Threshold": options.threshold,
+        "SuppressOverlap": 0.5,
+        "Source": {"Type": "folder", "Path": str((options.out / "watched").absolute()), "Recursive": True},
+        "Install": install,
+    }
+    return Deployment(
+        add={NAMES["model"]: model_version, NAMES["segmenter"]: sam3edge.__version__},
+        configuration={
+            NAMES["model"]: ConfigurationUpdate(merge={"Install": install}),
+            NAMES["segmenter"]: ConfigurationUpdate(merge=segmenter),
+        },
+        recipes=options.out / "greengrass-build" / "recipes",
+        artifacts=options.out / "greengrass-build" / "artifacts",
+    )
+
+
+def _feed(images: Sequence[Path], root: Path, watched: Path) -> None:
+    """Put the images into the watched folder as a camera's uploader would: written aside, then renamed."""
+    for image in images:
+        target = watched / image.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.part")
+        shutil.copyfile(image, partial)
+        partial.rename(target)
+
+
+def _wait(receiver: Receiver, done: threading.Condition, names: Sequence[str]) -> bool:
+    """Wait until every frame's message is there; False when nothing more comes."""
+    arrived, deadline = 0, time.monotonic() + START_SECONDS
+    with done:
+        while True:
+            frames = receiver.frames()
+            complete = sum(1 for name in names if name in frames and frames[name].complete)
+            if complete == len(names):
+                return True
+            if complete > arrived:
+                arrived, deadline = complete, time.monotonic() + FRAME_SECONDS
+            if time.monotonic() > deadline:
+                return False
+            done.wait(0.5)
+
+
+def _summary(
+    console: Console, receiver: Receiver, frames: dict[str, Received], total: int, out: Path, complete: bool
+) -> None:
+    answered = [f for f in frames.values() if f.complete]
+    found = sum(len(f.features) for f in answered)
+    rejected = sum(1 for f in answered if f.reason)
+    console.print(
+        f"{len(answered)} of {total} frames answered ({rejected} could not be used), {found} objects found, "
+        f"{receiver.repetitions} repetitions dropped by id"
+    )
+    refused = {phrase: reason for f in answered for phrase, reason in f.unanswered.items()}
+    for phrase, reason in refused.items():
+        console.print(f"[yellow]the prompt {phrase!r} was not answered: {reason}[/]")
+    for error in receiver.component_errors:
+        console.print(f"[red]component error: {error}[/]")
+    console.print(f"overlays  {out / 'overlays'}\nGeoJSON   {out / 'geojson'}\nlogs      {out / 'device' / 'logs'}")
+    if not complete:
+        console.print("[red]not every frame's message arrived; the logs say why[/]")

@@ -1,0 +1,60 @@
+"""MQTT topic names and filters, with the limits of AWS IoT Core.
+
+Source: MQTT 3.1.1 section 4.7, and the message broker limits in the AWS IoT Core service quotas.
+"""
+
+from __future__ import annotations
+
+MOST_SLASHES = 7
+LONGEST_TOPIC_BYTES = 256
+
+
+class TopicError(ValueError):
+    """A topic or filter that AWS IoT Core does not take."""
+
+
+def check_topic(topic: str) -> None:
+    """Refuse what cannot be published to.
+
+    Raises:
+        TopicError: empty, too long, too deep, or with a wildcard.
+    """
+    _check_size(topic)
+    if "+" in topic or "#" in topic:
+        raise TopicError(f"expected a topic without wildcards, got {topic!r}")
+
+
+def check_filter(pattern: str) -> None:
+    """Refuse what cannot be subscribed to.
+
+    Raises:
+        TopicError: empty, too long, too deep, or with a wildcard where none may stand.
+    """
+    _check_size(pattern)
+    levels = pattern.split("/")
+    for number, level in enumerate(levels):
+        last = number == len(levels) - 1
+        if ("#" in level and (level != "#" or not last)) or ("+" in level and level != "+"):
+            raise TopicError(f"expected '+' and '#' as whole levels and '#' at the end only, got {pattern!r}")
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether ``topic`` belongs to the subscription ``pattern``; the wildcards do not match ``$`` at the start."""
+    if topic.startswith("$") and pattern[:1] in ("+", "#"):
+        return False
+    wanted, levels = pattern.split("/"), topic.split("/")
+    for number, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if number >= len(levels) or level not in ("+", levels[number]):
+            return False
+    return len(wanted) == len(levels)
+
+
+def _check_size(topic: str) -> None:
+    if not topic or "\0" in topic:
+        raise TopicError(f"expected a topic of at least one character and without NUL, got {topic!r}")
+    if len(topic.encode()) > LONGEST_TOPIC_BYTES:
+        raise TopicError(f"expected at most {LONGEST_TOPIC_BYTES} bytes of topic, got {len(topic.encode())}")
+    if topic.count("/") > MOST_SLASHES and not topic.startswith("$"):
+        raise TopicError(f"expected at most {MOST_SLASHES} slashes in a topic (AWS IoT Core), got {topic!r}")

@@ -1,0 +1,42 @@
+"""What every kind of test may use."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+FIGURE = "figure"
+
+DEMO_BUNDLE = Path(__file__).parents[1] / "assets" / "demo-bundle"
+
+
+@pytest.fixture(scope="session")
+def demo_bundle() -> Path:
+    """The committed demo bundle; not to be changed."""
+    return DEMO_BUNDLE
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A copy of the demo bundle."""
+    return shutil.copytree(DEMO_BUNDLE, tmp_path / "bundle")
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Says a measured figure in the summary of the run, from whatever process the test runs in."""
+    return lambda text: request.node.user_properties.append((FIGURE, text))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Print what tests measured."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, []) if r.when == "call"]
+    figures = [text for report in reports for name, text in report.user_properties if name == FIGURE]
+    if figures:
+        terminalreporter.section("figures")
+        for text in figures:
+            terminalreporter.write_line(text)

@@ -1,0 +1,30 @@
+"""Fixtures of whole devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rig import Rig
+from sam3edge_simulator.profiles import CLASSIC, Profile
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path, demo_bundle: Path) -> Iterator[Callable[[Profile], Rig]]:
+    rigs: list[Rig] = []
+
+    def make(profile: Profile) -> Rig:
+        rigs.append(Rig(tmp_path, demo_bundle, profile))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        rig.close()
+
+
+@pytest.fixture
+def rig(make_rig: Callable[[Profile], Rig]) -> Rig:
+    """A device with the classic nucleus."""
+    return make_rig(CLASSIC)

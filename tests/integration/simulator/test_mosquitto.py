@@ -1,0 +1,232 @@
+"""A real broker with TLS and client certificates: Debian's mosquitto, when it is installed."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from integration.simulator.conftest import Subscriber
+from integration.simulator.waiting import until
+from sam3edge_simulator.broker_url import BrokerUrl, TlsFiles
+from sam3edge_simulator.cable import Cable
+from sam3edge_simulator.deploying import Patience
+from sam3edge_simulator.nucleus import Nucleus
+from sam3edge_simulator.profiles import CLASSIC, LITE
+
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
+NAME = "com.example.Thing"
+
+pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed (apt-get install mosquitto)")
+
+
+@dataclass(frozen=True)
+class SecureBroker:
+    """A running mosquitto that only lets in who has a certificate of its authority."""
+
+    url: str
+    device: TlsFiles
+    stranger: TlsFiles
+
+
+@pytest.fixture(scope="module")
+def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
+    folder = tmp_path_factory.mktemp("mosquitto")
+    authority, stranger = Authority("our authority", folder), Authority("another authority", folder)
+    server = authority.issue("broker", server=True)
+    device = authority.issue("device")
+    forged = stranger.issue("stranger")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    configuration = folder / "mosquitto.conf"
+    configuration.write_text(
+        f"listener {port} 127.0.0.1\n"
+        f"cafile {authority.path}\ncertfile {server.certificate}\nkeyfile {server.key}\n"
+        "require_certificate true\nuse_identity_as_username true\ntls_version tlsv1.2\n"
+        "user root\n"  # else it may not read its key in a folder of root; without effect for anybody else
+    )
+    assert MOSQUITTO is not None
+    with (folder / "mosquitto.log").open("wb") as log:
+        process = subprocess.Popen([MOSQUITTO, "-c", configuration], stdout=log, stderr=log)
+        try:
+            until(lambda: _listens(port))
+            yield SecureBroker(
+                f"mqtts://127.0.0.1:{port}",
+                TlsFiles(authority.path, device.certificate, device.key),
+                TlsFiles(authority.path, forged.certificate, forged.key),
+            )
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture
+def broker() -> None:
+    """Takes the place of the embedded broker, which these tests do not use."""
+
+
+@pytest.fixture
+def secure_device(tmp_path: Path, secure_broker: SecureBroker) -> Iterator[Callable[..., Nucleus]]:
+    started: list[Nucleus] = []
+
+    def make(tls: TlsFiles, **more: Any) -> Nucleus:
+        more.setdefault("broker_url", secure_broker.url)
+        nucleus = Nucleus(tmp_path / "device", tls=tls, patience=Patience(start_period=0.05), **more)
+        started.append(nucleus)
+        nucleus.start()
+        return nucleus
+
+    yield make
+    for nucleus in started:
+        nucleus.stop()
+
+
+@pytest.mark.parametrize("profile", [CLASSIC, LITE], ids=lambda profile: profile.name)
+def test_publish_and_subscribe_over_tls_with_a_client_certificate(
+    secure_device: Callable[..., Nucleus], secure_broker: SecureBroker, build, clients, profile
+) -> None:
+    nucleus = secure_device(secure_broker.device, profile=profile)
+    nucleus.deploy(build.idle(NAME, run="printenv SVCUID GG_ROOT_CA_PATH > token; exec sleep 600").deployment(NAME))
+    assert nucleus.cloud.wait_connected(30)
+    client = clients.connect(nucleus, NAME)
+    arrived: list[bytes] = []
+    client.subscribe_to_iot_core(
+        topic_name="in", qos="1", on_stream_event=lambda event: arrived.append(event.message.payload)
+    )
+    cloud = Subscriber(BrokerUrl.parse(secure_broker.url), "out", secure_broker.device)
+    try:
+        client.publish_to_iot_core(topic_name="out", qos="1", payload=b"\x00 over TLS")
+        assert cloud.wait(1) == [("out", b"\x00 over TLS")]
+        cloud.publish("in", b"back")
+        until(lambda: arrived == [b"back"])
+    finally:
+        cloud.close()
+    token = (nucleus.root / "work" / NAME / "token").read_text().split()
+    assert token[1] == str(secure_broker.device.ca)
+
+
+def test_what_was_published_during_a_cut_arrives_in_order(
+    secure_device: Callable[..., Nucleus], secure_broker: SecureBroker, build, clients
+) -> None:
+    with Cable(secure_broker.url) as cable:
+        nucleus = secure_device(secure_broker.device, broker_url=cable.url)
+        nucleus.deploy(build.idle(NAME).deployment(NAME))
+        assert nucleus.cloud.wait_connected(30)
+        client = clients.connect(nucleus, NAME)
+        cloud = Subscriber(BrokerUrl.parse(secure_broker.url), "n", secure_broker.device)
+        try:
+            cable.cut()
+            assert nucleus.cloud.wait_connected(30, connected=False)
+            for number in range(20):
+                client.publish_to_iot_core(topic_name="n", qos="1", payload=str(number).encode())
+            cable.plug()
+            assert nucleus.cloud.wait_sent(30)
+            assert [int(payload) for _, payload in cloud.wait(20)] == list(range(20))
+        finally:
+            cloud.close()
+        nucleus.stop()
+
+
+def test_a_certificate_of_another_authority_is_not_let_in(
+    secure_device: Callable[..., Nucleus], secure_broker: SecureBroker
+) -> None:
+    nucleus = secure_device(secure_broker.stranger)
+    assert not nucleus.cloud.wait_connected(2)
+
+
+# paho-mqtt leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
+def test_a_broker_of_another_authority_is_not_trusted(
+    secure_device: Callable[..., Nucleus], secure_broker: SecureBroker, tmp_path: Path
+) -> None:
+    other = Authority("somebody else", tmp_path)
+    nucleus = secure_device(TlsFiles(other.path, secure_broker.device.certificate, secure_broker.device.key))
+    assert not nucleus.cloud.wait_connected(2)
+
+
+def test_tls_needs_certificates(secure_broker: SecureBroker, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected TLS files for mqtts://"):
+        Nucleus(tmp_path, broker_url=secure_broker.url)
+
+
+_USAGE_OF_AN_AUTHORITY = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+class Authority:
+    """Issues certificates for a day."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = (
+            self._builder(self._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_USAGE_OF_AN_AUTHORITY, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.path = folder / f"{name.replace(' ', '-')}.pem"
+        self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str, *, server: bool = False) -> TlsFiles:
+        """A certificate with its key; a server's one is for 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        certificate = (
+            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        files = TlsFiles(self.path, self._folder / f"{name}.crt", self._folder / f"{name}.key")
+        assert files.certificate is not None
+        assert files.key is not None
+        files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return files
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        now = datetime.now(timezone.utc)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=5))
+            .not_valid_after(now + timedelta(days=1))
+        )
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

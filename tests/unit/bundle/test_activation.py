@@ -1,0 +1,130 @@
+"""Only a bundle that is whole and finds what it must becomes current; else the last good one stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sam3edge.bundle.golden import EXPECTED
+from sam3edge.bundle.manifest import describe_files, read_manifest, write_manifest
+from sam3edge.bundle.store import Store
+from sam3edge.core.errors import BundleError, EngineError
+from sam3edge.core.ports import Engine
+from sam3edge.core.types import ModelFiles
+from sam3edge.engines.fake import FakeEngine
+from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.model.activation import activate
+
+
+def load(files: ModelFiles) -> Engine:
+    return OnnxEngine(files, OnnxOptions(providers=("CPUExecutionProvider",)))
+
+
+def remake_manifest(bundle: Path, **changes: object) -> None:
+    """A manifest that fits the bundle's files again, as an attacker or a careless release would write it."""
+    manifest = read_manifest(bundle)
+    write_manifest(bundle, manifest.model_copy(update={"files": describe_files(bundle), **changes}))
+
+
+def test_a_good_bundle_becomes_current(bundle: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    assert store.current() is None
+    info = activate(bundle, store, None, load)
+    current = store.current()
+    assert current is not None
+    assert info.digest == read_manifest(current).digest()
+    assert info.provider == "CPUExecutionProvider"
+
+
+def test_activating_again_changes_nothing(bundle: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    activate(bundle, store, None, load)
+    before = store.current()
+    activate(bundle, store, None, load)
+    assert store.current() == before
+
+
+def stale_score(bundle: Path) -> None:
+    expected = json.loads((bundle / EXPECTED).read_text())
+    expected["instances"][0]["score"] -= 0.2
+    (bundle / EXPECTED).write_text(json.dumps(expected))
+
+
+def missing_instance(bundle: Path) -> None:
+    expected = json.loads((bundle / EXPECTED).read_text())
+    del expected["instances"][0]
+    (bundle / EXPECTED).write_text(json.dumps(expected))
+
+
+def moved_box(bundle: Path) -> None:
+    expected = json.loads((bundle / EXPECTED).read_text())
+    expected["instances"][0]["box"] = [1, 1, 9, 9]
+    (bundle / EXPECTED).write_text(json.dumps(expected))
+
+
+def other_weights(bundle: Path) -> None:
+    (bundle / "decoder.onnx").write_bytes((bundle / "masks.onnx").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (stale_score, "must score"),
+        (missing_instance, "is found and must not be"),
+        (moved_box, "must be found and is not"),
+        (other_weights, "does not run on this device"),
+    ],
+)
+def test_a_bundle_that_finds_something_else_is_refused_and_the_last_good_one_stays(
+    bundle: Path, tmp_path: Path, change: object, says: str
+) -> None:
+    store = Store(tmp_path / "store")
+    activate(bundle, store, None, load)
+    good = store.current()
+    bad = shutil.copytree(bundle, tmp_path / "bad")
+    assert callable(change)
+    change(bad)
+    remake_manifest(bad, version="9.0.0")
+    with pytest.raises(BundleError, match=says):
+        activate(bad, store, None, load)
+    assert store.current() == good
+    assert [p.name for p in (tmp_path / "store" / "bundles").iterdir()] == [good.name if good else ""]
+
+
+def test_an_engine_that_does_not_load_is_a_refused_bundle(bundle: Path, tmp_path: Path) -> None:
+    def broken(files: ModelFiles) -> Engine:
+        raise EngineError("no memory")
+
+    with pytest.raises(BundleError, match="does not run on this device: no memory"):
+        activate(bundle, Store(tmp_path / "store"), None, broken)
+
+
+def test_the_engine_of_the_golden_run_is_closed(bundle: Path, tmp_path: Path) -> None:
+    engine = FakeEngine()
+    with pytest.raises(BundleError):
+        activate(bundle, Store(tmp_path / "store"), None, lambda files: engine)
+    assert engine.closed
+
+
+def test_old_bundles_go_and_the_one_before_stays(bundle: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", keep=1)
+    for version in ("1.0.1", "1.0.2", "1.0.3"):
+        remake_manifest(bundle, version=version)
+        manifest = read_manifest(bundle)
+        store.activate(store.install(bundle, manifest))
+    names = sorted(p.name.split("-")[-2] for p in (tmp_path / "store" / "bundles").iterdir())
+    assert names == ["1.0.2", "1.0.3"]
+    current = store.current()
+    assert current is not None
+    assert "1.0.3" in current.name
+
+
+def test_a_copy_that_was_cut_off_is_cleaned_up(bundle: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    leftover = tmp_path / "store" / "bundles" / ".staging-dead"
+    leftover.mkdir(parents=True)
+    store.activate(store.install(bundle, read_manifest(bundle)))
+    assert not leftover.exists()

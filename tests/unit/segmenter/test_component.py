@@ -1,0 +1,299 @@
+"""The component without a nucleus process: live settings, commands, hot swap, eviction, status, loss."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from sam3edge.bundle.store import Store
+from sam3edge.core.errors import ConnectionLost, EngineError, PublishError
+from sam3edge.core.ports import Engine
+from sam3edge.engines.fake import FakeEngine
+from sam3edge.greengrass.fake import FakeNucleus
+from sam3edge.segmenter import parts
+from sam3edge.segmenter.component import Surroundings, serve
+from sam3edge.segmenter.settings import Settings
+from samples import red_square
+
+PATIENCE = 20.0
+
+
+class Device:
+    """A segmenter with the fake engine, run by a thread, over the fake nucleus."""
+
+    def __init__(self, root: Path, **keys: Any) -> None:
+        self.images, self.root = root / "images", root
+        self.images.mkdir()
+        source = {"Type": "folder", "Path": str(self.images), "SettleSeconds": 0.05, "RescanSeconds": 0.3}
+        self.nucleus = FakeNucleus({"Prompts": ["red"], "Source": source, "HeartbeatSeconds": 1, **keys})
+        self.where = Surroundings("line-7", root / "work", root / "store", 50_000, 2)
+        (root / "work").mkdir()
+        self.stop = threading.Event()
+        self.error: Exception | None = None
+        self.thread = threading.Thread(target=self._serve)
+        self.use("1.0.0")
+
+    def use(self, version: str) -> None:
+        """Point the store at another bundle."""
+        bundle = self.where.store / "bundles" / version
+        bundle.mkdir(parents=True)
+        Store(self.where.store, keep=5).activate(bundle)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def put(self, name: str, image: np.ndarray | None = None) -> None:
+        picture = red_square() if image is None else image
+        (self.images / f".{name}.part").write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+        (self.images / f".{name}.part").rename(self.images / name)
+
+    def published(self, topic: str) -> list[dict[str, Any]]:
+        return [json.loads(p) for t, p in self.nucleus.published if t == f"sam3edge/line-7/{topic}"]
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, (
+                f"waited {PATIENCE} s; published on {[t for t, _ in self.nucleus.published]}"
+            )
+            assert self.thread.is_alive(), f"the component ended: {self.error!r}"
+            time.sleep(0.02)
+
+    def command(self, **members: Any) -> None:
+        self.nucleus.deliver("sam3edge/line-7/commands", json.dumps(members).encode())
+
+    def _serve(self) -> None:
+        try:
+            serve(self.nucleus, self.where, self.stop)
+        except Exception as error:
+            self.error = error
+
+    def close(self) -> None:
+        self.stop.set()
+        if self.thread.ident is not None:
+            self.thread.join(PATIENCE)
+        assert not self.thread.is_alive()
+        self.nucleus.close()
+
+
+@pytest.fixture(autouse=True)
+def _fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(bundle: Path, settings: Settings, work: Path) -> Engine:
+        if bundle.name == "broken":
+            raise EngineError("broken does not load")
+        return FakeEngine(version=bundle.name)
+
+    monkeypatch.setattr(parts, "load_engine", load)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    one = Device(tmp_path)
+    yield one
+    one.close()
+
+
+def test_an_image_becomes_a_message(device: Device) -> None:
+    device.start()
+    device.put("a.png")
+    device.wait(lambda: device.published("detections"))
+    [message] = device.published("detections")
+    assert message["frame"]["name"] == "a.png"
+    assert len(message["features"]) == 1
+    assert device.nucleus.states[-1] == "RUNNING"
+
+
+def test_prompts_change_without_a_restart(device: Device) -> None:
+    device.start()
+    device.put("a.png")
+    device.wait(lambda: len(device.published("detections")) == 1)
+    device.nucleus.configure({**device.nucleus.configuration(), "Prompts": [{"Text": "red", "Threshold": 1.0}]})
+    device.nucleus.settle()
+    device.put("b.png")
+    device.wait(lambda: len(device.published("detections")) == 2)
+    assert [len(m["features"]) for m in device.published("detections")] == [1, 0]
+
+
+def test_a_bad_update_is_refused_reported_and_the_old_settings_stay(device: Device) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    device.nucleus.configure({**device.nucleus.configuration(), "Threshold": 7})
+    device.wait(lambda: device.published("errors"))
+    assert "Threshold" in device.published("errors")[0]["reason"]
+    device.put("a.png")
+    device.wait(lambda: device.published("detections"))
+    assert device.published("detections")[0]["prompts"][0]["threshold"] == 0.5
+
+
+def test_another_folder_is_watched_after_a_change_without_losing_the_component(device: Device, tmp_path: Path) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    (tmp_path / "other").mkdir()
+    configuration = device.nucleus.configuration()
+    source = {**configuration["Source"], "Path": str(tmp_path / "other")}
+    device.nucleus.configure({**configuration, "Source": source})
+    device.wait(lambda: len(device.nucleus.states) == 2)
+    device.images = tmp_path / "other"
+    device.put("b.png")
+    device.wait(lambda: device.published("detections"))
+
+
+def test_a_folder_that_is_not_there_is_refused_and_the_one_before_goes_on(device: Device, tmp_path: Path) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    configuration = device.nucleus.configuration()
+    source = {**configuration["Source"], "Path": str(tmp_path / "nowhere")}
+    device.nucleus.configure({**configuration, "Source": source})
+    device.wait(lambda: any("nowhere" in e["reason"] for e in device.published("errors")))
+    device.put("a.png")
+    device.wait(lambda: device.published("detections"))
+
+
+def test_a_command_changes_prompts_for_good_and_is_acknowledged(device: Device) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    device.command(id="1", command="set_prompts", arguments={"prompts": ["blue", "green"]})
+    device.wait(lambda: device.published("acknowledgements"))
+    assert device.published("acknowledgements")[0]["status"] == "done"
+    device.wait(lambda: device.nucleus.configuration()["Prompts"] == ["blue", "green"])
+    device.nucleus.settle()
+    device.put("a.png")
+    device.wait(lambda: device.published("detections"))
+    assert [p["text"] for p in device.published("detections")[0]["prompts"]] == ["blue", "green"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"command": "set_threshold", "arguments": {"threshold": 9}},
+        {"command": "set_threshold", "arguments": {}},
+        {"command": "set_prompts", "arguments": {"prompts": []}},
+        {"command": "reboot", "arguments": {}},
+    ],
+)
+def test_a_bad_command_is_refused_and_changes_nothing(device: Device, command: dict[str, Any]) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    before = device.nucleus.configuration()
+    device.command(id="1", **command)
+    device.wait(lambda: device.published("acknowledgements"))
+    answer = device.published("acknowledgements")[0]
+    assert answer["status"] == "rejected"
+    assert len(answer["reason"]) > 10
+    assert device.nucleus.configuration() == before
+
+
+def test_a_snapshot_is_the_next_frame_as_a_picture_that_fits(device: Device) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    device.command(id="7", command="snapshot", arguments={})
+    device.wait(lambda: device.published("acknowledgements"))
+    grey = np.random.default_rng(0).integers(0, 255, (1500, 2000, 1), dtype=np.uint8)  # noise makes the largest JPEG
+    device.put("a.png", np.repeat(grey, 3, 2))
+    device.wait(lambda: device.published("snapshots"))
+    [snapshot] = device.published("snapshots")
+    assert snapshot["request"] == "7"
+    assert len(json.dumps(snapshot)) <= 51_000
+    assert 64 <= max(snapshot["width"], snapshot["height"]) < 2000
+
+
+def test_the_model_is_exchanged_between_two_frames(device: Device) -> None:
+    device.start()
+    device.put("a.png")
+    device.wait(lambda: len(device.published("detections")) == 1)
+    assert device.published("detections")[0]["model"]["version"] == "1.0.0"
+    device.use("2.0.0")
+    deadline = time.monotonic() + PATIENCE
+    count = 1
+    while device.published("detections")[-1]["model"]["version"] != "2.0.0":
+        assert time.monotonic() < deadline
+        device.put(f"b{count}.png")
+        count += 1
+        device.wait(lambda n=count: len(device.published("detections")) == n)
+
+
+def test_a_bundle_that_does_not_load_is_reported_and_the_one_before_goes_on(device: Device) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    device.use("broken")
+    device.wait(lambda: device.published("errors"))
+    assert "broken does not load" in device.published("errors")[0]["reason"]
+    device.put("a.png")
+    device.wait(lambda: device.published("detections"))
+    assert device.published("detections")[0]["model"]["version"] == "1.0.0"
+
+
+def test_it_waits_for_its_first_model_and_says_so(tmp_path: Path) -> None:
+    device = Device(tmp_path)
+    (device.where.store / "current").unlink()
+    try:
+        device.start()
+        device.put("a.png")
+        device.wait(lambda: device.published("status"))
+        assert device.published("status")[0]["state"] == "waiting for a model"
+        device.use("1.1.0")
+        device.wait(lambda: device.published("detections"))
+    finally:
+        device.close()
+
+
+def test_the_heartbeat_says_what_an_operator_needs(device: Device) -> None:
+    device.start()
+    device.put("a.png")
+    (device.images / "b.png").write_bytes(b"no picture at all")
+    device.wait(lambda: device.published("status") and device.published("status")[-1]["counts"]["rejected"] == 1)
+    status = device.published("status")[-1]
+    assert status["model"]["version"] == "1.0.0"
+    assert status["prompts"] == [{"text": "red", "label": "red", "threshold": 0.5}]
+    assert status["counts"]["frames"] == 1
+    assert status["last_error"]
+    assert {"queued", "delivered", "retried", "evicted"} <= set(status["delivery"])
+    assert [m["frame"]["name"] for m in device.published("errors")] == ["b.png"]
+
+
+def test_a_lost_nucleus_ends_the_component_with_that_error(device: Device) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    device.nucleus.outage = ConnectionLost("the socket is closed")
+    device.put("a.png")
+    device.thread.join(PATIENCE)
+    assert isinstance(device.error, ConnectionLost)
+
+
+def test_an_outage_loses_nothing(device: Device) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    device.nucleus.outage = PublishError("offline")
+    for i in range(5):
+        device.put(f"{i}.png")
+    time.sleep(1)
+    device.nucleus.outage = None
+    device.wait(lambda: len({m["id"] for m in device.published("detections")}) == 5)
+
+
+def test_a_camera_does_not_wait_for_a_full_outbox_the_oldest_go_and_are_counted(tmp_path: Path) -> None:
+    video = tmp_path / "v.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    for i in range(80):
+        writer.write(np.ascontiguousarray(red_square(10 + i)[..., ::-1]))
+    writer.release()
+    source = {"Type": "camera", "Uri": str(video), "Realtime": True, "Gate": {"Enabled": False}}
+    device = Device(tmp_path, Source=source, Outbox={"MaxBytes": 12_000}, HeartbeatSeconds=1)
+    try:
+        device.start()
+        device.wait(lambda: device.nucleus.states)
+        device.nucleus.outage = PublishError("offline")
+        time.sleep(1.5)
+        device.nucleus.outage = None
+        device.wait(lambda: device.published("status") and device.published("status")[-1]["delivery"]["evicted"] > 0)
+        device.wait(lambda: device.published("detections"))
+    finally:
+        device.close()
