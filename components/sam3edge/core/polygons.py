@@ -38,7 +38,7 @@ GRID = 0.1
 SLIVER = 1.0
 """Square pixels: parts and holes smaller than this are noise of the zero line."""
 
-ROUNDNESS = 0.04
+ROUNDNESS = 0.02
 """Simplification moves the outline of a shape by at most this share of area / perimeter, so that a small or thin shape
 keeps an intersection over union of at least 0.98 with its mask, whatever the tolerance."""
 

