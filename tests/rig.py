@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 import threading
 import time
@@ -19,11 +20,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
-from sam3edge_pipeline.packaging import NAMES, build_component
+from sam3edge_pipeline.packaging import ARTIFACT_LIMIT, NAMES, build_component
 from sam3edge_pipeline.scenes import draw_scene
 from sam3edge_simulator.broker import Broker
 from sam3edge_simulator.deploying import Patience
-from sam3edge_simulator.deployments import ConfigurationUpdate, Deployment
+from sam3edge_simulator.deployments import ConfigurationUpdate, Deployment, FailurePolicy
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import Profile
 from sam3edge_simulator.states import State
@@ -73,6 +74,10 @@ class Consumer:
         """How many different messages name each frame."""
         return Counter(body["frame"]["name"] for body in self.on("detections"))
 
+    def was_told(self, reason: str) -> bool:
+        """Whether an error gives this reason, a regular expression."""
+        return any(re.search(reason, error["reason"]) for error in self.on("errors"))
+
     def send(self, topic: str, body: dict[str, Any]) -> None:
         """Publish to the device."""
         self._client.publish(topic, json.dumps(body), qos=1).wait_for_publish(20)
@@ -104,11 +109,17 @@ class Rig:
         self.nucleus.start()
         build_component("segmenter", self.build, sam3edge.__version__, "BUCKET_NAME")
 
-    def deploy_model(self, bundle: Path | None = None) -> None:
+    def deploy_model(
+        self,
+        bundle: Path | None = None,
+        artifact_limit: int = ARTIFACT_LIMIT,
+        on_failure: FailurePolicy = FailurePolicy.ROLLBACK,
+        **keys: Any,
+    ) -> None:
         bundle = bundle or self.bundle
         version = read_manifest(bundle).version
-        build_component("model", self.build, version, "BUCKET_NAME", bundle)
-        self.nucleus.deploy(self._deployment(MODEL, version, {}))
+        build_component("model", self.build, version, "BUCKET_NAME", bundle, artifact_limit)
+        self.nucleus.deploy(self._deployment(MODEL, version, keys, on_failure))
 
     def deploy_segmenter(self, **keys: Any) -> None:
         source = {"Type": "folder", "Path": str(self.watched), "RescanSeconds": 1, **keys.pop("Source", {})}
@@ -116,13 +127,16 @@ class Rig:
         self.nucleus.deploy(self._deployment(SEGMENTER, sam3edge.__version__, merge))
         assert self.nucleus.wait(SEGMENTER, State.RUNNING, PATIENCE)
 
-    def _deployment(self, name: str, version: str, merge: dict[str, Any]) -> Deployment:
+    def _deployment(
+        self, name: str, version: str, merge: dict[str, Any], on_failure: FailurePolicy = FailurePolicy.ROLLBACK
+    ) -> Deployment:
         update = ConfigurationUpdate(merge={"Install": {"Interpreter": sys.executable}, **merge})
         return Deployment(
             add={name: version},
             configuration={name: update},
             recipes=self.build / "recipes",
             artifacts=self.build / "artifacts",
+            on_failure=on_failure,
         )
 
     def put(self, *names: str) -> None:

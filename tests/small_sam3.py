@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
 from transformers import Sam3Config, Sam3TrackerConfig
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
+from made_once import made_once
+from sam3edge.core.types import ModelFiles
+from sam3edge_export.graphs import TextGraph
+from sam3edge_export.onnx_graphs import export_graphs
+
 SIDE, PATCH, WINDOW, WIDTH, LENGTH, QUERIES = 64, 8, 4, 32, 6, 9
+
+PHRASES = ("visual", "some", "other")
+IDS = torch.tensor([[1, 5, 2, 0, 0, 0], [1, 5, 7, 2, 0, 0], [1, 9, 2, 0, 0, 0]])
+"""Tokens of the phrases."""
 
 
 def small_model(side: int = SIDE, seed: int = 0) -> Sam3Model:
@@ -40,7 +53,7 @@ def small_model(side: int = SIDE, seed: int = 0) -> Sam3Model:
 
 
 def small_tracker(side: int = SIDE, levels: int = 4, seed: int = 1) -> Sam3TrackerModel:
-    """A tracker for images of ``side`` pixels, with ``levels`` levels in its feature pyramid, as the checkpoint four."""
+    """A tracker for images of ``side`` pixels with that many levels in its feature pyramid; the checkpoint has four."""
     torch.manual_seed(seed)
     config = Sam3TrackerConfig(
         vision_config={
@@ -86,3 +99,22 @@ def _stir(model: torch.nn.Module) -> None:
     """The library's own initialisation is so small that every answer looks alike."""
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.1)
+
+
+def small_bundle(factory: pytest.TempPathFactory) -> Path:
+    """Everything that can be exported of a small model and tracker, and the features of three phrases; made once a run.
+    Not to be changed."""
+    return made_once(factory, "small-sam3", _export_everything)
+
+
+def _export_everything(folder: Path) -> None:
+    model = small_model()
+    export_graphs(model, folder, small_tracker())
+    with torch.no_grad():
+        features = TextGraph(model)(IDS)
+    np.savez(folder / "prompts.npz", phrases=np.array(PHRASES), features=features.numpy(), mask=(IDS != 0).numpy())
+
+
+def model_files(folder: Path) -> ModelFiles:
+    """``folder`` as an engine takes it."""
+    return ModelFiles(folder, "small", "1.0.0", "sha256:" + "5" * 64, "fp32", SIDE)

@@ -1,15 +1,19 @@
 """SAM 3 cut into the graphs that a bundle carries.
 
     vision    image                                  -> feature maps, geometry token      once per frame
+    exemplars feature maps, boxes, text features     -> text features with box tokens     only when a prompt has boxes
     decoder   feature maps, prompts                  -> scores, boxes, query states       once per frame, all prompts
     masks     query states of admitted queries       -> mask logits                       only when something was found
     text      token ids                              -> text features                     at export, or for a new phrase
+
+The exemplars are in ``exemplars.py``, the graphs that answer clicks in ``interactive.py``.
 
 The modules below share their weights with a transformers ``Sam3Model`` and are what is trained, exported and compared.
 Two departures from that port, both towards Meta's reference: a text-only prompt carries the geometry encoder's CLS
 token (the port drops it), and grid sizes are Python integers, so that the relative-position bias can be exported.
 
-Shapes: B images, N (image, prompt) pairs, L text tokens, Q queries, C channels, S = G * G image tokens.
+Shapes: B images, N (image, prompt) pairs, L text tokens, K boxes, Q queries, C channels, D channels of the backbone,
+S = G * G image tokens.
 """
 
 from __future__ import annotations
@@ -82,6 +86,16 @@ def grid_size(model: Sam3Model) -> int:
     return int(backbone.image_size) // int(backbone.patch_size)
 
 
+class VisionFeaturesAndTokens(NamedTuple):
+    """As ``VisionFeatures``; ``tokens`` [B, D, G, G] are what the tracker's own feature pyramid starts from."""
+
+    fine: Tensor
+    medium: Tensor
+    coarse: Tensor
+    geometry: Tensor
+    tokens: Tensor
+
+
 class VisionGraph(nn.Module):
     """Backbone, feature pyramid, and the image's geometry token."""
 
@@ -95,11 +109,17 @@ class VisionGraph(nn.Module):
 
     def forward(self, pixels: Tensor) -> VisionFeatures:
         """Encode normalised pixels, float [B, 3, S, S] in -1..1."""
+        return self.pyramid(self.tokens(pixels))
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """The backbone's output, float [B, D, G, G]."""
         backbone = self.encoder.backbone(pixels).last_hidden_state
-        batch, tokens, width = backbone.shape
-        grid = math.isqrt(tokens)
-        spatial = backbone.view(batch, grid, grid, width).permute(0, 3, 1, 2)
-        fine, medium, coarse = (layer(spatial) for layer in list(self.encoder.neck.fpn_layers)[:3])
+        grid = math.isqrt(backbone.shape[1])
+        return backbone.unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
+
+    def pyramid(self, tokens: Tensor) -> VisionFeatures:
+        """Feature maps and geometry token from the backbone's output."""
+        fine, medium, coarse = (layer(tokens) for layer in list(self.encoder.neck.fpn_layers)[:3])
         return VisionFeatures(fine, medium, coarse, self.geometry_token(coarse))
 
     def geometry_token(self, coarse: Tensor) -> Tensor:
@@ -112,6 +132,15 @@ class VisionGraph(nn.Module):
         for layer in encoder.layers:
             token = layer(token, features, positions, None)
         return encoder.output_layer_norm(token)
+
+
+class SharedVisionGraph(VisionGraph):
+    """The vision graph of a bundle that answers clicks, too: both feature pyramids stand on one backbone run."""
+
+    def forward(self, pixels: Tensor) -> VisionFeaturesAndTokens:  # type: ignore[override]
+        """As ``VisionGraph.forward``, with the backbone's output."""
+        tokens = self.tokens(pixels)
+        return VisionFeaturesAndTokens(*self.pyramid(tokens), tokens)
 
 
 class TextGraph(nn.Module):
@@ -129,7 +158,7 @@ class TextGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """DETR encoder and decoder for text prompts."""
+    """DETR encoder and decoder."""
 
     positions: Tensor
 
@@ -141,23 +170,38 @@ class DecoderGraph(nn.Module):
         self.register_buffer("positions", sine_positions(model, grid_size(model)), persistent=False)
 
     def forward(
-        self, coarse: Tensor, geometry: Tensor, image_index: Tensor, text: Tensor, text_mask: Tensor
+        self,
+        coarse: Tensor,
+        geometry: Tensor,
+        image_index: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        geometry_index: Tensor | None = None,
     ) -> Decoded:
         """Answer N prompts.
 
         Args:
-            coarse, geometry: of ``VisionFeatures``.
+            coarse: of ``VisionFeatures``.
+            geometry: float [J, 1, C], of ``VisionFeatures``, or of ``Exemplified`` when there are boxes.
             image_index: int64 [N], which image each prompt is asked of.
-            text: float [N, L, C].
+            text: float [N, L, C], text tokens, and box tokens when there are boxes.
             text_mask: bool [N, L], true where a token stands.
+            geometry_index: int64 [N], which geometry token each prompt carries; that of its image when left out.
         """
-        return self.layers(coarse, geometry, image_index, text, text_mask).final
+        return self.layers(coarse, geometry, image_index, text, text_mask, geometry_index).final
 
     def layers(
-        self, coarse: Tensor, geometry: Tensor, image_index: Tensor, text: Tensor, text_mask: Tensor
+        self,
+        coarse: Tensor,
+        geometry: Tensor,
+        image_index: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        geometry_index: Tensor | None = None,
     ) -> DecoderLayers:
         """As ``forward``, with the outputs of every decoder layer."""
-        prompt = torch.cat([text, geometry.index_select(0, image_index)], dim=1)
+        token = geometry.index_select(0, image_index if geometry_index is None else geometry_index)
+        prompt = torch.cat([text, token], dim=1)
         mask = torch.cat([text_mask, torch.ones_like(text_mask[:, :1])], dim=1)
         encoded = self._encode(coarse.index_select(0, image_index), prompt, mask)
         return self._decode(encoded, prompt, mask)

@@ -1,22 +1,27 @@
-"""The graphs of ``graphs.py`` as ONNX files."""
+"""The graphs of ``graphs.py``, ``exemplars.py`` and ``interactive.py`` as ONNX files."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
-from onnx import TensorProto, compose, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.export import Dim
 from transformers.models.sam3.modeling_sam3 import Sam3Model
+from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
-from sam3edge_export.graphs import DecoderGraph, MaskGraph, TextGraph, VisionGraph, grid_size
+from sam3edge_export.exemplars import ExemplarGraph
+from sam3edge_export.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph, VisionGraph, grid_size
+from sam3edge_export.interactive import InteractiveGraph, InteractiveVisionGraph
 
 OPSET = 20
 """First opset whose Resize antialiases uint8 images and whose Gelu is one node."""
@@ -24,105 +29,208 @@ OPSET = 20
 IR_VERSION = 10
 """Read by ONNX Runtime 1.18, the oldest that devices may have."""
 
-SMALL = 1024
-"""Weights with fewer elements are stored in full precision."""
+LARGEST = 2**31 - 1
+"""Bytes that one protobuf message, hence one ONNX file, may have."""
+
+_VISION = ("fine", "medium", "coarse", "geometry")
+_DECODED = ("scores", "boxes", "queries", "encoded", "prompt", "logits", "presence")
+_IMAGES, _PAIRS, _TOKENS, _BOXES = Dim("images"), Dim("pairs"), Dim("tokens"), Dim("boxes")
+_PICKED, _MOST, _OBJECTS, _POINTS = Dim("picked"), Dim("most"), Dim("objects"), Dim("points")
+
+_Dynamic = dict[str, dict[int, Any]]
 
 
 class _ScoredDecoder(nn.Module):
-    """The decoder with the score rule behind it."""
+    """The decoder with the score rule behind it.
+
+    No top-K behind that: scores and boxes of 200 queries are 4 KB a prompt, which the host sorts in microseconds. What
+    is worth leaving on the accelerator are masks, and the mask graph gathers the admitted queries before it makes any.
+    """
 
     def __init__(self, inner: DecoderGraph) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(
-        self, coarse: Tensor, geometry: Tensor, image_index: Tensor, text: Tensor, text_mask: Tensor
+        self,
+        coarse: Tensor,
+        geometry: Tensor,
+        image_index: Tensor,
+        geometry_index: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
     ) -> tuple[Tensor, ...]:
-        d = self.inner(coarse, geometry, image_index, text, text_mask)
+        d = self.inner(coarse, geometry, image_index, text, text_mask, geometry_index)
         scores = d.logits.sigmoid() * d.presence.sigmoid()
         return scores, d.boxes, d.queries, d.encoded, d.prompt, d.logits, d.presence
 
 
-def export_graphs(model: Sam3Model, folder: Path) -> None:
-    """Write ``vision.onnx``, ``decoder.onnx``, ``masks.onnx`` and ``text.onnx`` into ``folder``.
+Optional: TypeAlias = Literal["exemplars", "text"]
 
-    Batches of images and of prompts are dynamic; the vision graph takes uint8 images [B, H, W, 3] of any size.
+EVERYTHING: frozenset[Optional] = frozenset({"exemplars", "text"})
+"""What a bundle can have beside the graphs that it needs to find what a phrase names."""
+
+
+def export_graphs(
+    model: Sam3Model,
+    folder: Path,
+    tracker: Sam3TrackerModel | None = None,
+    optional: Collection[Optional] = EVERYTHING,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> None:
+    """Write ``vision.onnx``, ``decoder.onnx`` and ``masks.onnx`` into ``folder``.
+
+    Batches of images, prompts, boxes, clicked objects and points are dynamic; the vision graph takes uint8 images
+    [B, H, W, 3] of any size. The model's input size is that of its configuration.
+
+    Args:
+        tracker: when given, ``interactive_vision.onnx`` and ``interactive.onnx`` are written, too, and ``vision.onnx``
+            gives the tokens that they start from.
+        optional: which of ``exemplars.onnx`` and ``text.onnx`` (at full size 1.4 GB) to write.
+        progress: is told how many of how many graphs are written.
+
+    Raises:
+        ValueError: a graph is larger than an ONNX file may be.
     """
-    model = model.eval()
-    grid = grid_size(model)
-    backbone = model.config.vision_config.backbone_config
-    width = model.config.detr_encoder_config.hidden_size
-    length = model.config.text_config.max_position_embeddings
-    queries = model.config.detr_decoder_config.num_queries
-    side = int(backbone.image_size)
-    images, pairs, picked, most = Dim("images"), Dim("pairs"), Dim("picked"), Dim("most")
+    model.eval()
+    steps: list[Callable[[], None]] = [
+        lambda: _export_vision(model, folder, shared=tracker is not None),
+        lambda: _export_decoder(model, folder),
+        lambda: _export_masks(model, folder),
+    ]
+    if "exemplars" in optional:
+        steps.append(lambda: _export_exemplars(model, folder))
+    if "text" in optional:
+        steps.append(lambda: _export_text(model, folder))
+    if tracker is not None:
+        steps.append(lambda: _export_interactive(tracker.eval(), grid_size(model), _side(model), folder))
+    progress(0, len(steps))
+    for done, step in enumerate(steps, 1):
+        step()
+        progress(done, len(steps))
 
-    pixels = torch.zeros(2, 3, side, side)
-    vision = _export(VisionGraph(model), {"pixels": pixels}, {"pixels": {0: images}}, _VISION_OUTPUTS)
-    _save(_with_preprocessing(vision, side), folder / "vision.onnx")
 
-    coarse, geometry = torch.zeros(2, width, grid, grid), torch.zeros(2, 1, width)
-    image_index = torch.tensor([0, 1, 1])
-    text, text_mask = torch.zeros(3, length, width), torch.ones(3, length, dtype=torch.bool)
-    decoder = _export(
-        _ScoredDecoder(DecoderGraph(model)),
-        {"coarse": coarse, "geometry": geometry, "image_index": image_index, "text": text, "text_mask": text_mask},
-        {
-            "coarse": {0: images},
-            "geometry": {0: images},
-            "image_index": {0: pairs},
-            "text": {0: pairs},
-            "text_mask": {0: pairs},
-        },
-        ("scores", "boxes", "queries", "encoded", "prompt", "logits", "presence"),
-    )
-    _save(decoder, folder / "decoder.onnx")
+def _side(model: Sam3Model) -> int:
+    return int(model.config.vision_config.backbone_config.image_size)
 
-    masks = _export(
-        MaskGraph(model),
-        {
-            "fine": torch.zeros(2, width, 4 * grid, 4 * grid),
-            "medium": torch.zeros(2, width, 2 * grid, 2 * grid),
-            "encoded": torch.zeros(3, grid * grid, width),
-            "prompt": torch.zeros(3, length + 1, width),
-            "text_mask": text_mask,
-            "queries": torch.zeros(3, queries, width),
-            "image_index": torch.tensor([0, 1]),
-            "pair_index": torch.tensor([0, 2]),
-            "query_index": torch.zeros(2, 3, dtype=torch.long),
-            "keep": torch.tensor([0, 1, 3, 4, 5]),
-        },
-        {
-            "fine": {0: images},
-            "medium": {0: images},
-            "encoded": {0: pairs},
-            "prompt": {0: pairs},
-            "text_mask": {0: pairs},
-            "queries": {0: pairs},
-            "image_index": {0: picked},
-            "pair_index": {0: picked},
-            "query_index": {0: picked, 1: most},
-            "keep": {0: Dim("masks")},
-        },
-        ("masks",),
-    )
-    _save(masks, folder / "masks.onnx")
 
-    ids = torch.zeros(2, length, dtype=torch.long)
+def _width(model: Sam3Model) -> int:
+    return int(model.config.detr_encoder_config.hidden_size)
+
+
+def _export_vision(model: Sam3Model, folder: Path, *, shared: bool) -> None:
+    graph = SharedVisionGraph(model) if shared else VisionGraph(model)
+    pixels = torch.zeros(2, 3, _side(model), _side(model))
+    outputs = (*_VISION, "tokens") if shared else _VISION
+    vision = _trace(graph, {"pixels": pixels}, {"pixels": {0: _IMAGES}}, outputs)
+    _put_preprocessing_before(vision, _side(model))
+    _write(vision, folder / "vision.onnx")
+
+
+def _export_exemplars(model: Sam3Model, folder: Path) -> None:
+    width, grid = _width(model), grid_size(model)
+    inputs = {
+        "coarse": torch.zeros(2, width, grid, grid),
+        "image_index": torch.tensor([0, 1, 1]),
+        "boxes": torch.full((3, 4, 4), 0.5),
+        "labels": torch.tensor([[1, 0, -10, -10]] * 3),
+        "text": torch.zeros(3, 5, width),
+        "text_mask": torch.ones(3, 5, dtype=torch.bool),
+    }
+    dynamic: _Dynamic = {name: {0: _PAIRS} for name in inputs} | {
+        "coarse": {0: _IMAGES},
+        "boxes": {0: _PAIRS, 1: _BOXES},
+        "labels": {0: _PAIRS, 1: _BOXES},
+        "text": {0: _PAIRS, 1: _TOKENS},
+        "text_mask": {0: _PAIRS, 1: _TOKENS},
+    }
+    # an output must not have the name of an input
+    outputs = ("prompt_text", "prompt_mask", "prompt_geometry")
+    _write(_trace(ExemplarGraph(model), inputs, dynamic, outputs), folder / "exemplars.onnx")
+
+
+def _export_decoder(model: Sam3Model, folder: Path) -> None:
+    width, grid = _width(model), grid_size(model)
+    inputs = {
+        "coarse": torch.zeros(2, width, grid, grid),
+        "geometry": torch.zeros(4, 1, width),
+        "image_index": torch.tensor([0, 1, 1]),
+        "geometry_index": torch.tensor([0, 1, 3]),
+        "text": torch.zeros(3, 5, width),
+        "text_mask": torch.ones(3, 5, dtype=torch.bool),
+    }
+    dynamic: _Dynamic = {name: {0: _PAIRS} for name in inputs} | {
+        "coarse": {0: _IMAGES},
+        "geometry": {0: Dim("geometries")},
+        "text": {0: _PAIRS, 1: _TOKENS},
+        "text_mask": {0: _PAIRS, 1: _TOKENS},
+    }
+    _write(_trace(_ScoredDecoder(DecoderGraph(model)), inputs, dynamic, _DECODED), folder / "decoder.onnx")
+
+
+def _export_masks(model: Sam3Model, folder: Path) -> None:
+    width, grid = _width(model), grid_size(model)
+    inputs = {
+        "fine": torch.zeros(2, width, 4 * grid, 4 * grid),
+        "medium": torch.zeros(2, width, 2 * grid, 2 * grid),
+        "encoded": torch.zeros(3, grid * grid, width),
+        "prompt": torch.zeros(3, 6, width),
+        "text_mask": torch.ones(3, 5, dtype=torch.bool),
+        "queries": torch.zeros(3, model.config.detr_decoder_config.num_queries, width),
+        "image_index": torch.tensor([0, 1]),
+        "pair_index": torch.tensor([0, 2]),
+        "query_index": torch.zeros(2, 3, dtype=torch.long),
+        "keep": torch.tensor([0, 1, 3, 4, 5]),
+    }
+    dynamic: _Dynamic = {
+        "fine": {0: _IMAGES},
+        "medium": {0: _IMAGES},
+        "encoded": {0: _PAIRS},
+        "prompt": {0: _PAIRS, 1: _TOKENS + 1},
+        "text_mask": {0: _PAIRS, 1: _TOKENS},
+        "queries": {0: _PAIRS},
+        "image_index": {0: _PICKED},
+        "pair_index": {0: _PICKED},
+        "query_index": {0: _PICKED, 1: _MOST},
+        "keep": {0: Dim("masks")},
+    }
+    _write(_trace(MaskGraph(model), inputs, dynamic, ("masks",)), folder / "masks.onnx")
+
+
+def _export_text(model: Sam3Model, folder: Path) -> None:
+    ids = torch.zeros(2, model.config.text_config.max_position_embeddings, dtype=torch.long)
     ids[:, 0] = 1
-    _save(
-        _export(TextGraph(model), {"input_ids": ids}, {"input_ids": {0: Dim("phrases")}}, ("text",)),
-        folder / "text.onnx",
-    )
+    text = _trace(TextGraph(model), {"input_ids": ids}, {"input_ids": {0: Dim("phrases")}}, ("text",))
+    _write(text, folder / "text.onnx")
 
 
-_VISION_OUTPUTS = ("fine", "medium", "coarse", "geometry")
+def _export_interactive(tracker: Sam3TrackerModel, grid: int, side: int, folder: Path) -> None:
+    tokens = torch.zeros(2, tracker.config.vision_config.backbone_config.hidden_size, grid, grid)
+    maps = ("embedding", "middle", "finest")
+    vision = _trace(InteractiveVisionGraph(tracker), {"tokens": tokens}, {"tokens": {0: _IMAGES}}, maps)
+    _write(vision, folder / "interactive_vision.onnx")
+    width = tracker.config.mask_decoder_config.hidden_size
+    inputs = {
+        "embedding": torch.zeros(2, width, grid, grid),
+        "middle": torch.zeros(2, width // 4, 2 * grid, 2 * grid),
+        "finest": torch.zeros(2, width // 8, 4 * grid, 4 * grid),
+        "image_index": torch.tensor([0, 1, 1]),
+        "points": torch.full((3, 4, 2), 0.5),
+        "labels": torch.tensor([[1, 0, -10, -10]] * 3),
+        "before": torch.zeros(3, 1, 4 * grid, 4 * grid),
+        "has_before": torch.tensor([True, False, True]),
+    }
+    dynamic: _Dynamic = {name: {0: _OBJECTS} for name in inputs} | {
+        **{name: {0: _IMAGES} for name in maps},
+        "points": {0: _OBJECTS, 1: _POINTS},
+        "labels": {0: _OBJECTS, 1: _POINTS},
+    }
+    outputs = ("masks", "quality", "presence", "single")
+    _write(_trace(InteractiveGraph(tracker, grid, side), inputs, dynamic, outputs), folder / "interactive.onnx")
 
 
-def _export(
-    module: nn.Module, inputs: dict[str, Tensor], dynamic: dict[str, dict[int, object]], outputs: Sequence[str]
-) -> onnx.ModelProto:
-    """Trace a module to ONNX with named inputs and outputs."""
+def _trace(module: nn.Module, inputs: dict[str, Tensor], dynamic: _Dynamic, outputs: Sequence[str]) -> ir.Model:
+    """Trace a module to ONNX with named inputs and outputs. Weights are referred to, not copied."""
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),
@@ -136,8 +244,7 @@ def _export(
             verbose=False,
         )
     assert program is not None
-    model: onnx.ModelProto = program.model_proto
-    return model
+    return program.model
 
 
 @contextlib.contextmanager
@@ -156,7 +263,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _with_preprocessing(vision: onnx.ModelProto, side: int) -> onnx.ModelProto:
+def _put_preprocessing_before(vision: ir.Model, side: int) -> None:
     """Put the reference's preprocessing before the vision graph: uint8 [B, H, W, 3] RGB of any size, bilinear with
     antialias to a square of uint8, as the reference rounds it there, then (x / 255 - 0.5) / 0.5.
 
@@ -188,33 +295,47 @@ def _with_preprocessing(vision: onnx.ModelProto, side: int) -> onnx.ModelProto:
     ]
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["images", "height", "width", 3])
     pixels = helper.make_tensor_value_info("normalised", TensorProto.FLOAT, ["images", 3, side, side])
-    graph = helper.make_graph(nodes, "preprocessing", [image], [pixels], constants)
-    prefix = helper.make_model(graph, opset_imports=vision.opset_import, ir_version=vision.ir_version)
-    return compose.merge_models(prefix, vision, [("normalised", "pixels")])
+    prefix = ir.serde.deserialize_graph(helper.make_graph(nodes, "preprocessing", [image], [pixels], constants))
+    [frames], [given], [taken] = prefix.inputs, prefix.outputs, vision.graph.inputs
+    steps, weights = list(prefix), list(prefix.initializers.values())
+    for owned in (prefix.inputs, prefix.outputs, prefix.initializers):  # a value belongs to one graph
+        owned.clear()
+    prefix.remove(steps)
+    vision.graph.insert_before(vision.graph[0], steps)
+    for weight in weights:
+        vision.graph.register_initializer(weight)
+    ir.convenience.replace_all_uses_with(taken, given)
+    vision.graph.inputs[0] = frames
 
 
-def store_weights_in_half(path: Path) -> None:
-    """Store large float weights in half precision and widen them when the graph is loaded: half the size, computed in
-    single precision. ONNX Runtime folds the casts at load."""
-    model = onnx.load(path)
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
-            continue
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name + ".half")
-        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
-        tensor.CopyFrom(half)
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    _save(model, path)
+def _write(model: ir.Model, path: Path) -> None:
+    """Save as one file, weight by weight.
 
+    A message that is written in pieces is the same message (`merging`_, which every protobuf parser does), so that no
+    copy of all weights has to be in memory: saving the usual way needs two.
 
-def _save(model: onnx.ModelProto, path: Path) -> None:
+    .. _merging: https://protobuf.dev/programming-guides/encoding/#last-one-wins
+    """
     model.ir_version = min(model.ir_version, IR_VERSION)
-    for node in model.graph.node:  # where a node came from in the exporter's Python is of no use on a device
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    del model.graph.value_info[:]
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
+    outputs = set(model.graph.outputs)
+    for node in model.graph.all_nodes():  # where a node came from in the exporter's Python is of no use on a device
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+            if value not in outputs:
+                value.type = value.shape = None
+    weights = [(value.name, value.const_value) for value in model.graph.initializers.values()]
+    size = sum(weight.nbytes for _, weight in weights if weight is not None)
+    if size > LARGEST:
+        raise ValueError(f"{path.name} has {size / 1e9:.2f} GB of weights; an ONNX file holds {LARGEST / 1e9:.2f} GB")
+    model.graph.initializers.clear()
+    with path.open("wb") as stream:
+        stream.write(ir.serde.serialize_model(model).SerializeToString())
+        for name, weight in weights:
+            assert weight is not None, f"weight {name} of {path.name} has no value"
+            tensor = ir.serde.serialize_tensor(weight)
+            tensor.name = str(name)
+            piece = onnx.ModelProto(graph=onnx.GraphProto(initializer=[tensor]))
+            stream.write(piece.SerializeToString())
+    onnx.checker.check_model(path)

@@ -75,7 +75,7 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
     ("extra", "module"),
     [
         ("edge", "sam3edge.segmenter.__main__"),
-        ("export", "sam3edge_export.bundle"),
+        ("export", "sam3edge_export.cli"),
         ("train", "sam3edge_pipeline.training.train"),
         ("simulator", "sam3edge_simulator.demo.__main__"),
     ],

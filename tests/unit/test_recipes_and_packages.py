@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import zipfile
 from pathlib import Path
@@ -12,7 +13,12 @@ import pytest
 import yaml
 
 import sam3edge
-from sam3edge_pipeline.packaging import NAMES, build_component
+from sam3edge.bundle.manifest import Manifest, read_manifest
+from sam3edge.bundle.shipment import find_shipment
+from sam3edge.bundle.verify import verify
+from sam3edge_pipeline.archives import Member, spread, whole_file
+from sam3edge_pipeline.packaging import NAMES, Built, build_component
+from sam3edge_simulator.artifacts import Packages
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from sam3edge_simulator.recipes import load_recipe
 
@@ -99,3 +105,72 @@ def test_the_artifact_holds_the_code_and_nothing_that_is_not_needed(tmp_path: Pa
     assert "sam3edge/install.py" in names
     assert "requirements.txt" in names
     assert not [n for n in names if "__pycache__" in n or n.endswith((".pyc", ".yaml")) or n.startswith("/")]
+
+
+def put_together(built: Built, out: Path, tmp_path: Path, profile: Any) -> Manifest:
+    """As the nucleus unpacks it and the model component joins it."""
+    recipe = load_recipe(built.recipe, profile)
+    packages = Packages(tmp_path / "device", profile)
+    packages.add(recipe, out / "artifacts")
+    shipment = find_shipment(packages.places(recipe.name, recipe.version).decompressed)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    shipment.copy_to(whole, shipment.manifest())
+    return verify(whole, None)
+
+
+@pytest.mark.parametrize("profile", [CLASSIC, LITE], ids=["classic", "lite"])
+@pytest.mark.parametrize("limit", [700_000, 2_000_000, 4_000_000])
+def test_a_bundle_above_the_limit_is_split_and_put_together_again(
+    limit: int, profile: Any, tmp_path: Path, demo_bundle: Path
+) -> None:
+    built = build_component("model", tmp_path / "build", "1.0.0", "my-bucket", demo_bundle, limit)
+    archives = sorted((tmp_path / "build").rglob("bundle*.zip"))
+    assert len(archives) > 1
+    assert all(path.stat().st_size <= limit for path in archives)
+    named = re.findall(r"bundle\S*\.zip", built.recipe.read_text())
+    assert sorted(named) == sorted(2 * [path.name for path in archives])  # in both manifests
+    assert put_together(built, tmp_path / "build", tmp_path, profile) == read_manifest(demo_bundle)
+
+
+def test_an_archive_is_within_the_limit_also_when_nothing_compresses(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "noise").write_bytes(random.Random(0).randbytes(400_000))
+    for i in range(300):
+        (bundle / f"{i:03d}-{'long-' * 20}").write_bytes(b"")
+    build_component("model", tmp_path / "build", "1.0.0", "b", bundle, 60_000)
+    sizes = [path.stat().st_size for path in (tmp_path / "build").rglob("bundle*.zip")]
+    assert len(sizes) > 7
+    assert max(sizes) <= 60_000
+
+
+def test_a_build_that_needs_fewer_artifacts_leaves_no_old_ones(tmp_path: Path, demo_bundle: Path) -> None:
+    build_component("model", tmp_path, "1.0.0", "b", demo_bundle, 1_000_000)
+    build_component("model", tmp_path, "1.0.0", "b", demo_bundle)
+    assert {path.name for path in tmp_path.rglob("*.zip")} == {"sam3edge-model.zip", "bundle.zip"}
+
+
+def test_splitting_gives_the_same_bytes_again(tmp_path: Path, demo_bundle: Path) -> None:
+    for name in ("a", "b"):
+        build_component("model", tmp_path / name, "1.0.0", "b", demo_bundle, 1_000_000)
+    files = [path.relative_to(tmp_path / "a") for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
+    assert len(files) > 4
+    assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in files)
+
+
+def test_a_limit_that_no_recipe_could_name_is_refused(tmp_path: Path, demo_bundle: Path) -> None:
+    with pytest.raises(ValueError, match="raise the artifact limit from 60000"):
+        build_component("model", tmp_path, "1.0.0", "b", demo_bundle, 60_000)
+    with pytest.raises(ValueError, match="raise the limit"):
+        spread([whole_file("vision.onnx", demo_bundle / "vision.onnx")], 500)
+
+
+def test_only_a_file_that_fits_nowhere_is_cut() -> None:
+    sizes = {"a": 2500, "b": 900, "c": 500, "d": 400}
+    archives = spread([Member(name, Path(name), 0, size) for name, size in sizes.items()], 1500)
+    names = [member.name for archive in archives for member in archive]
+    assert sorted(names) == ["a.part-000", "a.part-001", "a.part-002", "b", "c", "d"]
+    pieces = sorted((m for archive in archives for m in archive if m.name.startswith("a.")), key=lambda m: m.start)
+    assert [m.start for m in pieces] == [0, pieces[0].length, pieces[0].length + pieces[1].length]
+    assert sum(m.length for m in pieces) == 2500

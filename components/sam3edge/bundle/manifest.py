@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sam3edge.core.errors import BundleError
 
 MANIFEST = "manifest.json"
-REQUIRED = ("vision.onnx", "decoder.onnx", "masks.onnx", "prompts.npz", "golden/expected.json")
+REQUIRED = ("vision.onnx", "decoder.onnx", "masks.onnx", "prompts.npz", "golden/expected.json", "LICENSE.txt")
+
+_SIGNED_AS = b"sam3edge-manifest-v1\n"
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -37,9 +39,15 @@ class FileEntry(_Strict):
 
 
 class Signature(_Strict):
-    """Who vouches for the manifest; ``value`` is base64 over ``Manifest.signed_bytes``."""
+    """Who vouches for the manifest.
+
+    Attributes:
+        key_id: fingerprint of the public key, see ``signature.fingerprint``. It only tells which key to try.
+        value: base64 over ``Manifest.signed_bytes``.
+    """
 
     algorithm: Literal["ed25519"]
+    key_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     value: str
 
 
@@ -54,7 +62,6 @@ class Manifest(_Strict):
         vocabulary: phrases in ``prompts.npz``.
         files: every other file, by its path inside the bundle.
         parity: report of the export gate.
-        report: how well the model does on held-out data.
     """
 
     format: Literal[1]
@@ -68,7 +75,6 @@ class Manifest(_Strict):
     vocabulary: list[str]
     files: dict[str, FileEntry]
     parity: dict[str, Any] | None = None
-    report: dict[str, Any] | None = None
     signature: Signature | None = None
 
     @field_validator("files")
@@ -83,13 +89,20 @@ class Manifest(_Strict):
             raise ValueError(f"{', '.join(missing)} missing")
         return files
 
-    def signed_bytes(self) -> bytes:
-        """What a signature covers: the manifest without it, keys sorted, no spaces."""
-        return _canonical(self.model_dump(mode="json", exclude={"signature"}))
-
     def digest(self) -> str:
-        """``sha256:<hex>`` of ``signed_bytes``: the identity of the bundle, since it holds the digest of every file."""
-        return "sha256:" + hashlib.sha256(self.signed_bytes()).hexdigest()
+        """``sha256:<hex>`` of the manifest without its signature, keys sorted, no spaces.
+
+        It is the identity of the bundle, since the manifest holds the digest of every file.
+        """
+        canonical = _canonical(self.model_dump(mode="json", exclude={"signature"}))
+        return "sha256:" + hashlib.sha256(canonical).hexdigest()
+
+    def signed_bytes(self) -> bytes:
+        """What a signature covers: the digest, and what it is a digest of, so that it is good for nothing else.
+
+        It covers the digest and not the manifest because AWS KMS signs messages of at most 4096 bytes with Ed25519.
+        """
+        return _SIGNED_AS + self.digest().encode()
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -1,8 +1,8 @@
 """The bundles of a device, and which of them is current.
 
 store/
-  bundles/<name>-<version>-<digest>/    verified copies
-  current -> bundles/...                switched by one rename, so that readers see the old bundle or the new one
+  bundles/<name>-<version>-<digest>[-<signer>]/    verified copies
+  current -> bundles/...    switched by one rename, so that readers see the old bundle or the new one
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from sam3edge.bundle.manifest import Manifest
+from sam3edge.bundle.shipment import Shipment
 from sam3edge.core.errors import BundleError
 
 log = logging.getLogger(__name__)
@@ -36,22 +37,29 @@ class Store:
         """Where the store is."""
         return self._root
 
-    def install(self, bundle: Path, manifest: Manifest) -> Path:
+    def install(self, shipment: Shipment, manifest: Manifest) -> Path:
         """Copy a bundle into the store, next to the others; the current one stays current.
 
         The caller verifies the copy that is returned, not the original, so that nothing can change in between.
+
+        Raises:
+            BundleError: it is not whole, or there is no room for it.
         """
         folder = self._root / "bundles"
-        digest = manifest.digest().removeprefix("sha256:")
-        target = folder / f"{manifest.name}-{manifest.version}-{digest[:12]}"
+        target = folder / _name(manifest)
         if target.exists():
             return target
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._make_room(sum(entry.size for entry in manifest.files.values()))
             staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder))
-            shutil.copytree(bundle, staging, dirs_exist_ok=True)
-            _flush(staging)
-            staging.rename(target)
+            try:
+                staging.chmod(0o755)  # the segmenter may run as another user
+                shipment.copy_to(staging, manifest)
+                _flush(staging)
+                staging.rename(target)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
         except OSError as error:
             raise BundleError(f"the bundle cannot be copied into the store {self._root}: {error}") from error
         return target
@@ -77,15 +85,33 @@ class Store:
         except OSError:
             return None
 
-    def _prune(self) -> None:
-        current = self.current()
-        bundles = [p for p in (self._root / "bundles").iterdir() if p.is_dir()]
-        for stale in (p for p in bundles if p.name.startswith(".staging-")):
+    def _make_room(self, needed: int) -> None:
+        self._sweep()
+        free = shutil.disk_usage(self._root).free
+        if free < needed:
+            raise BundleError(
+                f"the bundle takes {needed / 1e6:.0f} MB and the store {self._root} has {free / 1e6:.0f} MB left; free "
+                "some space and deploy the bundle again"
+            )
+
+    def _sweep(self) -> None:
+        """Remove copies that were cut off; only one process at a time writes the store."""
+        for stale in (self._root / "bundles").glob(".staging-*"):
             shutil.rmtree(stale, ignore_errors=True)
-        old = [p for p in bundles if p != current and not p.name.startswith(".staging-")]
+
+    def _prune(self) -> None:
+        self._sweep()
+        current = self.current()
+        old = [p for p in (self._root / "bundles").iterdir() if p.is_dir() and p != current]
         for path in sorted(old, key=lambda p: p.stat().st_mtime, reverse=True)[self._keep :]:
             log.info("removing the old bundle %s", path.name)
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _name(manifest: Manifest) -> str:
+    """The signer is part of it: the same bundle signed with another key is another copy to verify."""
+    name = f"{manifest.name}-{manifest.version}-{manifest.digest().removeprefix('sha256:')[:12]}"
+    return name if manifest.signature is None else f"{name}-{manifest.signature.key_id}"
 
 
 def _flush(folder: Path) -> None:

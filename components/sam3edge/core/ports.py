@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.types import Frame, Message, ModelInfo, Prompt, Segmentation
+from sam3edge.core.types import Clicks, Frame, Message, ModelInfo, Outline, Prompt, Segmentation
 
 
 class Source(Protocol):
@@ -57,6 +57,21 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the accelerator. Idempotent."""
+
+
+class Outliner(Protocol):
+    """What outlines the objects that a person points at. Used by one thread."""
+
+    def outline(self, frame: Frame, clicks: Sequence[Clicks]) -> Sequence[Outline]:
+        """Outline one object for each of ``clicks``, in their order.
+
+        Every object is answered as if it were asked alone. Asking about a frame again costs no second look at it.
+
+        Raises:
+            PromptError: something that was pointed at is not in the frame, or nothing was pointed at.
+            FrameError: this image cannot be processed.
+            EngineError: the model cannot run.
+        """
 
 
 class Publisher(Protocol):

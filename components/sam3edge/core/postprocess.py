@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam3edge.core.types import Instance, MaskLogits, Prompt
+from sam3edge.core.types import Instance, MaskLogits, Outline, Prompt
+
+MASK_RANGE = 32.0
+"""The reference bounds the logits of a mask that it hands on to be refined (``sam1_task_predictor.py``)."""
 
 
 def scores_of(logits: npt.NDArray[np.float32], presence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -85,6 +89,37 @@ def to_instances(
             mask = masks[len(instances)]
             instances.append(Instance(prompts[row], float(scores[row, query]), (x0, y0, x1, y1), mask))
     return instances
+
+
+def to_outline(
+    masks: npt.NDArray[np.float32], quality: npt.NDArray[np.float32], presence: float, single: int, multimask: bool
+) -> Outline:
+    """The answer to clicks, by the reference's rule: the three masks that a click may mean, or the single one.
+
+    Args:
+        masks: float32 [4, h, w] logits, the first for prompts that leave no doubt.
+        quality: float32 [4].
+        presence: logit.
+        single: which of the four is the answer when one is wanted.
+        multimask: whether several are wanted.
+    """
+    chosen = slice(1, None) if multimask else slice(single, single + 1)
+    bounded = np.clip(np.asarray(masks[chosen], np.float32), -MASK_RANGE, MASK_RANGE)
+    probability = float(_sigmoid(np.asarray(presence, np.float32)))
+    return Outline(bounded, np.asarray(quality[chosen], np.float32), probability)
+
+
+def fill_holes(mask: MaskLogits, area: int = 256, level: float = 10.0) -> MaskLogits:
+    """Fill holes of at most ``area`` mask pixels by setting them to ``level``.
+
+    Meta's predictor does so before a mask of clicks is shown, and hands the unfilled mask on to be refined
+    (``postprocess_masks`` in ``sam3/model/utils/sam1_utils.py``, with these figures at 288 x 288 mask pixels).
+    Background is connected over corners, and a small background region at the border counts as a hole, as there.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask <= 0).astype(np.uint8), connectivity=8)
+    small = stats[:, cv2.CC_STAT_AREA] <= area
+    small[0] = False  # the foreground
+    return np.where(small[labels], np.float32(level), mask) if count > 1 else mask
 
 
 def _iou(a: npt.NDArray[np.bool_], a_area: int, b: npt.NDArray[np.bool_], b_area: int) -> float:

@@ -35,7 +35,8 @@ class Frame:
         name: what a person calls it: a path relative to the watched folder, or the camera's sequence number.
         image: uint8 [H, W, 3], RGB.
         captured_at: when the light fell in (EXIF or file time, or the camera's clock), UTC.
-        digest: ``sha256:<hex>`` of the encoded bytes for files, of the pixel bytes for cameras.
+        digest: ``sha256:<hex>`` of the encoded bytes for files, of the pixel bytes for cameras. Frames with the same
+            digest and size hold the same pixels; engines rely on it to look at an image only once.
     """
 
     id: str
@@ -57,20 +58,40 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A box around an example of what is looked for, or of what looks alike and is not meant.
+
+    Attributes:
+        box: x0, y0, x1, y1 in pixels of the frame.
+        positive: whether it is an example of what to find.
+    """
+
+    box: Box
+    positive: bool = True
+
+
+VISUAL = "visual"
+"""The text of a prompt that is nothing but exemplars, as the model was trained (``add_geometric_prompt`` in Meta's
+``sam3/model/sam3_image_processor.py``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What to look for.
 
     Attributes:
-        text: a short noun phrase, as the model reads it.
+        text: a short noun phrase, as the model reads it; ``VISUAL`` when the exemplars say it all.
         threshold: an instance is admitted when its score is greater than this, 0..1.
         min_area: instances that cover fewer pixels of the frame than this are dropped.
         label: what the instance is called in the message; the text itself when empty.
+        exemplars: examples in the very frame that is asked about.
     """
 
     text: str
     threshold: float = 0.5
     min_area: float = 0.0
     label: str = ""
+    exemplars: tuple[Exemplar, ...] = ()
 
     @property
     def name(self) -> str:
@@ -93,6 +114,60 @@ class Instance:
     score: float
     box: Box
     mask: MaskLogits
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """A point that a person gave.
+
+    Attributes:
+        x: pixels of the frame.
+        y: pixels of the frame.
+        positive: whether it is on the object.
+    """
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clicks:
+    """All that a person has said so far about one object. At least one of clicks, box and mask is needed.
+
+    Attributes:
+        points: clicks on the object, and beside it.
+        box: around the object, x0, y0, x1, y1 in pixels of the frame.
+        mask: one of the masks of an earlier ``Outline`` of this object, to be refined.
+        multimask: whether to answer with several masks, for one click that may mean a part, the object or the whole;
+            else with the one that the model's rule picks, which suits several clicks or a box.
+    """
+
+    points: tuple[Click, ...] = ()
+    box: Box | None = None
+    mask: MaskLogits | None = None
+    multimask: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """What a person pointed at.
+
+    Attributes:
+        masks: float32 [K, h, w] logits over the whole frame at the model's mask resolution, foreground is > 0; one, or
+            several when they were asked for, in the model's order.
+        quality: float32 [K], the intersection over union that the model expects of each, 0..1.
+        presence: probability that there is an object at all, 0..1.
+    """
+
+    masks: npt.NDArray[np.float32]
+    quality: npt.NDArray[np.float32]
+    presence: float
+
+    @property
+    def best(self) -> MaskLogits:
+        """float32 [h, w], the mask of the highest quality."""
+        return np.asarray(self.masks[int(self.quality.argmax())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +214,9 @@ class ModelFiles:
     """A model on disk whose files have been checked, as an engine needs it.
 
     Attributes:
-        root: folder of ``vision.onnx``, ``decoder.onnx``, ``masks.onnx``, ``prompts.npz`` and, when it can read phrases
-            it was not given at export, ``text.onnx`` and ``tokenizer.json``.
+        root: folder of ``vision.onnx``, ``decoder.onnx``, ``masks.onnx``, ``prompts.npz``; when it can read phrases it
+            was not given at export, ``text.onnx`` and ``tokenizer.json``; when it takes exemplars, ``exemplars.onnx``;
+            when it answers clicks, ``interactive_vision.onnx`` and ``interactive.onnx``.
         name, version, digest, precision: as in ``ModelInfo``.
         input_size: side of the square that the vision graph sees, pixels.
     """
@@ -159,7 +235,7 @@ class Segmentation:
 
     Attributes:
         instances: admitted instances, by prompt in the order asked, then by falling score.
-        timing: milliseconds by stage (``preprocess``, ``vision``, ``decoder``, ``masks``).
+        timing: milliseconds by stage (``preprocess``, ``vision``, ``exemplars``, ``decoder``, ``masks``).
         unanswered: prompts that this model cannot answer, each with the reason.
     """
 

@@ -1,4 +1,4 @@
-"""An engine without a model: it finds colours. Deterministic, and true to the contract of ``Engine``."""
+"""Engines without a model: they see colours. Deterministic, and true to their contracts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from sam3edge.core.types import Frame, Instance, ModelInfo, Prompt, Segmentation
+from sam3edge.core.errors import PromptError
+from sam3edge.core.types import Clicks, Frame, Instance, ModelInfo, Outline, Prompt, Segmentation
 
 COLORS: Mapping[str, tuple[int, int, int]] = {
     "red": (255, 0, 0),
@@ -18,6 +20,9 @@ COLORS: Mapping[str, tuple[int, int, int]] = {
 
 class FakeEngine:
     """Every connected region of a prompt's colour is an instance; its score falls with the distance from that colour.
+
+    A positive exemplar of a region of some other colour makes that colour count, too; a negative one takes the regions
+    out that it touches.
 
     Args:
         fail: what ``segment`` raises instead of answering, to try how failures are handled.
@@ -49,14 +54,62 @@ class FakeEngine:
         self.closed = True
 
     def _find(self, frame: Frame, prompt: Prompt) -> list[Instance]:
-        distance = np.abs(frame.image.astype(np.int32) - COLORS[prompt.text]).max(2)
+        image = frame.image.astype(np.int32)
+        distance = np.abs(image - COLORS[prompt.text]).max(2)
+        for exemplar in prompt.exemplars:
+            x, y = _inside(frame, (exemplar.box[0] + exemplar.box[2]) / 2, (exemplar.box[1] + exemplar.box[3]) / 2)
+            alike = np.abs(image - image[y, x]).max(2)
+            distance = np.minimum(distance, alike) if exemplar.positive else np.where(alike < 100, 255, distance)
         count, labels = cv2.connectedComponents((distance < 100).astype(np.uint8))
         found = []
         for label in range(1, count):
             inside = labels == label
             score = 1 - float(distance[inside].mean()) / 255
             if score > prompt.threshold:
-                y, x = np.nonzero(inside)
-                box = (float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1))
+                rows, columns = np.nonzero(inside)
+                box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
                 found.append(Instance(prompt, score, box, np.where(inside, 4.0, -4.0).astype(np.float32)))
         return sorted(found, key=lambda i: -i.score)
+
+
+class FakeOutliner:
+    """The region of even colour under the first positive click, or in the middle of the box, is the object.
+
+    With ``multimask`` the answers are the region, the region with its holes filled, and the whole frame.
+    """
+
+    def outline(self, frame: Frame, clicks: Sequence[Clicks]) -> Sequence[Outline]:
+        """See ``Outliner``."""
+        return tuple(self._one(frame, one) for one in clicks)
+
+    def _one(self, frame: Frame, clicks: Clicks) -> Outline:
+        region = self._region(frame, clicks)
+        masks = [region]
+        if clicks.multimask:
+            contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            filled = cv2.drawContours(np.zeros(region.shape, np.uint8), contours, -1, 1, cv2.FILLED)
+            masks += [filled > 0, np.ones_like(region)]
+        logits = np.stack([np.where(mask, 4.0, -4.0) for mask in masks]).astype(np.float32)
+        return Outline(logits, np.array([0.9, 0.8, 0.1][: len(masks)], np.float32), 0.99)
+
+    def _region(self, frame: Frame, clicks: Clicks) -> npt.NDArray[np.bool_]:
+        pointed = [(p.x, p.y) for p in clicks.points if p.positive]
+        if clicks.box is not None:
+            x0, y0, x1, y1 = clicks.box
+            pointed.append(((x0 + x1) / 2, (y0 + y1) / 2))
+        if not pointed:
+            if clicks.mask is None:
+                raise PromptError("nothing was pointed at: give at least one click, a box, or a mask to refine")
+            return np.asarray(clicks.mask > 0)
+        x, y = pointed[0]
+        if not (0 <= x <= frame.width and 0 <= y <= frame.height):
+            raise PromptError(f"{x}, {y} is outside of the frame of {frame.width} x {frame.height} pixels")
+        flooded = np.zeros((frame.height + 2, frame.width + 2), np.uint8)
+        start, tolerance = _inside(frame, x, y), (20, 20, 20)
+        cv2.floodFill(frame.image.copy(), flooded, start, 0, tolerance, tolerance, cv2.FLOODFILL_MASK_ONLY)
+        return np.asarray(flooded[1:-1, 1:-1] > 0)
+
+
+def _inside(frame: Frame, x: float, y: float) -> tuple[int, int]:
+    """Column and row of the pixel under a point; the last one for a point on the far border."""
+    return min(max(int(x), 0), frame.width - 1), min(max(int(y), 0), frame.height - 1)

@@ -1,8 +1,8 @@
 """Segmentation with ONNX Runtime: TensorRT, CUDA or the CPU.
 
-Per frame the vision graph runs once, the decoder graph once with all prompts in one batch, and the mask graph once for
-the prompts and queries that were admitted, or not at all. Between the graphs everything stays on the accelerator; what
-leaves it are scores, boxes and the masks of admitted queries.
+Per frame the vision graph runs once, the decoder graph once with all prompts in one batch (as far as memory allows, see
+``OnnxOptions``), and the mask graph once for the prompts and queries that were admitted, or not at all. Between the
+graphs everything stays on the accelerator; what leaves it are scores, boxes and the masks of admitted queries.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,108 +18,158 @@ import onnxruntime as ort
 
 from sam3edge.core.errors import EngineError
 from sam3edge.core.postprocess import admit, to_instances
-from sam3edge.core.types import Frame, ModelFiles, ModelInfo, Prompt, Segmentation
-from sam3edge.engines.phrases import PhraseBook
+from sam3edge.core.types import Frame, Instance, ModelFiles, ModelInfo, Prompt, Segmentation
+from sam3edge.engines.exemplars import boxes_of, outside
+from sam3edge.engines.interactive import InteractiveEngine
+from sam3edge.engines.phrases import PhraseBook, TextFeatures
+from sam3edge.engines.runtime import PROVIDERS, Graphs, Observer, OnnxOptions, Value
+from sam3edge.engines.vision import Features, Vision
+
+__all__ = ["PROVIDERS", "OnnxEngine", "OnnxOptions"]
 
 log = logging.getLogger(__name__)
 
-PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
-"""Tried in this order by default; the first that this build and this machine have is used."""
+_ANSWER = ("scores", "boxes")
+_ANSWER_EXPLAINED = (*_ANSWER, "logits", "presence")
 
 
-@dataclass(frozen=True, slots=True)
-class OnnxOptions:
-    """How to run the graphs.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """What the decoder is asked of one image, N prompts at once.
 
     Attributes:
-        providers: execution providers in order of preference.
-        provider_options: options of each provider, as ONNX Runtime documents them.
-        threads: CPU threads of one operator; 0 leaves it to ONNX Runtime.
-        max_instances: at most so many instances a prompt, best first.
-        cache: folder for TensorRT engines; they take minutes to build and fit one GPU and driver only.
+        text: float32 [N, L, C].
+        mask: bool [N, L].
+        geometry: [J, 1, C].
+        geometry_index: int64 [N], which of the J each prompt carries.
     """
 
-    providers: tuple[str, ...] = PROVIDERS
-    provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    threads: int = 0
-    max_instances: int = 100
-    cache: Path | None = None
+    text: Value
+    mask: Value
+    geometry: Value
+    geometry_index: npt.NDArray[np.int64]
 
 
 class OnnxEngine:
     """A bundle, loaded.
 
+    Args:
+        observe: is told what every run of a graph gave; of the decoder logits and presence, too.
+
     Raises:
         EngineError: a graph does not load, or none of the providers is there.
     """
 
-    def __init__(self, files: ModelFiles, options: OnnxOptions | None = None) -> None:
+    def __init__(self, files: ModelFiles, options: OnnxOptions | None = None, observe: Observer | None = None) -> None:
         self._options = options or OnnxOptions()
-        providers = self._providers(files)
-        self._graphs = {
-            name: self._session(files.root / f"{name}.onnx", providers) for name in ("vision", "decoder", "masks")
-        }
-        self._phrases = PhraseBook(files.root, lambda path: self._session(path, providers))
-        used = self._graphs["vision"].get_providers()[0]
-        self._device = "cpu" if used == "CPUExecutionProvider" else "cuda"
-        self._float = np.float16 if self._graphs["decoder"].get_inputs()[0].type == "tensor(float16)" else np.float32
-        self._model = ModelInfo(files.name, files.version, files.digest, files.precision, used)
-        log.info("model %s %s (%s) runs on %s", files.name, files.version, files.precision, used)
+        self._graphs = Graphs(files, self._options, ("vision", "decoder", "masks"), observe)
+        self._outputs = _ANSWER if observe is None else _ANSWER_EXPLAINED
+        self._vision = Vision(self._graphs)
+        self._phrases = PhraseBook(files.root, self._graphs.session)
+        self._takes_exemplars = self._graphs.holds("exemplars")
+        model = self._graphs.model
+        log.info("model %s %s (%s) runs on %s", model.name, model.version, model.precision, model.provider)
 
     @property
     def model(self) -> ModelInfo:
         """Which model answers, and on what."""
-        return self._model
+        return self._graphs.model
 
     def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
         """Find every instance of every prompt in one frame; see ``Engine``."""
         text, unanswered = self._phrases.look_up(tuple(dict.fromkeys(p.text for p in prompts)))
-        asked = tuple(p for p in prompts if p.text not in unanswered)
+        refused = {p: reason for p in prompts if (reason := self._refusal(p, frame))}
+        unanswered = {**unanswered, **{p.text: reason for p, reason in refused.items()}}
+        asked = tuple(p for p in prompts if p.text in text.row and p not in refused)
         if not asked:
             return Segmentation((), {}, unanswered)
         clock = _Clock()
+        instances: list[Instance] = []
+        most = self._options.prompts_per_run
         try:
-            features = self._see(frame)
+            features = self._vision.see(frame)
             clock.lap("vision")
-            rows = [text.row[p.text] for p in asked]
-            decoded = self._decode(features, text.features[rows], text.mask[rows])
-            scores, boxes = decoded["scores"].numpy(), decoded["boxes"].numpy()
-            clock.lap("decoder")
-            admitted = admit(scores, asked, self._options.max_instances)
-            masks = self._outline(features, decoded, text.mask[rows], admitted)
-            clock.lap("masks")
+            for some in (asked[i : i + most] for i in range(0, len(asked), most)):
+                instances += self._answer(some, text, features, frame, clock)
         except EngineError:
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
-            raise EngineError(f"{self._model.provider} failed on frame {frame.id}: {error}") from error
-        instances = to_instances(asked, admitted, scores, boxes, masks, frame.width, frame.height)
+            raise EngineError(f"{self.model.provider} failed on frame {frame.id}: {error}") from error
         return Segmentation(tuple(instances), clock.laps, unanswered)
+
+    def outliner(self) -> InteractiveEngine:
+        """What answers clicks, on the features of this engine; it must not be used after this engine was closed.
+
+        Raises:
+            EngineError: the bundle has no graphs for it, or they do not load.
+        """
+        return InteractiveEngine(self._graphs, self._vision)
 
     def close(self) -> None:
         """Let the graphs go."""
-        self._graphs.clear()
+        self._vision.forget()
+        self._graphs.close()
 
-    def _see(self, frame: Frame) -> dict[str, ort.OrtValue]:
-        binding = self._graphs["vision"].io_binding()
-        binding.bind_cpu_input("image", frame.image[None])
-        return self._run("vision", binding, ("fine", "medium", "coarse", "geometry"))
+    def _answer(
+        self, asked: Sequence[Prompt], text: TextFeatures, features: Features, frame: Frame, clock: _Clock
+    ) -> list[Instance]:
+        """The instances of prompts that share a run."""
+        rows = [text.row[p.text] for p in asked]
+        question = _Question(text.features[rows], text.mask[rows], features["geometry"], np.zeros(len(rows), np.int64))
+        if any(p.exemplars for p in asked):
+            question = self._show(features, asked, frame, question)
+            clock.lap("exemplars")
+        decoded = self._decode(features, question)
+        scores, boxes = decoded["scores"].numpy(), decoded["boxes"].numpy()
+        clock.lap("decoder")
+        admitted = admit(scores, asked, self._options.max_instances)
+        masks = self._outline(features, decoded, question, admitted)
+        clock.lap("masks")
+        return to_instances(asked, admitted, scores, boxes, masks, frame.width, frame.height)
 
-    def _decode(
-        self, features: Mapping[str, ort.OrtValue], text: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]
-    ) -> dict[str, ort.OrtValue]:
-        binding = self._graphs["decoder"].io_binding()
-        for name in ("coarse", "geometry"):
-            binding.bind_ortvalue_input(name, features[name])
-        binding.bind_cpu_input("image_index", np.zeros(len(text), np.int64))
-        binding.bind_cpu_input("text", np.ascontiguousarray(text, self._float))
-        binding.bind_cpu_input("text_mask", np.ascontiguousarray(mask))
-        return self._run("decoder", binding, ("queries", "encoded", "prompt"), ("scores", "boxes"))
+    def _refusal(self, prompt: Prompt, frame: Frame) -> str:
+        """Why a prompt's exemplars cannot be used; empty when they can."""
+        if not prompt.exemplars:
+            return ""
+        if not self._takes_exemplars:
+            return "this bundle takes no exemplars: it has no exemplars.onnx; export it again, or ask by text alone"
+        beyond = outside(prompt.exemplars, frame)
+        if beyond:
+            return f"the exemplar {beyond[0].box} covers nothing of the frame of {frame.width} x {frame.height} pixels"
+        return ""
+
+    def _show(self, features: Features, asked: Sequence[Prompt], frame: Frame, question: _Question) -> _Question:
+        """The question with exemplars beside the text. Prompts without any come out as they went in."""
+        self._graphs.load("exemplars")
+        boxes, labels = boxes_of(asked, frame)
+        inputs: dict[str, Value] = {
+            "coarse": features["coarse"],
+            "image_index": np.zeros(len(asked), np.int64),
+            "boxes": boxes,
+            "labels": labels,
+            "text": question.text,
+            "text_mask": question.mask,
+        }
+        shown = self._graphs.run("exemplars", inputs, ("prompt_text", "prompt_mask", "prompt_geometry"))
+        own = np.arange(len(asked), dtype=np.int64)
+        return _Question(shown["prompt_text"], shown["prompt_mask"], shown["prompt_geometry"], own)
+
+    def _decode(self, features: Features, question: _Question) -> dict[str, ort.OrtValue]:
+        inputs: dict[str, Value] = {
+            "coarse": features["coarse"],
+            "geometry": question.geometry,
+            "geometry_index": question.geometry_index,
+            "image_index": np.zeros_like(question.geometry_index),
+            "text": question.text,
+            "text_mask": question.mask,
+        }
+        return self._graphs.run("decoder", inputs, ("queries", "encoded", "prompt"), self._outputs)
 
     def _outline(
         self,
-        features: Mapping[str, ort.OrtValue],
+        features: Features,
         decoded: Mapping[str, ort.OrtValue],
-        text_mask: npt.NDArray[np.bool_],
+        question: _Question,
         admitted: Sequence[tuple[int, npt.NDArray[np.int64]]],
     ) -> npt.NDArray[np.float32]:
         """Mask logits float32 [T, h, w] of the admitted queries, in their order."""
@@ -132,56 +181,19 @@ class OnnxEngine:
         for i, (_, queries) in enumerate(admitted):
             query_index[i, : len(queries)] = queries
             keep += [i * widest + k for k in range(len(queries))]
-        binding = self._graphs["masks"].io_binding()
-        for name in ("fine", "medium"):
-            binding.bind_ortvalue_input(name, features[name])
-        for name in ("encoded", "prompt", "queries"):
-            binding.bind_ortvalue_input(name, decoded[name])
-        binding.bind_cpu_input("text_mask", np.ascontiguousarray(text_mask))
-        binding.bind_cpu_input("image_index", np.zeros(len(admitted), np.int64))
-        binding.bind_cpu_input("pair_index", np.array([row for row, _ in admitted], np.int64))
-        binding.bind_cpu_input("query_index", query_index)
-        binding.bind_cpu_input("keep", np.array(keep, np.int64))
-        masks = self._run("masks", binding, (), ("masks",))["masks"].numpy()
+        inputs: dict[str, Value] = {
+            "fine": features["fine"],
+            "medium": features["medium"],
+            **{name: decoded[name] for name in ("encoded", "prompt", "queries")},
+            "text_mask": question.mask,
+            "image_index": np.zeros(len(admitted), np.int64),
+            "pair_index": np.array([row for row, _ in admitted], np.int64),
+            "query_index": query_index,
+            "keep": np.array(keep, np.int64),
+        }
+        # half precision crosses as it is and is widened here
+        masks = self._graphs.run("masks", inputs, (), ("masks",))["masks"].numpy()
         return np.asarray(masks, np.float32)
-
-    def _run(
-        self, graph: str, binding: ort.IOBinding, stay: Sequence[str], leave: Sequence[str] = ()
-    ) -> dict[str, ort.OrtValue]:
-        """Run a graph with outputs ``stay`` left on the accelerator and ``leave`` brought to the host."""
-        for name in stay:
-            binding.bind_output(name, self._device)
-        for name in leave:
-            binding.bind_output(name, "cpu")
-        self._graphs[graph].run_with_iobinding(binding)
-        return dict(zip((*stay, *leave), binding.get_outputs(), strict=True))
-
-    def _providers(self, files: ModelFiles) -> list[tuple[str, dict[str, str]]]:
-        there = ort.get_available_providers()
-        wanted = [name for name in self._options.providers if name in there]
-        if not wanted:
-            raise EngineError(
-                f"none of the execution providers {', '.join(self._options.providers)} is in this ONNX Runtime, which "
-                f"has {', '.join(there)}; install the onnxruntime build of this platform or change Providers"
-            )
-        chosen = []
-        for name in wanted:
-            options = dict(self._options.provider_options.get(name, {}))
-            if name == "TensorrtExecutionProvider" and self._options.cache is not None:
-                cache = self._options.cache / files.digest.removeprefix("sha256:")[:16]
-                cache.mkdir(parents=True, exist_ok=True)
-                options = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache), **options}
-            chosen.append((name, options))
-        return chosen
-
-    def _session(self, path: Path, providers: Sequence[tuple[str, dict[str, str]]]) -> ort.InferenceSession:
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = self._options.threads
-        settings.log_severity_level = 3
-        try:
-            return ort.InferenceSession(path, settings, providers=list(providers))
-        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
-            raise EngineError(f"{path.name} does not load: {error}") from error
 
 
 class _Clock:
@@ -193,5 +205,5 @@ class _Clock:
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.laps[stage] = (now - self._since) * 1000
+        self.laps[stage] = self.laps.get(stage, 0.0) + (now - self._since) * 1000
         self._since = now

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from sam3edge.core.errors import EngineError
+from sam3edge.core.errors import EngineError, PromptError
+from sam3edge.engines.wording import clean_phrase, normal_phrase
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,23 +57,29 @@ class PhraseBook:
     def look_up(self, phrases: tuple[str, ...]) -> tuple[TextFeatures, dict[str, str]]:
         """Features of the phrases that the model can answer, and why it cannot answer the others."""
         if self._last is None or self._last[0] != phrases:
-            found = [p for p in phrases if self._knows(p)]
+            refused = {p: reason for p in phrases if (reason := self._learn(normal_phrase(p)))}
+            found = [p for p in phrases if p not in refused]
             shape = next(iter(self._known.values()))[0].shape if self._known else (0, 0)
+            known = [self._known[normal_phrase(p)] for p in found]
             text = TextFeatures(
                 {p: i for i, p in enumerate(found)},
-                np.stack([self._known[_normal(p)][0] for p in found]) if found else np.zeros((0, *shape), np.float32),
-                np.stack([self._known[_normal(p)][1] for p in found]) if found else np.zeros((0, shape[0]), bool),
+                np.stack([features for features, _ in known]) if found else np.zeros((0, *shape), np.float32),
+                np.stack([mask for _, mask in known]) if found else np.zeros((0, shape[0]), bool),
             )
-            self._last = (phrases, text, {p: self._refusal() for p in phrases if p not in text.row})
+            self._last = (phrases, text, refused)
         return self._last[1], self._last[2]
 
-    def _knows(self, phrase: str) -> bool:
-        if _normal(phrase) in self._known:
-            return True
+    def _learn(self, phrase: str) -> str:
+        """Make sure that a phrase is known; the reason why it cannot be, or nothing."""
+        if phrase in self._known:
+            return ""
         if not (self._root / "text.onnx").exists():
-            return False
-        self._known[_normal(phrase)] = self._encode(_normal(phrase))
-        return True
+            return self._refusal()
+        try:
+            self._known[phrase] = self._encode(phrase)
+        except PromptError as error:
+            return str(error)
+        return ""
 
     def _refusal(self) -> str:
         known = ", ".join(sorted(self._known)[:40])
@@ -87,14 +94,13 @@ class PhraseBook:
                     f"the phrase {phrase!r} needs the bundle's text encoder, and that needs the package tokenizers; "
                     "install it, or add the phrase to the bundle at export"
                 ) from error
-            tokenizer = Tokenizer.from_file(str(self._root / "tokenizer.json"))
+            path = self._root / "tokenizer.json"
+            try:
+                tokenizer = Tokenizer.from_file(str(path))
+            except Exception as error:  # the library raises nothing more specific
+                raise EngineError(f"{path.name} of the bundle does not load: {error}") from error
             self._encoder = (self._load(self._root / "text.onnx"), tokenizer)
         session, tokenizer = self._encoder
-        ids = np.array([tokenizer.encode(phrase).ids], np.int64)
+        ids = np.array([tokenizer.encode(clean_phrase(phrase)).ids], np.int64)
         features = session.run(["text"], {"input_ids": ids})[0]
         return np.asarray(features[0], np.float32), np.asarray(ids[0] != 0)
-
-
-def _normal(phrase: str) -> str:
-    """As the tokenizer sees it: lower case, single spaces."""
-    return " ".join(phrase.lower().split())

@@ -15,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sam3edge.bundle.shipment import find_shipment
+from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.store import Store
-from sam3edge.bundle.verify import read_public_key
 from sam3edge.core.errors import BundleError, ConnectionLost, SettingsError
 from sam3edge.core.types import Message
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
@@ -39,7 +40,7 @@ DELIVER_SECONDS = 30.0
 def main() -> int:
     """Read the command line, connect to the nucleus, and activate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True, help="the unpacked bundle")
+    parser.add_argument("--artifacts", type=Path, required=True, help="this component's unpacked artifacts")
     parser.add_argument("--store", type=Path, required=True, help="this device's store of bundles")
     parser.add_argument("--work", type=Path, required=True, help="this component's work folder")
     arguments = parser.parse_args()
@@ -48,7 +49,7 @@ def main() -> int:
     try:
         nucleus = GreengrassClient(on_lost=lambda error: log.error("%s", error))
         try:
-            return _activate(nucleus, device, arguments.bundle, Store(arguments.store), arguments.work)
+            return _activate(nucleus, device, arguments.artifacts, Store(arguments.store), arguments.work)
         finally:
             nucleus.close()
     except ConnectionLost as error:
@@ -56,14 +57,14 @@ def main() -> int:
         return 3
 
 
-def _activate(nucleus: Nucleus, device: str, bundle: Path, store: Store, work: Path) -> int:
+def _activate(nucleus: Nucleus, device: str, artifacts: Path, store: Store, work: Path) -> int:
     settings, status = Settings(), 0
     report: dict[str, Any]
     try:
         settings = read_settings(nucleus.configuration())
-        key = read_public_key(settings.public_key) if settings.public_key else None
-        options = OnnxOptions(tuple(settings.providers))
-        info = activate(bundle, store, key, lambda files: OnnxEngine(files, options))
+        keys = read_public_keys(settings.public_key) if settings.public_key else None
+        options = OnnxOptions(tuple(settings.providers), cache=store.root / "engine-cache")
+        info = activate(find_shipment(artifacts), store, keys, lambda files: OnnxEngine(files, options))
         topic, kind, report = "status/model", "activated", {"model": asdict(info)}
     except (SettingsError, BundleError) as error:
         log.error("refused: %s", error)

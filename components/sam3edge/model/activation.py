@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sam3edge.bundle.golden import run_golden
-from sam3edge.bundle.manifest import Manifest, read_manifest
+from sam3edge.bundle.manifest import Manifest
+from sam3edge.bundle.shipment import Shipment
+from sam3edge.bundle.signature import check_signature
 from sam3edge.bundle.store import Store
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import BundleError, EngineError
@@ -20,9 +22,15 @@ log = logging.getLogger(__name__)
 
 
 def activate(
-    bundle: Path, store: Store, key: Ed25519PublicKey | None, load: Callable[[ModelFiles], Engine]
+    shipment: Shipment,
+    store: Store,
+    keys: Sequence[Ed25519PublicKey] | None,
+    load: Callable[[ModelFiles], Engine],
 ) -> ModelInfo:
-    """Make ``bundle`` the current one of ``store``, once its digests, signature and golden run are right.
+    """Make a bundle the current one of ``store``, once its digests, signature and golden run are right.
+
+    Args:
+        keys: one of them must have signed it; None to leave signatures unchecked.
 
     Returns:
         What was activated, and what it ran on.
@@ -30,10 +38,12 @@ def activate(
     Raises:
         BundleError: it is refused; the bundle that was current stays current.
     """
-    claimed = read_manifest(bundle)
-    copy = store.install(bundle, claimed)
+    claimed = shipment.manifest()
+    if keys is not None:
+        check_signature(claimed, keys)  # before gigabytes are copied that nobody vouches for
+    copy = store.install(shipment, claimed)
     try:
-        info = _try(copy, verify(copy, key), load)
+        info = _try(copy, verify(copy, keys), load)
     except (BundleError, EngineError) as error:
         store.discard(copy)
         if isinstance(error, EngineError):

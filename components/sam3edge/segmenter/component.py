@@ -119,9 +119,7 @@ class Component:
             stack.callback(self._delivery.close)
             source = parts.build_source(settings.source, where.work)
             stack.callback(source.close)
-            engine = ActiveEngine(
-                Store(where.store).current, lambda b: parts.load_engine(b, settings, where.work), self._report
-            )
+            engine = ActiveEngine(Store(where.store).current, lambda b: parts.load_engine(b, settings), self._report)
             engine.start()
             stack.callback(engine.close)
             stack.callback(self._nucleus.on_configuration(self._reconfigure).close)

@@ -80,12 +80,13 @@ def build_publisher(keys: PublisherKeys, nucleus: Nucleus, max_payload: int) -> 
     return GreengrassPublisher(nucleus, largest_payload=max_payload)
 
 
-def load_engine(bundle: Path, settings: Settings, work: Path) -> Engine:
+def load_engine(bundle: Path, settings: Settings) -> Engine:
     """Load a bundle that the model component has verified and put into the store."""
     options = OnnxOptions(
         tuple(settings.providers),
         threads=settings.threads,
         max_instances=settings.max_instances,
-        cache=work / "engine-cache",
+        prompts_per_run=settings.prompts_per_run,
+        cache=bundle.parents[1] / "engine-cache",  # the store's, which the model component's golden run filled
     )
     return OnnxEngine(model_files(bundle, read_manifest(bundle)), options)

@@ -1,9 +1,4 @@
-"""The configuration of the segmenter component, as it stands in a deployment.
-
-Keys are written as Greengrass components write them (``PascalCase``). Numbers may come as strings, because nucleus lite
-hands YAML scalars of local deployments over as strings. A key that is not known is refused: it is a typing error or
-belongs to another version.
-"""
+"""The configuration of the segmenter component, as it stands in a deployment."""
 
 from __future__ import annotations
 
@@ -11,25 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.alias_generators import to_pascal
+from pydantic import Field, field_validator, model_validator
 
-from sam3edge.core.errors import SettingsError
+from sam3edge.component_keys import ComponentKeys, Keys, read_keys
 from sam3edge.core.flow import Task
 from sam3edge.core.types import Prompt
-
-IGNORED = frozenset({"accessControl", "Install"})
-"""Keys that are the nucleus's or the install step's, not ours."""
 
 _Unit = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
 
 
-class _Keys(BaseModel):
-    model_config = ConfigDict(alias_generator=to_pascal, populate_by_name=True, extra="forbid", frozen=True)
-
-
-class PromptKeys(_Keys):
+class PromptKeys(Keys):
     """One thing to look for. ``Threshold`` and ``MinArea`` fall back to the component's."""
 
     text: str = Field(min_length=1, max_length=200)
@@ -38,7 +25,7 @@ class PromptKeys(_Keys):
     label: str = ""
 
 
-class FolderKeys(_Keys):
+class FolderKeys(Keys):
     """A watched folder. ``Quarantine`` and ``MoveTo`` default to folders inside the component's work folder."""
 
     type: Literal["folder"]
@@ -59,7 +46,7 @@ class FolderKeys(_Keys):
         return self
 
 
-class GateKeys(_Keys):
+class GateKeys(Keys):
     """Which camera frames are looked at; see ``ChangeGateOptions``. ``Enabled: false`` looks at all of them."""
 
     enabled: bool = True
@@ -68,7 +55,7 @@ class GateKeys(_Keys):
     max_interval_seconds: _Positive = 60.0
 
 
-class CameraKeys(_Keys):
+class CameraKeys(Keys):
     """A camera: device index, rtsp://, http(s):// MJPEG, a video file, or gst:<pipeline>."""
 
     type: Literal["camera"]
@@ -86,7 +73,7 @@ class CameraKeys(_Keys):
 SourceKeys: TypeAlias = Annotated[FolderKeys | CameraKeys, Field(discriminator="type")]
 
 
-class OutboxKeys(_Keys):
+class OutboxKeys(Keys):
     """Bounds of the durable outbox; see ``OutboxOptions``. ``MaxAgeSeconds: 0`` keeps messages for ever."""
 
     max_bytes: int = Field(256 << 20, ge=10_000)
@@ -95,7 +82,7 @@ class OutboxKeys(_Keys):
     window_seconds: float = Field(600.0, ge=0)
 
 
-class PublisherKeys(_Keys):
+class PublisherKeys(Keys):
     """``greengrass`` sends to AWS IoT Core, ``files`` writes every message below ``Folder``."""
 
     type: Literal["greengrass", "files"] = "greengrass"
@@ -108,7 +95,7 @@ class PublisherKeys(_Keys):
         return self
 
 
-class Live(_Keys):
+class Live(Keys):
     """What may change while the component runs: it takes effect with the next frame.
 
     ``Prompts`` is a list of texts or of {Text, Threshold, MinArea, Label}, or one string with commas.
@@ -144,29 +131,22 @@ class Live(_Keys):
         return Task(prompts, self.tolerance, self.coarsest_tolerance, self.suppress_overlap, max_payload)
 
 
-class Settings(Live):
+class Settings(Live, ComponentKeys):
     """The whole configuration. What is not in ``Live`` takes effect by building the component's parts anew.
 
-    ``TopicPrefix`` defaults to ``sam3edge/<thing name>``; a change needs the same change in ``accessControl``.
     ``MaxPayloadBytes`` and ``InFlight`` default to what the nucleus allows, which the recipe knows.
     """
 
     source: SourceKeys
     publisher: PublisherKeys = PublisherKeys()
     outbox: OutboxKeys = OutboxKeys()
-    providers: list[str] = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     threads: int = Field(0, ge=0)
     max_instances: int = Field(100, gt=0)
-    topic_prefix: str = Field("", pattern=r"^([^/#+$\s][^/#+\s]*(/[^/#+\s]+){0,5})?$", max_length=180)
+    prompts_per_run: int = Field(4, gt=0)
     max_payload_bytes: int | None = Field(None, ge=1500, le=131_072)
     in_flight: int | None = Field(None, ge=1, le=100)
     heartbeat_seconds: float = Field(30.0, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-
-    @field_validator("providers", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
     def needs_rebuild(self, other: Settings) -> bool:
         """Whether going from here to ``other`` changes more than ``Live`` covers."""
@@ -180,13 +160,4 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: names every key that is wrong, what was expected and, unless it may be secret, what came.
     """
-    ours = {key: value for key, value in configuration.items() if key not in IGNORED}
-    try:
-        return Settings.model_validate(ours)
-    except ValidationError as error:
-        problems = []
-        for problem in error.errors(include_url=False, include_context=False):
-            where = ".".join(str(part) for part in problem["loc"]) or "configuration"
-            got = "" if "Uri" in where or isinstance(problem["input"], dict | list) else f", came {problem['input']!r}"
-            problems.append(f"{where}: {problem['msg']}{got}")
-        raise SettingsError("; ".join(problems)) from error
+    return read_keys(Settings, configuration)

@@ -4,6 +4,6 @@ Two worlds: metal tags on a workbench (``metal tag``, ``scratch``, ``dent``, ``h
 ``car``, ``building``, ``field``, ``road``, ``tree``). A scene is a pure function of its seed.
 """
 
-from sam3edge_pipeline.scenes.scene import PHRASES, Scene, SceneInstance, draw_scene
+from sam3edge_pipeline.scenes.scene import HELD_OUT_SEEDS, PHRASES, Scene, SceneInstance, draw_scene
 
-__all__ = ["PHRASES", "Scene", "SceneInstance", "draw_scene"]
+__all__ = ["HELD_OUT_SEEDS", "PHRASES", "Scene", "SceneInstance", "draw_scene"]

@@ -26,6 +26,9 @@ PHRASES: tuple[str, ...] = (
 )
 """Every noun phrase that the scenes know, and so the demo model's vocabulary."""
 
+HELD_OUT_SEEDS = range(1_000_000, 1_000_240)
+"""Scenes that nothing is trained on."""
+
 SIZES: tuple[tuple[int, int], ...] = ((512, 512), (576, 448), (448, 576), (640, 480), (608, 432))
 """Width and height in pixels; the model squeezes all of them into its square input."""
 

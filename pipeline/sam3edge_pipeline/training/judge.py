@@ -1,21 +1,30 @@
-"""Judge an engine on scenes whose every object is known: what a device would publish against what is there."""
+"""Judge a bundle on scenes whose every object is known: what a device would publish against what is there.
+
+python -m sam3edge_pipeline.training.judge assets/demo-bundle --out assets/demo-quality.json
+"""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import json
+import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from shapely import get_parts
 
+from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.polygons import detect
 from sam3edge.core.ports import Engine
 from sam3edge.core.postprocess import suppress_repeats
 from sam3edge.core.types import Detection, Frame, Prompt
-from sam3edge_pipeline.scenes import PHRASES, Scene, draw_scene
+from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge_pipeline.scenes import HELD_OUT_SEEDS, PHRASES, Scene, draw_scene
 
 OVERLAP = 0.5
 """A true object is found when a published one covers it with at least this intersection over union."""
@@ -89,3 +98,31 @@ def match(ours: Sequence[npt.NDArray[np.bool_]], truth: Sequence[npt.NDArray[np.
             free.remove(best)
             hits.append(overlap[best])
     return hits
+
+
+def judge_bundle(bundle: Path, scenes: int) -> dict[str, object]:
+    """The report of a bundle on ``scenes`` held-out scenes, with the engine that devices have."""
+    manifest = verify(bundle, None)
+    engine = OnnxEngine(model_files(bundle, manifest), OnnxOptions(("CPUExecutionProvider",)))
+    try:
+        report = judge(engine, HELD_OUT_SEEDS[:scenes])
+    finally:
+        engine.close()
+    seeds = f"{HELD_OUT_SEEDS[0]}..{HELD_OUT_SEEDS[scenes - 1]}"
+    return {"bundle": manifest.digest(), "model": f"{manifest.name} {manifest.version}", "seeds": seeds, **report}
+
+
+def main() -> None:
+    """Read the command line, judge, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file of the report")
+    parser.add_argument("--scenes", type=int, default=len(HELD_OUT_SEEDS), help="held-out scenes to judge by")
+    arguments = parser.parse_args()
+    report = json.dumps(judge_bundle(arguments.bundle, arguments.scenes), indent=1)
+    arguments.out.write_text(report + "\n", encoding="utf-8")
+    sys.stdout.write(report + "\n")
+
+
+if __name__ == "__main__":
+    main()

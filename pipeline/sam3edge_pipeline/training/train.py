@@ -25,7 +25,7 @@ from torch.nn import functional as F  # noqa: N812
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
 from sam3edge_export.graphs import DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
-from sam3edge_pipeline.scenes import PHRASES
+from sam3edge_pipeline.scenes import HELD_OUT_SEEDS, PHRASES
 from sam3edge_pipeline.training.data import Batch, SceneSet, batches, load_or_draw
 from sam3edge_pipeline.training.evaluate import evaluate
 from sam3edge_pipeline.training.losses import Targets, assign, box_loss, mask_loss, onlookers, query_loss
@@ -37,7 +37,6 @@ CELLS = 4
 """Dense labels have CELLS x CELLS cells a token, which is the resolution of the mask logits."""
 
 TRAIN_SEEDS = range(10_000, 14_000)
-HELD_OUT_SEEDS = range(1_000_000, 1_000_240)
 
 
 @dataclass(frozen=True, slots=True)

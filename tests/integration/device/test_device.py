@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from rig import PATIENCE, SEGMENTER, Rig
+from sam3edge.bundle.golden import EXPECTED
 from sam3edge.bundle.manifest import describe_files, read_manifest, write_manifest
 from sam3edge.schema import detections_schema
-from sam3edge_simulator.deployments import DeploymentFailed
+from sam3edge_export.signing import Signer, new_key, sign_bundle
+from sam3edge_simulator import supervision
+from sam3edge_simulator.deployments import DeploymentFailed, FailurePolicy
 from sam3edge_simulator.profiles import CLASSIC, LITE, Profile
 from sam3edge_simulator.states import State
 
@@ -72,21 +76,59 @@ def test_a_new_model_is_taken_over_without_a_restart_and_rolled_back(rig: Rig, d
     rig.wait(lambda: rig.consumer.status()["model"]["version"] == before)
 
 
-def test_a_bundle_that_was_tampered_with_is_refused_with_a_reason_and_the_last_good_one_stays(
-    rig: Rig, demo_bundle: Path
-) -> None:
-    rig.deploy_model()
-    rig.deploy_segmenter()
-    bad = release(demo_bundle, rig.root / "bad", "6.6.6")
-    content = bytearray((bad / "vision.onnx").read_bytes())
+def flip_a_bit(bundle: Path, released: Signer) -> None:
+    sign_bundle(bundle, released)
+    content = bytearray((bundle / "vision.onnx").read_bytes())
     content[len(content) // 2] ^= 1
-    (bad / "vision.onnx").write_bytes(content)
-    with pytest.raises(DeploymentFailed):
-        rig.deploy_model(bad)
-    rig.wait(lambda: any("vision.onnx" in e["reason"] for e in rig.consumer.on("errors")))
+    (bundle / "vision.onnx").write_bytes(content)
+
+
+def rename_a_file(bundle: Path, released: Signer) -> None:
+    sign_bundle(bundle, released)
+    (bundle / "masks.onnx").rename(bundle / "mask.onnx")
+
+
+def sign_with_another_key(bundle: Path, released: Signer) -> None:
+    sign_bundle(bundle, new_key(bundle.parent / "another-key.pem"))
+
+
+def keep_a_stale_golden_result(bundle: Path, released: Signer) -> None:
+    """As a careless release does: the weights are other ones than when the golden result was made."""
+    expected = json.loads((bundle / EXPECTED).read_text())
+    expected["instances"][0]["score"] -= 0.2
+    (bundle / EXPECTED).write_text(json.dumps(expected))
+    write_manifest(bundle, read_manifest(bundle).model_copy(update={"files": describe_files(bundle)}))
+    sign_bundle(bundle, released)
+
+
+REFUSALS: dict[Callable[[Path, Signer], None], str] = {
+    flip_a_bit: "vision.onnx does not have the digest",
+    rename_a_file: "'mask.onnx', which its manifest does not name",
+    sign_with_another_key: "and this device trusts",
+    keep_a_stale_golden_result: "golden run: the .* must score",
+}
+
+
+def test_what_was_not_released_is_refused_with_a_reason_and_the_last_good_model_stays(
+    rig: Rig, demo_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "FAILURES_UNTIL_BROKEN", 1)  # the second and third start would say the same
+    released = new_key(rig.root / "key.pem")
+    good = release(demo_bundle, rig.root / "good", "1.9.0")
+    sign_bundle(good, released)
+    rig.deploy_model(good, artifact_limit=2_000_000, PublicKey=released.public_key_pem())
+    rig.deploy_segmenter()
+    policies = [FailurePolicy.ROLLBACK, *(3 * [FailurePolicy.DO_NOTHING])]  # going back takes long: once is enough
+    for number, ((spoil, reason), policy) in enumerate(zip(REFUSALS.items(), policies, strict=True)):
+        bad = release(demo_bundle, rig.root / spoil.__name__, f"6.6.{number}")
+        spoil(bad, released)
+        with pytest.raises(DeploymentFailed):
+            rig.deploy_model(bad, on_failure=policy)
+        rig.wait(partial(rig.consumer.was_told, reason))
     rig.put("1.png")
     rig.wait(lambda: "1.png" in rig.consumer.names())
-    assert rig.consumer.on("detections")[-1]["model"]["version"] == read_manifest(demo_bundle).version
+    assert rig.consumer.on("detections")[-1]["model"]["version"] == "1.9.0"
+    assert [e["error"] for e in rig.consumer.on("errors")] == 4 * ["BundleError"]
 
 
 def test_prompts_change_while_it_runs_and_a_bad_change_is_refused(rig: Rig) -> None:

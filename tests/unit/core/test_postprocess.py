@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sam3edge.core.postprocess import admit, scores_of, suppress_repeats, to_instances
+from sam3edge.core.postprocess import admit, fill_holes, scores_of, suppress_repeats, to_instances, to_outline
 from sam3edge.core.types import Instance, Prompt
 
 
@@ -64,3 +64,35 @@ def test_an_instance_on_top_of_a_larger_one_stays() -> None:
     a = Prompt("a")
     large, small = Instance(a, 0.9, (0, 0, 1, 1), square(2, 24)), Instance(a, 0.8, (0, 0, 1, 1), square(8, 6))
     assert suppress_repeats([large, small], 0.5) == [large, small]
+
+
+def test_one_mask_is_the_one_that_the_rule_picked_and_several_are_the_others() -> None:
+    masks = np.arange(4, dtype=np.float32)[:, None, None] * np.ones((4, 2, 2), np.float32) * 20 - 30
+    quality = np.array([0.9, 0.2, 0.7, 0.4], np.float32)
+    one = to_outline(masks, quality, 0.0, 2, multimask=False)
+    assert one.masks[:, 0, 0].tolist() == [10]
+    assert one.quality.tolist() == quality[2:3].tolist()
+    assert one.presence == 0.5
+    several = to_outline(masks, quality, 100.0, 2, multimask=True)
+    assert several.masks[:, 0, 0].tolist() == [-10, 10, 30]
+    assert several.presence == pytest.approx(1.0)
+    assert several.best[0, 0] == 10
+
+
+def test_handed_on_logits_are_bounded_as_the_reference_does() -> None:
+    masks = np.array([[[-100.0, 100.0]]] * 4, np.float32)
+    assert to_outline(masks, np.zeros(4, np.float32), 0.0, 0, multimask=False).masks.tolist() == [[[-32, 32]]]
+
+
+def test_small_holes_are_filled_and_large_ones_and_islands_stay() -> None:
+    mask = np.full((20, 20), 3.0, np.float32)
+    mask[2:4, 2:4] = -1  # four pixels
+    mask[4, 4] = 0  # a fifth, over the corner
+    mask[10:14, 10:14] = -2  # sixteen, with an island in it
+    mask[11, 11] = 5
+    filled = fill_holes(mask, area=5)
+    assert (filled[2:4, 2:4] == 10).all()
+    assert filled[4, 4] == 10
+    assert (filled[10:14, 10:14] == mask[10:14, 10:14]).all()
+    assert (fill_holes(mask, area=4) == mask).all()
+    assert (fill_holes(np.ones((3, 3), np.float32)) == 1).all()

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 
+import samples
 from sam3edge.bundle.golden import golden_frame
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
 from sam3edge.core.errors import EngineError
 from sam3edge.core.types import ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.engines.runtime import Graphs
 
 CPU = OnnxOptions(providers=("CPUExecutionProvider",), threads=1)
 
@@ -24,46 +30,57 @@ def files(demo_bundle: Path) -> ModelFiles:
     return model_files(demo_bundle, read_manifest(demo_bundle))
 
 
-def counting(engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The graphs that run, in order."""
-    runs: list[str] = []
-    names = {id(session): name for name, session in engine._graphs.items()}
-    original = ort.InferenceSession.run_with_iobinding
+    names: list[str] = []
+    original = Graphs.run
 
-    def run(session: ort.InferenceSession, binding: ort.IOBinding, options: object = None) -> None:
-        runs.append(names[id(session)])
-        original(session, binding, options)
+    def run(self: Graphs, graph: str, *args: Any) -> dict[str, ort.OrtValue]:
+        names.append(graph)
+        return original(self, graph, *args)
 
-    monkeypatch.setattr(ort.InferenceSession, "run_with_iobinding", run)
-    return runs
+    monkeypatch.setattr(Graphs, "run", run)
+    return names
 
 
-def test_many_prompts_cost_one_vision_and_one_decoder_run(
-    files: ModelFiles, demo_bundle: Path, monkeypatch: pytest.MonkeyPatch
+def test_many_prompts_share_one_look_and_runs_of_the_decoder(
+    files: ModelFiles, demo_bundle: Path, runs: list[str]
 ) -> None:
-    engine = OnnxEngine(files, CPU)
-    runs = counting(engine, monkeypatch)
-    engine.segment(golden_frame(demo_bundle), [Prompt(p) for p in read_manifest(demo_bundle).vocabulary])
+    golden, prompts = golden_frame(demo_bundle), [Prompt(p) for p in read_manifest(demo_bundle).vocabulary]
+    together = OnnxEngine(files, replace(CPU, prompts_per_run=16)).segment(golden, prompts)
     assert runs == ["vision", "decoder", "masks"]
+    runs.clear()
+    by_four = OnnxEngine(files, replace(CPU, prompts_per_run=4)).segment(golden, prompts)
+    assert runs[0] == "vision"
+    assert (runs.count("vision"), runs.count("decoder")) == (1, 3)
+    assert len(by_four.instances) > 3
+    assert [(i.prompt, i.score) for i in by_four.instances] == [
+        (i.prompt, pytest.approx(i.score, abs=1e-5)) for i in together.instances
+    ]
+    assert set(by_four.timing) == set(together.timing)
 
 
-def test_nothing_admitted_costs_no_mask_run(
-    files: ModelFiles, demo_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_admitted_costs_no_mask_run(files: ModelFiles, demo_bundle: Path, runs: list[str]) -> None:
     engine = OnnxEngine(files, CPU)
-    runs = counting(engine, monkeypatch)
     found = engine.segment(golden_frame(demo_bundle), [Prompt("ship", 1.0)])
     assert found.instances == ()
     assert runs == ["vision", "decoder"]
 
 
-def test_unknown_phrases_only_cost_no_run_at_all(
-    files: ModelFiles, demo_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_phrases_only_cost_no_run_at_all(files: ModelFiles, demo_bundle: Path, runs: list[str]) -> None:
     engine = OnnxEngine(files, CPU)
-    runs = counting(engine, monkeypatch)
     engine.segment(golden_frame(demo_bundle), [Prompt("xyzzy")])
     assert runs == []
+
+
+def test_another_question_about_the_same_frame_costs_no_look_at_it(
+    files: ModelFiles, demo_bundle: Path, runs: list[str]
+) -> None:
+    engine, golden = OnnxEngine(files, CPU), golden_frame(demo_bundle)
+    for frame in (golden, golden, samples.frame(golden.image), golden):
+        engine.segment(frame, [Prompt("ship", 1.0)])
+    assert runs == ["vision", "decoder", "decoder", "vision", "decoder", "vision", "decoder"]
 
 
 def test_an_unknown_phrase_says_which_are_known(files: ModelFiles, demo_bundle: Path) -> None:
@@ -115,3 +132,14 @@ def test_an_engine_that_fails_in_a_run_says_on_what(files: ModelFiles, bundle: P
     engine = OnnxEngine(damaged, CPU)
     with pytest.raises(EngineError, match="CPUExecutionProvider failed on frame"):
         engine.segment(golden_frame(demo_bundle), [Prompt("metal tag", 0.0)])
+
+
+def test_an_observer_is_told_what_the_graphs_gave(files: ModelFiles, demo_bundle: Path) -> None:
+    told: dict[str, Mapping[str, npt.NDArray[Any]]] = {}
+    frame, prompts = golden_frame(demo_bundle), [Prompt("metal tag"), Prompt("ship")]
+    observed = OnnxEngine(files, CPU, observe=told.__setitem__).segment(frame, prompts)
+    assert set(told["vision"]) >= {"fine", "medium", "coarse", "geometry"}
+    assert set(told["decoder"]) >= {"logits", "presence", "scores", "boxes"}
+    assert max(i.score for i in observed.instances) == pytest.approx(float(told["decoder"]["scores"].max()))
+    plain = OnnxEngine(files, CPU).segment(frame, prompts)
+    assert [i.score for i in plain.instances] == [i.score for i in observed.instances]

@@ -86,7 +86,7 @@ class Device:
 
 @pytest.fixture(autouse=True)
 def _fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(bundle: Path, settings: Settings, work: Path) -> Engine:
+    def load(bundle: Path, settings: Settings) -> Engine:
         if bundle.name == "broken":
             raise EngineError("broken does not load")
         return FakeEngine(version=bundle.name)

@@ -1,0 +1,246 @@
+"""From a checkpoint to a bundle: graphs, precision, prompts, gate, golden run, manifest.
+
+Everything is made in a folder beside the target, which gets its name only when the gate is passed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from transformers.models.sam3.modeling_sam3 import Sam3Model
+
+from sam3edge.bundle import golden
+from sam3edge.bundle.manifest import Manifest, describe_files, write_manifest
+from sam3edge.core.errors import Sam3EdgeError
+from sam3edge.core.polygons import detect
+from sam3edge.core.ports import Engine
+from sam3edge.core.types import Frame, ModelFiles, Prompt
+from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge_export.checkpoint import Checkpoint
+from sam3edge_export.graphs import TextGraph
+from sam3edge_export.onnx_graphs import Optional, export_graphs
+from sam3edge_export.parity.fixtures import Fixtures
+from sam3edge_export.parity.gate import Judge, Parity, Side, run_gate
+from sam3edge_export.parity.stages import Witness
+from sam3edge_export.parity.verdict import tolerance_of
+from sam3edge_export.precision import Precision
+from sam3edge_export.signing import Signer, sign_manifest
+from sam3edge_export.tokenizer import token_ids
+from sam3edge_export.torch_engine import Identity, TorchEngine
+
+log = logging.getLogger(__name__)
+
+GOLDEN_PROMPTS = 8
+"""At most so many prompts are asked in a golden run, which every device makes before it takes a bundle."""
+
+LICENSE = "LICENSE.txt"
+
+Ability: TypeAlias = Literal["text", "exemplars", "interactive"]
+
+Step = Callable[[str, int, int], None]
+"""Told what is being done, and how many of how many parts of it are done."""
+
+
+class BuildError(Sam3EdgeError):
+    """A bundle cannot be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a bundle is to be.
+
+    Attributes:
+        name, version: its identity.
+        phrases: whose text features go into ``prompts.npz``, as ``normal_phrase`` gives them.
+        precision: what its graphs compute in.
+        abilities: beyond finding what the phrases name: ``text`` reads phrases that are not known at export,
+            ``exemplars`` takes prompts that show boxes, ``interactive`` answers clicks and needs a tracker.
+        license_text: of the weights; it travels with them.
+        waive_iou: see ``tolerance_of``.
+        providers: execution providers that the gate and the golden run use.
+    """
+
+    name: str
+    version: str
+    phrases: tuple[str, ...]
+    precision: Precision
+    abilities: frozenset[Ability]
+    license_text: str
+    waive_iou: float | None = None
+    providers: tuple[str, ...] = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came of it: ``manifest`` is None when the gate failed and no bundle was wanted then."""
+
+    manifest: Manifest | None
+    parity: Parity
+
+
+def build_bundle(
+    checkpoint: Checkpoint,
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+    fixtures: Fixtures,
+    judge: Judge,
+    out: Path,
+    *,
+    signer: Signer | None = None,
+    keep_failing: bool = False,
+    step: Step = lambda what, done, of: None,
+) -> Built:
+    """Export ``checkpoint`` into the new folder ``out``.
+
+    Args:
+        keep_failing: write the bundle although the gate failed; its manifest says so.
+
+    Raises:
+        BuildError: ``out`` is there already, or the checkpoint lacks what the recipe wants.
+        PrecisionError, EngineError, SigningError: of the parts.
+    """
+    _check(recipe, checkpoint, out)
+    with _staging(out) as folder:
+        _write_files(checkpoint, tokenizer, recipe, fixtures, folder, step)
+        engine, witness = _device_engine(recipe, checkpoint, folder)
+        try:
+            reference = _reference(checkpoint, tokenizer)
+            parity = run_gate(
+                reference,
+                Side(engine, witness),
+                fixtures,
+                judge,
+                tolerance_of(recipe.precision.computes_in, recipe.precision.stores, recipe.waive_iou),
+                lambda done: step("comparing with the checkpoint", done, len(fixtures.frames)),
+            )
+            if not parity.passed and not keep_failing:
+                return Built(None, parity)
+            _write_golden(engine, fixtures.frames[-1], parity.asked, folder)
+        finally:
+            engine.close()
+        manifest = _manifest(recipe, checkpoint, folder, parity.summary())
+        if signer is not None:
+            manifest = sign_manifest(manifest, signer)
+        write_manifest(folder, manifest)
+        folder.rename(out)
+    return Built(manifest, parity)
+
+
+def write_prompts(phrases: Sequence[str], features: Any, mask: Any, path: Path) -> None:
+    """Write ``prompts.npz``: features float32 [V, L, C] and mask bool [V, L] of the phrases."""
+    np.savez(path, phrases=np.array(list(phrases)), features=np.asarray(features), mask=np.asarray(mask))
+
+
+def _check(recipe: Recipe, checkpoint: Checkpoint, out: Path) -> None:
+    if out.exists():
+        raise BuildError(f"{out} is there already; a released bundle is never changed, choose another folder")
+    if "interactive" in recipe.abilities and checkpoint.tracker is None:
+        raise BuildError("this checkpoint has no tracker, which answers clicks; export it without the interactive part")
+    if not any(recipe.precision.runs_on(provider) for provider in recipe.providers):
+        raise BuildError(
+            f"{recipe.precision.name} graphs run on none of {', '.join(recipe.providers)} of the ONNX Runtime that is "
+            "installed here, so the gate could not try them; export on a machine that has one"
+        )
+
+
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A new folder beside ``out``, gone afterwards unless it was renamed."""
+    folder = out.with_name(f".{out.name}.{os.getpid()}")
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_files(
+    checkpoint: Checkpoint, tokenizer: Tokenizer, recipe: Recipe, fixtures: Fixtures, folder: Path, step: Step
+) -> None:
+    tracker = checkpoint.tracker if "interactive" in recipe.abilities else None
+    optional: list[Optional] = [name for name in ("exemplars", "text") if name in recipe.abilities]
+    export_graphs(checkpoint.model, folder, tracker, optional, lambda done, of: step("writing graphs", done, of))
+    step(f"turning graphs into {recipe.precision.name}", 0, 1)
+    recipe.precision.apply(folder, [frame.image for frame in fixtures.frames])
+    step(f"turning graphs into {recipe.precision.name}", 1, 1)
+    if "text" in recipe.abilities:
+        tokenizer.save(str(folder / "tokenizer.json"))
+    ids = torch.from_numpy(token_ids(tokenizer, recipe.phrases))
+    with torch.no_grad():
+        features = TextGraph(checkpoint.model).eval()(ids)
+    write_prompts(recipe.phrases, features, ids != 0, folder / "prompts.npz")
+    (folder / LICENSE).write_text(recipe.license_text, encoding="utf-8")
+
+
+def _reference(checkpoint: Checkpoint, tokenizer: Tokenizer) -> Side:
+    witness = Witness()
+    identity = Identity("checkpoint", checkpoint.kind, "sha256:" + checkpoint.sha256)
+    return Side(TorchEngine(checkpoint.model, tokenizer, identity, observe=witness), witness)
+
+
+def _device_engine(recipe: Recipe, checkpoint: Checkpoint, folder: Path) -> tuple[OnnxEngine, Witness]:
+    """The engine that devices have, on files that no manifest names yet."""
+    files = ModelFiles(
+        folder,
+        recipe.name,
+        recipe.version,
+        "sha256:" + "0" * 64,
+        recipe.precision.computes_in,
+        _input_size(checkpoint.model),
+    )
+    witness = Witness()
+    return OnnxEngine(files, OnnxOptions(recipe.providers), observe=witness), witness
+
+
+def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder: Path) -> None:
+    """Write the golden image, and what the engine finds in it.
+
+    Of the prompts those are asked that have an answer, as far as ``GOLDEN_PROMPTS`` goes, and then others; all with one
+    threshold, that of the first.
+    """
+    asked = [p for p in asked if p.threshold == asked[0].threshold]
+    answered = {i.prompt for i in engine.segment(frame, asked).instances}
+    prompts = sorted(asked, key=lambda p: p not in answered)[:GOLDEN_PROMPTS]
+    found = engine.segment(frame, prompts)
+    outlined = (detect(i, frame.width, frame.height, 0.5) for i in found.instances)
+    instances = [
+        golden.GoldenInstance(prompt=d.prompt.text, score=round(d.score, 4), box=d.box, area=round(d.area, 1))
+        for d in outlined
+        if d is not None
+    ]
+    expected = golden.Golden(prompts=[p.text for p in prompts], threshold=prompts[0].threshold, instances=instances)
+    (folder / golden.EXPECTED).parent.mkdir()
+    (folder / golden.EXPECTED).write_text(json.dumps(expected.model_dump(mode="json"), indent=1) + "\n")
+    cv2.imwrite(str(folder / golden.IMAGE), np.ascontiguousarray(frame.image[..., ::-1]))
+    log.info("the golden image holds %d instances", len(instances))
+
+
+def _manifest(recipe: Recipe, checkpoint: Checkpoint, folder: Path, parity: dict[str, Any]) -> Manifest:
+    return Manifest(
+        format=1,
+        name=recipe.name,
+        version=recipe.version,
+        input_size=_input_size(checkpoint.model),
+        precision=recipe.precision.computes_in,
+        weights=recipe.precision.stores,
+        source_sha256=checkpoint.sha256,
+        vocabulary=list(recipe.phrases),
+        files=describe_files(folder),
+        parity=parity,
+    )
+
+
+def _input_size(model: Sam3Model) -> int:
+    return int(model.config.vision_config.backbone_config.image_size)

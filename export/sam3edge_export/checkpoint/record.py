@@ -1,0 +1,91 @@
+"""What is known of a fetched file: where it came from, its digest, and whose consent to which licence it rests on.
+
+The record is a small JSON file beside it, ``sam3.pt.origin.json``. No token ever stands in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from sam3edge_export.checkpoint.errors import CheckpointError
+
+SUFFIX = ".origin.json"
+CHUNK = 1 << 22
+
+
+class Consent(BaseModel):
+    """Somebody's agreement to a licence.
+
+    Attributes:
+        license: its name.
+        url: its text, in the version that was agreed to.
+        accepted_by: who agreed, as they named themselves.
+        accepted_at: when.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    license: str
+    url: str
+    accepted_by: str = Field(min_length=1)
+    accepted_at: AwareDatetime
+
+
+class FetchRecord(BaseModel):
+    """Origin of one file.
+
+    Attributes:
+        source: address without credentials: ``https://…/resolve/<commit>/sam3.pt`` or ``s3://bucket/key``.
+        size: bytes.
+        sha256: hex digest of the file.
+        fetched_at: when.
+        consent: None for files of the user's own bucket.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    fetched_at: AwareDatetime
+    consent: Consent | None = None
+
+
+def record_path(path: Path) -> Path:
+    """Where the record of a file is."""
+    return path.with_name(path.name + SUFFIX)
+
+
+def read_record(path: Path) -> FetchRecord | None:
+    """The record of a file; None when it was not fetched by us.
+
+    Raises:
+        CheckpointError: there is one, and it is damaged.
+    """
+    place = record_path(path)
+    if not place.exists():
+        return None
+    try:
+        return FetchRecord.model_validate_json(place.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise CheckpointError(f"{place} is no record of a fetched file; remove it, or fetch again: {error}") from error
+
+
+def write_record(path: Path, record: FetchRecord) -> None:
+    """Write the record of a file, whole or not at all."""
+    place = record_path(path)
+    fresh = place.with_name(place.name + ".part")
+    fresh.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    fresh.replace(place)
+
+
+def file_digest(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

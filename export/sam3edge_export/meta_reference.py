@@ -1,0 +1,111 @@
+"""Meta's own code as an engine, to hold ours against it where its package ``sam3`` is installed.
+
+In float32 throughout, and without the shortened multiplications (TF32) that the package switches on when it is
+imported: a reference has to be exact, not fast.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam3edge.core.errors import EngineError
+from sam3edge.core.types import VISUAL, Frame, Instance, ModelInfo, Prompt, Segmentation
+from sam3edge_export.checkpoint.record import file_digest
+from sam3edge_export.tokenizer import vocabulary_path
+
+MASK_LIMIT = 1e-6
+"""Meta's processor gives masks as probabilities; so close to 0 and 1 they are taken back to logits."""
+
+
+class MetaReference:
+    """``Sam3Processor`` of Meta's package on one checkpoint; see ``Engine``.
+
+    Masks are logits at the resolution of the frame, as that processor gives them, and not at the model's.
+
+    Args:
+        checkpoint: Meta's ``sam3.pt``; its package reads no other.
+        device: ``cuda``, or another of torch's.
+
+    Raises:
+        EngineError: the package is not installed or does not run here, or the checkpoint is a folder.
+    """
+
+    def __init__(self, checkpoint: Path, device: str) -> None:
+        if not checkpoint.is_file():
+            raise EngineError(f"Meta's package reads sam3.pt only; {checkpoint} is no file")
+        try:
+            from sam3.model.sam3_image_processor import Sam3Processor
+            from sam3.model_builder import build_sam3_image_model
+        except ImportError as error:
+            raise EngineError(
+                "the comparison with Meta's own code needs its package on a machine with a GPU: pip install sam3 "
+                f"torchvision timm einops ({error})"
+            ) from error
+        model = build_sam3_image_model(
+            bpe_path=str(vocabulary_path()), device=device, checkpoint_path=str(checkpoint), load_from_HF=False
+        )
+        self._processor: Any = Sam3Processor(model, device=device)
+        digest = f"sha256:{file_digest(checkpoint)}"
+        self._model = ModelInfo("sam3-reference", "0.0.0", digest, "fp32", f"Meta's sam3 on {device}")
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which checkpoint answers, and where."""
+        return self._model
+
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+        """Find every instance of every prompt in one frame, one prompt after the other as that package does."""
+        began = time.perf_counter()
+        instances: list[Instance] = []
+        try:
+            with _exact():
+                seen = self._processor.set_image(torch.from_numpy(frame.image).permute(2, 0, 1))
+                for prompt in prompts:
+                    instances += self._ask(seen, frame, prompt)
+        except RuntimeError as error:
+            raise EngineError(f"Meta's package failed on frame {frame.id}: {error}") from error
+        return Segmentation(tuple(instances), {"reference": (time.perf_counter() - began) * 1000})
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._processor = None
+
+    def _ask(self, seen: Any, frame: Frame, prompt: Prompt) -> list[Instance]:
+        self._processor.reset_all_prompts(seen)
+        self._processor.set_confidence_threshold(prompt.threshold)
+        if prompt.text != VISUAL or not prompt.exemplars:
+            self._processor.set_text_prompt(prompt.text, seen)
+        for exemplar in prompt.exemplars:
+            x0, y0, x1, y1 = np.array(exemplar.box) / (frame.width, frame.height, frame.width, frame.height)
+            box = [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0]
+            self._processor.add_geometric_prompt(box, exemplar.positive, seen)
+        scores, boxes, masks = (_host(seen[name]) for name in ("scores", "boxes", "masks_logits"))
+        limits = torch.tensor([frame.width, frame.height, frame.width, frame.height])
+        found = []
+        for i in scores.argsort(descending=True, stable=True).tolist():
+            x0, y0, x1, y1 = boxes[i].clamp(min=0).minimum(limits).tolist()
+            mask = masks[i].reshape(frame.height, frame.width).logit(MASK_LIMIT).numpy()
+            found.append(Instance(prompt, float(scores[i]), (x0, y0, x1, y1), mask))
+        return found
+
+
+def _host(value: Tensor) -> Tensor:
+    return value.float().cpu()
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

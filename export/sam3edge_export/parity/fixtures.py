@@ -1,0 +1,85 @@
+"""What an export is tried on: images and the phrases asked of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sam3edge.core.errors import Sam3EdgeError
+from sam3edge.core.types import Frame, RgbImage
+from sam3edge.engines.wording import normal_phrase
+from sam3edge.sources.decoding import DecodeError, DecodeOptions, decode
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+
+GOLDEN_SIDE = 640
+"""Pixels of the golden image's longer side, at most: it travels with every bundle."""
+
+
+class FixtureError(Sam3EdgeError):
+    """There is nothing to try an export on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixtures:
+    """Frames, all of which are asked for all phrases. The last one becomes the golden image of the bundle."""
+
+    frames: tuple[Frame, ...]
+    phrases: tuple[str, ...]
+
+
+def read_fixtures(folder: Path, phrases: tuple[str, ...], limit: int) -> Fixtures:
+    """The first ``limit`` images of a folder, by name; the very first is shrunk to ``GOLDEN_SIDE`` and comes last.
+
+    Raises:
+        FixtureError: no such folder, no image in it, or one that cannot be read.
+    """
+    if not folder.is_dir():
+        raise FixtureError(f"expected a folder of images to try the export on, {folder} is none")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[:limit]
+    if not paths:
+        raise FixtureError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}); give one that shows your prompts")
+    frames = [read_frame(path) for path in paths]
+    return Fixtures((*frames[1:], _shrunk(frames[0])), phrases)
+
+
+def read_frame(path: Path) -> Frame:
+    """An image file as a frame; raises FixtureError when it is none."""
+    try:
+        data = path.read_bytes()
+        image = decode(data, DecodeOptions()).image
+    except (OSError, DecodeError) as error:
+        raise FixtureError(f"{path} cannot be read as an image: {error}") from error
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    return Frame(path.name, "fixtures", path.name, image, datetime.fromtimestamp(0, timezone.utc), digest)
+
+
+def read_phrases(path: Path) -> tuple[str, ...]:
+    """Phrases of a text file, one a line; empty lines and lines that begin with ``#`` are left out.
+
+    Raises:
+        FixtureError: the file cannot be read or holds none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FixtureError(f"expected a text file in UTF-8, a phrase a line; {path} cannot be read: {error}") from error
+    phrases = tuple(dict.fromkeys(normal for line in lines if (normal := normal_phrase(line)) and normal[0] != "#"))
+    if not phrases:
+        raise FixtureError(f"{path} holds no phrase; write one a line")
+    return phrases
+
+
+def _shrunk(frame: Frame) -> Frame:
+    side = max(frame.width, frame.height)
+    if side <= GOLDEN_SIDE:
+        return frame
+    size = (max(1, round(frame.width * GOLDEN_SIDE / side)), max(1, round(frame.height * GOLDEN_SIDE / side)))
+    image: RgbImage = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    digest = "sha256:" + hashlib.sha256(image.tobytes()).hexdigest()
+    return Frame(frame.id, frame.source, frame.name, image, frame.captured_at, digest)

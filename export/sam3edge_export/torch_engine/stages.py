@@ -1,0 +1,160 @@
+"""The three stages of an answer on a device, and what runs them at their own size (at fixed sizes: ``static.py``)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from transformers.models.sam3.modeling_sam3 import Sam3Model
+
+from sam3edge.core.errors import EngineError
+from sam3edge_export.exemplars import ExemplarGraph, Exemplified
+from sam3edge_export.graphs import DecoderGraph, MaskGraph, VisionFeatures, VisionGraph, grid_size
+from sam3edge_export.torch_engine.attention import use_fast_attention
+from sam3edge_export.torch_engine.compiling import compile_regions, compiling
+from sam3edge_export.torch_engine.options import TorchOptions
+from sam3edge_export.torch_engine.precision import MixedDecoderGraph, cast_weights
+
+
+class Question(NamedTuple):
+    """What the decoder is asked, N prompts at once.
+
+    Attributes:
+        image_index: int64 [N], which image each prompt is asked of.
+        text: float32 [N, L, C].
+        text_mask: bool [N, L].
+        boxes: float32 [N, K, 4] and labels int64 [N, K] of exemplars as ``ExemplarGraph.forward`` takes them, or None
+            when no prompt has any.
+    """
+
+    image_index: Tensor
+    text: Tensor
+    text_mask: Tensor
+    boxes: tuple[Tensor, Tensor] | None
+
+
+class Answers(NamedTuple):
+    """What the decoder says of N pairs.
+
+    Attributes:
+        packed: float32 [N, Q, 6]: x0, y0, x1, y1 in 0..1, query logit, presence logit; one tensor, so that one copy
+            brings it to the host.
+        queries: [N, Q, C].
+        encoded: [N, S, C].
+        prompt: [N, P + 1, C], text and box tokens and the geometry token.
+        text_mask: bool [N, P].
+    """
+
+    packed: Tensor
+    queries: Tensor
+    encoded: Tensor
+    prompt: Tensor
+    text_mask: Tensor
+
+
+class Chosen(NamedTuple):
+    """Admitted queries, as ``MaskGraph.forward`` takes them: ``image_index`` and ``pair_index`` int64 [M],
+    ``query_index`` int64 [M, K], ``keep`` int64 [T]."""
+
+    image_index: Tensor
+    pair_index: Tensor
+    query_index: Tensor
+    keep: Tensor
+
+
+class Runner(Protocol):
+    """Runs the stages. What a call returns may lie in memory that the next call of the same method overwrites."""
+
+    def see(self, pixels: Tensor) -> VisionFeatures:
+        """Encode normalised pixels float32 [B, 3, S, S]."""
+
+    def answer(self, features: VisionFeatures, question: Question) -> Answers:
+        """Answer N prompts about what ``see`` has returned last."""
+
+    def outline(self, features: VisionFeatures, answers: Answers, chosen: Chosen) -> Tensor:
+        """Mask logits float32 [T, 4G, 4G] of the admitted queries, in memory of their own."""
+
+
+class Stages:
+    """A model cut into its stages, on its device and in its precision.
+
+    Args:
+        model: is taken over: moved to the device, its weights cast, its layers compiled as ``options`` say.
+
+    Raises:
+        EngineError: the weights are not in single precision; another engine may have taken the model over already.
+    """
+
+    def __init__(self, model: Sam3Model, options: TorchOptions) -> None:
+        stored = {parameter.dtype for parameter in model.parameters()}
+        if stored != {torch.float32}:
+            raise EngineError(
+                f"expected weights in float32, got {', '.join(sorted(map(str, stored)))}; load the checkpoint again, "
+                "for an engine changes the model that it is given"
+            )
+        cast_weights(model, options.dtype)
+        self.model = model
+        self.device = torch.device(options.device)
+        self.dtype = options.dtype
+        model.to(self.device).eval()
+        if self.device.type == "cuda":
+            use_fast_attention(model, self.device)
+            model.to(memory_format=torch.channels_last)  # what the convolutions' tensor core kernels want
+        mixed = self.dtype != torch.float32
+        self.vision = VisionGraph(model).to(self.device).eval()
+        self.exemplars = ExemplarGraph(model).to(self.device).eval()
+        self.decoder = (MixedDecoderGraph(model, self.dtype) if mixed else DecoderGraph(model)).to(self.device).eval()
+        self.masks = MaskGraph(model).to(self.device).eval()
+        self.grid = grid_size(model)
+        self.side = int(model.config.vision_config.backbone_config.image_size)
+        self.width = int(model.config.detr_encoder_config.hidden_size)
+        self.queries = int(model.config.detr_decoder_config.num_queries)
+        if options.compilation != "none":
+            compile_regions(model, self.decoder, mode=options.compilation)
+
+    def decode(self, coarse: Tensor, image_index: Tensor, shown: Exemplified) -> Answers:
+        """Answer N prompts, each with a geometry token of its own."""
+        text, text_mask, geometry = shown
+        own = torch.arange(len(geometry), device=self.device)
+        d = self.decoder(coarse, geometry, image_index, text.to(self.dtype), text_mask, own)
+        presence = d.presence.unsqueeze(1).expand(-1, d.logits.shape[1], -1)
+        packed = torch.cat([d.boxes, d.logits.unsqueeze(-1), presence], -1).float()
+        return Answers(packed, d.queries.to(self.dtype), d.encoded, d.prompt, text_mask)
+
+
+class EagerRunner:
+    """Every stage at its own size."""
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+
+    def see(self, pixels: Tensor) -> VisionFeatures:
+        """See ``Runner``."""
+        with compiling():
+            features: VisionFeatures = self._stages.vision(pixels)
+        return features
+
+    def answer(self, features: VisionFeatures, question: Question) -> Answers:
+        """See ``Runner``."""
+        index, text, text_mask, boxes = question
+        with compiling():
+            if boxes is None:
+                shown = Exemplified(text, text_mask, features.geometry.index_select(0, index))
+            else:
+                shown = self._stages.exemplars(features.coarse, index, *boxes, text, text_mask)
+            return self._stages.decode(features.coarse, index, shown)
+
+    def outline(self, features: VisionFeatures, answers: Answers, chosen: Chosen) -> Tensor:
+        """See ``Runner``."""
+        with compiling():
+            masks: Tensor = self._stages.masks(
+                features.fine,
+                features.medium,
+                answers.encoded,
+                answers.prompt,
+                answers.text_mask,
+                answers.queries,
+                *chosen,
+            )
+        return masks.float()
