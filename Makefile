@@ -12,7 +12,7 @@ PROFILE ?= classic
 BUNDLE ?= assets/demo-bundle
 OUT ?= .demo
 
-.PHONY: demo test check pytest benchmark env env-dev format schema picture clean
+.PHONY: demo test check pytest benchmark env env-dev format schema picture demo-bundle clean
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
@@ -43,6 +43,16 @@ schema: env-dev
 # the picture in the README, from the overlays of the last demo
 picture: env
 	$(BIN)/python -m sam3edge_simulator.demo.picture --overlays "$(OUT)/overlays" --target assets/demo.jpg
+
+# the demo bundle from its checkpoint, as any bundle is made; then how good it is on scenes that it has never seen
+DEMO_RELEASE := $(OUT)/sam3edge-demo-1.1.0
+demo-bundle: env-dev
+	rm -rf $(DEMO_RELEASE)
+	$(BIN)/sam3edge-export --checkpoint assets/demo-checkpoint --prompts assets/demo-prompts.txt --image-limit 16 \
+		--precision fp16-weights --no-exemplars --out $(DEMO_RELEASE)
+	rm -rf assets/demo-bundle
+	cp -r $(DEMO_RELEASE) assets/demo-bundle
+	$(BIN)/python -m sam3edge_pipeline.training.judge assets/demo-bundle --out assets/demo-quality.json
 
 env: $(VENV)/demo-is-installed
 env-dev: $(VENV)/dev-is-installed

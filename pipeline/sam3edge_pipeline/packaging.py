@@ -6,6 +6,9 @@ Writes the layout of ``gdk component build``: ``<out>/recipes/<name>-<version>.y
 ``<out>/artifacts/<name>/<version>/*.zip``. The same inputs give the same bytes, so that a version whose content did not
 change keeps its digests.
 
+With ``--gdk``, as the ``custom_build_command`` of ``gdk-config.json``, names are those that ``gdk component publish``
+looks for: ``recipes/recipe.yaml``, and ``NEXT_PATCH`` where it puts the version that it works out itself.
+
 A bundle that is larger than Greengrass takes as one artifact is spread over ``bundle-0.zip``, ``bundle-1.zip``, ...,
 and every one of them is in the recipe; the model component puts it together again.
 """
@@ -43,6 +46,9 @@ RECIPE_LIMIT = 16_000
 
 _BUNDLE = "bundle.zip"
 
+GDK_VERSION = "NEXT_PATCH"
+"""The version in ``gdk-config.json``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
@@ -60,6 +66,7 @@ def build_component(
     bucket: str,
     bundle: Path | None = None,
     artifact_limit: int = ARTIFACT_LIMIT,
+    recipe_name: str = "",
 ) -> Built:
     """Build one component.
 
@@ -70,6 +77,7 @@ def build_component(
         bucket: S3 bucket of the artifacts; ``BUCKET_NAME`` stays for ``gdk component publish``.
         bundle: of the model component.
         artifact_limit: bytes of one artifact at most.
+        recipe_name: of the recipe's file; by default ``<name>-<version>.yaml``.
 
     Raises:
         ValueError: the limit is so small that the recipe could not name all artifacts.
@@ -88,7 +96,7 @@ def build_component(
     filled = _fill(template, values)
     for manifest in filled["Manifests"] if names else ():
         manifest["Artifacts"] = _name_bundle(manifest["Artifacts"], names)
-    recipe = out / "recipes" / f"{name}-{version}.yaml"
+    recipe = out / "recipes" / (recipe_name or f"{name}-{version}.yaml")
     recipe.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(filled, sort_keys=False, allow_unicode=True, width=RECIPE_LIMIT)
     if len(text.encode()) > RECIPE_LIMIT:
@@ -156,14 +164,20 @@ def main() -> None:
     parser.add_argument(
         "--artifact-limit", type=int, default=ARTIFACT_LIMIT, metavar="BYTES", help="a larger bundle is split"
     )
+    parser.add_argument("--gdk", action="store_true", help="for gdk component publish, one component at a time")
     arguments = parser.parse_args()
+    if arguments.gdk and (arguments.version or len(arguments.components) > 1):
+        parser.error("--gdk builds one component, whose version is in gdk-config.json")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for component in arguments.components:
         bundle = arguments.bundle if component == "model" else None
         if component == "model" and bundle is None:
             parser.error("the model component needs --bundle")
         version = arguments.version or (read_manifest(bundle).version if bundle else sam3edge.__version__)
-        build_component(component, arguments.out, version, arguments.bucket, bundle, arguments.artifact_limit)
+        version, recipe_name = (GDK_VERSION, "recipe.yaml") if arguments.gdk else (version, "")
+        build_component(
+            component, arguments.out, version, arguments.bucket, bundle, arguments.artifact_limit, recipe_name
+        )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,27 @@ def test_it_is_a_gdk_project(component: str) -> None:
     for placeholder in ("{COMPONENT_NAME}", "{COMPONENT_VERSION}", "{COMPONENT_AUTHOR}"):
         assert placeholder in text
     assert "s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/" in text
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_gdk_publishes_what_its_build_command_builds(component: str, tmp_path: Path) -> None:
+    """What ``gdk component publish`` (1.6) does: it reads recipes/recipe.yaml, compares the name, sets the
+    version, and changes the address of every artifact that lies in artifacts/<name>/<version of gdk-config.json>."""
+    repository = PACKAGE.parents[1]
+    folder = tmp_path / "components" / "sam3edge" / component
+    shutil.copytree(PACKAGE / component, folder)
+    (tmp_path / "assets").symlink_to(repository / "assets")
+    [(name, project)] = json.loads((folder / "gdk-config.json").read_text())["component"].items()
+    (folder / "greengrass-build" / "recipes").mkdir(parents=True)
+    artifacts = folder / "greengrass-build" / "artifacts" / name / project["version"]
+    artifacts.mkdir(parents=True)
+    subprocess.run([sys.executable, *project["build"]["custom_build_command"][1:]], cwd=folder, check=True)
+    recipe = yaml.safe_load((folder / "greengrass-build" / "recipes" / "recipe.yaml").read_text())
+    assert recipe["ComponentName"] == name
+    for manifest in recipe["Manifests"]:
+        assert manifest["Artifacts"]
+        for artifact in manifest["Artifacts"]:
+            assert (artifacts / artifact["Uri"].rpartition("/")[2]).is_file()
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
