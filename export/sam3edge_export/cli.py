@@ -24,7 +24,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)
 
-SCENES = Path("assets/scenes")
+SCENES, SCENE_PROMPTS = Path("assets/scenes"), Path("assets/demo-prompts.txt")
+"""What an export is tried on when nothing else is given: seen from the root of the repository."""
+
 NAMED = re.compile(r"(?P<name>.+)-(?P<version>\d+\.\d+\.\d+)")
 
 KeyOption = Annotated[Path | None, typer.Option("--key", help="Ed25519 private key (PEM) to sign with.")]
@@ -43,8 +45,12 @@ def export(
     out: Annotated[Path | None, typer.Option(help="New folder of the bundle.", show_default=False)] = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16-weights, fp16, bf16 or int8.")] = "fp16",
     images: Annotated[
-        Path, typer.Option(help="Folder of images that show the prompts: the gate is run and int8 calibrated on them.")
-    ] = SCENES,
+        Path | None,
+        typer.Option(
+            help="Folder of images that show the prompts: the gate is run and int8 calibrated on them.",
+            show_default="the sample scenes, and what they show is added to the prompts",
+        ),
+    ] = None,
     image_limit: Annotated[int, typer.Option(min=1, help="At most so many of them.")] = 8,
     name: Annotated[str, typer.Option(help="Of the bundle; by default from --out, <name>-<version>.")] = "",
     version: Annotated[str, typer.Option(help="Of the bundle; by default from --out, <name>-<version>.")] = "",
@@ -102,6 +108,8 @@ def export(
             sizes = with_input_size(sizes, input_size)
         chosen = precision_named(precision)
         phrases = read_phrases(prompts)
+        if images is None:
+            images, phrases = SCENES, tuple(dict.fromkeys((*phrases, *read_phrases(SCENE_PROMPTS))))
         fixtures = read_fixtures(images, phrases, image_limit)
         license_text = _license_text(license_file, checkpoint)
         signer = _signer(key, kms_key)

@@ -32,6 +32,7 @@ from sam3edge_export.checkpoint import read_checkpoint
 from sam3edge_export.cli import app
 from sam3edge_export.graphs import TextGraph
 from sam3edge_export.onnx_graphs import export_graphs
+from sam3edge_export.parity.fixtures import read_phrases
 from sam3edge_export.tokenizer import read_tokenizer, token_ids
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports the graphs
@@ -66,6 +67,7 @@ def export(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
 
     monkeypatch.setattr(build, "export_graphs", copy)
     given = ("--checkpoint", CHECKPOINT, "--prompts", PROMPTS, "--image-limit", "2", "--no-exemplars")
+    monkeypatch.chdir(ASSETS.parent)
     return lambda *arguments: command(*given, *arguments)
 
 
@@ -151,6 +153,16 @@ def test_a_bundle_with_the_text_encoder_takes_any_phrase(export: Command, comman
             np.testing.assert_allclose(stored["features"][-1], expected, atol=1e-5)
     again = command("add-phrases", bundle, "--prompts", more, "--out", tmp_path / "x", "--version", "2.0.0")
     assert (again.exit_code, "2.0.0 is released already" in words(again)) == (2, True)
+
+
+def test_without_images_what_the_sample_scenes_show_is_asked_for_too(export: Command, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("ship\nmetal ship\n")
+    out = tmp_path / "demo-2.0.0"
+    assert export("--prompts", mine, "--precision", "fp32", "--out", out).exit_code == 0
+    vocabulary = read_manifest(out).vocabulary
+    assert vocabulary[:2] == ["ship", "metal ship"]
+    assert sorted(vocabulary[2:]) == sorted(set(read_phrases(PROMPTS)) - {"ship"})
 
 
 def test_phrases_of_another_checkpoint_are_refused(command: Command, demo_bundle: Path, tmp_path: Path) -> None:
