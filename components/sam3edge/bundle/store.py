@@ -45,27 +45,36 @@ class Store:
         Raises:
             BundleError: it is not whole, or there is no room for it.
         """
-        folder = self._root / "bundles"
-        target = folder / _name(manifest)
-        if target.exists():
-            return target
+        target = self._place(manifest)
+        if not target.exists():
+            self._copy(shipment, manifest, target)
+        return target
+
+    def holds(self, manifest: Manifest) -> bool:
+        """Whether a copy of this bundle is there, good or not."""
+        return self._place(manifest).exists()
+
+    def exchange(self, shipment: Shipment, manifest: Manifest) -> Path:
+        """As ``install``, in place of a copy that is there and no longer good. A segmenter that has loaded the old one
+        keeps its open files; it loads the new one at its next start.
+
+        Raises:
+            BundleError: see ``install``.
+        """
+        target = self._place(manifest)
+        old = Path(tempfile.mkdtemp(prefix=".replaced-", dir=target.parent)) / "old"
+        target.rename(old)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(sum(entry.size for entry in manifest.files.values()))
-            staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder))
-            try:
-                staging.chmod(0o755)  # the segmenter may run as another user
-                shipment.copy_to(staging, manifest)
-                _flush(staging)
-                staging.rename(target)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-        except OSError as error:
-            raise BundleError(f"the bundle cannot be copied into the store {self._root}: {error}") from error
+            self._copy(shipment, manifest, target)
+        except BundleError:
+            old.rename(target)  # a damaged bundle may still be better than none
+            raise
+        finally:
+            shutil.rmtree(old.parent, ignore_errors=True)
         return target
 
     def activate(self, bundle: Path) -> None:
-        """Make a bundle of the store the current one, in one step, and let go of old ones."""
+        """Make a bundle of the store the current one, in one step, and let go of old ones and of unfinished copies."""
         link = self._root / ".current.new"
         link.unlink(missing_ok=True)
         link.symlink_to(bundle.relative_to(self._root))
@@ -85,8 +94,27 @@ class Store:
         except OSError:
             return None
 
+    def _place(self, manifest: Manifest) -> Path:
+        return self._root / "bundles" / _name(manifest)
+
+    def _copy(self, shipment: Shipment, manifest: Manifest, target: Path) -> None:
+        """Make ``target``, whole or not at all."""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._make_room(sum(entry.size for entry in manifest.files.values()))
+            staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
+            try:
+                staging.chmod(0o755)  # the segmenter may run as another user
+                shipment.copy_to(staging, manifest)
+                _flush(staging)
+                staging.rename(target)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+        except OSError as error:
+            raise BundleError(f"the bundle cannot be copied into the store {self._root}: {error}") from error
+
     def _make_room(self, needed: int) -> None:
-        self._sweep()
+        self._sweep(".staging-*")
         free = shutil.disk_usage(self._root).free
         if free < needed:
             raise BundleError(
@@ -94,13 +122,13 @@ class Store:
                 "some space and deploy the bundle again"
             )
 
-    def _sweep(self) -> None:
-        """Remove copies that were cut off; only one process at a time writes the store."""
-        for stale in (self._root / "bundles").glob(".staging-*"):
+    def _sweep(self, unfinished: str) -> None:
+        """Remove what was cut off; only one process at a time writes the store."""
+        for stale in (self._root / "bundles").glob(unfinished):
             shutil.rmtree(stale, ignore_errors=True)
 
     def _prune(self) -> None:
-        self._sweep()
+        self._sweep(".*")
         current = self.current()
         old = [p for p in (self._root / "bundles").iterdir() if p.is_dir() and p != current]
         for path in sorted(old, key=lambda p: p.stat().st_mtime, reverse=True)[self._keep :]:

@@ -41,8 +41,11 @@ def activate(
     claimed = shipment.manifest()
     if keys is not None:
         check_signature(claimed, keys)  # before gigabytes are copied that nobody vouches for
+    known = store.holds(claimed)
     copy = store.install(shipment, claimed)
     try:
+        if known and not _is_good(copy, keys):
+            copy = store.exchange(shipment, claimed)
         info = _try(copy, verify(copy, keys), load)
     except (BundleError, EngineError) as error:
         store.discard(copy)
@@ -52,6 +55,16 @@ def activate(
     store.activate(copy)
     log.info("activated %s %s on %s", info.name, info.version, info.provider)
     return info
+
+
+def _is_good(copy: Path, keys: Sequence[Ed25519PublicKey] | None) -> bool:
+    """Whether a copy that was verified once is still what it was: disks decay, and fleets cannot be visited."""
+    try:
+        verify(copy, keys)
+    except BundleError as error:
+        log.warning("the store's copy is no longer good and is made again: %s", error)
+        return False
+    return True
 
 
 def _try(bundle: Path, manifest: Manifest, load: Callable[[ModelFiles], Engine]) -> ModelInfo:

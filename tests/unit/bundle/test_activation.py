@@ -50,6 +50,33 @@ def test_activating_again_changes_nothing(bundle: Path, tmp_path: Path) -> None:
     assert store.current() == before
 
 
+def test_a_copy_that_decayed_is_made_again(bundle: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    activate(Shipment((bundle,)), store, None, load)
+    current = store.current()
+    assert current is not None
+    with (current / "vision.onnx").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"decay")
+    activate(Shipment((bundle,)), store, None, load)
+    assert store.current() == current
+    assert (current / "vision.onnx").read_bytes() == (bundle / "vision.onnx").read_bytes()
+    assert [p.name for p in (tmp_path / "store" / "bundles").iterdir()] == [current.name]
+
+
+def test_a_decayed_copy_stays_when_what_was_delivered_is_no_better(bundle: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    activate(Shipment((bundle,)), store, None, load)
+    current = store.current()
+    assert current is not None
+    (current / "vision.onnx").write_bytes(b"decay")
+    (bundle / "vision.onnx").unlink()
+    with pytest.raises(BundleError, match=r"vision\.onnx is missing"):
+        activate(Shipment((bundle,)), store, None, load)
+    assert store.current() == current
+    assert (current / "vision.onnx").read_bytes() == b"decay"
+
+
 def stale_score(bundle: Path) -> None:
     expected = json.loads((bundle / EXPECTED).read_text())
     expected["instances"][0]["score"] -= 0.2
