@@ -36,6 +36,10 @@ VISION = "vision.onnx"
 HEADROOM = 4.0
 """Activations that come within this factor of float16's largest number on the images given are kept in float32."""
 
+LOOKED_AT = 2
+"""Images that activations are measured on for float16. At full size each takes half a minute on two cores, and what
+leaves the range, a handful of channels, does so on every image; the gate has the last word."""
+
 
 class Precision(Protocol):
     """What the graphs of a bundle compute in and how their weights are stored."""
@@ -137,7 +141,7 @@ class Half:
 
     def _wide(self, path: Path, graph: Graph, images: Sequence[RgbImage]) -> list[str]:
         limit = HALF.form.largest / HEADROOM
-        found = largest_magnitudes(path, computed(graph.nodes, graph.floats), images)
+        found = largest_magnitudes(path, computed(graph.nodes, graph.floats), images[:LOOKED_AT])
         wide = {value: largest for value, largest in found.items() if not largest <= limit}
         for value, largest in wide.items():
             log.warning("%s: %s reaches %.3g on the images given and stays float32", graph.name, value, largest)

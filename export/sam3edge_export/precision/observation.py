@@ -21,18 +21,21 @@ from sam3edge_export.precision.rules import MOVEMENT
 
 Singles = npt.NDArray[np.float32]
 
+_EXTREMES = ("ReduceMin", "ReduceMax")
+
 
 class Probe:
-    """Operators to be added to a graph, and the outputs they make."""
+    """Operators to be added to a graph, each behind the value that it looks at, and the outputs they make."""
 
     def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
+        self.behind: dict[str, list[NodeProto]] = {}
         self.constants: list[TensorProto] = []
         self.outputs: list[str] = []
 
-    def add(self, kind: str, *inputs: str, out: str, **attributes: int) -> str:
-        """Add an operator and return the name of its result."""
-        self.nodes.append(helper.make_node(kind, list(inputs), [out], None, None, None, None, **attributes))
+    def add(self, value: str, kind: str, *inputs: str, out: str, **attributes: int) -> str:
+        """Add an operator behind ``value`` and return the name of its result."""
+        node = helper.make_node(kind, list(inputs), [out], None, None, None, None, **attributes)
+        self.behind.setdefault(value, []).append(node)
         return out
 
     def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
@@ -53,6 +56,8 @@ def observe(path: Path, probe: Probe, images: Sequence[RgbImage]) -> Iterator[li
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
         settings.enable_cpu_mem_arena = False  # it would keep the sum of all peaks
+        # by default outputs are computed last to first, so that everything would be kept for the first one
+        settings.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         session = ort.InferenceSession(augmented, settings, providers=["CPUExecutionProvider"])
         for image in images:
             yield session.run(probe.outputs, {"image": image[None]})
@@ -62,11 +67,12 @@ def largest_magnitudes(path: Path, values: Sequence[str], images: Sequence[RgbIm
     """The largest magnitude of each value over all images."""
     probe = Probe()
     for place, value in enumerate(values):
-        probe.add("Abs", value, out=f"magnitude.{place}")
-        probe.outputs.append(probe.add("ReduceMax", f"magnitude.{place}", out=f"largest.{place}", keepdims=0))
+        for kind in _EXTREMES:  # not of the absolute values, which would be another copy of gigabytes
+            probe.outputs.append(probe.add(value, kind, value, out=f"{kind}.{place}", keepdims=0))
     found = np.zeros(len(values), np.float32)
     for numbers in observe(path, probe, images):
-        found = np.maximum(found, np.array(numbers, np.float32).reshape(-1))
+        extremes = np.array(numbers, np.float32).reshape(len(values), len(_EXTREMES))
+        found = np.maximum(found, np.abs(extremes).max(axis=1))
     return dict(zip(values, found.tolist(), strict=True))
 
 
@@ -82,13 +88,14 @@ def channel_magnitudes(path: Path, widths: Mapping[str, int], images: Sequence[R
     rows = probe.constant("probe.rows", np.array([0], np.int64))
     for place, (value, width) in enumerate(widths.items()):
         shape = probe.constant(f"probe.{place}.shape", np.array([-1, width], np.int64))
-        probe.add("Reshape", value, shape, out=f"flat.{place}")
-        probe.add("Abs", f"flat.{place}", out=f"magnitude.{place}")
-        probe.outputs.append(probe.add("ReduceMax", f"magnitude.{place}", rows, out=f"largest.{place}", keepdims=0))
+        flat = probe.add(value, "Reshape", value, shape, out=f"flat.{place}")
+        for kind in _EXTREMES:
+            probe.outputs.append(probe.add(value, kind, flat, rows, out=f"{kind}.{place}", keepdims=0))
     found = {value: np.zeros(width, np.float32) for value, width in widths.items()}
     for numbers in observe(path, probe, images):
-        for value, largest in zip(widths, numbers, strict=True):
-            found[value] = np.maximum(found[value], largest)
+        pairs = zip(numbers[::2], numbers[1::2], strict=True)
+        for value, (low, high) in zip(widths, pairs, strict=True):
+            found[value] = np.maximum(found[value], np.maximum(np.abs(low), np.abs(high)))
     return found
 
 
@@ -100,7 +107,13 @@ def computed(nodes: Sequence[NodeProto], floats: frozenset[str]) -> list[str]:
 def _augment(path: Path, probe: Probe, target: Path) -> None:
     model = onnx.load(path)
     model.graph.initializer.extend(probe.constants)
-    model.graph.node.extend(probe.nodes)
+    nodes = [n for value in model.graph.input for n in probe.behind.get(value.name, ())]
+    for node in model.graph.node:
+        nodes.append(node)
+        nodes += [n for value in node.output for n in probe.behind.get(value, ())]
+    nodes = [NodeProto.FromString(n.SerializeToString()) for n in nodes]  # they outlive the list that they come from
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     del model.graph.output[:]
     for name in probe.outputs:
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
