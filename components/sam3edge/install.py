@@ -3,7 +3,8 @@
 Runs with the device's own Python and nothing installed. The environment is built once for each list of requirements and
 kept, so that a restart or a new version of our code needs no network.
 
-    python3 install.py --work WORK --requirements requirements.txt [--onnxruntime PACKAGE] [--interpreter PYTHON]
+    python3 install.py --work WORK --requirements requirements.txt [--onnxruntime PACKAGE] [--packages PACKAGES]
+        [--interpreter PYTHON]
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--requirements", type=Path, required=True)
     parser.add_argument("--onnxruntime", default="", help="another build of ONNX Runtime: a package, wheel or URL")
+    parser.add_argument("--packages", default="", help="more packages, with spaces between them: boto3 for SageMaker")
     parser.add_argument("--interpreter", default="", help="a Python that has everything already; nothing is installed")
     arguments = parser.parse_args()
     if sys.version_info < OLDEST:
@@ -33,14 +35,17 @@ def main() -> int:
     if arguments.interpreter:
         python = Path(arguments.interpreter)
     else:
-        python = environment(arguments.work, arguments.requirements.read_text(), arguments.onnxruntime)
+        requirements = "\n".join([arguments.requirements.read_text(), *arguments.packages.split()])
+        python = environment(arguments.work, requirements, arguments.onnxruntime)
     launcher = arguments.work / "python"
     fresh = arguments.work / "python.new"
     # a launcher and not a link: through a link, Python would not find the environment that it belongs to
     fresh.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
     fresh.chmod(0o755)
     fresh.replace(launcher)
-    check = subprocess.run([str(launcher), "-c", "import cv2, numpy, onnxruntime, shapely, awsiot"], check=False)
+    check = subprocess.run(
+        [str(launcher), "-c", "import cv2, numpy, onnxruntime, shapely, awsiot, urllib3"], check=False
+    )
     if check.returncode:
         sys.stderr.write(
             f"{python} lacks packages of the component; install them or let Install.Interpreter be empty\n"

@@ -10,7 +10,7 @@ import json
 import logging
 from datetime import datetime, timezone
 
-FIELDS = ("frame", "topic", "model")
+FIELDS = ("frame", "topic", "model", "request")
 """Members of ``extra`` that are written."""
 
 

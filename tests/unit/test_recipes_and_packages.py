@@ -73,9 +73,11 @@ def test_access_is_no_wider_than_our_topics(component: str) -> None:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_nothing_runs_as_root_and_nothing_depends_on_another_component(component: str) -> None:
-    recipe = source(component)
-    assert "ComponentDependencies" not in recipe
+def test_nothing_runs_as_root_and_nothing_waits_for_another_component(component: str) -> None:
+    """Of the nucleus's own services, only the one that gives credentials is named, and it is not waited for."""
+    dependencies = source(component).get("ComponentDependencies", {})
+    assert set(dependencies) <= {"aws.greengrass.TokenExchangeService"}
+    assert all(dependency["DependencyType"] == "SOFT" for dependency in dependencies.values())
     assert "RequiresPrivilege" not in (PACKAGE / component / "recipe.yaml").read_text()
 
 

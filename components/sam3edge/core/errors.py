@@ -6,6 +6,9 @@
     ├── PromptError        a prompt cannot be answered by this model: report it, go on with the others
     ├── BundleError        a bundle is refused; the last good one stays active
     ├── EngineError        the model cannot run: leave with a non-zero status, the nucleus restarts or rolls back
+    │   └── ModelMissing   no model was deployed yet: wait for one
+    ├── EndpointError      no answer from the cloud: the device's own is taken
+    │   └── NotAsked       it was not even asked: budget, circuit breaker
     └── PublishError       not delivered: the message stays in the outbox and is tried again
         ├── MessageTooLarge  no outbox of this size can ever hold it: the frame is rejected
         ├── OutboxFull     nothing more can be accepted now; whoever can wait has to
@@ -51,6 +54,29 @@ class BundleError(Sam3EdgeError):
 
 class EngineError(Sam3EdgeError):
     """The model cannot run on this device."""
+
+
+class ModelMissing(EngineError):
+    """There is no model on this device yet."""
+
+
+class EndpointError(Sam3EdgeError):
+    """A model elsewhere did not answer, or not in a way that can be believed.
+
+    Args:
+        reason: what was expected, what came.
+        retryable: whether the same request may well succeed in a moment.
+        retry_after: seconds after which the endpoint wants to be asked again; None when it did not say.
+    """
+
+    def __init__(self, reason: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class NotAsked(EndpointError):
+    """The endpoint was left alone: the budget is spent, or it failed too often just now."""
 
 
 class PublishError(Sam3EdgeError):

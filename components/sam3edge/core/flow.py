@@ -2,6 +2,9 @@
 
     Source -> Frame -> gate -> Engine.segment(frame, prompts) -> instances -> polygons -> message -> outbox
 
+That the device's own engine finds what there is can be exchanged for another ``Answerer``, which also asks the cloud
+(``core/second_opinion.py``); by default it is not.
+
 A frame is taken off its source only after what was found in it is durable in the outbox, so a process killed at any
 point either has not begun with the frame or finds its messages already there (their ids are the same) when it begins
 again.
@@ -12,16 +15,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sam3edge.core import message
-from sam3edge.core.errors import FrameError, MessageTooLarge, OutboxFull
+from sam3edge.core.errors import FrameError, MessageTooLarge, ModelMissing, OutboxFull
 from sam3edge.core.gate import Gate
 from sam3edge.core.polygons import detect
 from sam3edge.core.ports import EndOfSource, Engine, Source
 from sam3edge.core.postprocess import suppress_repeats
-from sam3edge.core.types import Frame, Message, Prompt
+from sam3edge.core.types import Findings, Frame, Message, Prompt
 
 POLL_SECONDS = 0.5
 """How long the flow waits for a frame before it looks whether it should stop."""
@@ -51,6 +54,42 @@ class Topics:
 
     detections: str
     errors: str
+
+
+class Answerer(Protocol):
+    """Who says what is in a frame."""
+
+    def answer(self, frame: Frame, task: Task, engine: Callable[[], Engine]) -> Findings:
+        """Find what the task asks for.
+
+        Args:
+            engine: gives this device's engine; raises ModelMissing where there is none yet.
+
+        Raises:
+            FrameError: this image cannot be processed.
+            EngineError: there is no answer.
+        """
+
+
+class Device:
+    """Answers with this device's engine and nothing else."""
+
+    def answer(self, frame: Frame, task: Task, engine: Callable[[], Engine]) -> Findings:
+        """See ``Answerer``."""
+        return look(engine(), frame, task)
+
+
+def look(engine: Engine, frame: Frame, task: Task) -> Findings:
+    """What an engine finds in a frame, as polygons; raises what ``Engine.segment`` raises."""
+    segmentation = engine.segment(frame, task.prompts)
+    started = time.perf_counter()
+    instances = list(segmentation.instances)
+    if task.overlap is not None:
+        instances = suppress_repeats(instances, task.overlap)
+    outlined = (detect(i, frame.width, frame.height, task.tolerance) for i in instances)
+    detections = tuple(d for d in outlined if d is not None)
+    timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
+    return Findings(engine.model, detections, timing, segmentation.unanswered, segmentation.confidence)
 
 
 class Outbox(Protocol):
@@ -84,6 +123,7 @@ class Flow:
         device: the thing's name.
         engine: gives the engine for the next frame; it may be another one than before.
         task: gives what to look for in the next frame.
+        answerer: finds it.
     """
 
     device: str
@@ -94,6 +134,7 @@ class Flow:
     outbox: Outbox
     topics: Topics
     observer: Observer
+    answerer: Answerer = field(default_factory=Device)
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set or the source ends; the frame in hand is finished first.
@@ -117,18 +158,11 @@ class Flow:
                 return
 
     def _answer(self, frame: Frame, stop: threading.Event) -> None:
-        engine, task = self.engine(), self.task()
-        segmentation = engine.segment(frame, task.prompts)
-        started = time.perf_counter()
-        instances = list(segmentation.instances)
-        if task.overlap is not None:
-            instances = suppress_repeats(instances, task.overlap)
-        outlined = (detect(i, frame.width, frame.height, task.tolerance) for i in instances)
-        detections = tuple(d for d in outlined if d is not None)
-        timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
-        answer = message.Answer(
-            self.device, frame, engine.model, task.prompts, detections, timing, segmentation.unanswered
-        )
+        task = self.task()
+        found = self._find(frame, task, stop)
+        if found is None:
+            return
+        answer = message.answer_of(self.device, frame, task.prompts, found)
         messages = message.encode(answer, self.topics.detections, task.max_payload, task.coarsest)
         try:
             stored = self._store(messages, stop)
@@ -137,6 +171,16 @@ class Flow:
         if stored:
             self.source.done(frame)
             self.observer.answered(answer, len(messages))
+
+    def _find(self, frame: Frame, task: Task, stop: threading.Event) -> Findings | None:
+        """What is in the frame; None when asked to stop before there was any model."""
+        while True:
+            try:
+                return self.answerer.answer(frame, task, self.engine)
+            except ModelMissing:
+                if stop.is_set():
+                    return None
+                stop.wait(POLL_SECONDS)
 
     def _reject(self, error: FrameError, stop: threading.Event) -> None:
         report = message.encode_error(self.device, error, self.topics.errors)

@@ -20,12 +20,15 @@ from typing_extensions import NotRequired, TypedDict
 
 from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.polygons import simplify
-from sam3edge.core.types import Detection, Frame, Message, ModelInfo, Prompt
+from sam3edge.core.types import Detection, Findings, Frame, Message, ModelInfo, Origin, Prompt, Reason
 
 SCHEMA_VERSION = "1.0"
 
 NAMESPACE = uuid.UUID("6f0a5b52-6d1c-5b0e-9d7e-5a3ed6e00001")
 """Message ids are UUIDs of version 5 in this namespace, so that the same frame always has the same ids."""
+
+LONGEST_DETAIL = 200
+"""Characters of what is said about the origin: the smallest transport carries 7,000 bytes."""
 
 HULL_VERTICES = 24
 """A feature too large for a message of its own keeps a hull of about so many vertices."""
@@ -107,6 +110,14 @@ class PromptMember(TypedDict):
     min_area: float
 
 
+class OriginMember(TypedDict):
+    """Whose model looked: the device's own or one in the cloud; ``reason`` is why the cloud was wanted, if it was."""
+
+    by: Literal["device", "cloud"]
+    reason: NotRequired[Reason]
+    detail: NotRequired[str]
+
+
 class PartMember(TypedDict):
     """Which part of the frame's answer this is; ``index`` counts from 0."""
 
@@ -129,6 +140,7 @@ class DetectionsMessage(TypedDict):
     unanswered: dict[str, str]
     timing: dict[str, float]
     part: PartMember
+    origin: NotRequired[OriginMember]
     prompts_omitted: NotRequired[int]
 
 
@@ -140,6 +152,7 @@ class Answer:
         device: the thing's name.
         timing: milliseconds by stage.
         unanswered: prompts that the model cannot answer, with the reason.
+        origin: whose model it was; None where there is no choice, as at the endpoint itself.
     """
 
     device: str
@@ -149,6 +162,13 @@ class Answer:
     detections: tuple[Detection, ...]
     timing: Mapping[str, float]
     unanswered: Mapping[str, str]
+    origin: Origin | None = None
+
+
+def answer_of(device: str, frame: Frame, prompts: tuple[Prompt, ...], found: Findings) -> Answer:
+    """What was found in a frame, as it is said."""
+    f = found
+    return Answer(device, frame, f.model, prompts, f.detections, f.timing, f.unanswered, f.origin)
 
 
 def message_id(device: str, frame_id: str, kind: str, index: int = 0) -> str:
@@ -241,10 +261,20 @@ def _envelope(answer: Answer, index: int, count: int, max_bytes: int) -> Detecti
         "timing": {stage: round(ms, 2) for stage, ms in answer.timing.items()},
         "part": {"index": index, "count": count},
     }
+    if answer.origin is not None:
+        envelope["origin"] = _origin(answer.origin)
     if len(_dump(prompts)) > max_bytes // 4:  # hundreds of prompts must not crowd out what they found
         envelope["prompts"] = []
         envelope["prompts_omitted"] = len(prompts)
     return envelope
+
+
+def _origin(origin: Origin) -> OriginMember:
+    member: OriginMember = {"by": origin.by}
+    if origin.reason is not None:
+        member["reason"] = origin.reason
+        member["detail"] = origin.detail[:LONGEST_DETAIL]
+    return member
 
 
 def _feature(

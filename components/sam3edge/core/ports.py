@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.types import Clicks, Frame, Message, ModelInfo, Outline, Prompt, Segmentation
+from sam3edge.core.types import Clicks, Findings, Frame, Message, ModelInfo, Outline, Prompt, Segmentation
 
 
 class Source(Protocol):
@@ -57,6 +57,26 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the accelerator. Idempotent."""
+
+
+class Endpoint(Protocol):
+    """A model elsewhere that answers when the device's cannot. Used by one thread."""
+
+    def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Findings:
+        """Have every instance of every prompt found in one frame; ``Findings.origin`` is the caller's to say.
+
+        Args:
+            seconds: after which no answer is wanted any more.
+
+        Returns:
+            Detections in pixels of the frame, admitted by their prompt's threshold and ``min_area``.
+
+        Raises:
+            EndpointError: no answer, or one that cannot be believed.
+        """
+
+    def close(self) -> None:
+        """Release the connection. Idempotent."""
 
 
 class Outliner(Protocol):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam3edge.core.types import Instance, MaskLogits, Outline, Prompt
+from sam3edge.core.types import Confidence, Instance, MaskLogits, Outline, Prompt
 
 MASK_RANGE = 32.0
 """The reference bounds the logits of a mask that it hands on to be refined (``sam1_task_predictor.py``)."""
@@ -45,6 +45,23 @@ def admit(
         if len(best):
             admitted.append((row, best.astype(np.int64)))
     return admitted
+
+
+def confidence_of(
+    scores: npt.NDArray[np.float32], presence: npt.NDArray[np.float32], prompts: Sequence[Prompt]
+) -> dict[Prompt, Confidence]:
+    """What the scores say of the whole answer to each prompt.
+
+    Args:
+        scores: float32 [P, Q], row by row the answers to ``prompts``.
+        presence: float32 [P, 1], logits.
+    """
+    probability = _sigmoid(presence)[:, 0]
+    missed = np.where(scores > np.array([[p.threshold] for p in prompts]), 0, scores).max(1)
+    return {
+        prompt: Confidence(float(probability[row]), float(scores[row].max()), float(missed[row]))
+        for row, prompt in enumerate(prompts)
+    }
 
 
 def suppress_repeats(instances: Sequence[Instance], limit: float) -> list[Instance]:

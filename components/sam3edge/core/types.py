@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -229,6 +230,21 @@ class ModelFiles:
     input_size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How sure a model is of its whole answer to one prompt.
+
+    Attributes:
+        presence: probability that what is asked for is in the frame at all, 0..1.
+        best: the highest score, admitted or not, 0..1.
+        missed: the highest score that was not admitted, 0..1.
+    """
+
+    presence: float
+    best: float
+    missed: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
     """What an engine found in one frame.
@@ -237,11 +253,51 @@ class Segmentation:
         instances: admitted instances, by prompt in the order asked, then by falling score.
         timing: milliseconds by stage (``preprocess``, ``vision``, ``exemplars``, ``decoder``, ``masks``).
         unanswered: prompts that this model cannot answer, each with the reason.
+        confidence: by prompt that was answered; empty where the engine does not say.
     """
 
     instances: tuple[Instance, ...]
     timing: Mapping[str, float]
     unanswered: Mapping[str, str] = field(default_factory=dict)
+    confidence: Mapping[Prompt, Confidence] = field(default_factory=dict)
+
+
+Reason = Literal["unavailable", "degraded", "slow", "unanswered", "uncertain"]
+"""Why the cloud's answer is wanted, see ``core/fallback.py``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose answer it is.
+
+    Attributes:
+        by: who looked.
+        reason: why the cloud was wanted; None when it was not.
+        detail: the same for people, and why the device answered all the same.
+    """
+
+    by: Literal["device", "cloud"] = "device"
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """What a model found in one frame, outlined; on the device or elsewhere.
+
+    Attributes:
+        model: who answered.
+        timing: milliseconds by stage.
+        unanswered, confidence: as in ``Segmentation``.
+        origin: whose answer it is, and why.
+    """
+
+    model: ModelInfo
+    detections: tuple[Detection, ...]
+    timing: Mapping[str, float]
+    unanswered: Mapping[str, str] = field(default_factory=dict)
+    confidence: Mapping[Prompt, Confidence] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from sam3edge.core.errors import EngineError
-from sam3edge.core.postprocess import admit, to_instances
-from sam3edge.core.types import Frame, Instance, ModelFiles, ModelInfo, Prompt, Segmentation
+from sam3edge.core.postprocess import admit, confidence_of, to_instances
+from sam3edge.core.types import Confidence, Frame, Instance, ModelFiles, ModelInfo, Prompt, Segmentation
 from sam3edge.engines.exemplars import boxes_of, outside
 from sam3edge.engines.interactive import InteractiveEngine
 from sam3edge.engines.phrases import PhraseBook, TextFeatures
@@ -29,8 +29,8 @@ __all__ = ["PROVIDERS", "OnnxEngine", "OnnxOptions"]
 
 log = logging.getLogger(__name__)
 
-_ANSWER = ("scores", "boxes")
-_ANSWER_EXPLAINED = (*_ANSWER, "logits", "presence")
+_ANSWER = ("scores", "boxes", "presence")
+_ANSWER_EXPLAINED = (*_ANSWER, "logits")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +54,7 @@ class OnnxEngine:
     """A bundle, loaded.
 
     Args:
-        observe: is told what every run of a graph gave; of the decoder logits and presence, too.
+        observe: is told what every run of a graph gave; of the decoder logits, too.
 
     Raises:
         EngineError: a graph does not load, or none of the providers is there.
@@ -85,17 +85,20 @@ class OnnxEngine:
             return Segmentation((), {}, unanswered)
         clock = _Clock()
         instances: list[Instance] = []
+        confidence: dict[Prompt, Confidence] = {}
         most = self._options.prompts_per_run
         try:
             features = self._vision.see(frame)
             clock.lap("vision")
             for some in (asked[i : i + most] for i in range(0, len(asked), most)):
-                instances += self._answer(some, text, features, frame, clock)
+                found, sure = self._answer(some, text, features, frame, clock)
+                instances += found
+                confidence |= sure
         except EngineError:
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             raise EngineError(f"{self.model.provider} failed on frame {frame.id}: {error}") from error
-        return Segmentation(tuple(instances), clock.laps, unanswered)
+        return Segmentation(tuple(instances), clock.laps, unanswered, confidence)
 
     def outliner(self) -> InteractiveEngine:
         """What answers clicks, on the features of this engine; it must not be used after this engine was closed.
@@ -112,8 +115,8 @@ class OnnxEngine:
 
     def _answer(
         self, asked: Sequence[Prompt], text: TextFeatures, features: Features, frame: Frame, clock: _Clock
-    ) -> list[Instance]:
-        """The instances of prompts that share a run."""
+    ) -> tuple[list[Instance], dict[Prompt, Confidence]]:
+        """The instances of prompts that share a run, and how sure the model is of its answer to each."""
         rows = [text.row[p.text] for p in asked]
         question = _Question(text.features[rows], text.mask[rows], features["geometry"], np.zeros(len(rows), np.int64))
         if any(p.exemplars for p in asked):
@@ -125,7 +128,8 @@ class OnnxEngine:
         admitted = admit(scores, asked, self._options.max_instances)
         masks = self._outline(features, decoded, question, admitted)
         clock.lap("masks")
-        return to_instances(asked, admitted, scores, boxes, masks, frame.width, frame.height)
+        sure = confidence_of(scores, decoded["presence"].numpy(), asked)
+        return to_instances(asked, admitted, scores, boxes, masks, frame.width, frame.height), sure
 
     def _refusal(self, prompt: Prompt, frame: Frame) -> str:
         """Why a prompt's exemplars cannot be used; empty when they can."""

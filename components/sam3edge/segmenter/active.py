@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from sam3edge.core.errors import BundleError, EngineError
+from sam3edge.core.errors import BundleError, EngineError, ModelMissing
 from sam3edge.core.ports import Engine
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class ActiveEngine:
         """The engine for the next frame. Called by the flow's thread, between two frames.
 
         Raises:
-            EngineError: no bundle was ever loaded.
+            ModelMissing: no bundle was ever loaded.
         """
         with self._lock:
             if self._next is not None:
@@ -61,7 +61,7 @@ class ActiveEngine:
                     before.close()
                     log.info("changed to model %s %s", self._current.model.name, self._current.model.version)
             if self._current is None:
-                raise EngineError("no bundle is active; deploy the model component")
+                raise ModelMissing("no bundle is active; deploy the model component")
             return self._current
 
     def current(self) -> Engine | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import OutboxFull, SettingsError
-from sam3edge.core.flow import Flow, Topics
+from sam3edge.core.flow import Device, Flow, Topics
 from sam3edge.core.message import Answer
 from sam3edge.core.types import Message
 from sam3edge.events import event_message
@@ -23,6 +24,7 @@ from sam3edge.publishers.outbox import Outbox
 from sam3edge.publishers.schedule import DeliveryOptions
 from sam3edge.segmenter import parts
 from sam3edge.segmenter.active import ActiveEngine
+from sam3edge.segmenter.fallback import Fallback, build_fallback
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge.segmenter.status import Heartbeat, Statistics, snapshot_message, status_message
 
@@ -89,6 +91,7 @@ class Component:
         self._statistics = Statistics()
         self._outbox: Outbox
         self._delivery: Delivery
+        self._fallback: Fallback | None = None
 
     def run(self) -> tuple[Outcome, Settings]:
         """Work until stopped, until the source ends, or until a changed configuration needs other parts.
@@ -119,6 +122,9 @@ class Component:
             stack.callback(self._delivery.close)
             source = parts.build_source(settings.source, where.work)
             stack.callback(source.close)
+            self._fallback = build_fallback(settings, where.device, where.work, parts.backlog_of(source))
+            if self._fallback is not None:
+                stack.callback(self._fallback.close)
             engine = ActiveEngine(Store(where.store).current, lambda b: parts.load_engine(b, settings), self._report)
             engine.start()
             stack.callback(engine.close)
@@ -145,10 +151,10 @@ class Component:
                 self._outbox,
                 Topics(self._topic("detections"), self._topic("errors")),
                 self._statistics,
+                Device() if self._fallback is None else self._fallback.answerer,
             )
             leave = _Either(self._asked_to_stop, self._leave)
-            while not leave.is_set() and not engine.wait(0.5):
-                pass
+            self._await_model(engine, leave)
             try:
                 flow.run(leave)
             except Exception as error:
@@ -163,6 +169,15 @@ class Component:
         if self._rebuild is not None:
             return "rebuild", self._rebuild
         return ("stopped" if self._asked_to_stop.is_set() else "ended"), self._settings
+
+    def _await_model(self, engine: ActiveEngine, leave: threading.Event) -> None:
+        """Wait for the first model; where the cloud may stand in for it, not for ever."""
+        patience = None if self._fallback is None else self._fallback.model_wait
+        until = float("inf") if patience is None else time.monotonic() + patience
+        while not leave.is_set() and not engine.wait(min(0.5, max(0.0, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                log.warning("there is no model after %.0f s; the cloud stands in for it", patience)
+                return
 
     def _topic(self, name: str) -> str:
         return f"{self._prefix}/{name}"
@@ -231,6 +246,7 @@ class Component:
                 self._statistics.report(),
                 asdict(self._delivery.statistics()),
                 self._max_payload,
+                None if self._fallback is None else self._fallback.report(),
             )
         )
 

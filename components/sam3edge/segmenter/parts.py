@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sam3edge.bundle.manifest import read_manifest
@@ -51,6 +52,11 @@ def build_source(keys: FolderKeys | CameraKeys, work: Path) -> Source:
             rescan_seconds=keys.rescan_seconds,
         )
     )
+
+
+def backlog_of(source: Source) -> Callable[[], int]:
+    """How many frames wait at a source. Of a camera's none do: those that came meanwhile are let go."""
+    return (lambda: source.waiting) if isinstance(source, FolderSource) else (lambda: 0)
 
 
 def build_gate(keys: FolderKeys | CameraKeys) -> Gate:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sam3edge.component_keys import ComponentKeys, Keys, read_keys
 from sam3edge.core.flow import Task
-from sam3edge.core.types import Prompt
+from sam3edge.core.types import Prompt, Reason
 
 _Unit = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
@@ -95,6 +95,51 @@ class PublisherKeys(Keys):
         return self
 
 
+class AsynchronousKeys(Keys):
+    """An asynchronous SageMaker endpoint for requests above ``MaxBodyBytes`` of ``Fallback``."""
+
+    endpoint: str = Field(min_length=1)
+    uploads: str = Field(pattern=r"^s3://[^/]+(/.*)?$")
+    max_body_bytes: int = Field(100_000_000, ge=10_000, le=1_000_000_000)
+
+
+class FallbackKeys(Keys):
+    """When the cloud is asked; see ``core/fallback.py``. Without ``Endpoint`` it never is.
+
+    ``Reasons`` is a list, or one string with commas. ``degraded`` is not among the defaults because the default
+    ``Providers`` name accelerators that many devices do not have.
+    """
+
+    endpoint: str = Field("", repr=False)
+    reasons: list[Reason] = Field(["unavailable", "slow", "unanswered", "uncertain"], min_length=1)
+    max_seconds: float = Field(0.0, ge=0)
+    recheck_seconds: _Positive = 60.0
+    max_backlog: int = Field(0, ge=0)
+    band: tuple[_Unit, _Unit] = (0.4, 0.6)
+    presence: float = Field(0.9, gt=0.5, le=1)
+    requests_per_hour: int = Field(60, ge=0)
+    requests_per_day: int = Field(500, ge=0)
+    timeout_seconds: float = Field(10.0, ge=0.1, le=300)
+    failures: int = Field(3, ge=1)
+    pause_seconds: _Positive = 30.0
+    longest_side: int = Field(2016, ge=64, le=65_000)
+    max_body_bytes: int = Field(4_000_000, ge=10_000, le=25 << 20)
+    asynchronous: AsynchronousKeys | None = None
+    hard_example_bytes: int = Field(256 << 20, ge=0)
+    model_wait_seconds: float = Field(60.0, ge=0)
+
+    @field_validator("reasons", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _lower_first(self) -> FallbackKeys:
+        if self.band[0] > self.band[1]:
+            raise ValueError("Band must be two scores, the lower first")
+        return self
+
+
 class Live(Keys):
     """What may change while the component runs: it takes effect with the next frame.
 
@@ -140,6 +185,7 @@ class Settings(Live, ComponentKeys):
     source: SourceKeys
     publisher: PublisherKeys = PublisherKeys()
     outbox: OutboxKeys = OutboxKeys()
+    fallback: FallbackKeys = FallbackKeys()
     threads: int = Field(0, ge=0)
     max_instances: int = Field(100, gt=0)
     prompts_per_run: int = Field(4, gt=0)

@@ -100,8 +100,13 @@ def status_message(
     report: Mapping[str, Any],
     delivery: Mapping[str, Any],
     max_bytes: int,
+    fallback: Mapping[str, Any] | None = None,
 ) -> Message:
-    """One heartbeat; an undelivered older one gives way to it. Prompts that do not fit are only counted."""
+    """One heartbeat; an undelivered older one gives way to it. Prompts that do not fit are only counted.
+
+    Args:
+        fallback: how it stands with the cloud; None where none is asked.
+    """
     body: dict[str, Any] = {
         "id": str(uuid.uuid4()),
         "device": device,
@@ -113,6 +118,8 @@ def status_message(
         **report,
         "delivery": dict(delivery),
     }
+    if fallback is not None:
+        body["fallback"] = dict(fallback)
     while len(encode(body)) > max_bytes and body["prompts"]:
         body["prompts"] = body["prompts"][: len(body["prompts"]) // 2]
     return Message(body["id"], topic, encode(body), supersedes="status")

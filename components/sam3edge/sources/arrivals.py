@@ -89,6 +89,11 @@ class Arrivals:
                 return Arrival(relative, waited.stamp, settled=waited.stamp is not None)
         return None
 
+    @property
+    def waiting(self) -> int:
+        """Files in line, those whose turn has not come included."""
+        return len(self._backlog) + len(self._waiting)
+
     def seconds_until_next(self) -> float:
         """How long nothing will be due; infinity when nothing waits."""
         if self._backlog:

@@ -138,6 +138,11 @@ class FolderSource:
         """Record the file as rejected, then move it to the quarantine folder with a report; see ``Source.reject``."""
         self._settle(error.frame_id, str(error))
 
+    @property
+    def waiting(self) -> int:
+        """Files that were noticed and not read yet."""
+        return self._arrivals.waiting
+
     def close(self) -> None:
         """Stop watching and release the journal; see ``Source.close``."""
         self._closed = True

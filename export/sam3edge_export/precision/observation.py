@@ -56,8 +56,6 @@ def observe(path: Path, probe: Probe, images: Sequence[RgbImage]) -> Iterator[li
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
         settings.enable_cpu_mem_arena = False  # it would keep the sum of all peaks
-        # by default outputs are computed last to first, so that everything would be kept for the first one
-        settings.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         session = ort.InferenceSession(augmented, settings, providers=["CPUExecutionProvider"])
         for image in images:
             yield session.run(probe.outputs, {"image": image[None]})
@@ -107,13 +105,11 @@ def computed(nodes: Sequence[NodeProto], floats: frozenset[str]) -> list[str]:
 def _augment(path: Path, probe: Probe, target: Path) -> None:
     model = onnx.load(path)
     model.graph.initializer.extend(probe.constants)
-    nodes = [n for value in model.graph.input for n in probe.behind.get(value.name, ())]
-    for node in model.graph.node:
-        nodes.append(node)
-        nodes += [n for value in node.output for n in probe.behind.get(value, ())]
-    nodes = [NodeProto.FromString(n.SerializeToString()) for n in nodes]  # they outlive the list that they come from
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    # ONNX Runtime computes what nobody reads on from the last in the file to the first; were the deepest value looked
+    # at first, all the others would have to be kept until then
+    places = {value: place for place, node in enumerate(model.graph.node) for value in node.output}
+    for value in sorted(probe.behind, key=lambda value: places.get(value, -1), reverse=True):
+        model.graph.node.extend(probe.behind[value])
     del model.graph.output[:]
     for name in probe.outputs:
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))

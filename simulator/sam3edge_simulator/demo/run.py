@@ -14,10 +14,10 @@ from rich.console import Console
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
+from sam3edge.overlay import save_overlay
 from sam3edge_pipeline.packaging import NAMES, build_component
 from sam3edge_simulator.broker import Broker
 from sam3edge_simulator.demo.display import Display
-from sam3edge_simulator.demo.overlay import save_overlay
 from sam3edge_simulator.demo.receiver import Received, Receiver
 from sam3edge_simulator.deployments import ConfigurationUpdate, Deployment
 from sam3edge_simulator.nucleus import Nucleus

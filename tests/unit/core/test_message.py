@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from shapely.geometry import shape
 import sam3edge
 from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.message import encode, encode_error, message_id
-from sam3edge.core.types import Prompt
+from sam3edge.core.types import Origin, Prompt
 from sam3edge.schema import detections_schema
 from samples import answer, detection, wobbly
 
@@ -142,3 +143,13 @@ def test_an_error_report_has_a_stable_id() -> None:
     first, again = encode_error("d", error, "t/errors"), encode_error("d", error, "t/errors")
     assert first == again
     assert json.loads(first.payload)["reason"] == "expected an image, came text"
+
+
+def test_the_origin_is_said_where_there_is_a_choice_and_briefly() -> None:
+    one = answer((detection(shapely.box(10, 20, 50, 60)),))
+    assert "origin" not in read(encode(one, "t", 100_000, 4)[0].payload)
+    for origin, member in (
+        (Origin(), {"by": "device"}),
+        (Origin("cloud", "slow", "x" * 5000), {"by": "cloud", "reason": "slow", "detail": "x" * 200}),
+    ):
+        assert read(encode(replace(one, origin=origin), "t", 100_000, 4)[0].payload)["origin"] == member

@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sam3edge.core.postprocess import admit, fill_holes, scores_of, suppress_repeats, to_instances, to_outline
-from sam3edge.core.types import Instance, Prompt
+from sam3edge.core.postprocess import (
+    admit,
+    confidence_of,
+    fill_holes,
+    scores_of,
+    suppress_repeats,
+    to_instances,
+    to_outline,
+)
+from sam3edge.core.types import Confidence, Instance, Prompt
 
 
 def square(x: int, size: int = 10) -> np.ndarray:
@@ -96,3 +104,14 @@ def test_small_holes_are_filled_and_large_ones_and_islands_stay() -> None:
     assert (filled[10:14, 10:14] == mask[10:14, 10:14]).all()
     assert (fill_holes(mask, area=4) == mask).all()
     assert (fill_holes(np.ones((3, 3), np.float32)) == 1).all()
+
+
+def test_confidence_tells_what_was_nearly_admitted_from_what_was() -> None:
+    scores = np.array([[0.9, 0.5, 0.2], [0.45, 0.1, 0.2], [0.9, 0.8, 0.7]], np.float32)
+    presence = np.array([[2.0], [-80.0], [0.0]], np.float32)
+    found = confidence_of(scores, presence, [Prompt("a", 0.5), Prompt("b", 0.5), Prompt("c", 0.1)])
+    expected = {"a": (0.880797, 0.9, 0.5), "b": (0.0, 0.45, 0.45), "c": (0.5, 0.9, 0.0)}
+    assert {p.text: (c.presence, c.best, c.missed) for p, c in found.items()} == {
+        text: pytest.approx(values, abs=1e-6) for text, values in expected.items()
+    }
+    assert isinstance(found[Prompt("a", 0.5)], Confidence)

@@ -143,3 +143,16 @@ def test_an_observer_is_told_what_the_graphs_gave(files: ModelFiles, demo_bundle
     assert max(i.score for i in observed.instances) == pytest.approx(float(told["decoder"]["scores"].max()))
     plain = OnnxEngine(files, CPU).segment(frame, prompts)
     assert [i.score for i in plain.instances] == [i.score for i in observed.instances]
+
+
+def test_the_engine_says_how_sure_it_is_of_every_prompt(files: ModelFiles, demo_bundle: Path) -> None:
+    prompts = [Prompt(p) for p in read_manifest(demo_bundle).vocabulary]
+    found = OnnxEngine(files, CPU).segment(golden_frame(demo_bundle), [*prompts, Prompt("unicorn")])
+    assert list(found.confidence) == prompts
+    for prompt, confidence in found.confidence.items():
+        admitted = [i.score for i in found.instances if i.prompt == prompt]
+        assert confidence.best == pytest.approx(max([*admitted, confidence.missed]))
+        assert confidence.missed <= prompt.threshold
+        assert (confidence.presence > 0.5) == bool(
+            admitted
+        )  # on its golden image this model does not contradict itself

@@ -12,6 +12,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
+from onnxscript import rewriter
 from torch import Tensor
 
 from sam3edge_export import onnx_graphs
@@ -158,3 +159,14 @@ def test_only_what_is_wanted_is_written_and_told(tmp_path: Path, monkeypatch: py
     written.clear()
     onnx_graphs.export_graphs(small_model(), tmp_path, small_tracker())
     assert set(written) == {"vision", "decoder", "masks", "exemplars", "text", "interactive"}
+
+
+def test_the_slow_rule_is_one_of_the_optimisers_and_comes_back() -> None:
+    def names() -> list[str]:
+        return [getattr(rule, "name", "") for rule in rewriter._DEFAULT_REWRITE_RULES]
+
+    before = names()
+    assert onnx_graphs.SLOW_RULE in before
+    with onnx_graphs._quick():
+        assert onnx_graphs.SLOW_RULE not in names()
+    assert names() == before

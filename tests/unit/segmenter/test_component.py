@@ -22,6 +22,7 @@ from sam3edge.segmenter import parts
 from sam3edge.segmenter.component import Surroundings, serve
 from sam3edge.segmenter.settings import Settings
 from samples import red_square
+from stand_in import StandIn
 
 PATIENCE = 20.0
 
@@ -297,3 +298,50 @@ def test_a_camera_does_not_wait_for_a_full_outbox_the_oldest_go_and_are_counted(
         device.wait(lambda: device.published("detections"))
     finally:
         device.close()
+
+
+@pytest.fixture
+def cloud() -> Iterator[StandIn]:
+    one = StandIn(FakeEngine(version="9.9.9"))
+    yield one
+    one.close()
+
+
+def test_the_cloud_stands_in_for_a_model_until_there_is_one(tmp_path: Path, cloud: StandIn) -> None:
+    device = Device(tmp_path, Fallback={"Endpoint": cloud.url, "ModelWaitSeconds": 0})
+    (device.where.store / "current").unlink()
+    try:
+        device.start()
+        device.put("a.png")
+        device.wait(lambda: device.published("detections"))
+        origin = device.published("detections")[0]["origin"]
+        assert (origin["by"], origin["reason"]) == ("cloud", "unavailable")
+        device.wait(lambda: device.published("status") and device.published("status")[-1]["fallback"]["answered"] == 1)
+        assert device.published("status")[-1]["fallback"]["in_hour"] == 1
+        device.use("1.1.0")
+        device.put("b.png")
+        device.wait(lambda: len(device.published("detections")) == 2)
+        while (last := device.published("detections")[-1])["origin"]["by"] != "device":
+            device.put(f"{len(device.published('detections'))}.png")
+            count = len(device.published("detections"))
+            device.wait(lambda n=count: len(device.published("detections")) > n)
+        assert last["model"]["version"] == "1.1.0"
+    finally:
+        device.close()
+
+
+def test_without_a_fallback_the_heartbeat_says_nothing_of_it(device: Device) -> None:
+    device.start()
+    device.wait(lambda: device.published("status"))
+    assert "fallback" not in device.published("status")[0]
+
+
+def test_an_endpoint_that_is_none_is_refused_and_the_configuration_before_goes_on(device: Device) -> None:
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    device.nucleus.configure({**device.nucleus.configuration(), "Fallback": {"Endpoint": "http://u:secret@host"}})
+    device.wait(lambda: any("must not hold a password" in e["reason"] for e in device.published("errors")))
+    assert "secret" not in json.dumps(device.published("errors"))
+    device.put("a.png")
+    device.wait(lambda: device.published("detections"))
+    assert device.published("detections")[0]["origin"] == {"by": "device"}

@@ -68,6 +68,11 @@ def test_prompts_have_their_own_values_or_the_components() -> None:
         ({"TopicPrefix": "a/b/c/d/e/f/g"}, "TopicPrefix"),
         ({"MaxPayloadBytes": 200_000}, "MaxPayloadBytes"),
         ({"Publisher": {"Type": "files"}}, "Folder is needed"),
+        ({"Fallback": {"Reasons": ["boredom"]}}, "Fallback.Reasons"),
+        ({"Fallback": {"Reasons": []}}, "Fallback.Reasons"),
+        ({"Fallback": {"Band": [0.6, 0.4]}}, "lower first"),
+        ({"Fallback": {"Presence": 0.4}}, "Fallback.Presence"),
+        ({"Fallback": {"Asynchronous": {"Endpoint": "a", "Uploads": "b/c"}}}, "Fallback.Asynchronous.Uploads"),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(keys: dict[str, Any], says: str) -> None:
@@ -99,3 +104,13 @@ def test_what_prompts_and_thresholds_change_needs_no_rebuild_and_a_source_does()
 
 def test_the_nucleuss_own_keys_are_left_alone() -> None:
     read_settings(configuration(accessControl={"x": 1}, Install={"Interpreter": ""}))
+
+
+def test_fallback_is_off_until_there_is_an_endpoint_and_text_is_read() -> None:
+    assert read_settings(configuration()).fallback.endpoint == ""
+    keys = {"Endpoint": "sam3", "Reasons": "slow, uncertain", "Band": ["0.3", "0.7"], "RequestsPerHour": "5"}
+    fallback = read_settings(configuration(Fallback=keys)).fallback
+    assert fallback.reasons == ["slow", "uncertain"]
+    assert fallback.band == (0.3, 0.7)
+    assert fallback.requests_per_hour == 5
+    assert read_settings(configuration()).needs_rebuild(read_settings(configuration(Fallback=keys)))

@@ -94,3 +94,14 @@ def test_the_backlog_goes_first_and_young_files_settle(arrivals: Arrivals, clock
     clock.now += 1.0
     assert arrivals.pop() == Arrival("c", just_now, settled=True)
     assert arrivals.seconds_until_next() == float("inf")
+
+
+def test_what_waits_is_counted_once_a_file(arrivals: Arrivals) -> None:
+    arrivals.backlog(Listing({"old": OLD}, True, (0, 0)))
+    arrivals.closed("a")
+    arrivals.closed("a")
+    arrivals.seen("b", NEW)
+    assert arrivals.waiting == 3
+    arrivals.pop()
+    arrivals.gone("b")
+    assert arrivals.waiting == 1

@@ -1,0 +1,65 @@
+"""A frame as it is uploaded: a JPEG within the endpoint's body limit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sam3edge.core.errors import EndpointError
+from sam3edge.core.types import Frame
+
+QUALITY = 90
+SMALLEST = 64
+"""Pixels of the longer side below which a picture is not worth asking about."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """What is uploaded.
+
+    Attributes:
+        jpeg: its bytes.
+        width: pixels, as is ``height``.
+    """
+
+    jpeg: bytes
+    width: int
+    height: int
+
+
+def picture_of(frame: Frame, longest_side: int, max_bytes: int) -> Picture:
+    """Encode a frame, made smaller until it fits.
+
+    Args:
+        longest_side: pixels that the longer side has at most.
+        max_bytes: of the JPEG.
+
+    Raises:
+        EndpointError: not even a thumbnail fits.
+    """
+    side = min(longest_side, max(frame.width, frame.height))
+    while True:
+        picture = _encode(frame, side)
+        if len(picture.jpeg) <= max_bytes:
+            return picture
+        side = int(side * min(0.9, math.sqrt(max_bytes / len(picture.jpeg)) * 0.95))
+        if side < SMALLEST:
+            raise EndpointError(
+                f"{frame.name} does not fit into {max_bytes} bytes as JPEG, the last try took {len(picture.jpeg)}; "
+                "raise the limit on the request's body"
+            )
+
+
+def _encode(frame: Frame, side: int) -> Picture:
+    share = side / max(frame.width, frame.height)
+    width, height = max(1, round(frame.width * share)), max(1, round(frame.height * share))
+    image = frame.image
+    if share < 1:
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not done:
+        raise EndpointError(f"{frame.name} with {width} x {height} pixels cannot be encoded as JPEG")
+    return Picture(jpeg.tobytes(), width, height)

@@ -1,0 +1,4 @@
+"""The two functions behind a small HTTP server that does what API Gateway does.
+
+For tests, and for people without AWS.
+"""

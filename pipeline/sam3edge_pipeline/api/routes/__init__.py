@@ -1,0 +1,1 @@
+"""One module for each resource: from a request to a reply."""

@@ -1,0 +1,46 @@
+"""What is counted, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+
+from sam3edge.core.types import ModelInfo
+
+SECONDS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2)
+COUNTS = (1, 2, 4, 8, 16, 32)
+
+
+class Metrics:
+    """Counters of one endpoint; a ``BatchObserver``."""
+
+    def __init__(self) -> None:
+        to = self._registry = CollectorRegistry()
+        requests, seconds = "Requests, by the format they came in and the status", "From a request's head to its answer"
+        self._requests = Counter("sam3edge_requests", requests, ("format", "status"), registry=to)
+        self._seconds = Histogram("sam3edge_request_seconds", seconds, buckets=SECONDS, registry=to)
+        self._inside = Gauge("sam3edge_requests_inside", "Requests in work or waiting", registry=to)
+        self._waiting = Gauge("sam3edge_questions_waiting", "Questions that the model has not begun with", registry=to)
+        self._questions = Histogram("sam3edge_batch_questions", "Questions in a batch", buckets=COUNTS, registry=to)
+        self._images = Histogram("sam3edge_batch_images", "Images in a batch", buckets=COUNTS, registry=to)
+        self._batch_seconds = Histogram("sam3edge_batch_seconds", "Time of a batch", buckets=SECONDS, registry=to)
+        self._model = Info("sam3edge_model", "The model that answers", registry=to)
+
+    def request(self, form: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        self._requests.labels(form, str(status)).inc()
+        if status < 400:
+            self._seconds.observe(seconds)
+
+    def batch(self, questions: int, looks: int, seconds: float) -> None:
+        """See ``BatchObserver``."""
+        self._questions.observe(questions)
+        self._images.observe(looks)
+        self._batch_seconds.observe(seconds)
+
+    def write(self, inside: int, waiting: int, model: ModelInfo | None) -> bytes:
+        """Everything, in the text format of ``prometheus_client.CONTENT_TYPE_LATEST``."""
+        self._inside.set(inside)
+        self._waiting.set(waiting)
+        if model is not None:
+            self._model.info({"name": model.name, "version": model.version, "provider": model.provider})
+        return generate_latest(self._registry)
