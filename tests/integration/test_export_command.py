@@ -16,12 +16,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
-from transformers.models.sam3.modeling_sam3 import Sam3Model
-from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 from typer.testing import CliRunner
 
 from made_once import made_once
-from meta_layout import fill, meta_layout, small_config
 from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.signature import read_public_keys
@@ -34,6 +31,7 @@ from sam3edge_export.graphs import TextGraph
 from sam3edge_export.onnx_graphs import export_graphs
 from sam3edge_export.parity.fixtures import read_phrases
 from sam3edge_export.tokenizer import read_tokenizer, token_ids
+from small_release import LICENSE, small_release
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports the graphs
 
@@ -230,29 +228,13 @@ def test_what_cannot_be_is_refused_in_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_in_metas_layout_without_learned_weights(command: Command, tmp_path: Path) -> None:
+def test_a_checkpoint_in_metas_layout_without_learned_weights(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Through everything, every graph included; its sizes are not those of SAM 3, so they are stated."""
-    write_small_checkpoint(tmp_path)
-    (tmp_path / "LICENSE").write_text("SAM License\n")
-    (tmp_path / "prompts.txt").write_text("car\nnaïve café\n")
-    given = ("--checkpoint", tmp_path / "sam3.pt", "--config", tmp_path / "config.json", "--untrained")
-    asked = ("--prompts", tmp_path / "prompts.txt", "--images", SCENES, "--image-limit", "2")
-    out = tmp_path / "small-1.0.0"
-    result = command(*given, *asked, "--precision", "fp32", "--out", out)
-    assert result.exit_code == 0, result.output
+    out = small_release(tmp_path_factory)
     manifest = verify(out, None)
     assert {"exemplars.onnx", "interactive.onnx", "interactive_vision.onnx"} <= set(manifest.files)
+    assert manifest.vocabulary == ["car", "naïve café", "visual"]
     assert manifest.parity is not None
     assert manifest.parity["judged_by"] == "logits"
     assert manifest.parity["objects"] > 0
-    assert (out / "LICENSE.txt").read_text() == "SAM License\n"
-
-
-def write_small_checkpoint(folder: Path) -> None:
-    """``sam3.pt`` and ``config.json`` of a small model with CLIP's whole vocabulary."""
-    config, interactive = small_config()
-    config.text_config.vocab_size = 49408
-    config.save_pretrained(folder)
-    with torch.device("meta"):
-        entries = meta_layout(Sam3Model(config), Sam3TrackerModel(interactive))
-    torch.save(fill(entries), folder / "sam3.pt")
+    assert (out / "LICENSE.txt").read_text() == LICENSE

@@ -1,0 +1,91 @@
+"""Azure's clicks and Roboflow's boxes around examples, over HTTP, with a bundle that has the graphs for them. Its
+weights are random: what counts is whose answer comes back, at which size, and how good it says it is."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from integration.endpoint.serving import Server, launch
+from sam3edge.bundle.manifest import read_manifest
+from sam3edge.bundle.verify import model_files
+from sam3edge.core.types import Click, Clicks
+from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge_export.parity.fixtures import read_frame
+from sam3edge_pipeline.endpoint.wire.masks import full_mask
+from small_release import small_release
+
+pytestmark = pytest.mark.timeout(600)  # the first to come exports the bundle
+
+SCENE = Path(__file__).parents[3] / "assets" / "scenes" / "scene-05.jpg"
+COLUMNS = ["image", "input_points", "input_boxes", "input_labels", "multimask_output"]
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_release(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def server(released: Path) -> Iterator[Server]:
+    started = launch(released, SAM3EDGE_THREADS="1")
+    try:
+        started.wait_until_ready()
+        yield started
+    finally:
+        assert started.stop() == 0
+
+
+def mask_of(answer: dict[str, Any]) -> npt.NDArray[np.bool_]:
+    png = np.frombuffer(base64.b64decode(answer["encoded_binary_mask"]), np.uint8)
+    return np.asarray(cv2.imdecode(png, cv2.IMREAD_UNCHANGED)) > 0
+
+
+def test_azures_points_and_boxes_are_answered_with_the_masks_of_the_bundle(server: Server, released: Path) -> None:
+    image = base64.b64encode(SCENE.read_bytes()).decode()
+    rows = [
+        [image, "[[[50, 60], [90, 40]]]", "", "[[1, 0]]", True],
+        [image, "", "[[10, 20, 200, 180], [30, 40, 90, 90]]", "", False],
+    ]
+    response = server.post_json({"input_data": {"columns": COLUMNS, "index": [0, 1], "data": rows}, "params": {}})
+    assert response.status == 200, response.data[:500]
+    first, second = ([p["mask_per_prediction"] for p in row["predictions"].values()] for row in response.json())
+    assert [len(masks) for masks in first] == [3]
+    assert [len(masks) for masks in second] == [1, 1]
+    frame = read_frame(SCENE)
+    engine = OnnxEngine(model_files(released, read_manifest(released)), OnnxOptions(("CPUExecutionProvider",)))
+    [points] = engine.outliner().outline(frame, [Clicks((Click(50, 60), Click(90, 40, False)), None, None, True)])
+    boxes = engine.outliner().outline(frame, [Clicks((), (10, 20, 200, 180)), Clicks((), (30, 40, 90, 90))])
+    expected = [*zip(points.masks, points.quality, strict=True)]
+    expected += [(outline.masks[0], outline.quality[0]) for outline in boxes]
+    answers = [*first[0].values(), *(answer for masks in second for answer in masks.values())]
+    for answer, (mask, quality) in zip(answers, expected, strict=True):
+        assert answer["iou_score"] == pytest.approx(float(quality), abs=2e-3)
+        same = mask_of(answer) == full_mask(mask, frame.width, frame.height)
+        assert same.shape == (frame.height, frame.width)
+        assert same.mean() > 0.995
+
+
+def test_a_listed_prompt_may_show_boxes(server: Server) -> None:
+    boxes = [{"x": 10, "y": 20, "width": 100, "height": 80}, {"x0": 150, "y0": 20, "x1": 220, "y1": 90}]
+    request = {
+        "image": {"type": "base64", "value": base64.b64encode(SCENE.read_bytes()).decode()},
+        "output_prob_thresh": 0.0,
+        "prompts": [
+            {"type": "visual", "boxes": boxes, "box_labels": [1, 0]},
+            {"type": "text", "text": "car", "boxes": boxes, "box_labels": [1, 0]},
+            {"type": "text", "text": "car"},
+        ],
+    }
+    shown, both, text = server.post_json(request).json()["prompt_results"]
+    assert [r["echo"]["num_boxes"] for r in (shown, both, text)] == [2, 2, 0]
+    scores = [[p["confidence"] for p in r["predictions"]] for r in (shown, both, text)]
+    assert all(scores)
+    assert scores[0] != scores[1] != scores[2]
