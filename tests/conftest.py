@@ -21,6 +21,11 @@ FIGURE = "figure"
 DEMO_BUNDLE = Path(__file__).parents[1] / "assets" / "demo-bundle"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first: the others fill the time that it takes."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def demo_bundle() -> Path:
     """The committed demo bundle; not to be changed."""

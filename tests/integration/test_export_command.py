@@ -16,24 +16,27 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from transformers.models.sam3.modeling_sam3 import Sam3Model
+from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 from typer.testing import CliRunner
 
 from made_once import made_once
+from meta_layout import fill, meta_layout, small_config
 from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from sam3edge_export import build
+from sam3edge_export import build, onnx_graphs
 from sam3edge_export.checkpoint import read_checkpoint
 from sam3edge_export.cli import app
 from sam3edge_export.graphs import TextGraph
-from sam3edge_export.onnx_graphs import export_graphs
 from sam3edge_export.parity.fixtures import read_phrases
+from sam3edge_export.precision.graph import read_graph, write_graph
+from sam3edge_export.precision.storage import widen_stored
 from sam3edge_export.tokenizer import read_tokenizer, token_ids
-from small_release import LICENSE, small_release
 
-pytestmark = pytest.mark.timeout(600)  # the first to come exports the graphs
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first to come exports the graphs
 
 ASSETS = Path(__file__).parents[2] / "assets"
 CHECKPOINT, PROMPTS, SCENES = ASSETS / "demo-checkpoint", ASSETS / "demo-prompts.txt", ASSETS / "scenes"
@@ -56,8 +59,7 @@ def command() -> Command:
 @pytest.fixture
 def export(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Export the demo checkpoint with graphs that were traced before."""
-    model = read_checkpoint(CHECKPOINT).model
-    traced = made_once(tmp_path_factory, "demo-graphs", lambda folder: export_graphs(model, folder, None, {"text"}))
+    traced = made_once(tmp_path_factory, "demo-graphs", graphs_in_float32)
 
     def copy(model: Any, folder: Path, tracker: Any, optional: Collection[str], progress: Any) -> None:
         for name in ["vision", "decoder", "masks", *(n for n in ("text",) if n in optional)]:
@@ -67,6 +69,16 @@ def export(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
     given = ("--checkpoint", CHECKPOINT, "--prompts", PROMPTS, "--image-limit", "2", "--no-exemplars")
     monkeypatch.chdir(ASSETS.parent)
     return lambda *arguments: command(*given, *arguments)
+
+
+def graphs_in_float32(folder: Path) -> None:
+    """The demo checkpoint's graphs as they were traced: those of its bundle before their weights were rounded, which
+    changed none, and the text encoder."""
+    for name in ("vision", "decoder", "masks"):
+        graph = read_graph(ASSETS / "demo-bundle" / f"{name}.onnx")
+        widen_stored(graph)
+        write_graph(graph, folder / f"{name}.onnx")
+    onnx_graphs._export_text(read_checkpoint(CHECKPOINT).model, folder)
 
 
 def words(result: Result) -> str:
@@ -228,13 +240,25 @@ def test_what_cannot_be_is_refused_in_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_in_metas_layout_without_learned_weights(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Through everything, every graph included; its sizes are not those of SAM 3, so they are stated."""
-    out = small_release(tmp_path_factory)
+def test_a_checkpoint_in_metas_layout_without_learned_weights(command: Command, tmp_path: Path) -> None:
+    """From ``sam3.pt`` through everything; its sizes are not those of SAM 3, so they are stated."""
+    config, interactive = small_config()
+    config.text_config.vocab_size = 49408  # CLIP's, which Meta's tokenizer has
+    config.save_pretrained(tmp_path)
+    with torch.device("meta"):
+        entries = meta_layout(Sam3Model(config), Sam3TrackerModel(interactive))
+    torch.save(fill(entries), tmp_path / "sam3.pt")
+    (tmp_path / "LICENSE").write_text("SAM License\n")
+    (tmp_path / "prompts.txt").write_text("car\nnaïve café\n")
+    given = ("--checkpoint", tmp_path / "sam3.pt", "--config", tmp_path / "config.json", "--untrained")
+    asked = ("--prompts", tmp_path / "prompts.txt", "--images", SCENES, "--image-limit", "2")
+    out = tmp_path / "small-1.0.0"
+    result = command(*given, *asked, "--precision", "fp32", "--no-exemplars", "--no-interactive", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "entries of the checkpoint are not used" in words(result)
     manifest = verify(out, None)
-    assert {"exemplars.onnx", "interactive.onnx", "interactive_vision.onnx"} <= set(manifest.files)
-    assert manifest.vocabulary == ["car", "naïve café", "visual"]
+    assert manifest.vocabulary == ["car", "naïve café"]
     assert manifest.parity is not None
     assert manifest.parity["judged_by"] == "logits"
     assert manifest.parity["objects"] > 0
-    assert (out / "LICENSE.txt").read_text() == LICENSE
+    assert (out / "LICENSE.txt").read_text() == "SAM License\n"

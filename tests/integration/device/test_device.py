@@ -21,6 +21,8 @@ from sam3edge_simulator.deployments import DeploymentFailed, FailurePolicy
 from sam3edge_simulator.profiles import CLASSIC, LITE, Profile
 from sam3edge_simulator.states import State
 
+pytestmark = pytest.mark.long
+
 
 def release(bundle: Path, target: Path, version: str) -> Path:
     """The same model under another version."""

@@ -28,6 +28,8 @@ from sam3edge.schema import detections_schema
 from sam3edge_simulator.profiles import LITE, Profile
 from stand_in import StandIn, another_schema, busy, no_json, outside
 
+pytestmark = pytest.mark.long
+
 GERMAN = {"Schild": "metal tag"}
 SCENE = 2_000_007
 """Shows metal tags."""

@@ -14,6 +14,8 @@ from rig import PATIENCE, SEGMENTER, Rig
 from sam3edge_simulator.profiles import LITE, Profile
 from sam3edge_simulator.states import State
 
+pytestmark = pytest.mark.long
+
 IMAGES = 200
 OUTAGE_SECONDS = 60.0
 

@@ -29,6 +29,8 @@ from sam3edge.sources.folder import FolderOptions, FolderSource
 from sam3edge_pipeline.scenes import draw_scene
 from samples import red_square
 
+pytestmark = pytest.mark.long
+
 WARM, ALL = 200, 1000
 
 

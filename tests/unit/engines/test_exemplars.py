@@ -53,6 +53,7 @@ def test_boxes_that_cover_nothing_of_the_frame_are_found() -> None:
     assert outside([good, beyond, empty, turned], frame) == [beyond, empty, turned]
 
 
+@pytest.mark.long
 def test_exemplars_change_the_answer_and_leave_other_prompts_alone(bundle: Path, frame: Frame) -> None:
     engine = OnnxEngine(model_files(bundle), CPU)
     plain, shown = Prompt("some", 0.0), Prompt("some", 0.0, label="shown", exemplars=(LEFT, RIGHT))

@@ -312,6 +312,7 @@ def test_a_model_that_an_engine_has_taken_over_is_refused(trained: Sam3Model) ->
         TorchEngine(model, word_tokenizer(), IDENTITY)
 
 
+@pytest.mark.long
 def test_repeated_layers_share_compiled_programs_and_nothing_breaks_their_graphs(
     trained: Sam3Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

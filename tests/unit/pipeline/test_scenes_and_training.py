@@ -71,6 +71,7 @@ def test_generalized_iou_of_known_boxes() -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_training_learns_and_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "TRAIN_SEEDS", range(8))
     monkeypatch.setattr(training, "HELD_OUT_SEEDS", range(100, 102))
@@ -86,6 +87,7 @@ def test_training_learns_and_goes_on_from_its_checkpoint(tmp_path: Path, monkeyp
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_a_few_steps_on_the_same_scenes_lower_the_loss() -> None:
     torch.manual_seed(0)
     learner, plan = Learner(), Plan(mask_pairs=2)
