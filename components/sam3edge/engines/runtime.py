@@ -25,6 +25,11 @@ PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecution
 """Tried in this order by default; the first that this build and this machine have is used."""
 
 
+ARENA_UP_TO = 512
+"""Input size, pixels, above which ONNX Runtime allocates on the host without its arena. The arena doubles whenever it
+grows, and at 1008 pixels ends at twice of what is needed; the demo model, at 128, is 15 % faster with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
     """How to run the graphs.
@@ -69,6 +74,7 @@ class Graphs:
         self._observe = observe
         self._root = files.root
         self._threads = options.threads
+        self._arena = files.input_size <= ARENA_UP_TO
         self._providers = _providers(files, options)
         self._sessions: dict[str, ort.InferenceSession] = {}
         self.load(*names)
@@ -123,6 +129,7 @@ class Graphs:
         """
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = self._threads
+        settings.enable_cpu_mem_arena = self._arena
         settings.log_severity_level = 3
         try:
             return ort.InferenceSession(path, settings, providers=list(self._providers))
