@@ -103,14 +103,46 @@ def computed(nodes: Sequence[NodeProto], floats: frozenset[str]) -> list[str]:
 
 
 def _augment(path: Path, probe: Probe, target: Path) -> None:
+    """Write the graph with the probe in it.
+
+    ONNX Runtime may compute the probe's outputs in any order, and keeps every value until all who read it are done. So
+    that this is soon, the graph goes on behind each layer normalisation only when all that came before was looked at:
+    its result gets a zero added that depends on it.
+    """
     model = onnx.load(path)
+    zero = probe.constant("probe.zero", np.array(0, np.float32))
+    renamed: dict[str, str] = {}
+    fresh = [node for value in model.graph.input for node in probe.behind.get(value.name, ())]
+    unseen: list[str] = []
+    for node in model.graph.node:
+        for place, value in enumerate(node.input):
+            node.input[place] = renamed.get(value, value)
+        looks = [look for value in node.output for look in probe.behind.get(value, ())]
+        fresh += [node, *looks]
+        unseen += [name for look in looks for name in look.output if name in probe.outputs]
+        if node.op_type == "LayerNormalization" and unseen:
+            result = node.output[0]
+            renamed[result] = f"{result}.seen"
+            fresh += _wait(result, unseen, zero, renamed[result])
+            unseen = []
+    nodes = [NodeProto.FromString(node.SerializeToString()) for node in fresh]  # they outlive the list they come from
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     model.graph.initializer.extend(probe.constants)
-    # ONNX Runtime computes what nobody reads on from the last in the file to the first; were the deepest value looked
-    # at first, all the others would have to be kept until then
-    places = {value: place for place, node in enumerate(model.graph.node) for value in node.output}
-    for value in sorted(probe.behind, key=lambda value: places.get(value, -1), reverse=True):
-        model.graph.node.extend(probe.behind[value])
     del model.graph.output[:]
     for name in probe.outputs:
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     onnx.save(model, target)
+
+
+def _wait(value: str, unseen: Sequence[str], zero: str, out: str) -> list[NodeProto]:
+    """Nodes that give ``value`` again, once all of ``unseen`` are known, whatever they are: also when infinite."""
+    scalars = [f"{out}.{place}" for place in range(len(unseen))]
+    return [
+        *(helper.make_node("ReduceMax", [name], [s], keepdims=0) for name, s in zip(unseen, scalars, strict=True)),
+        helper.make_node("Sum", scalars, [f"{out}.sum"]),
+        helper.make_node("IsNaN", [f"{out}.sum"], [f"{out}.known"]),
+        helper.make_node("Cast", [f"{out}.known"], [f"{out}.one"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{out}.one", zero], [f"{out}.nothing"]),
+        helper.make_node("Add", [value, f"{out}.nothing"], [out]),
+    ]
