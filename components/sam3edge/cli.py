@@ -9,20 +9,18 @@ names.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sam3edge.terminal import console, errors_in_words, say
+
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-console = Console(stderr=True)
 
 DEMO_BUNDLE = Path("assets/demo-bundle")
 
@@ -49,7 +47,7 @@ def detect(
     overlay: Annotated[bool, typer.Option("--overlay", help="Draw what was found, too, as PNG.")] = False,
 ) -> None:
     """Find what the prompts name in images, and write GeoJSON as devices publish it."""
-    with _errors_in_words():
+    with errors_in_words():
         from sam3edge.core.errors import BundleError, EndpointError, FrameError, SettingsError
         from sam3edge.core.types import Prompt
         from sam3edge.detect import BundleFinder, Finder, detect_in, endpoint_finder, images_in, names_for
@@ -74,14 +72,14 @@ def detect(
                         _draw(image, out / f"{name}.png", detected.document, texts)
                 except (FrameError, EndpointError) as error:
                     failed += 1
-                    _say(f"[bold red]not answered:[/] {escape(str(image))}: {escape(str(error))}")
+                    say(f"[bold red]not answered:[/] {escape(str(image))}: {escape(str(error))}")
                 else:
                     unanswered.update(detected.unanswered)
-                    _say(f"{escape(str(image))}: {detected.objects} found")
+                    say(f"{escape(str(image))}: {detected.objects} found")
                 bars.advance(task)
     if unanswered:
-        _say(f"the model does not know {escape(', '.join(sorted(unanswered)))}")
-    _say(f"{len(files) - failed} of {len(files)} images answered, in {escape(str(out))}")
+        say(f"the model does not know {escape(', '.join(sorted(unanswered)))}")
+    say(f"{len(files) - failed} of {len(files)} images answered, in {escape(str(out))}")
     if failed:
         raise typer.Exit(1)
 
@@ -110,28 +108,10 @@ def _draw(image: Path, target: Path, document: bytes, labels: list[str]) -> None
 
 
 @contextmanager
-def _errors_in_words() -> Iterator[None]:
-    """Errors that are meant for the user, in one paragraph and with exit status 2."""
-    from sam3edge.core.errors import Sam3EdgeError
-
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console)])
-    try:
-        yield
-    except Sam3EdgeError as error:
-        _say(f"[bold red]refused:[/] {escape(str(error))}")
-        raise typer.Exit(2) from error
-
-
-@contextmanager
 def _progress() -> Iterator[Any]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bars:
         yield bars
-
-
-def _say(text: str) -> None:
-    """One line, left as it is: a path that is broken into two lines cannot be copied."""
-    console.print(text, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -114,7 +114,7 @@ def build_bundle(
         PrecisionError, EngineError, SigningError: of the parts.
     """
     _check(recipe, checkpoint, out)
-    with _staging(out) as folder:
+    with staging(out) as folder:
         _write_files(checkpoint, tokenizer, recipe, fixtures, folder, step)
         engine, witness = _device_engine(recipe, checkpoint, folder)
         try:
@@ -146,8 +146,7 @@ def write_prompts(phrases: Sequence[str], features: Any, mask: Any, path: Path) 
 
 
 def _check(recipe: Recipe, checkpoint: Checkpoint, out: Path) -> None:
-    if out.exists():
-        raise BuildError(f"{out} is there already; a released bundle is never changed, choose another folder")
+    refuse_existing(out)
     if "interactive" in recipe.abilities and checkpoint.tracker is None:
         raise BuildError("this checkpoint has no tracker, which answers clicks; export it without the interactive part")
     if not any(recipe.precision.runs_on(provider) for provider in recipe.providers):
@@ -157,8 +156,14 @@ def _check(recipe: Recipe, checkpoint: Checkpoint, out: Path) -> None:
         )
 
 
+def refuse_existing(out: Path) -> None:
+    """Raise BuildError when ``out`` is there already."""
+    if out.exists():
+        raise BuildError(f"{out} is there already; a released bundle is never changed, choose another folder")
+
+
 @contextmanager
-def _staging(out: Path) -> Iterator[Path]:
+def staging(out: Path) -> Iterator[Path]:
     """A new folder beside ``out``, gone afterwards unless it was renamed."""
     folder = out.with_name(f".{out.name}.{os.getpid()}")
     folder.mkdir(parents=True)

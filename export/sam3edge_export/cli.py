@@ -8,7 +8,6 @@ Exit status: 0 done; 1 the gate failed; 2 something given is wrong, which the la
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -18,11 +17,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from sam3edge.terminal import console, errors_in_words, say
+
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-console = Console(stderr=True)
 
 SCENES, SCENE_PROMPTS = Path("assets/scenes"), Path("assets/demo-prompts.txt")
 """What an export is tried on when nothing else is given: seen from the root of the repository."""
@@ -93,7 +93,7 @@ def export(
     assert checkpoint is not None
     assert prompts is not None
     assert out is not None
-    with _errors_in_words(), _progress() as step:
+    with errors_in_words(), _progress() as step:
         from sam3edge_export.build import Ability, Recipe, build_bundle
         from sam3edge_export.checkpoint import read_checkpoint, read_config, with_input_size
         from sam3edge_export.checkpoint.folder import read_config_file
@@ -117,7 +117,7 @@ def export(
         read = read_checkpoint(checkpoint, sizes)
         step("reading the checkpoint", 1, 1)
         if read.leftovers:
-            _say(f"{len(read.leftovers)} entries of the checkpoint are not used: {_few(read.leftovers)}")
+            say(f"{len(read.leftovers)} entries of the checkpoint are not used: {_few(read.leftovers)}")
         abilities: list[Ability] = []
         abilities += ["text"] if text_encoder else []
         abilities += ["exemplars"] if exemplars else []
@@ -150,15 +150,15 @@ def fetch(
     sha256: Annotated[str, typer.Option(help="Digest that a file from S3 must have.")] = "",
 ) -> None:
     """Bring sam3.pt and the tokenizer. The Hub's token is read from HF_TOKEN."""
-    with _errors_in_words(), _progress() as step:
+    with errors_in_words(), _progress() as step:
         _fetch(source, out, accept_license, sha256, step)
-    _say(f"fetched into {out}")
+    say(f"fetched into {out}")
 
 
 @app.command()
 def inspect(bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")]) -> None:
     """Verify a bundle's files and show what is in it."""
-    with _errors_in_words():
+    with errors_in_words():
         from sam3edge_export.inspect import describe
 
         Console().print(describe(bundle))
@@ -178,7 +178,7 @@ def add_phrases(
     kms_key: KmsOption = "",
 ) -> None:
     """Write a bundle that knows more phrases; its graphs stay as they are."""
-    with _errors_in_words():
+    with errors_in_words():
         from sam3edge.bundle.manifest import read_manifest
         from sam3edge_export import phrases as book
         from sam3edge_export.checkpoint import read_checkpoint
@@ -197,7 +197,7 @@ def add_phrases(
             tokenizer = _tokenizer(checkpoint, length)
         _, new_version = _identity(out, manifest.name, version)
         fresh = book.add_phrases(bundle, wanted, new_version, out, tokenizer, encode, _signer(key, kms_key))
-    _say(f"{out}: {fresh.name} {fresh.version} knows {len(fresh.vocabulary)} phrases")
+    say(f"{out}: {fresh.name} {fresh.version} knows {len(fresh.vocabulary)} phrases")
 
 
 @app.command()
@@ -207,7 +207,7 @@ def sign(
     kms_key: KmsOption = "",
 ) -> None:
     """Sign a bundle, and print the public key for the PublicKey of the devices' configuration."""
-    with _errors_in_words():
+    with errors_in_words():
         from sam3edge_export.signing import sign_bundle
 
         signer = _signer(key, kms_key)
@@ -220,23 +220,10 @@ def sign(
 @app.command()
 def new_key(path: Annotated[Path, typer.Argument(help="New file of the private key.")]) -> None:
     """Make a key to sign with, and print its public half. SAM3EDGE_KEY_PASSWORD encrypts the file."""
-    with _errors_in_words():
+    with errors_in_words():
         from sam3edge_export.signing import new_key as make_key
 
         typer.echo(make_key(path, _password()).public_key_pem(), nl=False)
-
-
-@contextmanager
-def _errors_in_words() -> Iterator[None]:
-    """Errors that are meant for the user, in one paragraph and with exit status 2."""
-    from sam3edge.core.errors import Sam3EdgeError
-
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console)])
-    try:
-        yield
-    except Sam3EdgeError as error:
-        _say(f"[bold red]refused:[/] {_plain(str(error))}")
-        raise typer.Exit(2) from error
 
 
 @contextmanager
@@ -259,8 +246,8 @@ def _fetch(source: str, out: Path, accepted_by: str, sha256: str, step: Any) -> 
 
     def consent(terms: License) -> str | None:
         if not accepted_by:
-            _say(_plain(terms.text or terms.name))
-            _say(f"{_plain(terms.url)}\nRead it, and run again with --accept-license 'your name' if you agree.")
+            say(escape(terms.text or terms.name))
+            say(f"{escape(terms.url)}\nRead it, and run again with --accept-license 'your name' if you agree.")
         return accepted_by or None
 
     if source == "hub":
@@ -336,33 +323,22 @@ def _meta_parity(checkpoint: Path, read: Any, tokenizer: Any, fixtures: Any, jud
 
 def _say_verdict(built: Any, out: Path, report: Path) -> None:
     summary = built.parity.summary()
-    _say(
+    say(
         f"{summary['objects']} objects in {summary['images']} images, {summary['missing']} missing, {summary['extra']} "
         f"extra, worst mask IoU {summary['worst_iou']:.4f}; see {report / 'index.html'}",
     )
     if built.parity.passed:
-        _say(f"[bold green]passed[/]: {out}")
+        say(f"[bold green]passed[/]: {out}")
         return
     for failure in built.parity.failures[:10]:
-        _say(f"  {_plain(failure)}")
+        say(f"  {escape(failure)}")
     kept = f"{out} was written all the same" if built.manifest else "no bundle was written"
-    _say(f"[bold red]the gate failed[/] ({len(built.parity.failures)} findings); {kept}")
+    say(f"[bold red]the gate failed[/] ({len(built.parity.failures)} findings); {kept}")
     raise typer.Exit(1)
-
-
-def _say(text: str) -> None:
-    """One line, or paragraphs, left as they are: a path that is broken into two lines cannot be copied."""
-    console.print(text, highlight=False, soft_wrap=True)
 
 
 def _few(names: tuple[str, ...], most: int = 6) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def main() -> None:

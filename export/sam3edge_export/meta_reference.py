@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam3edge.bundle.manifest import sha256_of
 from sam3edge.core.errors import EngineError
 from sam3edge.core.types import VISUAL, Frame, Instance, ModelInfo, Prompt, Segmentation
-from sam3edge_export.checkpoint.record import file_digest
 from sam3edge_export.tokenizer import vocabulary_path
 
 MASK_LIMIT = 1e-6
@@ -53,7 +53,7 @@ class MetaReference:
             bpe_path=str(vocabulary_path()), device=device, checkpoint_path=str(checkpoint), load_from_HF=False
         )
         self._processor: Any = Sam3Processor(model, device=device)
-        digest = f"sha256:{file_digest(checkpoint)}"
+        digest = f"sha256:{sha256_of(checkpoint)}"
         self._model = ModelInfo("sam3-reference", "0.0.0", digest, "fp32", f"Meta's sam3 on {device}")
 
     @property

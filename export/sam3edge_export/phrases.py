@@ -13,9 +13,9 @@ import onnxruntime as ort
 import torch
 from tokenizers import Tokenizer
 
-from sam3edge.bundle.manifest import Manifest, describe_files, write_manifest
+from sam3edge.bundle.manifest import MANIFEST, Manifest, describe_files, write_manifest
 from sam3edge.bundle.verify import verify
-from sam3edge_export.build import BuildError, write_prompts
+from sam3edge_export.build import BuildError, refuse_existing, staging, write_prompts
 from sam3edge_export.checkpoint import Checkpoint
 from sam3edge_export.graphs import TextGraph
 from sam3edge_export.signing import Signer, sign_manifest
@@ -102,8 +102,7 @@ def add_phrases(
         BuildError: ``out`` is there already, or the version is the old one, or there is no new phrase.
     """
     manifest = verify(bundle, None)
-    if out.exists():
-        raise BuildError(f"{out} is there already; a released bundle is never changed, choose another folder")
+    refuse_existing(out)
     if version == manifest.version:
         raise BuildError(f"{manifest.name} {version} is released already; give the new bundle another version")
     new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in manifest.vocabulary]
@@ -112,25 +111,22 @@ def add_phrases(
     with np.load(bundle / PROMPTS, allow_pickle=False) as stored:
         features, mask = stored["features"], stored["mask"]
     ids = token_ids(tokenizer, new)
-    staging = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        shutil.copytree(bundle, staging, copy_function=_link, ignore=shutil.ignore_patterns(PROMPTS, "manifest.json"))
+    with staging(out) as folder:
+        replaced = shutil.ignore_patterns(PROMPTS, MANIFEST)
+        shutil.copytree(bundle, folder, copy_function=_link, ignore=replaced, dirs_exist_ok=True)
         vocabulary = [*manifest.vocabulary, *new]
         features = np.concatenate([features, np.asarray(encode(ids), np.float32)])
-        write_prompts(vocabulary, features, np.concatenate([mask, ids != 0]), staging / PROMPTS)
-        fresh = manifest.model_copy(
-            update={
-                "version": version,
-                "vocabulary": vocabulary,
-                "files": describe_files(staging),
-                "signature": None,
-            }
-        )
+        write_prompts(vocabulary, features, np.concatenate([mask, ids != 0]), folder / PROMPTS)
+        changes = {
+            "version": version,
+            "vocabulary": vocabulary,
+            "files": describe_files(folder),
+            "signature": None,
+        }
+        fresh = manifest.model_copy(update=changes)
         fresh = sign_manifest(fresh, signer) if signer else fresh
-        write_manifest(staging, fresh)
-        staging.rename(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        write_manifest(folder, fresh)
+        folder.rename(out)
     return fresh
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -41,12 +42,10 @@ def activate(
     claimed = shipment.manifest()
     if keys is not None:
         check_signature(claimed, keys)  # before gigabytes are copied that nobody vouches for
-    known = store.holds(claimed)
+    renew = partial(store.exchange, shipment, claimed) if store.holds(claimed) else None
     copy = store.install(shipment, claimed)
     try:
-        if known and not _is_good(copy, keys):
-            copy = store.exchange(shipment, claimed)
-        info = _try(copy, verify(copy, keys), load)
+        info = _try(copy, _verified(copy, keys, renew), load)
     except (BundleError, EngineError) as error:
         store.discard(copy)
         if isinstance(error, EngineError):
@@ -57,14 +56,19 @@ def activate(
     return info
 
 
-def _is_good(copy: Path, keys: Sequence[Ed25519PublicKey] | None) -> bool:
-    """Whether a copy that was verified once is still what it was: disks decay, and fleets cannot be visited."""
+def _verified(copy: Path, keys: Sequence[Ed25519PublicKey] | None, renew: Callable[[], Path] | None) -> Manifest:
+    """The manifest of a copy that is good.
+
+    Args:
+        renew: exchanges a copy that was good once, since disks decay and fleets cannot be visited; None when it is new.
+    """
     try:
-        verify(copy, keys)
+        return verify(copy, keys)
     except BundleError as error:
+        if renew is None:
+            raise
         log.warning("the store's copy is no longer good and is made again: %s", error)
-        return False
-    return True
+        return verify(renew(), keys)
 
 
 def _try(bundle: Path, manifest: Manifest, load: Callable[[ModelFiles], Engine]) -> ModelInfo:

@@ -12,12 +12,13 @@ from transformers import Sam3Config, Sam3TrackerConfig
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
+from sam3edge.bundle.manifest import sha256_of
 from sam3edge_export.checkpoint.assembly import assemble
 from sam3edge_export.checkpoint.config import published_config, tracker_config
 from sam3edge_export.checkpoint.errors import CheckpointError
 from sam3edge_export.checkpoint.folder import open_folder, read_folder_config, weight_files
 from sam3edge_export.checkpoint.meta import open_meta
-from sam3edge_export.checkpoint.record import file_digest, read_record, record_path
+from sam3edge_export.checkpoint.record import read_record, record_path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +98,7 @@ def content_digest(files: Sequence[Path]) -> str:
 
 
 def _recorded_digest(path: Path) -> str:
-    digest = file_digest(path)
+    digest = sha256_of(path)
     record = read_record(path)
     if record is not None and record.sha256 != digest:
         raise CheckpointError(

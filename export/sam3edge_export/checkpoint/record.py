@@ -5,7 +5,6 @@ The record is a small JSON file beside it, ``sam3.pt.origin.json``. No token eve
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -13,7 +12,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from sam3edge_export.checkpoint.errors import CheckpointError
 
 SUFFIX = ".origin.json"
-CHUNK = 1 << 22
 
 
 class Consent(BaseModel):
@@ -80,12 +78,3 @@ def write_record(path: Path, record: FetchRecord) -> None:
     fresh = place.with_name(place.name + ".part")
     fresh.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
     fresh.replace(place)
-
-
-def file_digest(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 
+from sam3edge.bundle.manifest import sha256_of
 from sam3edge.core.errors import Sam3EdgeError
-from sam3edge_export.checkpoint.record import Consent, FetchRecord, file_digest, read_record, write_record
+from sam3edge_export.checkpoint.record import Consent, FetchRecord, read_record, write_record
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def is_here(target: Path, sha256: str) -> bool:
     """
     if not target.exists():
         return False
-    digest = file_digest(target)
+    digest = sha256_of(target)
     if digest != sha256:
         raise FetchError(
             f"{target} is there already and is another file: its SHA-256 is {digest}, to be fetched is {sha256}; "
@@ -107,7 +108,7 @@ def land(part: Path, target: Path, size: int, sha256: str | None) -> str:
     came = arrived(part)
     if came < size:
         raise FetchError(f"{target.name} was interrupted after {came} of {size} bytes; run again to go on from there")
-    digest = file_digest(part)
+    digest = sha256_of(part)
     if came > size or (sha256 is not None and digest != sha256):
         part.unlink()
         raise FetchError(

@@ -21,6 +21,7 @@ from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerMo
 from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 
 from meta_layout import meta_layout, small_config, small_entries
+from sam3edge.bundle.manifest import sha256_of
 from sam3edge_export.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -32,7 +33,7 @@ from sam3edge_export.checkpoint import (
     with_input_size,
 )
 from sam3edge_export.checkpoint.read import content_digest
-from sam3edge_export.checkpoint.record import file_digest, record_path, write_record
+from sam3edge_export.checkpoint.record import record_path, write_record
 from sam3edge_export.exemplars import ExemplarGraph
 from sam3edge_export.graphs import Decoded, DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
 from sam3edge_export.interactive import InteractiveGraph, InteractiveVisionGraph
@@ -167,7 +168,7 @@ def agree(decoded: Decoded, masks: Tensor, answers: dict[str, Tensor], name: str
 
 def test_the_digest_is_the_files_and_leftovers_are_what_no_graph_uses(checkpoint: Checkpoint, published: Path) -> None:
     assert checkpoint.kind == "meta"
-    assert checkpoint.sha256 == file_digest(published)
+    assert checkpoint.sha256 == sha256_of(published)
     groups = {
         re.split(r"[.#]\d", name)[0].removeprefix("detector.").removeprefix("tracker.") for name in checkpoint.leftovers
     }
@@ -256,7 +257,7 @@ def test_a_folder_of_the_detector_alone_is_read(tmp_path: Path) -> None:
     assert read.tracker is None
     assert read.leftovers == ()
     assert same(read.model, model)
-    assert read.sha256 == file_digest(tmp_path / "model.safetensors")
+    assert read.sha256 == sha256_of(tmp_path / "model.safetensors")
 
 
 def test_another_input_size_changes_tables_and_no_weight(published: Path, checkpoint: Checkpoint) -> None:
@@ -377,7 +378,7 @@ def test_a_file_that_changed_since_it_was_fetched_is_refused(published: Path, tm
     path = tmp_path / "sam3.pt"
     path.write_bytes(published.read_bytes())
     now = datetime.now(timezone.utc)
-    record = FetchRecord(source="s3://mine/sam3.pt", size=1, sha256=file_digest(path), fetched_at=now)
+    record = FetchRecord(source="s3://mine/sam3.pt", size=1, sha256=sha256_of(path), fetched_at=now)
     write_record(path, record)
     assert content_digest([path]) == record.sha256
     write_record(path, record.model_copy(update={"sha256": "0" * 64}))
@@ -394,4 +395,4 @@ def test_shards_have_one_digest_that_any_change_changes(tmp_path: Path) -> None:
     assert content_digest(shards[::-1]) == first
     shards[1].write_bytes(b"weightz")
     assert content_digest(shards) != first
-    assert content_digest(shards[:1]) == file_digest(shards[0])
+    assert content_digest(shards[:1]) == sha256_of(shards[0])

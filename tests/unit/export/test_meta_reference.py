@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import samples
+from sam3edge.bundle.manifest import sha256_of
 from sam3edge.core.errors import EngineError
 from sam3edge.core.types import VISUAL, Exemplar, Prompt
-from sam3edge_export.checkpoint.record import file_digest
 from sam3edge_export.meta_reference import MetaReference
 
 WIDTH, HEIGHT = 320, 240
@@ -88,7 +88,7 @@ def test_phrases_and_boxes_reach_the_package_and_its_objects_come_back(
     reference = MetaReference(checkpoint, "cuda")
     assert package[0]["checkpoint_path"] == str(checkpoint)
     assert package[0]["load_from_HF"] is False
-    assert reference.model.digest == f"sha256:{file_digest(checkpoint)}"
+    assert reference.model.digest == f"sha256:{sha256_of(checkpoint)}"
     boxes = (Exemplar((32, 24, 96, 48)), Exemplar((160, 120, 320, 240), positive=False))
     prompts = (Prompt("scratch", 0.5), Prompt(VISUAL, 0.8, exemplars=boxes), Prompt("dent", 0.3, exemplars=boxes[:1]))
     found = reference.segment(samples.frame(), prompts).instances

@@ -1,0 +1,33 @@
+"""How our command lines speak to people: on standard error, errors in one paragraph. Needs rich and typer, which
+devices do not have."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from sam3edge.core.errors import Sam3EdgeError
+
+console = Console(stderr=True)
+
+
+def say(text: str) -> None:
+    """One line, or paragraphs, left as they are: a path that is broken into two lines cannot be copied."""
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Errors that are meant for the user, in one paragraph and with exit status 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console)])
+    try:
+        yield
+    except Sam3EdgeError as error:
+        say(f"[bold red]refused:[/] {escape(str(error))}")
+        raise typer.Exit(2) from error
