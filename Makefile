@@ -38,7 +38,7 @@ format: env-dev
 
 # the JSON Schema of the detections message, kept in the repository
 schema: env-dev
-	$(BIN)/python -m sam3edge.schema > components/sam3edge/core/detections.schema.json
+	$(BIN)/python -m sam3edge.cli.schemas > components/sam3edge/core/messages/schemas/detections.schema.json
 
 # the picture in the README, from the overlays of the last demo
 picture: env

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from sam3edge.core.message import Answer
+from sam3edge.core.messages.detections import Answer
 from sam3edge.core.types import Detection, Frame, ModelInfo, Prompt
 
 MODEL = ModelInfo("demo", "1.2.3", "sha256:" + "ab" * 32, "fp32", "CPUExecutionProvider")

@@ -1,5 +1,5 @@
 """A stand-in for the endpoint in the cloud: a real HTTP server on loopback that answers with an engine's findings in
-the device's own message, and can be made to be slow, busy, broken or to lie."""
+the device's own detections, and can be made to be slow, busy, broken or to lie."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
-from sam3edge.core import message
 from sam3edge.core.flow import Task, look
+from sam3edge.core.messages import detections
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
-from sam3edge.sources.decoding import DecodeOptions, decode
+from sam3edge.images.decoding import DecodeOptions, decode
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
@@ -138,8 +138,8 @@ class StandIn:
         prompts = tuple(Prompt(text, asked.threshold) for text in asked.phrases)
         with self._lock:
             found = look(self._engine, frame, Task(prompts))
-        answer = replace(message.answer_of("endpoint", frame, prompts, found), origin=None)
-        [whole] = message.encode(answer, "", 1 << 30, 4.0)
+        answer = replace(detections.answer_of("endpoint", frame, prompts, found), origin=None)
+        [whole] = detections.encode(answer, "", 1 << 30, 4.0)
         return dict(json.loads(whole.payload))
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from sam3edge.core.errors import Sam3EdgeError
-from sam3edge.engines.wording import clean_phrase
+from sam3edge.engines.text_normalization import clean_phrase
 
 START, END = "<start_of_text>", "<end_of_text>"
 CONTEXT_LENGTH = 32

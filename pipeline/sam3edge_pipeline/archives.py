@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam3edge.bundle.shipment import piece_name
+from sam3edge.bundle.artifacts import piece_name
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every member: zip files that differ in nothing else must not differ in this."""

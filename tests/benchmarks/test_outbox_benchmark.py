@@ -14,9 +14,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sam3edge.core.types import Message
-from sam3edge.publishers.delivery import Delivery
+from sam3edge.outbox.delivery import Delivery
+from sam3edge.outbox.outbox import Outbox
 from sam3edge.publishers.fake import FakePublisher
-from sam3edge.publishers.outbox import Outbox
 
 MESSAGES = 200
 PAYLOAD = b"{" + b" " * 2046 + b"}"

@@ -16,9 +16,9 @@ from sam3edge.core.ports import Publisher
 from sam3edge.core.types import Message
 from sam3edge.greengrass.client import ClientOptions, GreengrassClient
 from sam3edge.greengrass.fake import FakeNucleus
-from sam3edge.greengrass.publisher import GreengrassPublisher
 from sam3edge.publishers.fake import FakePublisher
 from sam3edge.publishers.files import FilesPublisher
+from sam3edge.publishers.greengrass import GreengrassPublisher
 from sam3edge_simulator.ipc import Fail, IpcServer, ServiceError
 from sam3edge_simulator.ipc import FakeNucleus as ServedNucleus
 

@@ -16,10 +16,10 @@ import pytest
 from sam3edge.core.errors import FrameError
 from sam3edge.core.ports import EndOfSource, Source
 from sam3edge.core.types import Frame
-from sam3edge.sources.camera import CameraOptions, open_camera
+from sam3edge.sources.camera.frames import FrameSequence
+from sam3edge.sources.camera.source import CameraOptions, open_camera
 from sam3edge.sources.fake import ListSource
-from sam3edge.sources.folder import FolderSource
-from sam3edge.sources.sequence import FrameSequence
+from sam3edge.sources.folder.source import FolderSource
 from unit.sources import media
 from unit.sources.folders import options
 from unit.sources.mjpeg import mjpeg_server

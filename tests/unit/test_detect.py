@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from sam3edge import detect
-from sam3edge.cli import app
-from sam3edge.cloud.fake import FakeEndpoint
+from sam3edge.cli import detect
+from sam3edge.cli.main import app
+from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.errors import EndpointError
 from sam3edge.core.types import Prompt
 from sam3edge.engines.fake import FakeEngine
-from sam3edge.schema import detections_schema
+from sam3edge.invocations.fake import FakeEndpoint
 from samples import frame, red_square
 from stand_in import Reply, StandIn, no_json
 

@@ -14,14 +14,13 @@ import jsonschema
 import numpy as np
 import pytest
 
-from sam3edge import hard_examples
-from sam3edge.core.fallback import Disagreement, Wish
+from sam3edge.cli.schemas import detections_schema
+from sam3edge.core.fallback.detector import HardExample
+from sam3edge.core.fallback.policy import Disagreement, Wish
 from sam3edge.core.flow import Task, look
-from sam3edge.core.second_opinion import HardExample
 from sam3edge.core.types import Origin, Prompt
 from sam3edge.engines.fake import FakeEngine
-from sam3edge.hard_examples import ANSWERS, FRAME, HardExamples
-from sam3edge.schema import detections_schema
+from sam3edge.hard_examples.folder import ANSWERS, FRAME, WAITING, HardExamples
 from samples import frame, red_square
 
 RED = (Prompt("red"),)
@@ -144,10 +143,10 @@ def test_a_writer_that_is_behind_lets_go_and_holds_nobody_up(
     assert busy.wait(60)
     for number in range(1, 10):
         folder.offer(example(number))
-    assert folder.counts().let_go == 9 - hard_examples.WAITING
+    assert folder.counts().let_go == 9 - WAITING
     free.set()
     folder.close()
-    assert folder.counts().stored == 1 + hard_examples.WAITING
+    assert folder.counts().stored == 1 + WAITING
 
 
 def test_what_fits_into_no_folder_and_what_no_disk_takes_is_let_go(

@@ -75,9 +75,9 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
     ("extra", "module"),
     [
         ("edge", "sam3edge.segmenter.__main__"),
-        ("edge", "sam3edge.cloud.http"),
-        ("client", "sam3edge.cli"),
-        ("client", "sam3edge.detect"),
+        ("edge", "sam3edge.invocations.http"),
+        ("client", "sam3edge.cli.main"),
+        ("client", "sam3edge.cli.detect"),
         ("export", "sam3edge_export.cli"),
         ("train", "sam3edge_pipeline.training.train"),
         ("simulator", "sam3edge_simulator.demo.__main__"),

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 import sam3edge
+from sam3edge.bundle.artifacts import find_shipment
 from sam3edge.bundle.manifest import Manifest, read_manifest
-from sam3edge.bundle.shipment import find_shipment
 from sam3edge.bundle.verify import verify
 from sam3edge_pipeline.archives import Member, spread, whole_file
 from sam3edge_pipeline.packaging import NAMES, Built, build_component
@@ -128,7 +128,7 @@ def test_the_artifact_holds_the_code_and_nothing_that_is_not_needed(tmp_path: Pa
     with zipfile.ZipFile(tmp_path / f"artifacts/{NAMES['segmenter']}/1.0.0/sam3edge-segmenter.zip") as archive:
         names = archive.namelist()
     assert "sam3edge/segmenter/__main__.py" in names
-    assert "sam3edge/install.py" in names
+    assert "sam3edge/greengrass/install.py" in names
     assert "requirements.txt" in names
     assert not [n for n in names if "__pycache__" in n or n.endswith((".pyc", ".yaml")) or n.startswith("/")]
 

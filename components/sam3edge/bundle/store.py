@@ -13,8 +13,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from sam3edge.bundle.artifacts import Shipment
 from sam3edge.bundle.manifest import Manifest
-from sam3edge.bundle.shipment import Shipment
 from sam3edge.core.errors import BundleError
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
     Source -> Frame -> gate -> Engine.segment(frame, prompts) -> instances -> polygons -> message -> outbox
 
 That the device's own engine finds what there is can be exchanged for another ``Answerer``, which also asks the cloud
-(``core/second_opinion.py``); by default it is not.
+(``core/fallback/detector.py``); by default it is not.
 
 A frame is taken off its source only after what was found in it is durable in the outbox, so a process killed at any
 point either has not begun with the frame or finds its messages already there (their ids are the same) when it begins
@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sam3edge.core import message
 from sam3edge.core.errors import FrameError, MessageTooLarge, ModelMissing, OutboxFull
 from sam3edge.core.gate import Gate
+from sam3edge.core.messages import detections
 from sam3edge.core.polygons import detect
 from sam3edge.core.ports import EndOfSource, Engine, Source
 from sam3edge.core.postprocess import suppress_repeats
@@ -105,7 +105,7 @@ class Outbox(Protocol):
 class Observer(Protocol):
     """Who wants to know what the flow does: statistics, snapshots, a progress display."""
 
-    def answered(self, answer: message.Answer, messages: int) -> None:
+    def answered(self, answer: detections.Answer, messages: int) -> None:
         """A frame was answered with so many messages, and they are durable."""
 
     def rejected(self, error: FrameError) -> None:
@@ -162,8 +162,8 @@ class Flow:
         found = self._find(frame, task, stop)
         if found is None:
             return
-        answer = message.answer_of(self.device, frame, task.prompts, found)
-        messages = message.encode(answer, self.topics.detections, task.max_payload, task.coarsest)
+        answer = detections.answer_of(self.device, frame, task.prompts, found)
+        messages = detections.encode(answer, self.topics.detections, task.max_payload, task.coarsest)
         try:
             stored = self._store(messages, stop)
         except MessageTooLarge as error:
@@ -183,7 +183,7 @@ class Flow:
                 stop.wait(POLL_SECONDS)
 
     def _reject(self, error: FrameError, stop: threading.Event) -> None:
-        report = message.encode_error(self.device, error, self.topics.errors)
+        report = detections.encode_error(self.device, error, self.topics.errors)
         if self._store([report], stop):
             self.source.reject(error)
             self.observer.rejected(error)

@@ -263,7 +263,7 @@ class Segmentation:
 
 
 Reason = Literal["unavailable", "degraded", "slow", "unanswered", "uncertain"]
-"""Why the cloud's answer is wanted, see ``core/fallback.py``."""
+"""Why the cloud's answer is wanted, see ``core/fallback/policy.py``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from sam3edge.core.postprocess import admit, confidence_of, to_instances
 from sam3edge.core.types import Confidence, Frame, Instance, ModelFiles, ModelInfo, Prompt, Segmentation
 from sam3edge.engines.exemplars import boxes_of, outside
 from sam3edge.engines.interactive import InteractiveEngine
-from sam3edge.engines.phrases import PhraseBook, TextFeatures
 from sam3edge.engines.runtime import PROVIDERS, Graphs, Observer, OnnxOptions, Value
+from sam3edge.engines.text_features import PhraseBook, TextFeatures
 from sam3edge.engines.vision import Features, Vision
 
 __all__ = ["PROVIDERS", "OnnxEngine", "OnnxOptions"]

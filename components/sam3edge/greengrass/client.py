@@ -19,9 +19,9 @@ from typing import Any
 from awsiot.greengrasscoreipc import model
 
 from sam3edge.core.errors import ConnectionLost, PublishError, SettingsError
+from sam3edge.greengrass.callback_thread import EventThread
 from sam3edge.greengrass.configuration import ConfigurationWatch
 from sam3edge.greengrass.connection import Begin, Connection
-from sam3edge.greengrass.events import EventThread
 from sam3edge.greengrass.nucleus import (
     Configuration,
     ConfigurationCallback,

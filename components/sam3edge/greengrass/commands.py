@@ -26,7 +26,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sam3edge.core.errors import OutboxFull, Sam3EdgeError
-from sam3edge.core.message import NAMESPACE, SCHEMA_VERSION
+from sam3edge.core.messages.detections import NAMESPACE, SCHEMA_VERSION
 from sam3edge.core.types import Message
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from sam3edge.core.errors import ConnectionLost, PublishError
-from sam3edge.greengrass.events import EventThread
+from sam3edge.greengrass.callback_thread import EventThread
 from sam3edge.greengrass.nucleus import Configuration, ConfigurationCallback
 
 logger = logging.getLogger(__name__)

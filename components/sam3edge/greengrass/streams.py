@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sam3edge.core.errors import ConnectionLost, PublishError, SettingsError
-from sam3edge.greengrass.events import EventThread
+from sam3edge.greengrass.callback_thread import EventThread
 
 logger = logging.getLogger(__name__)
 

@@ -15,21 +15,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sam3edge.bundle.shipment import find_shipment
+from sam3edge.bundle.artifacts import find_shipment
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import BundleError, ConnectionLost, SettingsError
+from sam3edge.core.messages.events import event_message
 from sam3edge.core.types import Message
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from sam3edge.events import event_message
 from sam3edge.greengrass.client import GreengrassClient
 from sam3edge.greengrass.nucleus import Nucleus
-from sam3edge.greengrass.publisher import GreengrassPublisher
 from sam3edge.logs import configure_logs
 from sam3edge.model.activation import activate
 from sam3edge.model.settings import Settings, read_settings
-from sam3edge.publishers.delivery import Delivery
-from sam3edge.publishers.outbox import Outbox
+from sam3edge.outbox.delivery import Delivery
+from sam3edge.outbox.outbox import Outbox
+from sam3edge.publishers.greengrass import GreengrassPublisher
 
 log = logging.getLogger("sam3edge.model")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from sam3edge.bundle.artifacts import Shipment
 from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.manifest import Manifest
-from sam3edge.bundle.shipment import Shipment
 from sam3edge.bundle.signature import check_signature
 from sam3edge.bundle.store import Store
 from sam3edge.bundle.verify import model_files, verify

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sam3edge.component_keys import ComponentKeys, read_keys
+from sam3edge.greengrass.settings import ComponentKeys, read_keys
 
 
 class Settings(ComponentKeys):

@@ -14,17 +14,17 @@ from typing import Any, Literal
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import OutboxFull, SettingsError
 from sam3edge.core.flow import Device, Flow, Topics
-from sam3edge.core.message import Answer
+from sam3edge.core.messages.detections import Answer
+from sam3edge.core.messages.events import event_message
 from sam3edge.core.types import Message
-from sam3edge.events import event_message
 from sam3edge.greengrass.commands import Command, Commands
 from sam3edge.greengrass.nucleus import Nucleus
-from sam3edge.publishers.delivery import Delivery
-from sam3edge.publishers.outbox import Outbox
-from sam3edge.publishers.schedule import DeliveryOptions
-from sam3edge.segmenter import parts
+from sam3edge.outbox.delivery import Delivery
+from sam3edge.outbox.outbox import Outbox
+from sam3edge.outbox.retry import DeliveryOptions
+from sam3edge.segmenter import wiring
 from sam3edge.segmenter.active import ActiveEngine
-from sam3edge.segmenter.fallback import Fallback, build_fallback
+from sam3edge.segmenter.fallback_wiring import Fallback, build_fallback
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge.segmenter.status import Heartbeat, Statistics, snapshot_message, status_message
 
@@ -108,11 +108,11 @@ class Component:
         with ExitStack() as stack:
             self._outbox = Outbox(
                 where.work / "outbox.sqlite",
-                parts.outbox_options(settings.outbox),
-                overflow=parts.build_overflow(settings.source),
+                wiring.outbox_options(settings.outbox),
+                overflow=wiring.build_overflow(settings.source),
             )
             stack.callback(self._outbox.close)
-            publisher = parts.build_publisher(settings.publisher, self._nucleus, self._max_payload)
+            publisher = wiring.build_publisher(settings.publisher, self._nucleus, self._max_payload)
             stack.callback(publisher.close)
             in_flight = settings.in_flight or where.in_flight
             self._delivery = Delivery(
@@ -120,12 +120,12 @@ class Component:
             )
             self._delivery.start()
             stack.callback(self._delivery.close)
-            source = parts.build_source(settings.source, where.work)
+            source = wiring.build_source(settings.source, where.work)
             stack.callback(source.close)
-            self._fallback = build_fallback(settings, where.device, where.work, parts.backlog_of(source))
+            self._fallback = build_fallback(settings, where.device, where.work, wiring.backlog_of(source))
             if self._fallback is not None:
                 stack.callback(self._fallback.close)
-            engine = ActiveEngine(Store(where.store).current, lambda b: parts.load_engine(b, settings), self._report)
+            engine = ActiveEngine(Store(where.store).current, lambda b: wiring.load_engine(b, settings), self._report)
             engine.start()
             stack.callback(engine.close)
             stack.callback(self._nucleus.on_configuration(self._reconfigure).close)
@@ -145,7 +145,7 @@ class Component:
             flow = Flow(
                 where.device,
                 source,
-                parts.build_gate(settings.source),
+                wiring.build_gate(settings.source),
                 engine,
                 lambda: self._task,
                 self._outbox,

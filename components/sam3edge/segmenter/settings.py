@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from sam3edge.component_keys import ComponentKeys, Keys, read_keys
 from sam3edge.core.flow import Task
 from sam3edge.core.types import Prompt, Reason
+from sam3edge.greengrass.settings import ComponentKeys, Keys, read_keys
 
 _Unit = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
@@ -104,7 +104,7 @@ class AsynchronousKeys(Keys):
 
 
 class FallbackKeys(Keys):
-    """When the cloud is asked; see ``core/fallback.py``. Without ``Endpoint`` it never is.
+    """When the cloud is asked; see ``core/fallback/policy.py``. Without ``Endpoint`` it never is.
 
     ``Reasons`` is a list, or one string with commas. ``degraded`` is not among the defaults because the default
     ``Providers`` name accelerators that many devices do not have.

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.message import Answer
+from sam3edge.core.messages.detections import Answer
+from sam3edge.core.messages.events import encode, event_message, now
 from sam3edge.core.types import Frame, Message, ModelInfo, Prompt
-from sam3edge.events import encode, event_message, now
 
 log = logging.getLogger(__name__)
 

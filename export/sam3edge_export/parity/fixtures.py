@@ -12,8 +12,8 @@ import numpy as np
 
 from sam3edge.core.errors import Sam3EdgeError
 from sam3edge.core.types import Frame, RgbImage
-from sam3edge.engines.wording import normal_phrase
-from sam3edge.sources.decoding import DecodeError, DecodeOptions, decode
+from sam3edge.engines.text_normalization import normal_phrase
+from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sam3edge.sources.headers import HeaderError, read_header
+from sam3edge.images.headers import HeaderError, read_header
 from sam3edge_pipeline.api.problems import BadRequest, Problem, TooLarge
 from sam3edge_pipeline.remote_images import AddressRefused, FetchFailed, ImageTooLarge, RemoteImages
 

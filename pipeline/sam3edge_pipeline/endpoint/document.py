@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from sam3edge.core.message import DetectionsMessage
+from sam3edge.core.messages.detections import DetectionsMessage
 from sam3edge_pipeline.endpoint import attributes, problems
 from sam3edge_pipeline.endpoint.negotiation import COCO_RLE, GEOJSON, IMAGES, JSON, LINES
 from sam3edge_pipeline.endpoint.wire.azure import TableAnswer, TableRequest

@@ -20,9 +20,9 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from sam3edge.core.types import Frame, RgbImage
-from sam3edge.sources.decoding import DecodeError, DecodeOptions, Depth, decode
-from sam3edge.sources.headers import HeaderError, ImageHeader, read_header
-from sam3edge.sources.headers.ifd import TagReader
+from sam3edge.images.decoding import DecodeError, DecodeOptions, Depth, decode
+from sam3edge.images.headers import HeaderError, ImageHeader, read_header
+from sam3edge.images.headers.ifd import TagReader
 from sam3edge_pipeline.endpoint.problems import TooLarge, Unanswerable
 
 _SAMPLES_PER_PIXEL, _PLANAR, _SAMPLE_FORMAT, _BITS_PER_SAMPLE, _NODATA = 277, 284, 339, 258, 42113

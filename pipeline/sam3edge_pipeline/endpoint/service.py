@@ -13,7 +13,7 @@ import numpy as np
 
 from sam3edge.core.errors import EngineError, FrameError, PromptError
 from sam3edge.core.types import Frame, ModelInfo
-from sam3edge.sources.decoding import DecodeOptions
+from sam3edge.images.decoding import DecodeOptions
 from sam3edge_pipeline.endpoint import pictures
 from sam3edge_pipeline.endpoint.admission import PixelBudget
 from sam3edge_pipeline.endpoint.attributes import Attributes, read_attributes

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from sam3edge.core.errors import SettingsError
-from sam3edge.sources.decoding import Depth
+from sam3edge.images.decoding import Depth
 from sam3edge_pipeline.endpoint.attributes import BETWEEN_PHRASES
 from sam3edge_pipeline.endpoint.fetching import allowed_hosts
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
-from sam3edge.overlay import save_overlay
+from sam3edge.images.overlay import save_overlay
 from sam3edge_pipeline.packaging import NAMES, build_component
 from sam3edge_simulator.broker import Broker
 from sam3edge_simulator.demo.display import Display

@@ -17,11 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from urllib.parse import unquote
 
-from sam3edge.core import message
 from sam3edge.core.polygons import detect
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
-from sam3edge.sources.decoding import DecodeOptions, decode
+from sam3edge.images.decoding import DecodeOptions, decode
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
@@ -62,10 +61,10 @@ class StandIn:
                 return 422, _error(f"the prompt {phrases[0]!r} cannot be answered")
             outlined = (detect(i, frame.width, frame.height, 0.5) for i in found.instances)
             detections = tuple(d for d in outlined if d is not None)
-            said = message.Answer(
+            said = detections.Answer(
                 "endpoint", frame, self.engine.model, prompts, detections, found.timing, found.unanswered
             )
-            (whole,) = message.encode(said, "", 25 * 2**20, 4.0)
+            (whole,) = detections.encode(said, "", 25 * 2**20, 4.0)
             return 200, whole.payload
 
 

@@ -27,7 +27,9 @@ from sam3edge_pipeline.api.local.__main__ import make_gateway
 from sam3edge_pipeline.api.local.server import serving
 from sam3edge_pipeline.api.settings import Settings, read_settings
 
-SCHEMA = json.loads((Path(sam3edge.__file__).parent / "core" / "detections.schema.json").read_text())
+SCHEMA = json.loads(
+    (Path(sam3edge.__file__).parent / "core" / "messages" / "schemas" / "detections.schema.json").read_text()
+)
 DATA_URL = "data:image/jpeg;base64," + base64.b64encode(SCENE.read_bytes()).decode()
 PROMPT = "scratch, dent\nmetal tag"
 

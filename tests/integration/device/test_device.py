@@ -14,7 +14,7 @@ import pytest
 from rig import PATIENCE, SEGMENTER, Rig
 from sam3edge.bundle.golden import EXPECTED
 from sam3edge.bundle.manifest import describe_files, read_manifest, write_manifest
-from sam3edge.schema import detections_schema
+from sam3edge.cli.schemas import detections_schema
 from sam3edge_export.signing import Signer, new_key, sign_bundle
 from sam3edge_simulator import supervision
 from sam3edge_simulator.deployments import DeploymentFailed, FailurePolicy

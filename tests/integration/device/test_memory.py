@@ -16,16 +16,16 @@ from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
 from sam3edge.core.flow import Flow, Task, Topics
 from sam3edge.core.gate import OpenGate
-from sam3edge.core.message import Answer
+from sam3edge.core.messages.detections import Answer
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from sam3edge.publishers.delivery import Delivery
+from sam3edge.outbox.delivery import Delivery
+from sam3edge.outbox.outbox import Outbox
 from sam3edge.publishers.fake import FakePublisher
-from sam3edge.publishers.outbox import Outbox
 from sam3edge.segmenter.status import Statistics
 from sam3edge.sources.fake import ListSource
-from sam3edge.sources.folder import FolderOptions, FolderSource
+from sam3edge.sources.folder.source import FolderOptions, FolderSource
 from sam3edge_pipeline.scenes import draw_scene
 from samples import red_square
 

@@ -14,7 +14,7 @@ import pytest
 
 from integration.endpoint.conftest import MAX_BODY
 from integration.endpoint.serving import Server, error
-from sam3edge.schema import detections_schema
+from sam3edge.cli.schemas import detections_schema
 from unit.sources import media
 
 ASKED = "text_prompt=car|tree|building,threshold=0.4,image_id=scene%205"

@@ -17,7 +17,7 @@ import jsonschema
 import numpy as np
 
 from integration.endpoint.serving import Server, error
-from sam3edge.schema import detections_schema
+from sam3edge.cli.schemas import detections_schema
 from unit.sources import media
 
 COUNT = 200

@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from sam3edge.core import message
+from sam3edge.core.messages import detections
 from sam3edge_pipeline.api.application import Application
 from sam3edge_pipeline.api.asking.question import Looking
 from sam3edge_pipeline.api.idempotency import Once
@@ -28,7 +28,7 @@ from samples import answer, detection, red_square, wobbly
 PNG = cv2.imencode(".png", red_square())[1].tobytes()
 JPEG = cv2.imencode(".jpg", red_square())[1].tobytes()
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
-GEOJSON = message.encode(answer((detection(wobbly(8, 30)),)), "", 10**6, 4.0)[0].payload.decode()
+GEOJSON = detections.encode(answer((detection(wobbly(8, 30)),)), "", 10**6, 4.0)[0].payload.decode()
 MAX_IMAGE_BYTES = 100_000
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sam3edge.bundle.artifacts import Shipment
 from sam3edge.bundle.golden import EXPECTED
 from sam3edge.bundle.manifest import describe_files, read_manifest, write_manifest
-from sam3edge.bundle.shipment import Shipment
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import BundleError, EngineError

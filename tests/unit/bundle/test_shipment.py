@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sam3edge.bundle.artifacts import Shipment, find_shipment, piece_name
 from sam3edge.bundle.manifest import Manifest, read_manifest
-from sam3edge.bundle.shipment import Shipment, find_shipment, piece_name
 from sam3edge.bundle.store import Store
 from sam3edge.bundle.verify import verify
 from sam3edge.core.errors import BundleError

@@ -16,15 +16,15 @@ import cv2
 import numpy as np
 import pytest
 
-from sam3edge.cloud.client import EndpointClient, Larger, UploadOptions
-from sam3edge.cloud.http import HttpTransport, invocations_url, retry_after
-from sam3edge.cloud.opening import Asynchronous, open_endpoint
-from sam3edge.cloud.punctual import Punctual
-from sam3edge.cloud.request import LONGEST_ATTRIBUTES, Request
 from sam3edge.core.errors import EndpointError, SettingsError
 from sam3edge.core.flow import Task, look
 from sam3edge.core.types import Exemplar, Findings, Frame, Prompt
 from sam3edge.engines.fake import FakeEngine
+from sam3edge.invocations.client import EndpointClient, Larger, UploadOptions
+from sam3edge.invocations.connect import Asynchronous, open_endpoint
+from sam3edge.invocations.deadline import Punctual
+from sam3edge.invocations.http import HttpTransport, invocations_url, retry_after
+from sam3edge.invocations.request import LONGEST_ATTRIBUTES, Request
 from samples import frame, red_square
 from stand_in import Asked, Reply, StandIn, another_schema, busy, no_json, outside
 
@@ -221,7 +221,7 @@ def test_members_that_a_newer_endpoint_adds_are_left_alone(server: StandIn) -> N
 
 
 def test_an_answer_without_end_is_not_read(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sam3edge.cloud.http.LARGEST_ANSWER", 200_000)
+    monkeypatch.setattr("sam3edge.invocations.http.LARGEST_ANSWER", 200_000)
     server.manner = lambda asked: Reply(b" " * 5_000_000)
     with pytest.raises(EndpointError, match="more than 200000 bytes"):
         client(server).ask(frame(), RED, SECONDS)

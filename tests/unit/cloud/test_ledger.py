@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sam3edge.cloud.ledger import Ledger
-from sam3edge.core.budget import Spent
 from sam3edge.core.errors import EndpointError
+from sam3edge.core.fallback.budget import Spent
+from sam3edge.segmenter.budget_file import Ledger
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

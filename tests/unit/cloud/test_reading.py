@@ -12,14 +12,14 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam3edge.cloud.picture import picture_of
-from sam3edge.cloud.reading import read_answer
-from sam3edge.core import message
 from sam3edge.core.errors import EndpointError
 from sam3edge.core.flow import Task, look
+from sam3edge.core.messages import detections
 from sam3edge.core.types import Prompt
 from sam3edge.engines.fake import FakeEngine
-from sam3edge.sources.decoding import DecodeOptions, decode
+from sam3edge.images.decoding import DecodeOptions, decode
+from sam3edge.images.jpeg import picture_of
+from sam3edge.invocations.response import read_answer
 from samples import frame, red_square
 
 PROMPTS = (Prompt("red"), Prompt("unicorn"))
@@ -31,7 +31,7 @@ def honest() -> dict[str, Any]:
     """What a good endpoint says about ``PICTURE``."""
     small = frame(decode(PICTURE.jpeg, DecodeOptions()).image)
     found = look(FakeEngine(), small, Task(PROMPTS))
-    [whole] = message.encode(message.answer_of("endpoint", small, PROMPTS, found), "", 1 << 30, 4.0)
+    [whole] = detections.encode(detections.answer_of("endpoint", small, PROMPTS, found), "", 1 << 30, 4.0)
     return dict(json.loads(whole.payload))
 
 
@@ -75,7 +75,7 @@ def test_a_changed_answer_is_refused_or_can_be_published(changes: list[tuple[tup
         assert shapely.box(0, 0, FRAME.width, FRAME.height).buffer(0.1).covers(detection.geometry)
         assert detection.prompt in PROMPTS
         assert 0 <= detection.score <= 1
-    encoded = message.encode(message.answer_of("line-7", FRAME, PROMPTS, found), "t", 131_072, 4.0)
+    encoded = detections.encode(detections.answer_of("line-7", FRAME, PROMPTS, found), "t", 131_072, 4.0)
     assert json.loads(encoded[0].payload)["frame"]["width"] == FRAME.width
 
 

@@ -15,12 +15,12 @@ from botocore.config import Config
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
-from sam3edge.cloud.client import EndpointClient
-from sam3edge.cloud.request import Request
-from sam3edge.cloud.sagemaker import SageMakerAsyncTransport, SageMakerTransport, boto3_client, split_uri
 from sam3edge.core.errors import EndpointError, SettingsError
 from sam3edge.core.types import Prompt
 from sam3edge.engines.fake import FakeEngine
+from sam3edge.invocations.client import EndpointClient
+from sam3edge.invocations.request import Request
+from sam3edge.invocations.sagemaker import SageMakerAsyncTransport, SageMakerTransport, boto3_client, split_uri
 from samples import frame, red_square
 from stand_in import StandIn
 

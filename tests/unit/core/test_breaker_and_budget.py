@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam3edge.core.breaker import Breaker, BreakerOptions, Retry
-from sam3edge.core.budget import DAY, HOUR, Budget, Limits, Spent
 from sam3edge.core.errors import EndpointError
+from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
+from sam3edge.core.fallback.budget import DAY, HOUR, Budget, Limits, Spent
 
 
 class Clock:

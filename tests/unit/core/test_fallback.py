@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from sam3edge.core.errors import SettingsError
-from sam3edge.core.fallback import (
+from sam3edge.core.fallback.policy import (
     CPU,
     Disagreement,
     FallbackOptions,

@@ -11,7 +11,7 @@ import pytest
 from sam3edge.core.errors import EngineError, FrameError, MessageTooLarge, OutboxFull
 from sam3edge.core.flow import Flow, Task, Topics
 from sam3edge.core.gate import OpenGate
-from sam3edge.core.message import Answer
+from sam3edge.core.messages.detections import Answer
 from sam3edge.core.ports import EndOfSource
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine

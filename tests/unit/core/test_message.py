@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from shapely.geometry import shape
 
 import sam3edge
+from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.errors import FrameError, SettingsError
-from sam3edge.core.message import encode, encode_error, message_id
+from sam3edge.core.messages.detections import encode, encode_error, message_id
 from sam3edge.core.types import Origin, Prompt
-from sam3edge.schema import detections_schema
 from samples import answer, detection, wobbly
 
-SCHEMA_FILE = Path(sam3edge.__file__).parent / "core" / "detections.schema.json"
+SCHEMA_FILE = Path(sam3edge.__file__).parent / "core" / "messages" / "schemas" / "detections.schema.json"
 
 
 def read(payload: bytes) -> dict[str, Any]:

@@ -10,17 +10,17 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from sam3edge.cloud.fake import FakeEndpoint
-from sam3edge.core.breaker import Breaker, BreakerOptions, Retry
-from sam3edge.core.budget import Budget, Limits, Spent
 from sam3edge.core.errors import EndpointError, EngineError, FrameError, ModelMissing
-from sam3edge.core.fallback import FallbackOptions, Policy
+from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
+from sam3edge.core.fallback.budget import Budget, Limits, Spent
+from sam3edge.core.fallback.detector import HardExample, Restraint, SecondOpinion
+from sam3edge.core.fallback.policy import FallbackOptions, Policy
 from sam3edge.core.flow import Flow, Task, Topics
 from sam3edge.core.gate import OpenGate
 from sam3edge.core.ports import Engine
-from sam3edge.core.second_opinion import HardExample, Restraint, SecondOpinion
 from sam3edge.core.types import Findings, Prompt, Reason
 from sam3edge.engines.fake import FakeEngine
+from sam3edge.invocations.fake import FakeEndpoint
 from sam3edge.sources.fake import ListSource
 from samples import frame, red_square
 

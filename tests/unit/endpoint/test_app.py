@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.errors import EngineError
 from sam3edge.core.ports import Engine
-from sam3edge.schema import detections_schema
 from sam3edge_pipeline.endpoint.app import create_app
 from sam3edge_pipeline.endpoint.settings import read_settings
 from samples import red_square

@@ -11,7 +11,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
 from sam3edge.core.types import RgbImage
-from sam3edge.sources.decoding import DecodeOptions, Depth, decode
+from sam3edge.images.decoding import DecodeOptions, Depth, decode
 from sam3edge_pipeline.endpoint.pictures import look, to_frame
 from sam3edge_pipeline.endpoint.problems import TooLarge, Unanswerable
 from unit.sources import media

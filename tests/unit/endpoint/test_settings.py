@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sam3edge.core.errors import EngineError, SettingsError
-from sam3edge.sources.decoding import Depth
+from sam3edge.images.decoding import Depth
 from sam3edge_pipeline import endpoint
 from sam3edge_pipeline.endpoint.settings import SAGEMAKER_MODEL, Settings, read_settings
 from sam3edge_pipeline.endpoint.torch_settings import torch_options

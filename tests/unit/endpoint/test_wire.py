@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
+from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.types import Box, Click, Exemplar, Instance, Outline, Prompt, Segmentation
-from sam3edge.schema import detections_schema
 from sam3edge_pipeline.endpoint.problems import BadRequest, Problem, TooLarge, Unanswerable
 from sam3edge_pipeline.endpoint.wire import azure, coco, geojson, prompt_list
 from sam3edge_pipeline.endpoint.wire.errors import dump, error_of

@@ -13,10 +13,10 @@ from sam3edge.core.errors import ConnectionLost, PublishError
 from sam3edge.core.types import Message
 from sam3edge.greengrass.client import GreengrassClient
 from sam3edge.greengrass.fake import FakeNucleus
-from sam3edge.greengrass.publisher import GreengrassPublisher
-from sam3edge.publishers.delivery import Delivery
-from sam3edge.publishers.outbox import Outbox
-from sam3edge.publishers.schedule import DeliveryOptions
+from sam3edge.outbox.delivery import Delivery
+from sam3edge.outbox.outbox import Outbox
+from sam3edge.outbox.retry import DeliveryOptions
+from sam3edge.publishers.greengrass import GreengrassPublisher
 from sam3edge_simulator.ipc import Drop, Fail, IpcServer, ServiceError
 from sam3edge_simulator.ipc import FakeNucleus as ServedNucleus
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sam3edge.core.errors import ConnectionLost, PublishError, SettingsError
-from sam3edge.greengrass.events import EventThread
+from sam3edge.greengrass.callback_thread import EventThread
 from sam3edge.greengrass.streams import KeptStream, StreamCallbacks, StreamOptions
 
 

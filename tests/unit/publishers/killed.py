@@ -11,10 +11,10 @@ from pathlib import Path
 
 from sam3edge.core.errors import OutboxFull
 from sam3edge.core.types import Message
-from sam3edge.publishers.bounds import OutboxOptions
-from sam3edge.publishers.delivery import Delivery
+from sam3edge.outbox.delivery import Delivery
+from sam3edge.outbox.limits import OutboxOptions
+from sam3edge.outbox.outbox import Outbox
 from sam3edge.publishers.files import FilesPublisher
-from sam3edge.publishers.outbox import Outbox
 
 
 class Slow(FilesPublisher):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sam3edge.core.types import Message
-from sam3edge.publishers.outbox import Outbox
+from sam3edge.outbox.outbox import Outbox
 
 
 def message(name: str | int, size: int = 100, topic: str = "t/detections", supersedes: str = "") -> Message:

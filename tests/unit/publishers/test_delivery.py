@@ -11,11 +11,11 @@ import pytest
 from sam3edge.core.errors import ConnectionLost, PublishError
 from sam3edge.core.ports import Publisher
 from sam3edge.core.types import Message
-from sam3edge.publishers.bounds import OutboxOptions, Window
-from sam3edge.publishers.delivery import Delivery
+from sam3edge.outbox.delivery import Delivery
+from sam3edge.outbox.limits import OutboxOptions, Window
+from sam3edge.outbox.outbox import Outbox
+from sam3edge.outbox.retry import DeliveryOptions
 from sam3edge.publishers.fake import FakePublisher, Fate
-from sam3edge.publishers.outbox import Outbox
-from sam3edge.publishers.schedule import DeliveryOptions
 from samples import Lost
 from unit.publishers.samples import message, unflushed
 

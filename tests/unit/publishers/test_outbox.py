@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from sam3edge.core.errors import MessageTooLarge, OutboxFull, PublishError, SettingsError
-from sam3edge.publishers.bounds import EvictOldest, HoldBack, OutboxOptions, Overflow, Window
-from sam3edge.publishers.database import PAGE_BYTES
-from sam3edge.publishers.outbox import Outbox
-from sam3edge.publishers.rows import disk_bytes
+from sam3edge.outbox.database import PAGE_BYTES
+from sam3edge.outbox.limits import EvictOldest, HoldBack, OutboxOptions, Overflow, Window
+from sam3edge.outbox.outbox import Outbox
+from sam3edge.outbox.table import disk_bytes
 from unit.publishers.samples import Clock, message, unflushed
 
 Open = Callable[..., Outbox]
@@ -508,7 +508,7 @@ class TestOwner:
         outbox.put([message(1)])
         script = (
             "import sys; from pathlib import Path; from sam3edge.core.errors import SettingsError\n"
-            "from sam3edge.publishers.outbox import Outbox\n"
+            "from sam3edge.outbox.outbox import Outbox\n"
             "try: Outbox(Path(sys.argv[1]))\n"
             "except SettingsError as error: sys.exit(str(error))"
         )

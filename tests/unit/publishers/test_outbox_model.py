@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sam3edge.core.errors import OutboxFull
 from sam3edge.core.types import Message
-from sam3edge.publishers.bounds import EvictOldest, OutboxOptions, Window
-from sam3edge.publishers.outbox import Outbox
-from sam3edge.publishers.rows import disk_bytes
+from sam3edge.outbox.limits import EvictOldest, OutboxOptions, Window
+from sam3edge.outbox.outbox import Outbox
+from sam3edge.outbox.table import disk_bytes
 from unit.publishers.samples import Clock, message, unflushed
 
 WINDOW = 3

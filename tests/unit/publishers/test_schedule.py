@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from sam3edge.publishers.schedule import DeliveryOptions, Schedule
+from sam3edge.outbox.retry import DeliveryOptions, Schedule
 
 OPTIONS = DeliveryOptions(in_flight=3, first_pause=1.0, longest_pause=8.0, replay_pause=10.0)
 

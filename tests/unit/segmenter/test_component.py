@@ -18,7 +18,7 @@ from sam3edge.core.errors import ConnectionLost, EngineError, PublishError
 from sam3edge.core.ports import Engine
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.greengrass.fake import FakeNucleus
-from sam3edge.segmenter import parts
+from sam3edge.segmenter import wiring
 from sam3edge.segmenter.component import Surroundings, serve
 from sam3edge.segmenter.settings import Settings
 from samples import red_square
@@ -92,7 +92,7 @@ def _fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
             raise EngineError("broken does not load")
         return FakeEngine(version=bundle.name)
 
-    monkeypatch.setattr(parts, "load_engine", load)
+    monkeypatch.setattr(wiring, "load_engine", load)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 
 from sam3edge.core.errors import FrameError
 from sam3edge.core.types import Frame
-from sam3edge.sources.folder import FolderOptions, FolderSource
+from sam3edge.sources.folder.source import FolderOptions, FolderSource
 from unit.sources import media
 
 PATIENCE = 20.0

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from sam3edge.core.errors import FrameError
-from sam3edge.sources.filing import Afterwards, Keep, MoveTo
+from sam3edge.sources.folder.disposition import Afterwards, Keep, MoveTo
 from unit.sources.folders import opened
 
 

@@ -6,8 +6,8 @@ import cv2
 import pytest
 
 from sam3edge.core.errors import SettingsError
-from sam3edge.sources.address import parse_address, without_secrets
-from sam3edge.sources.camera import CameraOptions
+from sam3edge.sources.camera.address import parse_address, without_secrets
+from sam3edge.sources.camera.source import CameraOptions
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from sam3edge.sources.arrivals import Arrival, Arrivals
-from sam3edge.sources.scope import Listing, Stamp
+from sam3edge.sources.folder.listing import Listing, Stamp
+from sam3edge.sources.folder.queue import Arrival, Arrivals
 
 OLD, NEW = Stamp(1, 10), Stamp(2, 10)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sam3edge.sources.backoff import Backoff
+from sam3edge.core.backoff import Backoff
 
 
 def test_waits_double_up_to_the_longest_and_begin_again() -> None:

@@ -14,11 +14,11 @@ import pytest
 from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.ports import EndOfSource
 from sam3edge.core.types import Frame, RgbImage
-from sam3edge.sources.address import Address
-from sam3edge.sources.camera import CameraOptions, CameraSource, open_camera
-from sam3edge.sources.capture import Capture, OpenCvCapture
-from sam3edge.sources.reader import Newest, Picture
-from sam3edge.sources.video import VideoSource
+from sam3edge.sources.camera.address import Address
+from sam3edge.sources.camera.capture import Capture, OpenCvCapture
+from sam3edge.sources.camera.reader import Newest, Picture
+from sam3edge.sources.camera.source import CameraOptions, CameraSource, open_camera
+from sam3edge.sources.camera.video import VideoSource
 from unit.sources.mjpeg import MjpegServer, mjpeg_server
 
 PATIENCE = 20.0
@@ -122,7 +122,7 @@ def test_the_cap_holds_on_average_when_frames_come_on_a_coarser_grid() -> None:
     picture = Picture(np.zeros((1, 1, 3), np.uint8), datetime.now(timezone.utc))
     clock = [0.0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sam3edge.sources.reader.time.monotonic", lambda: clock[0])
+        patch.setattr("sam3edge.sources.camera.reader.time.monotonic", lambda: clock[0])
         taken = 0
         for number in range(300):
             clock[0] = number / 30 + 0.001 * (number % 3)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sam3edge.sources.decoding import Decoded, DecodeError, DecodeOptions, Depth, decode
+from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, Depth, decode
 from unit.sources import media
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sam3edge.sources.decoding import DecodeError, DecodeOptions, decode
+from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
 from unit.sources import media
 
 OPTIONS = DecodeOptions(max_pixels=1_000_000)

@@ -14,11 +14,11 @@ import pytest
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.ports import EndOfSource
-from sam3edge.sources import journal
-from sam3edge.sources.decoding import DecodeOptions, Depth
-from sam3edge.sources.filing import Delete, Keep, MoveTo
-from sam3edge.sources.folder import FolderOptions, FolderSource
-from sam3edge.sources.journal import Journal
+from sam3edge.images.decoding import DecodeOptions, Depth
+from sam3edge.sources.folder import journal
+from sam3edge.sources.folder.disposition import Delete, Keep, MoveTo
+from sam3edge.sources.folder.journal import Journal
+from sam3edge.sources.folder.source import FolderOptions, FolderSource
 from unit.sources import media
 from unit.sources.folders import (
     finish,

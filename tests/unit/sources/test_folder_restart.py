@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from sam3edge.sources.filing import Afterwards, Delete, Keep, MoveTo
-from sam3edge.sources.folder import FolderSource
-from sam3edge.sources.journal import Journal
+from sam3edge.sources.folder.disposition import Afterwards, Delete, Keep, MoveTo
+from sam3edge.sources.folder.journal import Journal
+from sam3edge.sources.folder.source import FolderSource
 from unit.sources import killed_consumer
 from unit.sources.folders import finish, next_error, next_frame, nothing_comes, opened, picture, put, report_of
 

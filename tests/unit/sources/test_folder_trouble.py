@@ -16,9 +16,9 @@ from watchdog.observers.inotify import InotifyObserver
 
 from sam3edge.core.errors import FrameError
 from sam3edge.core.types import Frame
-from sam3edge.sources.decoding import DecodeOptions
-from sam3edge.sources.filing import Delete, Keep, MoveTo
-from sam3edge.sources.folder import FolderSource
+from sam3edge.images.decoding import DecodeOptions
+from sam3edge.sources.folder.disposition import Delete, Keep, MoveTo
+from sam3edge.sources.folder.source import FolderSource
 from unit.sources import media
 from unit.sources.folders import (
     finish,

@@ -5,8 +5,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from sam3edge.sources.headers import HeaderError, read_header
-from sam3edge.sources.headers.exif import read_exif
+from sam3edge.images.headers import HeaderError, read_header
+from sam3edge.images.headers.exif import read_exif
 from unit.sources import media
 
 NAMES = {".jpg": "JPEG", ".png": "PNG", ".tiff": "TIFF", ".bmp": "BMP", ".webp": "WebP"}

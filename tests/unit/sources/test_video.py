@@ -12,8 +12,8 @@ import pytest
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.ports import EndOfSource
 from sam3edge.core.types import Frame, RgbImage
-from sam3edge.sources.camera import CameraOptions, open_camera
-from sam3edge.sources.video import PacedVideoSource, VideoSource
+from sam3edge.sources.camera.source import CameraOptions, open_camera
+from sam3edge.sources.camera.video import PacedVideoSource, VideoSource
 from unit.sources.media import write_video
 
 

@@ -22,7 +22,7 @@ from sam3edge_pipeline.api.prompts import split_phrases
 from sam3edge_pipeline.api.validation import problem_of, read
 
 SCHEMA_ID = "urn:sam3edge:detections:1.0"
-"""``$id`` of ``sam3edge/core/detections.schema.json``."""
+"""``$id`` of ``sam3edge/core/messages/schemas/detections.schema.json``."""
 
 
 class _Open(BaseModel):

@@ -1,4 +1,4 @@
-"""The device's own message, whole: a GeoJSON FeatureCollection with OSML's properties. And requests by phrase."""
+"""The device's own detections, whole: a GeoJSON FeatureCollection with OSML's properties. And requests by phrase."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sam3edge.core import message
+from sam3edge.core.messages.detections import Answer, encode
 from sam3edge.core.polygons import detect
 from sam3edge_pipeline.endpoint.problems import TooLarge
 from sam3edge_pipeline.endpoint.wire.query import Asked, Found, ImageText, ImageValue, Share, image_of, prompts_of
@@ -46,8 +46,8 @@ def write(found: Found, endpoint: str) -> bytes:
     outlined = (detect(i, frame.width, frame.height, TOLERANCE) for i in segmentation.instances)
     detections = tuple(d for d in outlined if d is not None)
     timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
-    answer = message.Answer(endpoint, frame, found.model, found.prompts, detections, timing, segmentation.unanswered)
-    parts = message.encode(answer, "", LARGEST, COARSEST)
+    answer = Answer(endpoint, frame, found.model, found.prompts, detections, timing, segmentation.unanswered)
+    parts = encode(answer, "", LARGEST, COARSEST)
     if len(parts) > 1:
         raise TooLarge(f"the answer takes more than {LARGEST} bytes; ask for fewer prompts or raise the threshold")
     return parts[0].payload

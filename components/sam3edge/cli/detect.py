@@ -1,0 +1,176 @@
+"""Images on disk, asked about once: by a bundle on this computer, or by an endpoint."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol
+
+from sam3edge.bundle.verify import model_files, verify
+from sam3edge.core.errors import EndpointError, FrameError, SettingsError
+from sam3edge.core.fallback.breaker import Retry
+from sam3edge.core.flow import Task, look
+from sam3edge.core.messages import detections
+from sam3edge.core.ports import Endpoint
+from sam3edge.core.types import Findings, Frame, Origin, Prompt
+from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
+from sam3edge.invocations.client import UploadOptions
+from sam3edge.invocations.connect import open_endpoint
+from sam3edge.sources.folder.content import StillChanging, read_content
+from sam3edge.sources.folder.listing import IMAGE_SUFFIXES, NotAFile
+
+DEVICE = "command-line"
+"""Where a device writes its name."""
+
+LARGEST_FILE = 512 << 20
+ATTEMPTS = 4
+LONGEST_WAIT = 30.0
+"""Seconds that are waited for an endpoint that asks for it: nobody else is kept waiting here."""
+
+_UNDIVIDED = 1 << 40
+
+
+class Finder(Protocol):
+    """Who finds what is asked for."""
+
+    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Findings:
+        """Raises FrameError, EngineError or EndpointError."""
+
+    def close(self) -> None:
+        """Let the model or the connection go."""
+
+
+class BundleFinder:
+    """A bundle on this computer.
+
+    Raises:
+        BundleError: it is damaged.
+        EngineError: it does not run here.
+    """
+
+    def __init__(self, bundle: Path) -> None:
+        from sam3edge.engines.onnx import OnnxEngine
+
+        self._engine = OnnxEngine(model_files(bundle, verify(bundle, None)))
+
+    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Findings:
+        """See ``Finder``."""
+        return look(self._engine, frame, Task(prompts))
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._engine.close()
+
+
+class EndpointFinder:
+    """An endpoint, asked again while it says that it is busy.
+
+    Args:
+        endpoint: the client.
+        seconds: that one request may take.
+        sleep: waits so many seconds.
+    """
+
+    def __init__(self, endpoint: Endpoint, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._endpoint = endpoint
+        self._seconds = seconds
+        self._sleep = sleep
+        self._retry = Retry(shortest=0.5, longest=LONGEST_WAIT, least=0.0)
+
+    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Findings:
+        """See ``Finder``."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                found = self._endpoint.ask(frame, prompts, self._seconds)
+            except EndpointError as error:
+                pause = self._retry.pause(error, LONGEST_WAIT, _soon)
+                if pause is None or attempt == ATTEMPTS:
+                    raise
+                self._sleep(pause)
+            else:
+                return replace(found, origin=Origin("cloud"))
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._endpoint.close()
+
+
+def _soon(shortest: float, longest: float) -> float:
+    """Within a second of the shortest wait, so that several who were sent away do not come back together."""
+    return random.uniform(shortest, min(longest, shortest + 1.0))
+
+
+def endpoint_finder(where: str, seconds: float) -> EndpointFinder:
+    """For an address or a name in SageMaker; raises SettingsError."""
+    return EndpointFinder(open_endpoint(where, UploadOptions(), seconds), seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """One image's answer, as it is published: a GeoJSON document, undivided."""
+
+    path: Path
+    document: bytes
+    objects: int
+    unanswered: tuple[str, ...]
+
+
+def detect_in(path: Path, finder: Finder, prompts: tuple[Prompt, ...]) -> Detected:
+    """Ask about one image file; raises FrameError and what ``Finder.find`` raises."""
+    frame = read_frame(path)
+    found = finder.find(frame, prompts)
+    [whole] = detections.encode(detections.answer_of(DEVICE, frame, prompts, found), "", _UNDIVIDED, 0.0)
+    return Detected(path, whole.payload, len(found.detections), tuple(found.unanswered))
+
+
+def read_frame(path: Path) -> Frame:
+    """An image file as a frame, decoded by the device's rules.
+
+    Raises:
+        FrameError: it is not there, or no usable image.
+    """
+    try:
+        content = read_content(path.resolve(), LARGEST_FILE)
+        if content.problem:
+            raise DecodeError(content.problem)
+        decoded = decode(content.data, DecodeOptions())
+    except (OSError, NotAFile, StillChanging, DecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise FrameError(reason or "it is being written", frame_id="", name=str(path)) from error
+    written = datetime.fromtimestamp(content.fingerprint.stamp.mtime_ns / 1e9, timezone.utc)
+    return Frame(
+        content.sha256[:32], "file", path.name, decoded.image, decoded.taken_at or written, f"sha256:{content.sha256}"
+    )
+
+
+def images_in(paths: Sequence[Path]) -> list[Path]:
+    """The files that were named, and those of folders that were.
+
+    Raises:
+        SettingsError: a path is not there, or a folder holds no image.
+    """
+    return [image for path in paths for image in _images_of(path)]
+
+
+def names_for(images: Sequence[Path]) -> Iterator[str]:
+    """A name a file for what is written about it; files of the same name in several folders are counted."""
+    seen: dict[str, int] = {}
+    for image in images:
+        seen[image.name] = seen.get(image.name, 0) + 1
+        yield image.name if seen[image.name] == 1 else f"{image.name}-{seen[image.name]}"
+
+
+def _images_of(path: Path) -> list[Path]:
+    if not path.exists():
+        raise SettingsError(f"{path} is not there")
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if not found:
+        raise SettingsError(f"{path} holds no image: none of its files ends in {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return found

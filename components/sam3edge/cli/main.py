@@ -1,0 +1,123 @@
+"""The command line for people without a device: ``sam3edge``.
+
+    sam3edge detect image.jpg --prompt scratch --prompt dent --endpoint http://host:8080 --overlay
+
+Exit status: 0 done; 1 some images were not answered; 2 something given is wrong, which the last line of the output
+names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sam3edge.terminal import console, errors_in_words, say
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+DEMO_BUNDLE = Path("assets/demo-bundle")
+
+
+@app.callback()
+def sam3edge() -> None:
+    """Promptable segmentation; see the commands."""
+
+
+@app.command()
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)],
+    prompt: Annotated[list[str], typer.Option(help="What to look for; several times for several.", show_default=False)],
+    endpoint: Annotated[
+        str,
+        typer.Option(help="http(s)://host[:port] of an endpoint, or its name in SageMaker.", show_default="none"),
+    ] = "",
+    bundle: Annotated[
+        Path, typer.Option(help="Folder of the model that is run here when there is no --endpoint.")
+    ] = DEMO_BUNDLE,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Scores above this are answered.")] = 0.5,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 60.0,
+    out: Annotated[Path, typer.Option(help="Folder for a GeoJSON file an image.")] = Path("detections"),
+    overlay: Annotated[bool, typer.Option("--overlay", help="Draw what was found, too, as PNG.")] = False,
+) -> None:
+    """Find what the prompts name in images, and write GeoJSON as devices publish it."""
+    with errors_in_words():
+        from sam3edge.cli.detect import BundleFinder, Finder, detect_in, endpoint_finder, images_in, names_for
+        from sam3edge.core.errors import BundleError, EndpointError, FrameError, SettingsError
+        from sam3edge.core.types import Prompt
+
+        texts = list(dict.fromkeys(" ".join(text.split()) for text in prompt))
+        if not all(texts):
+            raise SettingsError("a prompt is a short noun phrase, and one of them is empty")
+        prompts = tuple(Prompt(text, threshold) for text in texts)
+        files = images_in(images)
+        if not endpoint and not bundle.is_dir():
+            raise BundleError(f"there is no bundle in {bundle}; give --bundle, or --endpoint to ask in the cloud")
+        finder: Finder = endpoint_finder(endpoint, timeout) if endpoint else BundleFinder(bundle)
+        failed = 0
+        unanswered: set[str] = set()
+        with closing(finder), _progress() as bars:
+            task = bars.add_task("looking", total=len(files))
+            for image, name in zip(files, names_for(files), strict=True):
+                try:
+                    detected = detect_in(image, finder, prompts)
+                    _write(out / f"{name}.geojson", detected.document)
+                    if overlay:
+                        _draw(image, out / f"{name}.png", detected.document, texts)
+                except (FrameError, EndpointError) as error:
+                    failed += 1
+                    say(f"[bold red]not answered:[/] {escape(str(image))}: {escape(str(error))}")
+                else:
+                    unanswered.update(detected.unanswered)
+                    say(f"{escape(str(image))}: {detected.objects} found")
+                bars.advance(task)
+    if unanswered:
+        say(f"the model does not know {escape(', '.join(sorted(unanswered)))}")
+    say(f"{len(files) - failed} of {len(files)} images answered, in {escape(str(out))}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _write(path: Path, document: bytes) -> None:
+    from sam3edge.core.errors import SettingsError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(document)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _draw(image: Path, target: Path, document: bytes, labels: list[str]) -> None:
+    """Over the image as the model saw it: turned upright, 16 bits made 8."""
+    import cv2
+    import numpy as np
+
+    from sam3edge.cli.detect import read_frame
+    from sam3edge.images.overlay import draw_overlay
+
+    picture = np.ascontiguousarray(read_frame(image).image[..., ::-1])
+    drawn = draw_overlay(picture, json.loads(document)["features"], labels)
+    _write(target, cv2.imencode(".png", drawn)[1].tobytes())
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bars:
+        yield bars
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""When the cloud is asked, and whose detections are published."""

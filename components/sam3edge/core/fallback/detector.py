@@ -1,0 +1,257 @@
+"""The device's answer, the cloud's, or the better of the two: what ``core/fallback/policy.py`` decides, done.
+
+Whatever happens to the cloud, a frame that the device can answer is answered: without delay while the budget is spent
+or the circuit breaker is open, else after ``seconds`` at the latest. Without an answer from either side the device's
+own error is raised, as if there were no cloud.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sam3edge.core.errors import EndpointError, EngineError, NotAsked
+from sam3edge.core.fallback.breaker import Breaker, Retry, State
+from sam3edge.core.fallback.budget import Budget, Spent
+from sam3edge.core.fallback.policy import Disagreement, Load, Policy, Wish, compare, suppress_repeated
+from sam3edge.core.flow import Task, look
+from sam3edge.core.ports import Endpoint, Engine
+from sam3edge.core.types import Findings, Frame, Origin, Prompt
+
+log = logging.getLogger(__name__)
+
+FORGET_SECONDS = 3600.0
+"""After so long the cloud is asked again about a phrase that it did not know either."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HardExample:
+    """A frame about which device and cloud disagree."""
+
+    frame: Frame
+    prompts: tuple[Prompt, ...]
+    device: Findings
+    cloud: Findings
+    wish: Wish
+    disagreement: Disagreement
+
+
+class Examples(Protocol):
+    """Who keeps hard examples."""
+
+    def offer(self, example: HardExample) -> None:
+        """Keep it, or let it go; never waits and raises nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restraint:
+    """What keeps the device from asking too often and from waiting too long.
+
+    Attributes:
+        seconds: that a frame waits for the cloud, retry included.
+    """
+
+    budget: Budget
+    breaker: Breaker
+    retry: Retry
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Since the start.
+
+    Attributes:
+        asked: requests that went out.
+        answered: of these, answered so that it could be believed.
+        failures: of these, not.
+        refused_by_budget, refused_by_breaker: times that a request was wanted and none went out.
+        disagreements: frames about which both answered, and not the same.
+    """
+
+    asked: int = 0
+    answered: int = 0
+    failures: int = 0
+    refused_by_budget: int = 0
+    refused_by_breaker: int = 0
+    disagreements: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How it stands between device and cloud, for the heartbeat."""
+
+    counts: Counts
+    breaker: State
+    spent: Spent
+    last_failure: str
+
+
+class SecondOpinion:
+    """An ``Answerer`` that falls back to the cloud. Used by the flow's thread; ``standing`` by any.
+
+    Args:
+        backlog: frames that wait at the source.
+        clock: seconds, monotonic.
+        sleep: waits so many seconds.
+        uniform: draws a number between two.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        policy: Policy,
+        restraint: Restraint,
+        examples: Examples,
+        backlog: Callable[[], int],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._endpoint = endpoint
+        self._policy = policy
+        self._restraint = restraint
+        self._examples = examples
+        self._backlog = backlog
+        self._clock = clock
+        self._sleep = sleep
+        self._uniform = uniform
+        self._lock = threading.Lock()
+        self._counts = Counts()
+        self._last_failure = ""
+        self._complained_of = ""
+        self._looked_at: float | None = None
+        self._look_seconds = 0.0
+        self._hopeless: dict[str, float] = {}  # phrase -> until when
+
+    def answer(self, frame: Frame, task: Task, engine: Callable[[], Engine]) -> Findings:
+        """See ``Answerer``."""
+        refusal: EndpointError | None = None
+        wish: Wish | None = None
+        try:
+            own_engine = engine()
+            wish = self._policy.instead(own_engine.model, self._load())
+            if wish is not None:
+                try:
+                    return self._ask(frame, task, wish)
+                except EndpointError as error:
+                    refusal = error
+            own = self._look(own_engine, frame, task)
+        except EngineError as error:
+            return self._replace(frame, task, error, refusal)
+        if wish is None:
+            return self._compare(frame, task, own)
+        return _by_device(own, wish, refusal)
+
+    def standing(self) -> Standing:
+        """A snapshot."""
+        with self._lock:
+            return Standing(
+                self._counts, self._restraint.breaker.state, self._restraint.budget.spent, self._last_failure
+            )
+
+    def _load(self) -> Load:
+        age = 0.0 if self._looked_at is None else self._clock() - self._looked_at
+        return Load(self._look_seconds, age, self._backlog())
+
+    def _look(self, engine: Engine, frame: Frame, task: Task) -> Findings:
+        started = self._clock()
+        own = look(engine, frame, task)
+        self._looked_at = self._clock()
+        self._look_seconds = self._looked_at - started
+        return own
+
+    def _replace(self, frame: Frame, task: Task, problem: EngineError, refusal: EndpointError | None) -> Findings:
+        """The cloud's answer where the device has none; the device's error where the cloud has none either."""
+        if frame.id != self._complained_of:  # a frame that waits for a model comes by again and again
+            self._complained_of = frame.id
+            log.warning("this device has no answer: %s", problem, extra={"frame": frame.id})
+        wish = self._policy.unavailable(str(problem))
+        if wish is None or refusal is not None:  # it was asked about this frame already
+            raise problem
+        try:
+            return self._ask(frame, task, wish)
+        except EndpointError as error:
+            raise problem from error
+
+    def _compare(self, frame: Frame, task: Task, own: Findings) -> Findings:
+        """The better answer where the device's leaves something open; where both have answered differently, a hard
+        example."""
+        now = self._clock()
+        self._hopeless = {text: until for text, until in self._hopeless.items() if until > now}
+        wish = self._policy.beside(own, self._hopeless.keys())
+        if wish is None:
+            return own
+        try:
+            other = self._ask(frame, task, wish)
+        except EndpointError as error:
+            return _by_device(own, wish, error)
+        self._hopeless |= {text: now + FORGET_SECONDS for text in other.unanswered if text in own.unanswered}
+        disagreement = compare(own, other)
+        if disagreement:
+            self._count(disagreements=1)
+            self._examples.offer(HardExample(frame, task.prompts, own, other, wish, disagreement))
+        better = self._policy.better(own, other)
+        timing = {**own.timing, **other.timing}
+        if better is own:
+            return replace(_by_device(own, wish, None), timing=timing)
+        return replace(other, timing=timing)
+
+    def _ask(self, frame: Frame, task: Task, wish: Wish) -> Findings:
+        """The cloud's answer; raises EndpointError."""
+        deadline = self._clock() + self._restraint.seconds
+        try:
+            found = self._request(frame, task.prompts, deadline)
+        except NotAsked:
+            raise
+        except EndpointError as error:
+            breaker = self._restraint.breaker
+            pause = self._restraint.retry.pause(error, deadline - self._clock(), self._uniform)
+            if pause is None or breaker.state != "closed" or self._restraint.budget.refusal():
+                raise
+            self._sleep(pause)
+            found = self._request(frame, task.prompts, deadline)
+        if task.overlap is not None:
+            found = replace(found, detections=suppress_repeated(found.detections, task.overlap))
+        return replace(found, origin=Origin("cloud", wish.reason, wish.detail))
+
+    def _request(self, frame: Frame, prompts: Sequence[Prompt], deadline: float) -> Findings:
+        """One request, if one may go out."""
+        budget, breaker = self._restraint.budget, self._restraint.breaker
+        refusal = breaker.refusal()
+        if refusal:
+            self._count(refused_by_breaker=1)
+            raise NotAsked(refusal)
+        refusal = budget.refusal()
+        if refusal:
+            self._count(refused_by_budget=1)
+            raise NotAsked(refusal)
+        budget.take()
+        self._count(asked=1)
+        started = self._clock()
+        try:
+            found = self._endpoint.ask(frame, prompts, deadline - started)
+        except EndpointError as error:
+            breaker.failed(error.retry_after)
+            self._count(failures=1)
+            self._last_failure = str(error)
+            log.warning("the endpoint did not answer: %s", error, extra={"frame": frame.id})
+            raise
+        breaker.succeeded()
+        self._count(answered=1)
+        return replace(found, timing={"endpoint": (self._clock() - started) * 1000})
+
+    def _count(self, **more: int) -> None:
+        with self._lock:
+            self._counts = replace(self._counts, **{n: getattr(self._counts, n) + by for n, by in more.items()})
+
+
+def _by_device(own: Findings, wish: Wish, refusal: EndpointError | None) -> Findings:
+    why = f"{wish.detail}; {refusal}" if refusal is not None else f"{wish.detail}; the cloud's answer is no better"
+    return replace(own, origin=Origin("device", wish.reason, why))

@@ -1,0 +1,221 @@
+"""When to ask a model in the cloud, and whom to believe when both have answered.
+
+    before the device looks    unavailable, degraded, slow       the cloud is asked instead
+    after it has looked        unanswered, uncertain             the cloud is asked, too
+
+Nothing here waits, reads a clock or does input and output: ``core/fallback/detector.py`` does what is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from sam3edge.core.errors import SettingsError
+from sam3edge.core.types import Detection, Findings, ModelInfo, Prompt, Reason
+
+CPU = "CPUExecutionProvider"
+"""ONNX Runtime's name of what every device has."""
+
+SAME_OBJECT = 0.5
+"""Outlines with at least this intersection over union are taken to be of the same object."""
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackOptions:
+    """What counts as a reason.
+
+    Attributes:
+        reasons: those that are considered at all.
+        max_seconds: the device is slow when its last answer took longer than this; 0 for never.
+        recheck_seconds: after which a slow device is tried again.
+        max_backlog: the device is slow when more frames than this wait; 0 for never.
+        band: a score from the first to the second, both included, is uncertain; 0..1.
+        presence: the model contradicts itself when the probability that something is in the frame is at least this and
+            nothing was admitted, or at most one minus this and something was; 0.5..1, and 1 for never.
+    """
+
+    reasons: frozenset[Reason]
+    max_seconds: float = 0.0
+    recheck_seconds: float = 60.0
+    max_backlog: int = 0
+    band: tuple[float, float] = (0.4, 0.6)
+    presence: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.band[0] <= self.band[1] <= 1:
+            raise SettingsError(f"the band must be two scores from 0 to 1, the lower first, got {self.band}")
+        if not 0.5 < self.presence <= 1:
+            raise SettingsError(f"presence must be more than 0.5 and at most 1, got {self.presence}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """That the cloud should answer.
+
+    Attributes:
+        detail: why, for people.
+    """
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the device is.
+
+    Attributes:
+        seconds: that its last answer took; 0 before the first.
+        age: seconds since then.
+        backlog: frames that wait.
+    """
+
+    seconds: float = 0.0
+    age: float = 0.0
+    backlog: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Finds the reason, if there is one, to ask the cloud about a frame.
+
+    Attributes:
+        accelerator: whether the device is meant to have one.
+    """
+
+    options: FallbackOptions
+    accelerator: bool = False
+
+    def unavailable(self, problem: str) -> Wish | None:
+        """For a device without a model, or with one that fails."""
+        return self._wish("unavailable", problem)
+
+    def instead(self, model: ModelInfo, load: Load) -> Wish | None:
+        """Before the device looks: whether the cloud had better do it."""
+        options = self.options
+        if self.accelerator and model.provider == CPU:
+            wish = self._wish("degraded", f"an accelerator was wanted, and {model.provider} runs")
+            if wish is not None:
+                return wish
+        if 0 < options.max_backlog < load.backlog:
+            return self._wish("slow", f"{load.backlog} frames wait, {options.max_backlog} may")
+        if 0 < options.max_seconds < load.seconds and load.age < options.recheck_seconds:
+            return self._wish("slow", f"the last answer took {load.seconds:.1f} s, {options.max_seconds:g} s may pass")
+        return None
+
+    def beside(self, found: Findings, hopeless: Set[str] = frozenset()) -> Wish | None:
+        """After the device has looked: whether the cloud should look, too.
+
+        Args:
+            hopeless: phrases that the cloud could not answer either.
+        """
+        unknown = [text for text in found.unanswered if text not in hopeless]
+        if unknown:
+            wish = self._wish("unanswered", f"this model does not know {', '.join(unknown)}")
+            if wish is not None:
+                return wish
+        doubt = self.doubt(found)
+        return self._wish("uncertain", doubt) if doubt else None
+
+    def doubt(self, found: Findings) -> str:
+        """What is uncertain about an answer; empty when nothing is."""
+        low, high = self.options.band
+        for detection in found.detections:
+            if low <= detection.score <= high:
+                return f"{detection.prompt.name} scored {detection.score:.2f}"
+        for prompt, confidence in found.confidence.items():
+            if low <= confidence.missed <= high:
+                return f"{prompt.name} scored {confidence.missed:.2f} and was left out"
+            admitted = confidence.best > prompt.threshold
+            if self._contradicts(confidence.presence, admitted):
+                what = "was found" if admitted else "was not found"
+                return f"{prompt.name} {what}, though its presence is {confidence.presence:.2f}"
+        return ""
+
+    def better(self, device: Findings, cloud: Findings) -> Findings:
+        """Which of two answers about one frame is published.
+
+        The cloud's, because it was asked only where the device's own left something open and the model there is not cut
+        down for a device; unless it answers fewer of the prompts or is in doubt itself. Then nothing was gained, and
+        the device's is the better one: it saw every pixel of the frame, the cloud a smaller picture.
+        """
+        if len(cloud.unanswered) != len(device.unanswered):
+            return min(cloud, device, key=lambda findings: len(findings.unanswered))
+        return device if self.doubt(cloud) else cloud
+
+    def _contradicts(self, presence: float, admitted: bool) -> bool:
+        bound = self.options.presence
+        return bound < 1 and (1 - presence if admitted else presence) >= bound
+
+    def _wish(self, reason: Reason, detail: str) -> Wish | None:
+        return Wish(reason, detail) if reason in self.options.reasons else None
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """How many objects only one of two answers has."""
+
+    device: int
+    cloud: int
+
+    def __bool__(self) -> bool:
+        return bool(self.device or self.cloud)
+
+
+def compare(device: Findings, cloud: Findings) -> Disagreement:
+    """Pair the objects of two answers about one frame: those of one prompt whose outlines overlap best come first.
+
+    Prompts that one of the two could not answer are left out: of them, it has said nothing.
+    """
+    silent = {*device.unanswered, *cloud.unanswered}
+    only_device = only_cloud = 0
+    for prompt in {d.prompt: None for d in (*device.detections, *cloud.detections) if d.prompt.text not in silent}:
+        ours, theirs = _of(device, prompt), _of(cloud, prompt)
+        paired = _pairs(ours, theirs)
+        only_device += len(ours) - paired
+        only_cloud += len(theirs) - paired
+    return Disagreement(only_device, only_cloud)
+
+
+def suppress_repeated(detections: Sequence[Detection], limit: float) -> tuple[Detection, ...]:
+    """As ``postprocess.suppress_repeats``, of outlines: of detections of one prompt that overlap with an intersection
+    over union greater than ``limit``, only the best scored stays. Order is kept."""
+    kept: list[int] = []
+    for i in sorted(range(len(detections)), key=lambda i: -detections[i].score):
+        one = detections[i]
+        rivals = [detections[k] for k in kept if detections[k].prompt == one.prompt]
+        if not rivals or float(_overlaps([one], rivals).max()) <= limit:
+            kept.append(i)
+    return tuple(detections[i] for i in sorted(kept))
+
+
+def _of(findings: Findings, prompt: Prompt) -> list[Detection]:
+    return [d for d in findings.detections if d.prompt == prompt]
+
+
+def _pairs(ours: Sequence[Detection], theirs: Sequence[Detection]) -> int:
+    if not ours or not theirs:
+        return 0
+    overlaps, paired = _overlaps(ours, theirs), 0
+    while overlaps.max() >= SAME_OBJECT:
+        row, column = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
+        overlaps[row, :] = overlaps[:, column] = 0.0
+        paired += 1
+    return paired
+
+
+def _overlaps(ours: Sequence[Detection], theirs: Sequence[Detection]) -> npt.NDArray[np.float64]:
+    """float64 [len(ours), len(theirs)], intersection over union of outlines."""
+    rows = np.array([d.geometry for d in ours], object)
+    tree = shapely.STRtree([d.geometry for d in theirs])
+    overlaps = np.zeros((len(ours), len(theirs)))
+    row, column = tree.query(rows, predicate="intersects")
+    first, second = rows[row], tree.geometries[column]
+    inner = shapely.area(shapely.intersection(first, second))
+    overlaps[row, column] = inner / np.maximum(1e-9, shapely.area(first) + shapely.area(second) - inner)
+    return overlaps

@@ -1,0 +1,1 @@
+"""The JSON Schema of every topic, as data."""

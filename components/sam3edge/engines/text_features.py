@@ -1,0 +1,106 @@
+"""What a phrase means to the model: text features from the bundle, or from its text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from sam3edge.core.errors import EngineError, PromptError
+from sam3edge.engines.text_normalization import clean_phrase, normal_phrase
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextFeatures:
+    """Features of several phrases.
+
+    Attributes:
+        row: where each phrase stands.
+        features: float32 [V, L, C].
+        mask: bool [V, L], true where a token stands.
+    """
+
+    row: dict[str, int]
+    features: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_]
+
+
+class PhraseBook:
+    """Known phrases from ``prompts.npz``; others from ``text.onnx`` and ``tokenizer.json`` where the bundle has them.
+
+    A phrase is encoded once and kept.
+
+    Args:
+        root: folder of the bundle.
+        load: loads a graph; called only when a phrase has to be encoded.
+    """
+
+    def __init__(self, root: Path, load: Callable[[Path], ort.InferenceSession]) -> None:
+        self._root = root
+        self._load = load
+        self._encoder: tuple[ort.InferenceSession, Any] | None = None
+        try:
+            with np.load(root / "prompts.npz", allow_pickle=False) as stored:
+                phrases = [str(p) for p in stored["phrases"]]
+                features = stored["features"].astype(np.float32)
+                mask = stored["mask"].astype(bool)
+        except (OSError, ValueError, KeyError) as error:
+            raise EngineError(f"prompts.npz does not load: {error}") from error
+        self._known = {p: (features[i], mask[i]) for i, p in enumerate(phrases)}
+        self._last: tuple[tuple[str, ...], TextFeatures, dict[str, str]] | None = None
+
+    def look_up(self, phrases: tuple[str, ...]) -> tuple[TextFeatures, dict[str, str]]:
+        """Features of the phrases that the model can answer, and why it cannot answer the others."""
+        if self._last is None or self._last[0] != phrases:
+            refused = {p: reason for p in phrases if (reason := self._learn(normal_phrase(p)))}
+            found = [p for p in phrases if p not in refused]
+            shape = next(iter(self._known.values()))[0].shape if self._known else (0, 0)
+            known = [self._known[normal_phrase(p)] for p in found]
+            text = TextFeatures(
+                {p: i for i, p in enumerate(found)},
+                np.stack([features for features, _ in known]) if found else np.zeros((0, *shape), np.float32),
+                np.stack([mask for _, mask in known]) if found else np.zeros((0, shape[0]), bool),
+            )
+            self._last = (phrases, text, refused)
+        return self._last[1], self._last[2]
+
+    def _learn(self, phrase: str) -> str:
+        """Make sure that a phrase is known; the reason why it cannot be, or nothing."""
+        if phrase in self._known:
+            return ""
+        if not (self._root / "text.onnx").exists():
+            return self._refusal()
+        try:
+            self._known[phrase] = self._encode(phrase)
+        except PromptError as error:
+            return str(error)
+        return ""
+
+    def _refusal(self) -> str:
+        known = ", ".join(sorted(self._known)[:40])
+        return f"this bundle has no text encoder and was exported for these phrases only: {known}"
+
+    def _encode(self, phrase: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        if self._encoder is None:
+            try:
+                from tokenizers import Tokenizer
+            except ImportError as error:
+                raise EngineError(
+                    f"the phrase {phrase!r} needs the bundle's text encoder, and that needs the package tokenizers; "
+                    "install it, or add the phrase to the bundle at export"
+                ) from error
+            path = self._root / "tokenizer.json"
+            try:
+                tokenizer = Tokenizer.from_file(str(path))
+            except Exception as error:  # the library raises nothing more specific
+                raise EngineError(f"{path.name} of the bundle does not load: {error}") from error
+            self._encoder = (self._load(self._root / "text.onnx"), tokenizer)
+        session, tokenizer = self._encoder
+        ids = np.array([tokenizer.encode(clean_phrase(phrase)).ids], np.int64)
+        features = session.run(["text"], {"input_ids": ids})[0]
+        return np.asarray(features[0], np.float32), np.asarray(ids[0] != 0)

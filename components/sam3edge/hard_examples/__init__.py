@@ -1,0 +1,1 @@
+"""Frames that are worth a label."""

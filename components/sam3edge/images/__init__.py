@@ -1,0 +1,1 @@
+"""Encoded images: headers, decoding, JPEG for the network, overlays."""

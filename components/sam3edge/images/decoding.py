@@ -1,0 +1,141 @@
+"""From the bytes of an image file to pixels.
+
+Rules, the same for every format:
+
+- The header is read first; what is too large, cut short or of another format is refused before anything is allocated.
+- Colour is RGB. Grey is repeated in three channels, palettes and CMYK (as Adobe stores it) are converted. Alpha is
+  dropped, not composited, as the model's training did (``Image.convert("RGB")``).
+- The EXIF orientation is applied here, once; the decoder is told to leave it alone.
+- Of an animation or a file of several pages the first picture is taken.
+- 16 bits per channel become 8, see ``Depth``.
+
+Damage that leaves the structure of the file whole is not seen where the format has no checksums (all but PNG): such
+pictures are decoded as far as they go.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sam3edge.core.types import RgbImage
+from sam3edge.images.headers import HeaderError, ImageHeader, read_header
+
+_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+_UPRIGHT = 1
+
+
+class DecodeError(ValueError):
+    """The bytes are no usable image; the text says why."""
+
+
+class Depth(enum.Enum):
+    """How 16 bits per channel become 8.
+
+    ``FULL_RANGE`` divides by 257, so that 65535 becomes 255: two pictures of the same scene stay comparable, which is
+    what a camera's user expects. ``MIN_MAX`` stretches each picture from its darkest to its brightest value: for
+    sensors that use the lower 10 or 12 bits only, whose pictures would else be almost black.
+    """
+
+    FULL_RANGE = "full-range"
+    MIN_MAX = "min-max"
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """What is decoded, and how.
+
+    Attributes:
+        max_pixels: images with more pixels are refused by their header.
+        depth: how 16 bits per channel become 8.
+    """
+
+    max_pixels: int = 100_000_000
+    depth: Depth = Depth.FULL_RANGE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A decoded image.
+
+    Attributes:
+        image: uint8 [H, W, 3], RGB, upright, C-contiguous.
+        taken_at: EXIF DateTimeOriginal in UTC; where the file names no offset, the camera's clock is taken as UTC.
+    """
+
+    image: RgbImage
+    taken_at: datetime | None
+
+
+def decode(data: bytes, options: DecodeOptions) -> Decoded:
+    """Decode a JPEG, PNG, TIFF, BMP or WebP file.
+
+    Raises:
+        DecodeError: another format, cut short, damaged, larger than allowed, or of a depth other than 8 and 16 bits.
+    """
+    try:
+        header = read_header(data)
+    except HeaderError as error:
+        raise DecodeError(str(error)) from error
+    if header.pixels > options.max_pixels:
+        raise DecodeError(
+            f"expected at most {options.max_pixels} pixels, the header says {header.width} x {header.height}; "
+            "raise max_pixels if images of this size are meant to come"
+        )
+    pixels = _eight_bits(_decode_pixels(data, header), options.depth)
+    cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return Decoded(np.ascontiguousarray(_upright(pixels, header.orientation)), header.taken_at)
+
+
+def _decode_pixels(data: bytes, header: ImageHeader) -> npt.NDArray[np.generic]:
+    """[H, W, 3] blue-green-red as stored, in the depth of the file."""
+    if header.orientation_bytes is not None and header.orientation != _UPRIGHT:
+        data = _marked_upright(data, header.orientation_bytes)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _FLAGS)
+    except (cv2.error, MemoryError) as error:
+        raise DecodeError(f"the {header.format} cannot be decoded: {' '.join(str(error).split())}") from error
+    if pixels is None:
+        raise DecodeError(f"the {header.format} is damaged or of a kind that OpenCV cannot decode")
+    if pixels.shape != (header.height, header.width, 3):
+        raise DecodeError(
+            f"the {header.format} header says {header.width} x {header.height} pixels, "
+            f"decoded were {pixels.shape[1]} x {pixels.shape[0]}"
+        )
+    return pixels
+
+
+def _marked_upright(data: bytes, span: slice) -> bytes:
+    """OpenCV turns TIFF files whatever it is told, so the tag is overwritten in a copy."""
+    value = memoryview(data)[span]
+    upright = (1).to_bytes(len(value), "little" if data[:2] == b"II" else "big")
+    return b"".join((data[: span.start], upright, data[span.stop :]))
+
+
+def _eight_bits(pixels: npt.NDArray[np.generic], depth: Depth) -> npt.NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels.view(np.uint8)
+    if pixels.dtype != np.uint16:
+        raise DecodeError(f"expected 8 or 16 bits per channel, got {pixels.dtype}")
+    wide = pixels.view(np.uint16)
+    if depth is Depth.FULL_RANGE:
+        return cv2.convertScaleAbs(wide, alpha=1 / 257).view(np.uint8)
+    darkest, brightest = int(wide.min()), int(wide.max())
+    gain = 255 / (brightest - darkest) if brightest > darkest else 0.0
+    return cv2.convertScaleAbs(wide, alpha=gain, beta=-darkest * gain).view(np.uint8)
+
+
+def _upright(image: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    """Undo an EXIF orientation (EXIF 2.32, 4.6.5.1.5)."""
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return image

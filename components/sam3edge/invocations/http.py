@@ -1,0 +1,146 @@
+"""The endpoint by plain HTTP.
+
+urllib3 and not a larger client: it knows proxies, TLS and streaming, has 1 MB and no dependencies, and boto3 stands on
+it, too. What it would do by itself is switched off: retries (``core/fallback`` decides), redirects (a camera's pictures
+go where the operator said and nowhere else) and unpacking (so that the bound on the answer is a bound).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
+
+from sam3edge.core.errors import EndpointError, SettingsError
+from sam3edge.invocations.request import ACCEPT, ATTRIBUTES, LARGEST_ANSWER, Request
+
+RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
+CONNECT_SECONDS = 5.0
+CHUNK = 1 << 16
+
+
+class HttpTransport:
+    """Posts to one address.
+
+    Args:
+        url: ``http(s)://host[:port]``, of the container; with a path when it is not ``/invocations``.
+        clock: seconds, monotonic.
+
+    Raises:
+        SettingsError: it is no such address.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = invocations_url(url)
+        self._clock = clock
+        self._pool = _pool(self._url)
+
+    def send(self, request: Request, seconds: float) -> bytes:
+        """See ``Transport``."""
+        deadline = self._clock() + seconds
+        headers = {"Content-Type": request.content_type, "Accept": ACCEPT, "Accept-Encoding": "identity"}
+        if request.attributes:
+            headers[ATTRIBUTES] = request.attributes
+        try:
+            response = self._pool.request(
+                "POST",
+                self._url,
+                body=request.body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), total=seconds),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            try:
+                body = self._read(response, deadline)
+            finally:
+                response.close()
+        except HTTPError as error:
+            # urllib3 counts a connection that is refused among its time-outs
+            if isinstance(error, TimeoutError) and not isinstance(error, NewConnectionError):
+                raise EndpointError(f"no answer within {seconds:.1f} s") from error
+            raise EndpointError(f"the endpoint cannot be reached: {type(error).__name__}", retryable=True) from error
+        if response.status == 200:
+            return body
+        raise EndpointError(
+            f"the endpoint answered {response.status}{_explained(body)}",
+            retryable=response.status in RETRYABLE,
+            retry_after=retry_after(response.headers.get("Retry-After", "")),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+        body = bytearray()
+        for chunk in response.stream(CHUNK):
+            body += chunk
+            if len(body) > LARGEST_ANSWER:
+                raise EndpointError(f"the answer has more than {LARGEST_ANSWER} bytes")
+            if self._clock() > deadline:
+                raise EndpointError("the answer came too slowly")
+        return bytes(body)
+
+
+def is_url(endpoint: str) -> bool:
+    """Whether an endpoint is named by its address, and not by its name in SageMaker."""
+    return "://" in endpoint
+
+
+def invocations_url(url: str) -> str:
+    """The address that is posted to.
+
+    Raises:
+        SettingsError: it is no address of an endpoint.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError("the endpoint must be http(s)://host[:port][/path] or the name of a SageMaker endpoint")
+    if parts.username or parts.password:
+        raise SettingsError("the endpoint's address must not hold a password: it would be in configurations and logs")
+    path = parts.path if parts.path.strip("/") else "/invocations"
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def retry_after(value: str, now: datetime | None = None) -> float | None:
+    """Seconds of a Retry-After header, which is a number or a date (RFC 9110, 10.2.3); None when it is neither."""
+    if value.strip().isdecimal():
+        return float(value) if len(value) < 10 else None
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+def _pool(url: str) -> urllib3.PoolManager:
+    """With the proxy that the nucleus sets for its components, if it does."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        return urllib3.ProxyManager(proxy)
+    return urllib3.PoolManager()
+
+
+def _explained(body: bytes) -> str:
+    """What the endpoint says is wrong, in its own form of errors."""
+    try:
+        return f": {str(json.loads(body[:20_000])['error']['message'])[:300]}"
+    except (ValueError, KeyError, TypeError):
+        return ""

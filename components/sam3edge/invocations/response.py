@@ -1,0 +1,141 @@
+"""What came back, checked before it is believed, in pixels of the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+import shapely
+import shapely.errors
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from shapely.geometry import MultiPolygon, Polygon
+
+from sam3edge.core.errors import EndpointError
+from sam3edge.core.polygons import simplify
+from sam3edge.core.types import Detection, Findings, Frame, ModelInfo, Prompt
+from sam3edge.images.jpeg import Picture
+
+SLACK = 1.0
+"""Pixels of the uploaded picture by which an outline may lie outside, for rounding."""
+
+Share: TypeAlias = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Name: TypeAlias = Annotated[str, Field(max_length=300)]
+Point: TypeAlias = tuple[FiniteFloat, FiniteFloat]
+Ring: TypeAlias = Annotated[list[Point], Field(min_length=4, max_length=200_000)]
+Rings: TypeAlias = Annotated[list[Ring], Field(min_length=1, max_length=10_000)]
+
+
+class _Checked(BaseModel):
+    """Unknown members are left alone: an endpoint may be newer than the device."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _Polygon(_Checked):
+    type: Literal["Polygon"]
+    coordinates: Rings
+
+
+class _MultiPolygon(_Checked):
+    type: Literal["MultiPolygon"]
+    coordinates: Annotated[list[Rings], Field(min_length=1, max_length=10_000)]
+
+
+class _Properties(_Checked):
+    imageGeometry: Annotated[_Polygon | _MultiPolygon, Field(discriminator="type")]  # noqa: N815, as OSML writes it
+    prompt: Name
+    score: Share
+    area: Annotated[FiniteFloat, Field(ge=0)]
+
+
+class _Feature(_Checked):
+    type: Literal["Feature"]
+    properties: _Properties
+
+
+class _Frame(_Checked):
+    width: int
+    height: int
+
+
+class _Model(_Checked):
+    name: Name
+    version: Name
+    digest: Name
+    precision: Name
+    provider: Name
+
+
+class _Answer(_Checked):
+    type: Literal["FeatureCollection"]
+    features: Annotated[list[_Feature], Field(max_length=20_000)]
+    frame: _Frame
+    model: _Model
+    unanswered: dict[Name, Annotated[str, Field(max_length=2000)]]
+
+
+def read_answer(body: bytes, frame: Frame, picture: Picture, prompts: Sequence[Prompt]) -> Findings:
+    """An answer about ``picture`` as findings in pixels of ``frame``.
+
+    Raises:
+        EndpointError: no JSON, not the detections message, about another picture or other phrases, or with outlines
+            that are no outlines or lie outside of the picture.
+    """
+    try:
+        answer = _Answer.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise EndpointError(f"the answer is no detections message: {where}: {first['msg']}") from error
+    if (answer.frame.width, answer.frame.height) != (picture.width, picture.height):
+        raise EndpointError(
+            f"the answer is about a picture of {answer.frame.width} x {answer.frame.height} pixels, "
+            f"{picture.width} x {picture.height} were sent"
+        )
+    texts = {prompt.text for prompt in prompts}
+    strangers = sorted({*answer.unanswered, *(f.properties.prompt for f in answer.features)} - texts)
+    if strangers:
+        raise EndpointError(f"the answer is about {strangers[0][:80]!r}, which was not asked for")
+    contradicted = [f.properties.prompt for f in answer.features if f.properties.prompt in answer.unanswered]
+    if contradicted:
+        raise EndpointError(f"the answer says of {contradicted[0]!r} that it has none, and gives one")
+    try:
+        detections = tuple(d for f in answer.features for d in _detections(f.properties, frame, picture, prompts))
+    except (shapely.errors.ShapelyError, ValueError) as error:
+        raise EndpointError(f"an outline is none: {error}") from error
+    model = ModelInfo(**answer.model.model_dump())
+    return Findings(model, detections, {}, {text: reason[:200] for text, reason in answer.unanswered.items()})
+
+
+def _detections(
+    properties: _Properties, frame: Frame, picture: Picture, prompts: Sequence[Prompt]
+) -> Iterator[Detection]:
+    """One for every prompt with that phrase which admits it."""
+    scale = np.array([frame.width / picture.width, frame.height / picture.height])
+    outline = _outline(properties.imageGeometry, picture)
+    scaled = shapely.transform(outline, lambda at: np.clip(at * scale, 0, [frame.width, frame.height]))
+    geometry = simplify(scaled, 0.0)
+    if geometry.is_empty:
+        return
+    area = properties.area * float(scale.prod())
+    x0, y0, x1, y1 = geometry.bounds
+    for prompt in prompts:
+        admitted = properties.score > prompt.threshold and area >= prompt.min_area
+        if prompt.text == properties.prompt and admitted:
+            yield Detection(prompt, properties.score, (x0, y0, x1, y1), area, geometry)
+
+
+def _outline(geometry: _Polygon | _MultiPolygon, picture: Picture) -> Polygon | MultiPolygon:
+    parts = [geometry.coordinates] if isinstance(geometry, _Polygon) else geometry.coordinates
+    polygons = [Polygon(shell, holes) for shell, *holes in parts]
+    outline = polygons[0] if len(polygons) == 1 else MultiPolygon(polygons)
+    x0, y0, x1, y1 = outline.bounds
+    if x0 < -SLACK or y0 < -SLACK or x1 > picture.width + SLACK or y1 > picture.height + SLACK:
+        raise EndpointError(
+            f"an outline from {x0:g}, {y0:g} to {x1:g}, {y1:g} lies outside of the picture of "
+            f"{picture.width} x {picture.height} pixels"
+        )
+    if not outline.is_valid:
+        raise EndpointError(f"an outline is none: {shapely.is_valid_reason(outline)}")
+    return outline

@@ -1,0 +1,322 @@
+"""Brings messages from the outbox to a publisher.
+
+One thread, the dispatcher, takes messages in order, hands them to ``in_flight`` worker threads, and hears from them
+what became of each; only the dispatcher talks to the schedule and moves messages, so there is nothing to race for. A
+worker does nothing but call ``publish``.
+
+After a start, and whenever an error spell has ended, the trailing window of the outbox is sent again: a nucleus that
+broke down may have accepted those messages and lost them. Consumers drop repetitions by id.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sam3edge.core.errors import ConnectionLost, OutboxFull, PublishError
+from sam3edge.core.ports import Publisher
+from sam3edge.outbox.outbox import Outbox
+from sam3edge.outbox.retry import DeliveryOptions, Schedule
+from sam3edge.outbox.table import Parcel
+
+logger = logging.getLogger(__name__)
+
+_HOUSEKEEPING = 1.0  # how often, at least, the dispatcher looks round
+_COMPLAINT_PAUSE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStatistics:
+    """A snapshot for the heartbeat; counters start at 0 with the process.
+
+    Attributes:
+        queued: undelivered messages, those in flight included.
+        queued_bytes: what they count against the outbox's ``max_bytes``.
+        in_flight: messages being sent now.
+        delivered: messages that were accepted for the first time.
+        retried: attempts that failed.
+        replayed: messages of the window that were accepted once more.
+        evicted: messages dropped for want of room.
+        expired: messages dropped for their age.
+        set_aside: damaged outbox files that were replaced; what they held is lost.
+        last_error: what the last failed attempt said; empty when none failed yet.
+        oldest_age_s: how long the oldest undelivered message has been waiting.
+    """
+
+    queued: int
+    queued_bytes: int
+    in_flight: int
+    delivered: int
+    retried: int
+    replayed: int
+    evicted: int
+    expired: int
+    set_aside: int
+    last_error: str
+    oldest_age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    parcel: Parcel
+    error: PublishError | None
+
+
+class Delivery:
+    """Delivers until it is closed or the connection is lost.
+
+    The outbox and the publisher stay the caller's, who closes them after this.
+
+    Args:
+        outbox: where messages come from.
+        publisher: where they go.
+        options: bounds and pauses.
+        on_lost: called once, from a thread of this object, when delivery has ended for good: with the
+            ``ConnectionLost``, or with whatever else must end the program. The program has to leave with a non-zero
+            status then, so that the nucleus starts it again.
+        randomness: where the jitter of the pauses comes from; replaced by tests.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        publisher: Publisher,
+        options: DeliveryOptions | None = None,
+        *,
+        on_lost: Callable[[Exception], None],
+        randomness: random.Random | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._publisher = publisher
+        self._options = options or DeliveryOptions()
+        self._on_lost = on_lost
+        self._schedule = Schedule(self._options, randomness or random.Random())
+        self._changed = threading.Condition()
+        self._outcomes: list[_Outcome] = []
+        self._woken = False
+        self._stopping = False
+        self._lost = False
+        self._in_flight: set[int] = set()
+        self._kept: list[int] = []  # to be replayed when the present error spell ends
+        self._replays: deque[int] = deque()  # of a replay that has begun: not sent yet
+        self._repeated: set[int] = set()  # sent, and not delivered yet
+        self._jobs: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
+        self._delivered = self._retried = self._replayed = 0
+        self._last_error = ""
+        self._complain_at = time.monotonic()
+        self._flush_due = time.monotonic()
+        self._fresh_first = True
+        names = [("dispatcher", self._dispatch)] + [(f"worker-{n}", self._work) for n in range(self._options.in_flight)]
+        self._threads = [
+            threading.Thread(target=self._supervise, args=(body,), name=f"delivery-{name}", daemon=True)
+            for name, body in names
+        ]
+
+    def start(self) -> None:
+        """Begin, with a replay of what was delivered last."""
+        self._outbox.on_put(self._wake)
+        for thread in self._threads:
+            thread.start()
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until everything was delivered and acknowledged.
+
+        Returns:
+            Whether it was, within ``timeout`` seconds.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: self._lost or self._idle, timeout) and not self._lost
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop: nothing more is begun, and what is in flight has ``timeout`` seconds to end. Idempotent.
+
+        What is not acknowledged by then stays in the outbox.
+        """
+        self._outbox.on_put(lambda: None)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def statistics(self) -> DeliveryStatistics:
+        """How it stands now."""
+        outbox = self._outbox.statistics()
+        with self._changed:
+            return DeliveryStatistics(
+                queued=outbox.queued,
+                queued_bytes=outbox.queued_bytes,
+                in_flight=len(self._in_flight),
+                delivered=self._delivered,
+                retried=self._retried,
+                replayed=self._replayed,
+                evicted=outbox.evicted,
+                expired=outbox.expired,
+                set_aside=outbox.set_aside,
+                last_error=self._last_error,
+                oldest_age_s=outbox.oldest_age_s,
+            )
+
+    # -- threads -------------------------------------------------------------------------------------------------
+
+    def _supervise(self, body: Callable[[], None]) -> None:
+        """What ends a thread must end the program, and never just the thread."""
+        try:
+            body()
+        except Exception as error:
+            if not isinstance(error, ConnectionLost):
+                logger.exception("delivery ended by an error")
+            with self._changed:
+                expected = self._stopping
+                self._lost = self._stopping = True
+                self._changed.notify_all()
+            if not expected:
+                self._on_lost(error)
+
+    def _work(self) -> None:
+        while (parcel := self._jobs.get()) is not None:
+            error: PublishError | None = None
+            try:
+                self._publisher.publish(parcel.message)
+            except ConnectionLost:
+                raise
+            except PublishError as refused:
+                error = refused
+            with self._changed:
+                self._outcomes.append(_Outcome(parcel, error))
+                self._changed.notify_all()
+
+    def _dispatch(self) -> None:
+        try:
+            while not self._over:
+                with self._changed:
+                    self._changed.wait_for(self._has_work, self._patience())
+                    outcomes, self._outcomes = self._outcomes, []
+                    self._woken = False
+                for outcome in outcomes:
+                    self._settle(outcome)
+                if not self._stopping:
+                    self._send()
+                self._flush_when_due()
+                with self._changed:
+                    self._changed.notify_all()  # for drain
+            self._flush()
+        finally:
+            for _ in range(self._options.in_flight):
+                self._jobs.put(None)
+
+    # -- the dispatcher's steps ----------------------------------------------------------------------------------
+
+    @property
+    def _over(self) -> bool:
+        return self._stopping and (self._lost or not self._in_flight)
+
+    @property
+    def _idle(self) -> bool:
+        return not (self._in_flight or self._replays or self._outbox.queued)
+
+    def _has_work(self) -> bool:
+        return bool(self._outcomes) or self._over or (self._woken and not self._stopping)
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        change = self._schedule.next_change(len(self._in_flight), now)
+        return max(0.0, min(_HOUSEKEEPING, self._flush_due - now, _HOUSEKEEPING if self._stopping else change))
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def _settle(self, outcome: _Outcome) -> None:
+        seq, topic, now = outcome.parcel.seq, outcome.parcel.message.topic, time.monotonic()
+        repeated = seq in self._repeated
+        if outcome.error is None:
+            self._outbox.acknowledge(seq)
+            self._schedule.succeeded(seq, topic, now)
+            self._repeated.discard(seq)
+            self._flush_due = min(self._flush_due, now + self._options.flush_after)
+        else:
+            self._outbox.release(seq)
+            if self._schedule.failed(seq, topic, now):
+                # Kept from now on: until the replay, any number of messages may go through the window.
+                self._kept += self._outbox.replay()
+            self._complain("message %s will be tried again: %s", outcome.parcel.message.id, outcome.error)
+        with self._changed:
+            self._in_flight.discard(seq)
+            if outcome.error is not None:
+                self._retried += 1
+                self._last_error = str(outcome.error)
+            elif repeated:
+                self._replayed += 1
+            else:
+                self._delivered += 1
+
+    def _send(self) -> None:
+        now = time.monotonic()
+        if self._schedule.begin_replay(now):
+            # What was accepted while the spell was noticed may be lost as well.
+            self._replays.extend(sorted(self._kept + self._outbox.replay()))
+            self._kept.clear()
+        for _ in range(self._schedule.free(len(self._in_flight), now)):
+            parcel = self._next_replay() or self._next_in_turn(now)
+            if parcel is None:
+                return
+            with self._changed:
+                self._in_flight.add(parcel.seq)
+            self._jobs.put(parcel)
+
+    def _next_replay(self) -> Parcel | None:
+        while self._replays:
+            parcel = self._outbox.retake(self._replays.popleft())
+            if parcel is not None:
+                self._repeated.add(parcel.seq)
+                return parcel
+        return None
+
+    def _next_in_turn(self, now: float) -> Parcel | None:
+        self._fresh_first = not self._fresh_first
+        if self._fresh_first:
+            return self._next_fresh() or self._next_rested(now)
+        return self._next_rested(now) or self._next_fresh()
+
+    def _next_fresh(self) -> Parcel | None:
+        taken = self._outbox.take(1)
+        return taken[0] if taken else None
+
+    def _next_rested(self, now: float) -> Parcel | None:
+        while (seq := self._schedule.due(now)) is not None:
+            parcel = self._outbox.retake(seq)
+            if parcel is not None:
+                return parcel
+            self._schedule.gone(seq)
+            self._repeated.discard(seq)
+        return None
+
+    def _flush_when_due(self) -> None:
+        if time.monotonic() >= self._flush_due or self._outbox.unwritten >= self._options.flush_count:
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._outbox.flush()
+        except OutboxFull as error:
+            self._complain("acknowledgements could not be written, messages may be sent again: %s", error)
+        self._flush_due = time.monotonic() + _HOUSEKEEPING
+
+    def _complain(self, text: str, *arguments: object) -> None:
+        """Log, but let no outage fill the log."""
+        now = time.monotonic()
+        if now >= self._complain_at:
+            self._complain_at = now + _COMPLAINT_PAUSE
+            logger.warning(text, *arguments)
+        else:
+            logger.debug(text, *arguments)

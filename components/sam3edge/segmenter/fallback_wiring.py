@@ -1,0 +1,95 @@
+"""The cloud behind the device: the parts of the fallback, put together from the configuration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
+from sam3edge.core.fallback.budget import Budget, Limits
+from sam3edge.core.fallback.detector import Restraint, SecondOpinion
+from sam3edge.core.fallback.policy import CPU, FallbackOptions, Policy
+from sam3edge.core.ports import Endpoint
+from sam3edge.hard_examples.folder import HardExamples
+from sam3edge.segmenter.settings import FallbackKeys, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What falls back, and what it needs.
+
+    Attributes:
+        model_wait: seconds that a starting device waits for its own model before the cloud stands in; None where it
+            does not.
+    """
+
+    answerer: SecondOpinion
+    endpoint: Endpoint
+    examples: HardExamples
+    model_wait: float | None
+
+    def report(self) -> dict[str, Any]:
+        """Counters, breaker and budget, for the heartbeat."""
+        standing = self.answerer.standing()
+        return {
+            **asdict(standing.counts),
+            "breaker": standing.breaker,
+            "in_hour": standing.spent.in_hour,
+            "in_day": standing.spent.in_day,
+            "last_failure": standing.last_failure[:200],
+            "hard_examples": asdict(self.examples.counts()),
+        }
+
+    def close(self) -> None:
+        """Write the examples that wait, let the connection go."""
+        self.examples.close()
+        self.endpoint.close()
+
+
+def build_fallback(settings: Settings, device: str, work: Path, backlog: Callable[[], int]) -> Fallback | None:
+    """The fallback that a configuration asks for; None when it asks for none.
+
+    Args:
+        device: the thing's name.
+        work: the component's work folder, where the budget and the hard examples are kept.
+        backlog: frames that wait at the source.
+
+    Raises:
+        SettingsError: the endpoint is none, or boto3 is needed and missing.
+    """
+    keys = settings.fallback
+    if not keys.endpoint:
+        return None
+    from sam3edge.invocations.client import UploadOptions  # nothing of it is loaded where there is no fallback
+    from sam3edge.invocations.connect import Asynchronous, open_endpoint
+    from sam3edge.segmenter.budget_file import Ledger
+
+    upload = UploadOptions(keys.longest_side, keys.max_body_bytes)
+    asynchronous = None
+    if keys.asynchronous is not None:
+        asynchronous = Asynchronous(
+            keys.asynchronous.endpoint, keys.asynchronous.uploads, keys.asynchronous.max_body_bytes
+        )
+    policy = Policy(_options(keys), accelerator=any(provider != CPU for provider in settings.providers))
+    endpoint = open_endpoint(keys.endpoint, upload, keys.timeout_seconds, asynchronous)
+    ledger = Ledger(work / "fallback" / "budget.json")
+    restraint = Restraint(
+        Budget(Limits(keys.requests_per_hour, keys.requests_per_day), ledger.read(), ledger.write, time.time),
+        Breaker(BreakerOptions(keys.failures, keys.pause_seconds), time.monotonic),
+        Retry(),
+        keys.timeout_seconds,
+    )
+    examples = HardExamples(work / "fallback" / "hard-examples", device, keys.hard_example_bytes)
+    examples.start()
+    answerer = SecondOpinion(endpoint, policy, restraint, examples, backlog)
+    stands_in = "unavailable" in keys.reasons
+    return Fallback(answerer, endpoint, examples, keys.model_wait_seconds if stands_in else None)
+
+
+def _options(keys: FallbackKeys) -> FallbackOptions:
+    return FallbackOptions(
+        frozenset(keys.reasons), keys.max_seconds, keys.recheck_seconds, keys.max_backlog, keys.band, keys.presence
+    )
