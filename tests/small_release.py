@@ -14,9 +14,9 @@ from made_once import made_once
 from sam3edge_export import build
 from sam3edge_export.build import Recipe, build_bundle
 from sam3edge_export.checkpoint import Checkpoint
+from sam3edge_export.onnx.precision import precision_named
 from sam3edge_export.parity.fixtures import read_fixtures
 from sam3edge_export.parity.gate import ByLogits
-from sam3edge_export.precision import precision_named
 from small_sam3 import LENGTH, PHRASES, small_bundle, small_model, small_tracker
 
 SCENES = Path(__file__).parents[1] / "assets" / "scenes"

@@ -13,8 +13,8 @@ from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerMo
 
 from made_once import made_once
 from sam3edge.core.types import ModelFiles
-from sam3edge_export.graphs import TextGraph
-from sam3edge_export.onnx_graphs import export_graphs
+from sam3edge_export.onnx.graphs import export_graphs
+from sam3edge_export.sam3.graphs import TextGraph
 
 SIDE, PATCH, WINDOW, WIDTH, LENGTH, QUERIES = 64, 8, 4, 32, 6, 9
 

@@ -31,15 +31,15 @@ from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge_export.checkpoint import Checkpoint
-from sam3edge_export.graphs import TextGraph
-from sam3edge_export.onnx_graphs import Optional, export_graphs
+from sam3edge_export.onnx.graphs import Optional, export_graphs
+from sam3edge_export.onnx.precision import Precision
 from sam3edge_export.parity.fixtures import Fixtures
 from sam3edge_export.parity.gate import Judge, Parity, Side, run_gate
 from sam3edge_export.parity.stages import Witness
 from sam3edge_export.parity.verdict import tolerance_of
-from sam3edge_export.precision import Precision
+from sam3edge_export.sam3.graphs import TextGraph
+from sam3edge_export.sam3.tokenizer import token_ids
 from sam3edge_export.signing import Signer, sign_manifest
-from sam3edge_export.tokenizer import token_ids
 from sam3edge_export.torch_engine import Identity, TorchEngine
 
 log = logging.getLogger(__name__)

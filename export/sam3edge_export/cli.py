@@ -97,10 +97,10 @@ def export(
         from sam3edge_export.build import Ability, Recipe, build_bundle
         from sam3edge_export.checkpoint import read_checkpoint, read_config, with_input_size
         from sam3edge_export.checkpoint.folder import read_config_file
+        from sam3edge_export.onnx.precision import precision_named
         from sam3edge_export.parity.fixtures import read_fixtures, read_phrases
         from sam3edge_export.parity.gate import ByInstances, ByLogits, Judge
         from sam3edge_export.parity.report import write_report
-        from sam3edge_export.precision import precision_named
 
         found_name, found_version = _identity(out, name, version)
         sizes = read_config_file(config)[0] if config else read_config(checkpoint)
@@ -180,7 +180,7 @@ def add_phrases(
     """Write a bundle that knows more phrases; its graphs stay as they are."""
     with errors_in_words():
         from sam3edge.bundle.manifest import read_manifest
-        from sam3edge_export import phrases as book
+        from sam3edge_export import vocabulary as book
         from sam3edge_export.checkpoint import read_checkpoint
         from sam3edge_export.checkpoint.folder import read_config_file
         from sam3edge_export.parity.fixtures import read_phrases
@@ -242,7 +242,7 @@ def _progress() -> Iterator[Any]:
 
 
 def _fetch(source: str, out: Path, accepted_by: str, sha256: str, step: Any) -> None:
-    from sam3edge_export.fetch import License, fetch_from_hub, fetch_from_s3, s3_client
+    from sam3edge_export.download import License, fetch_from_hub, fetch_from_s3, s3_client
 
     def consent(terms: License) -> str | None:
         if not accepted_by:
@@ -302,7 +302,7 @@ def _password() -> bytes | None:
 
 
 def _tokenizer(checkpoint: Path, length: int) -> Any:
-    from sam3edge_export.tokenizer import build_tokenizer, read_tokenizer
+    from sam3edge_export.sam3.tokenizer import build_tokenizer, read_tokenizer
 
     if checkpoint.is_dir():
         return read_tokenizer(checkpoint, length)
@@ -311,9 +311,9 @@ def _tokenizer(checkpoint: Path, length: int) -> Any:
 
 def _meta_parity(checkpoint: Path, read: Any, tokenizer: Any, fixtures: Any, judge: Any) -> Any:
     """Meta's own code against our reference."""
-    from sam3edge_export.meta_reference import MetaReference
     from sam3edge_export.parity.gate import Side, run_gate
     from sam3edge_export.parity.verdict import TOLERANCES
+    from sam3edge_export.sam3.meta_reference import MetaReference
     from sam3edge_export.torch_engine import Identity, TorchEngine
 
     reference = Side(TorchEngine(read.model, tokenizer, Identity("checkpoint", read.kind, read.sha256)), None)

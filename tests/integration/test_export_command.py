@@ -27,14 +27,15 @@ from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from sam3edge_export import build, onnx_graphs
+from sam3edge_export import build
 from sam3edge_export.checkpoint import read_checkpoint
 from sam3edge_export.cli import app
-from sam3edge_export.graphs import TextGraph
+from sam3edge_export.onnx import graphs
+from sam3edge_export.onnx.precision.graph import read_graph, write_graph
+from sam3edge_export.onnx.precision.storage import widen_stored
 from sam3edge_export.parity.fixtures import read_phrases
-from sam3edge_export.precision.graph import read_graph, write_graph
-from sam3edge_export.precision.storage import widen_stored
-from sam3edge_export.tokenizer import read_tokenizer, token_ids
+from sam3edge_export.sam3.graphs import TextGraph
+from sam3edge_export.sam3.tokenizer import read_tokenizer, token_ids
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first to come exports the graphs
 
@@ -78,7 +79,7 @@ def graphs_in_float32(folder: Path) -> None:
         graph = read_graph(ASSETS / "demo-bundle" / f"{name}.onnx")
         widen_stored(graph)
         write_graph(graph, folder / f"{name}.onnx")
-    onnx_graphs._export_text(read_checkpoint(CHECKPOINT).model, folder)
+    graphs._export_text(read_checkpoint(CHECKPOINT).model, folder)
 
 
 def words(result: Result) -> str:

@@ -2,7 +2,7 @@
 
 from sam3edge_export.checkpoint.config import published_config, size_step, tracker_config, with_input_size
 from sam3edge_export.checkpoint.errors import CheckpointError
-from sam3edge_export.checkpoint.read import Checkpoint, read_checkpoint, read_config
+from sam3edge_export.checkpoint.load import Checkpoint, read_checkpoint, read_config
 from sam3edge_export.checkpoint.record import FetchRecord, read_record
 
 __all__ = [

@@ -16,7 +16,7 @@ import torch
 import torch._dynamo
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
-from sam3edge_export.graphs import DecoderGraph
+from sam3edge_export.sam3.graphs import DecoderGraph
 
 PROGRAMS = 256
 """Programs that may come of one function, for all its batch sizes and widths; torch's own limit of 8 is for mistakes,

@@ -22,12 +22,12 @@ from sam3edge.core.errors import EngineError
 from sam3edge.core.postprocess import admit, scores_of, to_instances
 from sam3edge.core.types import Exemplar, Frame, Instance, ModelInfo, Prompt, Segmentation
 from sam3edge.engines.exemplars import PADDING, boxes_of, outside
-from sam3edge_export.graphs import VisionFeatures
+from sam3edge_export.sam3.graphs import VisionFeatures
 from sam3edge_export.torch_engine.options import REFERENCE, Identity, TorchOptions
-from sam3edge_export.torch_engine.phrases import PhraseFeatures, TextEncoder
 from sam3edge_export.torch_engine.preprocess import normalise, to_square
 from sam3edge_export.torch_engine.stages import Chosen, EagerRunner, Question, Runner, Stages
 from sam3edge_export.torch_engine.static import CudaGraphs, Repeat, StaticRunner, sizes_up_to
+from sam3edge_export.torch_engine.text_features import PhraseFeatures, TextEncoder
 from sam3edge_export.torch_engine.transfer import Clock, link_to
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
-from sam3edge_export.graphs import DecoderGraph
+from sam3edge_export.sam3.graphs import DecoderGraph
 
 SINGLE = ("output_layer_norm", "box_head", "presence_layer_norm", "presence_head", "box_rpb_embed_x", "box_rpb_embed_y")
 """Parts of the DETR decoder that read and write single precision."""

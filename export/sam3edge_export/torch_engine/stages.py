@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
 from sam3edge.core.errors import EngineError
-from sam3edge_export.exemplars import ExemplarGraph, Exemplified
-from sam3edge_export.graphs import DecoderGraph, MaskGraph, VisionFeatures, VisionGraph, grid_size
+from sam3edge_export.sam3.exemplars import ExemplarGraph, Exemplified
+from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, VisionFeatures, VisionGraph, grid_size
 from sam3edge_export.torch_engine.attention import use_fast_attention
 from sam3edge_export.torch_engine.compiling import compile_regions, compiling
 from sam3edge_export.torch_engine.options import TorchOptions

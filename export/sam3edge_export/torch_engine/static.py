@@ -17,8 +17,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sam3edge_export.exemplars import PADDING, Exemplified
-from sam3edge_export.graphs import VisionFeatures
+from sam3edge_export.sam3.exemplars import PADDING, Exemplified
+from sam3edge_export.sam3.graphs import VisionFeatures
 from sam3edge_export.torch_engine.compiling import compiling
 from sam3edge_export.torch_engine.stages import Answers, Chosen, Question, Stages
 

@@ -93,8 +93,8 @@ def _load_checkpoint(place: Path, settings: Settings) -> Engine:
     # torch takes seconds to import, and an endpoint of a bundle does without it
     import torch
 
-    from sam3edge_export.checkpoint.read import read_checkpoint
-    from sam3edge_export.tokenizer import build_tokenizer, read_tokenizer
+    from sam3edge_export.checkpoint.load import read_checkpoint
+    from sam3edge_export.sam3.tokenizer import build_tokenizer, read_tokenizer
     from sam3edge_export.torch_engine import Identity, TorchEngine
     from sam3edge_pipeline.endpoint.torch_settings import torch_options
 

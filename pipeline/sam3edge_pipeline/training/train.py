@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
-from sam3edge_export.graphs import DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
+from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
 from sam3edge_pipeline.scenes import HELD_OUT_SEEDS, PHRASES
 from sam3edge_pipeline.training.data import Batch, SceneSet, batches, load_or_draw
 from sam3edge_pipeline.training.evaluate import evaluate

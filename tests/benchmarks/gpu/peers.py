@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from benchmarks.gpu.subjects import WORDS, Subject, decode
-from sam3edge_export.tokenizer import token_ids
+from sam3edge_export.sam3.tokenizer import token_ids
 from sam3edge_export.torch_engine.preprocess import normalise, to_square
 
 Peer = Callable[[bytes, int], int]

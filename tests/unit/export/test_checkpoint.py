@@ -32,11 +32,11 @@ from sam3edge_export.checkpoint import (
     tracker_config,
     with_input_size,
 )
-from sam3edge_export.checkpoint.read import content_digest
+from sam3edge_export.checkpoint.load import content_digest
 from sam3edge_export.checkpoint.record import record_path, write_record
-from sam3edge_export.exemplars import ExemplarGraph
-from sam3edge_export.graphs import Decoded, DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
-from sam3edge_export.interactive import InteractiveGraph, InteractiveVisionGraph
+from sam3edge_export.sam3.exemplars import ExemplarGraph
+from sam3edge_export.sam3.graphs import Decoded, DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
+from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph
 
 DATA = Path(__file__).parent / "data"
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers.models.sam3 import modeling_sam3
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
-from sam3edge_export.exemplars import ExemplarGraph, roi_align
-from sam3edge_export.graphs import DecoderGraph, MaskGraph, TextGraph, VisionGraph
+from sam3edge_export.sam3.exemplars import ExemplarGraph, roi_align
+from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, TextGraph, VisionGraph
 from small_sam3 import IDS, QUERIES, SIDE, small_model
 
 BOXES = torch.tensor(

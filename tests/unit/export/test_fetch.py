@@ -18,7 +18,7 @@ from moto import mock_aws
 from fake_hub import COMMIT, TOKEN, Hub, serve
 from sam3edge_export.checkpoint import read_record
 from sam3edge_export.checkpoint.record import record_path
-from sam3edge_export.fetch import FetchError, License, fetch_from_hub, fetch_from_s3, s3_client
+from sam3edge_export.download import FetchError, License, fetch_from_hub, fetch_from_s3, s3_client
 
 WEIGHTS = bytes(range(256)) * 20_000  # 5 MB: several chunks
 DIGEST = hashlib.sha256(WEIGHTS).hexdigest()

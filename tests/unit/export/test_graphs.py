@@ -7,7 +7,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
-from sam3edge_export.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph, VisionGraph
+from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph, VisionGraph
 from small_sam3 import IDS, QUERIES, SIDE, small_model
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
-from sam3edge_export.interactive import InteractiveGraph, InteractiveVisionGraph, Outlined
+from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph, Outlined
 from small_sam3 import PATCH, SIDE, small_tracker
 
 GRID = SIDE // PATCH

@@ -15,10 +15,10 @@ import torch
 from onnxscript import rewriter
 from torch import Tensor
 
-from sam3edge_export import onnx_graphs
-from sam3edge_export.exemplars import ExemplarGraph
-from sam3edge_export.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph
-from sam3edge_export.interactive import InteractiveGraph, InteractiveVisionGraph
+from sam3edge_export.onnx import graphs
+from sam3edge_export.sam3.exemplars import ExemplarGraph
+from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph
+from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph
 from small_sam3 import IDS, PATCH, QUERIES, SIDE, WIDTH, small_bundle, small_model, small_tracker
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports everything
@@ -135,11 +135,11 @@ def test_the_files_carry_names_and_types_of_inputs_and_outputs_only(folder: Path
 
 
 def test_a_graph_that_is_too_large_for_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_graphs, "LARGEST", 100)
+    monkeypatch.setattr(graphs, "LARGEST", 100)
     weight = ir.Value(name="weight", const_value=ir.tensor(np.zeros(200, np.float32)))
     graph = ir.Graph([], [], nodes=[], initializers=[weight], opset_imports={"": 20}, name="large")
     with pytest.raises(ValueError, match=r"large\.onnx has .* GB of weights"):
-        onnx_graphs._write(ir.Model(graph, ir_version=10), tmp_path / "large.onnx")
+        graphs._write(ir.Model(graph, ir_version=10), tmp_path / "large.onnx")
     assert not (tmp_path / "large.onnx").exists()
 
 
@@ -151,13 +151,13 @@ def test_queries_are_what_the_configuration_says(folder: Path) -> None:
 def test_only_what_is_wanted_is_written_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     for name in ("vision", "exemplars", "decoder", "masks", "text", "interactive"):
-        monkeypatch.setattr(onnx_graphs, f"_export_{name}", lambda *_, name=name, **given: written.append(name))
+        monkeypatch.setattr(graphs, f"_export_{name}", lambda *_, name=name, **given: written.append(name))
     told: list[tuple[int, int]] = []
-    onnx_graphs.export_graphs(small_model(), tmp_path, optional=(), progress=lambda *t: told.append(t))
+    graphs.export_graphs(small_model(), tmp_path, optional=(), progress=lambda *t: told.append(t))
     assert written == ["vision", "decoder", "masks"]
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     written.clear()
-    onnx_graphs.export_graphs(small_model(), tmp_path, small_tracker())
+    graphs.export_graphs(small_model(), tmp_path, small_tracker())
     assert set(written) == {"vision", "decoder", "masks", "exemplars", "text", "interactive"}
 
 
@@ -166,7 +166,7 @@ def test_the_slow_rule_is_one_of_the_optimisers_and_comes_back() -> None:
         return [getattr(rule, "name", "") for rule in rewriter._DEFAULT_REWRITE_RULES]
 
     before = names()
-    assert onnx_graphs.SLOW_RULE in before
-    with onnx_graphs._quick():
-        assert onnx_graphs.SLOW_RULE not in names()
+    assert graphs.SLOW_RULE in before
+    with graphs._quick():
+        assert graphs.SLOW_RULE not in names()
     assert names() == before

@@ -15,7 +15,7 @@ from onnx import TensorProto
 
 from sam3edge.core.types import Frame, Instance, ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from sam3edge_export.precision import (
+from sam3edge_export.onnx.precision import (
     PRECISIONS,
     Brain,
     Half,
@@ -26,9 +26,9 @@ from sam3edge_export.precision import (
     emulate,
     precision_named,
 )
-from sam3edge_export.precision.graph import read_graph, write_graph
-from sam3edge_export.precision.rules import TRAVELLERS
-from sam3edge_export.precision.storage import widen_stored
+from sam3edge_export.onnx.precision.graph import read_graph, write_graph
+from sam3edge_export.onnx.precision.rules import TRAVELLERS
+from sam3edge_export.onnx.precision.storage import widen_stored
 from sam3edge_pipeline.scenes import PHRASES, draw_scene
 from sam3edge_pipeline.training.judge import frame_of
 from small_sam3 import small_bundle

@@ -14,12 +14,12 @@ import pytest
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from sam3edge_export.precision import Half, HalfStorage, Int8, PrecisionError, emulate
-from sam3edge_export.precision.formats import ENDLESS, BFloat16, Float16, misfit
-from sam3edge_export.precision.graph import read_graph, write_graph
-from sam3edge_export.precision.narrowing import narrow_graph
-from sam3edge_export.precision.quantization import integers
-from sam3edge_export.precision.rules import BRAIN, HALF
+from sam3edge_export.onnx.precision import Half, HalfStorage, Int8, PrecisionError, emulate
+from sam3edge_export.onnx.precision.formats import ENDLESS, BFloat16, Float16, misfit
+from sam3edge_export.onnx.precision.graph import read_graph, write_graph
+from sam3edge_export.onnx.precision.half_precision import narrow_graph
+from sam3edge_export.onnx.precision.quantization import integers
+from sam3edge_export.onnx.precision.rules import BRAIN, HALF
 
 WIDTH = 64
 RNG = np.random.default_rng(0)

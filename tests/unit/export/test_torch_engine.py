@@ -29,11 +29,11 @@ from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge_export.checkpoint import read_checkpoint
 from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions, attention, cloud_options, transfer
 from sam3edge_export.torch_engine.compiling import compile_regions
-from sam3edge_export.torch_engine.phrases import PhraseFeatures
 from sam3edge_export.torch_engine.precision import SINGLE
 from sam3edge_export.torch_engine.preprocess import to_square, to_square_in_float
 from sam3edge_export.torch_engine.stages import Question
 from sam3edge_export.torch_engine.static import sizes_up_to
+from sam3edge_export.torch_engine.text_features import PhraseFeatures
 from sam3edge_pipeline.training.model import word_tokenizer
 from samples import frame
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from sam3edge_export.tokenizer import vocabulary_path
+from sam3edge_export.sam3.tokenizer import vocabulary_path
 
 TARGET = Path(__file__).with_suffix(".txt")
 

@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from odd_phrases import odd_phrases
-from sam3edge_export.tokenizer import CONTEXT_LENGTH, vocabulary_path
+from sam3edge_export.sam3.tokenizer import CONTEXT_LENGTH, vocabulary_path
 
 TARGET = Path(__file__).with_suffix(".npz")
 COUNT = 10_000

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.sam3.modeling_sam3 import Sam3Model, box_cxcywh_to_xyxy
 
-from sam3edge_export.graphs import grid_size, sine_positions
+from sam3edge_export.sam3.graphs import grid_size, sine_positions
 
 POSITIVE, NEGATIVE, PADDING = 1, 0, -10
 """Labels of boxes."""

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from sam3edge_export.precision.formats import BFloat16, Float16
+from sam3edge_export.onnx.precision.formats import BFloat16, Float16
 
 FORMATS = {form.onnx_type: form for form in (Float16(), BFloat16())}
 

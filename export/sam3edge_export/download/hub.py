@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from sam3edge_export.checkpoint.record import Consent, FetchRecord
-from sam3edge_export.fetch.landing import (
+from sam3edge_export.download.resumable import (
     FetchError,
     Progress,
     arrived,

@@ -1,6 +1,8 @@
 """What exported graphs compute in: ``fp32``, ``fp16-weights``, ``fp16``, ``bf16``, ``int8``."""
 
-from sam3edge_export.precision.choices import (
+from sam3edge_export.onnx.precision.emulation import emulate
+from sam3edge_export.onnx.precision.errors import PrecisionError
+from sam3edge_export.onnx.precision.presets import (
     PRECISIONS,
     Brain,
     Half,
@@ -10,8 +12,6 @@ from sam3edge_export.precision.choices import (
     Single,
     precision_named,
 )
-from sam3edge_export.precision.emulation import emulate
-from sam3edge_export.precision.errors import PrecisionError
 
 __all__ = [
     "PRECISIONS",

@@ -19,13 +19,13 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from sam3edge.core.types import RgbImage
-from sam3edge_export.precision.errors import PrecisionError
-from sam3edge_export.precision.graph import Graph, read_graph, write_graph
-from sam3edge_export.precision.narrowing import narrow_graph
-from sam3edge_export.precision.observation import channel_magnitudes, computed, largest_magnitudes
-from sam3edge_export.precision.quantization import products_before, quantize_products, smooth_products
-from sam3edge_export.precision.rules import BRAIN, HALF
-from sam3edge_export.precision.storage import store_in_half
+from sam3edge_export.onnx.precision.calibration import channel_magnitudes, computed, largest_magnitudes
+from sam3edge_export.onnx.precision.errors import PrecisionError
+from sam3edge_export.onnx.precision.graph import Graph, read_graph, write_graph
+from sam3edge_export.onnx.precision.half_precision import narrow_graph
+from sam3edge_export.onnx.precision.quantization import products_before, quantize_products, smooth_products
+from sam3edge_export.onnx.precision.rules import BRAIN, HALF
+from sam3edge_export.onnx.precision.storage import store_in_half
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """What each rule of ``rules.HALF`` and ``rules.BRAIN`` is worth: the graphs of a bundle are narrowed with and without
 it, emulated, and compared with float32.
 
-    python -m sam3edge_export.precision.ablation assets/demo-bundle assets/scenes
+    python -m sam3edge_export.onnx.precision.ablation assets/demo-bundle assets/scenes
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from sam3edge.core.types import RgbImage
+from sam3edge_export.onnx.precision.emulation import emulate
+from sam3edge_export.onnx.precision.graph import read_graph, write_graph
+from sam3edge_export.onnx.precision.half_precision import narrow_graph
+from sam3edge_export.onnx.precision.rules import BRAIN, HALF, Rules
+from sam3edge_export.onnx.precision.storage import widen_stored
 from sam3edge_export.parity.fixtures import SUFFIXES, read_frame
-from sam3edge_export.precision.emulation import emulate
-from sam3edge_export.precision.graph import read_graph, write_graph
-from sam3edge_export.precision.narrowing import narrow_graph
-from sam3edge_export.precision.rules import BRAIN, HALF, Rules
-from sam3edge_export.precision.storage import widen_stored
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 COMPARED = ("logits", "presence", "scores", "boxes")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sam3edge_export.checkpoint.record import FetchRecord
-from sam3edge_export.fetch.landing import (
+from sam3edge_export.download.resumable import (
     FetchError,
     Progress,
     arrived,

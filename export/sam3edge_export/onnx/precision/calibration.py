@@ -17,7 +17,7 @@ import onnxruntime as ort
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from sam3edge.core.types import RgbImage
-from sam3edge_export.precision.rules import MOVEMENT
+from sam3edge_export.onnx.precision.rules import MOVEMENT
 
 Singles = npt.NDArray[np.float32]
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from sam3edge_export.precision.errors import PrecisionError
-from sam3edge_export.precision.graph import Graph
+from sam3edge_export.onnx.precision.errors import PrecisionError
+from sam3edge_export.onnx.precision.graph import Graph
 
 LEVELS = 127
 """-127..127: symmetric, so that zero is exact."""

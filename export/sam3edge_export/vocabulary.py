@@ -17,9 +17,9 @@ from sam3edge.bundle.manifest import MANIFEST, Manifest, describe_files, write_m
 from sam3edge.bundle.verify import verify
 from sam3edge_export.build import BuildError, refuse_existing, staging, write_prompts
 from sam3edge_export.checkpoint import Checkpoint
-from sam3edge_export.graphs import TextGraph
+from sam3edge_export.sam3.graphs import TextGraph
+from sam3edge_export.sam3.tokenizer import read_tokenizer, token_ids
 from sam3edge_export.signing import Signer, sign_manifest
-from sam3edge_export.tokenizer import read_tokenizer, token_ids
 
 PROMPTS = "prompts.npz"
 

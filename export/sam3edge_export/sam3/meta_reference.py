@@ -19,7 +19,7 @@ from torch import Tensor
 from sam3edge.bundle.manifest import sha256_of
 from sam3edge.core.errors import EngineError
 from sam3edge.core.types import VISUAL, Frame, Instance, ModelInfo, Prompt, Segmentation
-from sam3edge_export.tokenizer import vocabulary_path
+from sam3edge_export.sam3.tokenizer import vocabulary_path
 
 MASK_LIMIT = 1e-6
 """Meta's processor gives masks as probabilities; so close to 0 and 1 they are taken back to logits."""

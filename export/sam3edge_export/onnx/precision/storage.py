@@ -7,8 +7,8 @@ import logging
 import numpy as np
 from onnx import TensorProto, helper
 
-from sam3edge_export.precision.formats import Float16, misfit
-from sam3edge_export.precision.graph import LARGE, Graph
+from sam3edge_export.onnx.precision.formats import Float16, misfit
+from sam3edge_export.onnx.precision.graph import LARGE, Graph
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """Which operators may compute in a 16-bit format, and which must not.
 
-``python -m sam3edge_export.precision.ablation BUNDLE FOLDER`` measures what the rules are worth, every 16-bit operator
-rounding its result. With the demo bundle on six of the sample scenes the largest differences from float32 are, in
-float16 and bfloat16,
+``python -m sam3edge_export.onnx.precision.ablation BUNDLE FOLDER`` measures what the rules are worth, every 16-bit
+operator rounding its result. With the demo bundle on six of the sample scenes the largest differences from float32
+are, in float16 and bfloat16,
 
     rules                                           logits            scores              boxes
     as they are                                     0.027   0.14      0.0026   0.025      0.0016   0.009
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sam3edge_export.precision.formats import BFloat16, Float16, Format
+from sam3edge_export.onnx.precision.formats import BFloat16, Float16, Format
 
 
 def _names(spaced: str) -> frozenset[str]:

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
-from sam3edge_export.graphs import TextGraph
-from sam3edge_export.tokenizer import token_ids
+from sam3edge_export.sam3.graphs import TextGraph
+from sam3edge_export.sam3.tokenizer import token_ids
 
 Encoder = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 """Features float32 [P, L, C] and mask bool [P, L] of P phrases."""

@@ -20,9 +20,9 @@ from torch.export import Dim
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
-from sam3edge_export.exemplars import ExemplarGraph
-from sam3edge_export.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph, VisionGraph, grid_size
-from sam3edge_export.interactive import InteractiveGraph, InteractiveVisionGraph
+from sam3edge_export.sam3.exemplars import ExemplarGraph
+from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph, VisionGraph, grid_size
+from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph
 
 OPSET = 20
 """First opset whose Resize antialiases uint8 images and whose Gelu is one node."""

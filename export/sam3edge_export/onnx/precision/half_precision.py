@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
-from sam3edge_export.precision.formats import misfit
-from sam3edge_export.precision.graph import Graph
-from sam3edge_export.precision.rules import MATRIX, MOVEMENT, Rules
+from sam3edge_export.onnx.precision.formats import misfit
+from sam3edge_export.onnx.precision.graph import Graph
+from sam3edge_export.onnx.precision.rules import MATRIX, MOVEMENT, Rules
 
 log = logging.getLogger(__name__)
 

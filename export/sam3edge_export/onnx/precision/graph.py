@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from sam3edge_export.precision.errors import PrecisionError
+from sam3edge_export.onnx.precision.errors import PrecisionError
 
 LARGE = 1024
 """Constants with at least as many elements are weights; smaller ones are scalars, shapes and biases."""

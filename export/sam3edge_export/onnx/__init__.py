@@ -1,0 +1,1 @@
+"""The graphs as ONNX files, and their precisions."""

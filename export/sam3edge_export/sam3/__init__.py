@@ -1,0 +1,1 @@
+"""SAM 3's computation, split into the graphs that a device runs."""
