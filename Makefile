@@ -52,7 +52,7 @@ demo-bundle: env-dev
 		--precision fp16-weights --no-exemplars --out $(DEMO_RELEASE)
 	rm -rf assets/demo-bundle
 	cp -r $(DEMO_RELEASE) assets/demo-bundle
-	$(BIN)/python -m sam3edge_pipeline.training.judge assets/demo-bundle --out assets/demo-quality.json
+	$(BIN)/python -m sam3edge_pipeline.evaluation.bundle assets/demo-bundle --out assets/demo-quality.json
 
 env: $(VENV)/demo-is-installed
 env-dev: $(VENV)/dev-is-installed

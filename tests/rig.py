@@ -20,8 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
-from sam3edge_pipeline.packaging import ARTIFACT_LIMIT, NAMES, build_component
-from sam3edge_pipeline.scenes import draw_scene
+from sam3edge_pipeline.greengrass_build.build import ARTIFACT_LIMIT, NAMES, build_component
+from sam3edge_pipeline.synthetic import draw_scene
 from sam3edge_simulator.broker import Broker
 from sam3edge_simulator.deploying import Patience
 from sam3edge_simulator.deployments import ConfigurationUpdate, Deployment, FailurePolicy

@@ -9,8 +9,8 @@ from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge_export.checkpoint import read_checkpoint
-from sam3edge_pipeline.scenes import PHRASES
-from sam3edge_pipeline.training.judge import judge_bundle
+from sam3edge_pipeline.evaluation.bundle import judge_bundle
+from sam3edge_pipeline.synthetic import PHRASES
 
 CPU = OnnxOptions(providers=("CPUExecutionProvider",))
 

@@ -81,9 +81,9 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
         ("export", "sam3edge_export.cli"),
         ("train", "sam3edge_pipeline.training.train"),
         ("simulator", "sam3edge_simulator.demo.__main__"),
-        ("api", "sam3edge_pipeline.api.handler"),
-        ("api", "sam3edge_pipeline.api.local.__main__"),
-        ("cloud", "sam3edge_pipeline.endpoint.app"),
+        ("api", "sam3edge_serving.api.handler"),
+        ("api", "sam3edge_simulator.api_gateway.__main__"),
+        ("cloud", "sam3edge_serving.endpoint.app"),
     ],
 )
 def test_every_extra_brings_what_its_package_imports(extra: str, module: str) -> None:

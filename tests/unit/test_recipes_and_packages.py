@@ -19,8 +19,8 @@ import sam3edge
 from sam3edge.bundle.artifacts import find_shipment
 from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.verify import verify
-from sam3edge_pipeline.archives import Member, spread, whole_file
-from sam3edge_pipeline.packaging import NAMES, Built, build_component
+from sam3edge_pipeline.greengrass_build.archives import Member, spread, whole_file
+from sam3edge_pipeline.greengrass_build.build import NAMES, Built, build_component
 from sam3edge_simulator.artifacts import Packages
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from sam3edge_simulator.recipes import load_recipe

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sam3edge_pipeline.remote_images import (
+from sam3edge_serving.http.remote_images import (
     AddressRefused,
     FetchFailed,
     FetchRules,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sam3edge_pipeline.scenes import PHRASES, draw_scene
+from sam3edge_pipeline.synthetic import PHRASES, draw_scene
 
 
 @dataclass(frozen=True, slots=True, eq=False)

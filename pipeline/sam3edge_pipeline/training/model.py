@@ -9,7 +9,7 @@ from torch import nn
 from transformers import Sam3Config
 from transformers.models.sam3.modeling_sam3 import Sam3Model, inverse_sigmoid
 
-from sam3edge_pipeline.scenes import PHRASES
+from sam3edge_pipeline.synthetic import PHRASES
 
 INPUT_SIZE = 128
 PATCH = 8

@@ -25,9 +25,9 @@ from torch.nn import functional as F  # noqa: N812
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
 from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
-from sam3edge_pipeline.scenes import HELD_OUT_SEEDS, PHRASES
+from sam3edge_pipeline.evaluation.checkpoint import evaluate
+from sam3edge_pipeline.synthetic import HELD_OUT_SEEDS, PHRASES
 from sam3edge_pipeline.training.data import Batch, SceneSet, batches, load_or_draw
-from sam3edge_pipeline.training.evaluate import evaluate
 from sam3edge_pipeline.training.losses import Targets, assign, box_loss, mask_loss, onlookers, query_loss
 from sam3edge_pipeline.training.model import INPUT_SIZE, PATCH, build_small_model, token_ids, word_tokenizer
 

@@ -15,7 +15,7 @@ from rich.console import Console
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.images.overlay import save_overlay
-from sam3edge_pipeline.packaging import NAMES, build_component
+from sam3edge_pipeline.greengrass_build.build import NAMES, build_component
 from sam3edge_simulator.broker import Broker
 from sam3edge_simulator.demo.display import Display
 from sam3edge_simulator.demo.receiver import Received, Receiver

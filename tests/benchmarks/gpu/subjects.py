@@ -16,7 +16,7 @@ from transformers import Sam3Config
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
 from sam3edge.core.types import Frame
-from sam3edge_pipeline.scenes import PHRASES, draw_scene
+from sam3edge_pipeline.synthetic import PHRASES, draw_scene
 from sam3edge_pipeline.training.model import small_config, word_tokenizer
 
 Size = Literal["full", "small"]

@@ -26,8 +26,8 @@ import pytest
 
 from integration.api.conftest import SCENE
 from integration.api.standin import StandIn
-from sam3edge_pipeline.api.keys import digest, new_key
-from sam3edge_pipeline.api.local.events import HttpRequest, authorizer_event, to_event
+from sam3edge_serving.api.keys import digest, new_key
+from sam3edge_simulator.api_gateway.events import HttpRequest, authorizer_event, to_event
 
 pytest.importorskip("awslambdaric", reason="it has no wheels for this platform")
 
@@ -147,7 +147,7 @@ def test_the_api_function_asks_sagemaker(standin: StandIn, tmp_path: Path) -> No
         "SAM3EDGE_API_ENDPOINT_NAME": "my-endpoint",
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": standin.url,
     }
-    with running("sam3edge_pipeline.api.handler.handler", environment, tmp_path) as api:
+    with running("sam3edge_serving.api.handler.handler", environment, tmp_path) as api:
         kind, answer = api.invoke(chat_event("key-1"))
         assert (kind, answer["statusCode"]) == ("response", 200), api.said()
         found = json.loads(json.loads(answer["body"])["choices"][0]["message"]["content"])
@@ -167,7 +167,7 @@ def test_the_api_function_asks_sagemaker(standin: StandIn, tmp_path: Path) -> No
 
 
 def test_the_api_function_with_wrong_settings_fails(tmp_path: Path) -> None:
-    with running("sam3edge_pipeline.api.handler.handler", {"SAM3EDGE_API_BUCKET": "b"}, tmp_path) as api:
+    with running("sam3edge_serving.api.handler.handler", {"SAM3EDGE_API_BUCKET": "b"}, tmp_path) as api:
         kind, answer = api.invoke(chat_event("key-1"))
     assert kind == "error"
     assert answer["errorType"] == "SettingsError"
@@ -215,7 +215,7 @@ def test_the_authorizer_function_asks_dynamodb(table: tuple[str, str], tmp_path:
         headers = [("Authorization", header)] if header else []
         return authorizer_event(to_event(HttpRequest("GET", "/v1/models", headers, b"", "127.0.0.1")))
 
-    with running("sam3edge_pipeline.api.authorizer.handler", environment, tmp_path) as api:
+    with running("sam3edge_serving.api.authorizer.handler", environment, tmp_path) as api:
         kind, policy = api.invoke(event(f"Bearer {key}"))
         assert (kind, policy["policyDocument"]["Statement"][0]["Effect"]) == ("response", "Allow"), api.said()
         assert policy["usageIdentifierKey"] == key.split("-")[1]

@@ -20,12 +20,12 @@ import urllib3
 import sam3edge
 from integration.api.conftest import SCENE
 from integration.api.standin import StandIn
-from sam3edge_pipeline.api.application import Application
-from sam3edge_pipeline.api.assembly import assemble
-from sam3edge_pipeline.api.keys import MemoryKeys, new_key
-from sam3edge_pipeline.api.local.__main__ import make_gateway
-from sam3edge_pipeline.api.local.server import serving
-from sam3edge_pipeline.api.settings import Settings, read_settings
+from sam3edge_serving.api.application import Application
+from sam3edge_serving.api.keys import MemoryKeys, new_key
+from sam3edge_serving.api.settings import Settings, read_settings
+from sam3edge_serving.api.wiring import assemble
+from sam3edge_simulator.api_gateway.__main__ import make_gateway
+from sam3edge_simulator.api_gateway.server import serving
 
 SCHEMA = json.loads(
     (Path(sam3edge.__file__).parent / "core" / "messages" / "schemas" / "detections.schema.json").read_text()
@@ -170,7 +170,7 @@ def test_multipart_and_an_idempotency_key_over_http(site: Site) -> None:
 
 def test_the_command(standin: StandIn) -> None:
     """The local server as people start it; it makes a key and says it."""
-    command = [sys.executable, "-m", "sam3edge_pipeline.api.local", "--endpoint", standin.url, "--port", "0"]
+    command = [sys.executable, "-m", "sam3edge_simulator.api_gateway", "--endpoint", standin.url, "--port", "0"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SAM3EDGE_")}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment

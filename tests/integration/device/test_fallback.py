@@ -215,7 +215,7 @@ def endpoint(demo_bundle: Path, tmp_path: Path) -> Iterator[str]:
         "SAM3EDGE_BIND_TO_HOST": "127.0.0.1", "SAM3EDGE_THREADS": "1",
     }  # fmt: skip
     with (tmp_path / "endpoint.log").open("wb") as log:
-        command = [sys.executable, "-m", "sam3edge_pipeline.endpoint"]
+        command = [sys.executable, "-m", "sam3edge_serving.endpoint"]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         url = f"http://127.0.0.1:{port}"
         try:

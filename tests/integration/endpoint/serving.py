@@ -101,7 +101,7 @@ def launch(checkpoint: Path, **variables: str) -> Server:
         "SAM3EDGE_BIND_TO_HOST": "127.0.0.1",
         **variables,
     }
-    command = [sys.executable, "-m", "sam3edge_pipeline.endpoint", "serve"]
+    command = [sys.executable, "-m", "sam3edge_serving.endpoint", "serve"]
     return Server(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
 
 

@@ -19,7 +19,7 @@ from sam3edge.bundle.verify import model_files
 from sam3edge.core.types import Click, Clicks
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge_export.parity.fixtures import read_frame
-from sam3edge_pipeline.endpoint.wire.masks import full_mask
+from sam3edge_serving.endpoint.formats.masks import full_mask
 from small_release import small_release
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first to come exports the bundle

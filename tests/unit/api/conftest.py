@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
-from sam3edge_pipeline.api import application, authorizer
+from sam3edge_serving.api import application, authorizer
 from unit.api.rig import Api, Aws
 
 

@@ -12,17 +12,17 @@ from typing import Any
 import cv2
 
 from sam3edge.core.messages import detections
-from sam3edge_pipeline.api.application import Application
-from sam3edge_pipeline.api.asking.question import Looking
-from sam3edge_pipeline.api.idempotency import Once
-from sam3edge_pipeline.api.images import Image, Images
-from sam3edge_pipeline.api.keys import KeyRecord, MemoryKeys, new_key
-from sam3edge_pipeline.api.local.__main__ import make_gateway
-from sam3edge_pipeline.api.local.events import HttpReply, HttpRequest
-from sam3edge_pipeline.api.local.memory import MemoryRecords
-from sam3edge_pipeline.api.parts import Large, Parts
-from sam3edge_pipeline.api.problems import Problem
-from sam3edge_pipeline.remote_images import FetchRules, RemoteImages
+from sam3edge_serving.api.application import Application
+from sam3edge_serving.api.asking.question import Looking
+from sam3edge_serving.api.dependencies import Large, Parts
+from sam3edge_serving.api.idempotency import Once
+from sam3edge_serving.api.images import Image, Images
+from sam3edge_serving.api.keys import KeyRecord, MemoryKeys, new_key
+from sam3edge_serving.api.problems import Problem
+from sam3edge_serving.http.remote_images import FetchRules, RemoteImages
+from sam3edge_simulator.api_gateway.__main__ import make_gateway
+from sam3edge_simulator.api_gateway.events import HttpReply, HttpRequest
+from sam3edge_simulator.api_gateway.memory import MemoryRecords
 from samples import answer, detection, red_square, wobbly
 
 PNG = cv2.imencode(".png", red_square())[1].tobytes()

@@ -17,11 +17,11 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, No
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from sam3edge_pipeline.api.asking.plain_http import HttpModel
-from sam3edge_pipeline.api.asking.question import MOST_ATTRIBUTES, Looking, to_request
-from sam3edge_pipeline.api.asking.sagemaker import SageMakerModel
-from sam3edge_pipeline.api.images import Image
-from sam3edge_pipeline.api.problems import (
+from sam3edge_serving.api.asking.plain_http import HttpModel
+from sam3edge_serving.api.asking.question import MOST_ATTRIBUTES, Looking, to_request
+from sam3edge_serving.api.asking.sagemaker import SageMakerModel
+from sam3edge_serving.api.images import Image
+from sam3edge_serving.api.problems import (
     BadRequest,
     Broken,
     Busy,
@@ -32,7 +32,7 @@ from sam3edge_pipeline.api.problems import (
     TooLate,
     Unanswerable,
 )
-from sam3edge_pipeline.endpoint.attributes import read_attributes
+from sam3edge_serving.endpoint.attributes import read_attributes
 from unit.api.rig import GEOJSON, PNG
 
 IMAGE = Image(PNG, "image/png")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sam3edge_pipeline.api.asking.question import Looking
-from sam3edge_pipeline.api.routes.chat_request import SCHEMA_ID
+from sam3edge_serving.api.asking.question import Looking
+from sam3edge_serving.api.routes.chat_request import SCHEMA_ID
 from unit.api.rig import DATA_URL, GEOJSON, JPEG, PNG, Api, chat
 
 PATH = "/v1/chat/completions"

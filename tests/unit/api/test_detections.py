@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sam3edge_pipeline.api.asking.question import Looking
+from sam3edge_serving.api.asking.question import Looking
 from unit.api.rig import DATA_URL, GEOJSON, JPEG, MAX_IMAGE_BYTES, PNG, Api, Heard
 
 PATH = "/v1/detections"

@@ -8,9 +8,9 @@ import json
 
 import pytest
 
-from sam3edge_pipeline.api.gateway_responses import GATEWAY_RESPONSES
-from sam3edge_pipeline.api.local.gateway import GATEWAY_BYTES, Gateway, own
-from sam3edge_pipeline.api.problems import Busy, ModelFailed, NotReady, Problem, TooLate, Unanswerable
+from sam3edge_serving.api.gateway_responses import GATEWAY_RESPONSES
+from sam3edge_serving.api.problems import Busy, ModelFailed, NotReady, Problem, TooLate, Unanswerable
+from sam3edge_simulator.api_gateway.gateway import GATEWAY_BYTES, Gateway, own
 from unit.api.rig import DATA_URL, MAX_IMAGE_BYTES, PNG, Api, Heard, chat
 
 JSON = {"Content-Type": "application/json"}

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import pytest
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
-from sam3edge_pipeline.api.idempotency import Once
-from sam3edge_pipeline.api.large.storage import Storage
-from sam3edge_pipeline.api.local.memory import MemoryRecords
-from sam3edge_pipeline.api.problems import NotReady
+from sam3edge_serving.api.idempotency import Once
+from sam3edge_serving.api.problems import NotReady
+from sam3edge_serving.api.uploads.storage import Storage
+from sam3edge_simulator.api_gateway.memory import MemoryRecords
 from unit.api.rig import DATA_URL, Api, Aws, Heard, SayingModel
 
 PATH = "/v1/detections"

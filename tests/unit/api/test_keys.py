@@ -9,9 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
-from sam3edge_pipeline.api import authorizer
-from sam3edge_pipeline.api.key_admin import issue, main
-from sam3edge_pipeline.api.keys import DynamoKeys, KeyRefused, MemoryKeys, check, digest, new_key, presented
+from sam3edge_serving.api import authorizer
+from sam3edge_serving.api.key_admin import issue, main
+from sam3edge_serving.api.keys import DynamoKeys, KeyRefused, MemoryKeys, check, digest, new_key, presented
 from unit.api.rig import Aws
 
 ARN = "arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/GET/v1/models"
@@ -101,7 +101,7 @@ def test_from_making_a_key_to_withdrawing_it(
     aws: Aws, table: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = boto3.client("apigateway")
-    monkeypatch.setattr("sam3edge_pipeline.api.key_admin.boto3.client", lambda _: gateway)
+    monkeypatch.setattr("sam3edge_serving.api.key_admin.boto3.client", lambda _: gateway)
     with Stubber(gateway) as stub:
         made = {"name": ANY, "value": ANY, "enabled": True, "description": "ada"}
         stub.add_response("create_api_key", {"id": "gw-1"}, made)

@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from sam3edge_pipeline.api.large.jobs import INLINE_BYTES, Jobs
-from sam3edge_pipeline.api.large.storage import Storage
-from sam3edge_pipeline.api.large.uploads import Uploads
-from sam3edge_pipeline.api.parts import Large
+from sam3edge_serving.api.dependencies import Large
+from sam3edge_serving.api.uploads.jobs import INLINE_BYTES, Jobs
+from sam3edge_serving.api.uploads.offers import Uploads
+from sam3edge_serving.api.uploads.storage import Storage
 from unit.api.async_endpoint import AsyncEndpoint
 from unit.api.rig import GEOJSON, PNG, Api, Aws
 

@@ -12,12 +12,12 @@ import pytest
 import tomllib
 
 from sam3edge.core.errors import SettingsError
-from sam3edge_pipeline.api import handler
-from sam3edge_pipeline.api.lambda_package import REQUIREMENTS, copy_sources
-from sam3edge_pipeline.api.local.__main__ import main
-from sam3edge_pipeline.api.local.events import HttpRequest, to_event
-from sam3edge_pipeline.api.local.gateway import Context
-from sam3edge_pipeline.api.settings import AuthorizerSettings, Settings, read_settings
+from sam3edge_serving.api import handler
+from sam3edge_serving.api.lambda_package import REQUIREMENTS, copy_sources
+from sam3edge_serving.api.settings import AuthorizerSettings, Settings, read_settings
+from sam3edge_simulator.api_gateway.__main__ import main
+from sam3edge_simulator.api_gateway.events import HttpRequest, to_event
+from sam3edge_simulator.api_gateway.gateway import Context
 from unit.api.rig import Aws
 
 ROOT = Path(__file__).parents[3]
@@ -54,7 +54,7 @@ def test_the_authorizer_needs_its_table() -> None:
 
 
 def test_the_readme_names_every_setting() -> None:
-    readme = (ROOT / "pipeline/sam3edge_pipeline/api/README.md").read_text()
+    readme = (ROOT / "pipeline/sam3edge_serving/api/README.md").read_text()
     named = set(re.findall(r"`(SAM3EDGE_API_\w+)`", readme))
     fields = [*Settings.model_fields.values(), *AuthorizerSettings.model_fields.values()]
     assert named == {field.alias for field in fields}
@@ -88,8 +88,8 @@ def test_the_zip_needs_what_the_extra_has_and_nothing_of_the_device(
     copy_sources(tmp_path)
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[1]); before = time.perf_counter()\n"
-        "import sam3edge_pipeline.api.handler as handler; seconds = time.perf_counter() - before\n"
-        "import sam3edge_pipeline.api.authorizer, sam3edge_pipeline.api.local.__main__\n"
+        "import sam3edge_serving.api.handler as handler; seconds = time.perf_counter() - before\n"
+        "import sam3edge_serving.api.authorizer, sam3edge_simulator.api_gateway.__main__\n"
         "assert handler.__file__.startswith(sys.argv[1]), handler.__file__\n"
         "heavy = {'torch', 'cv2', 'numpy', 'shapely', 'onnxruntime', 'fastapi'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -99,7 +99,7 @@ def test_the_zip_needs_what_the_extra_has_and_nothing_of_the_device(
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.py"))
-    figure(f"sam3edge_pipeline.api.handler imports in {float(result.stdout):.2f} s, its own sources are {size} bytes")
+    figure(f"sam3edge_serving.api.handler imports in {float(result.stdout):.2f} s, its own sources are {size} bytes")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sam3edge_pipeline.endpoint.admission import Admission, PixelBudget
-from sam3edge_pipeline.endpoint.problems import Busy
+from sam3edge_serving.endpoint.admission import Admission, PixelBudget
+from sam3edge_serving.endpoint.problems import Busy
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

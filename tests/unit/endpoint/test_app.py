@@ -20,8 +20,8 @@ from fastapi.testclient import TestClient
 from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.errors import EngineError
 from sam3edge.core.ports import Engine
-from sam3edge_pipeline.endpoint.app import create_app
-from sam3edge_pipeline.endpoint.settings import read_settings
+from sam3edge_serving.endpoint.app import create_app
+from sam3edge_serving.endpoint.settings import read_settings
 from samples import red_square
 from unit.endpoint.engines import Pointing, Together, Watched
 from unit.sources import media

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sam3edge_pipeline.endpoint.attributes import Attributes, read_attributes
-from sam3edge_pipeline.endpoint.problems import BadRequest
+from sam3edge_serving.endpoint.attributes import Attributes, read_attributes
+from sam3edge_serving.endpoint.problems import BadRequest
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from sam3edge.core.errors import EngineError, FrameError, PromptError
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Click, Clicks, Exemplar, Frame, Prompt, Segmentation
-from sam3edge_pipeline.endpoint.batching import UNHEALTHY_AFTER, Batcher
+from sam3edge_serving.endpoint.batching import UNHEALTHY_AFTER, Batcher
 from samples import frame, red_square
 from unit.endpoint.engines import Pointing, Together, Watched
 

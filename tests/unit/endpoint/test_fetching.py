@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import urllib3
 
-from sam3edge_pipeline.endpoint.fetching import Fetcher, NoFetcher, allowed_hosts
-from sam3edge_pipeline.endpoint.problems import Problem, TooLarge, Unanswerable
-from sam3edge_pipeline.remote_images import FetchRules, IpAddress, RemoteImages, is_public
+from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher, allowed_hosts
+from sam3edge_serving.endpoint.problems import Problem, TooLarge, Unanswerable
+from sam3edge_serving.http.remote_images import FetchRules, IpAddress, RemoteImages, is_public
 
 PUBLIC = ipaddress.ip_address("93.184.215.14")
 OPTIONS = FetchRules(("images.example.org", "*.bucket.example.org"), max_bytes=1000, seconds=5.0)

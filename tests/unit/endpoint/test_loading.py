@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sam3edge.core.errors import BundleError, SettingsError
-from sam3edge_pipeline.endpoint.loading import examine, find_model
-from sam3edge_pipeline.endpoint.settings import read_settings
+from sam3edge_serving.endpoint.loading import examine, find_model
+from sam3edge_serving.endpoint.settings import read_settings
 
 DEMO_CHECKPOINT = Path(__file__).parents[3] / "assets" / "demo-checkpoint"
 

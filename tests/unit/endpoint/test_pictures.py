@@ -12,8 +12,8 @@ from rasterio.io import MemoryFile
 
 from sam3edge.core.types import RgbImage
 from sam3edge.images.decoding import DecodeOptions, Depth, decode
-from sam3edge_pipeline.endpoint.pictures import look, to_frame
-from sam3edge_pipeline.endpoint.problems import TooLarge, Unanswerable
+from sam3edge_serving.endpoint.images import look, to_frame
+from sam3edge_serving.endpoint.problems import TooLarge, Unanswerable
 from unit.sources import media
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # so are most requests

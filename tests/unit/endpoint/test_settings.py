@@ -8,9 +8,9 @@ import pytest
 
 from sam3edge.core.errors import EngineError, SettingsError
 from sam3edge.images.decoding import Depth
-from sam3edge_pipeline import endpoint
-from sam3edge_pipeline.endpoint.settings import SAGEMAKER_MODEL, Settings, read_settings
-from sam3edge_pipeline.endpoint.torch_settings import torch_options
+from sam3edge_serving import endpoint
+from sam3edge_serving.endpoint.settings import SAGEMAKER_MODEL, Settings, read_settings
+from sam3edge_serving.endpoint.torch_settings import torch_options
 
 
 def test_defaults_are_osmls() -> None:

@@ -16,11 +16,10 @@ from hypothesis.extra import numpy as arrays
 
 from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.types import Box, Click, Exemplar, Instance, Outline, Prompt, Segmentation
-from sam3edge_pipeline.endpoint.problems import BadRequest, Problem, TooLarge, Unanswerable
-from sam3edge_pipeline.endpoint.wire import azure, coco, geojson, prompt_list
-from sam3edge_pipeline.endpoint.wire.errors import dump, error_of
-from sam3edge_pipeline.endpoint.wire.masks import Rle, box_of, full_mask, to_png, to_rle
-from sam3edge_pipeline.endpoint.wire.query import (
+from sam3edge_serving.endpoint.formats import azure, coco, geojson, roboflow
+from sam3edge_serving.endpoint.formats.errors import dump, error_of
+from sam3edge_serving.endpoint.formats.masks import Rle, box_of, full_mask, to_png, to_rle
+from sam3edge_serving.endpoint.formats.queries import (
     Address,
     Asked,
     Found,
@@ -30,7 +29,8 @@ from sam3edge_pipeline.endpoint.wire.query import (
     must_be_answered,
     prompts_of,
 )
-from sam3edge_pipeline.endpoint.wire.requests import read_line, read_request, split_lines
+from sam3edge_serving.endpoint.formats.requests import read_line, read_request, split_lines
+from sam3edge_serving.endpoint.problems import BadRequest, Problem, TooLarge, Unanswerable
 from samples import MODEL, frame
 
 RED, GREEN = Prompt("red"), Prompt("green")
@@ -129,7 +129,7 @@ def body(**members: Any) -> bytes:
 def test_which_json_request_it_is() -> None:
     assert isinstance(read_request(body(image=IMAGE)), geojson.PhraseRequest)
     listed = read_request(body(image={"type": "base64", "value": IMAGE}, prompts=[{"type": "text", "text": "x"}], k=1))
-    assert isinstance(listed, prompt_list.PromptListRequest)
+    assert isinstance(listed, roboflow.PromptListRequest)
     table = read_request(body(input_data={"columns": ["image"], "index": [0], "data": [[IMAGE]]}, params={}))
     assert isinstance(table, azure.TableRequest)
 
@@ -239,8 +239,8 @@ def test_masks_are_brought_to_the_size_of_the_frame() -> None:
 # -- prompt lists ---------------------------------------------------------------------------------------------------
 
 
-def listed(*prompts: dict[str, Any], **members: Any) -> prompt_list.PromptListRequest:
-    return prompt_list.PromptListRequest.model_validate({"image": IMAGE, "prompts": list(prompts), **members})
+def listed(*prompts: dict[str, Any], **members: Any) -> roboflow.PromptListRequest:
+    return roboflow.PromptListRequest.model_validate({"image": IMAGE, "prompts": list(prompts), **members})
 
 
 def test_prompt_lists_ask_by_phrase_and_by_example() -> None:
@@ -275,7 +275,7 @@ def test_every_listed_prompt_is_answered_repetitions_and_all(form: str) -> None:
     request = listed({"text": "red"}, {"text": "zebra"}, {"text": "red"}, format=form)
     seen = found((RED, square(100, 80, 60)), asked=request.asked(5).prompts)
     seen = Found(seen.frame, MODEL, seen.prompts, Segmentation(seen.segmentation.instances, {}, {"zebra": "unknown"}))
-    answer = json.loads(prompt_list.write(request, seen))
+    answer = json.loads(roboflow.write(request, seen))
     results = answer["prompt_results"]
     assert [r["prompt_index"] for r in results] == [0, 1, 2]
     assert [len(r["predictions"]) for r in results] == [1, 0, 1]

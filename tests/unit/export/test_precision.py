@@ -29,8 +29,8 @@ from sam3edge_export.onnx.precision import (
 from sam3edge_export.onnx.precision.graph import read_graph, write_graph
 from sam3edge_export.onnx.precision.rules import TRAVELLERS
 from sam3edge_export.onnx.precision.storage import widen_stored
-from sam3edge_pipeline.scenes import PHRASES, draw_scene
-from sam3edge_pipeline.training.judge import frame_of
+from sam3edge_pipeline.evaluation.bundle import frame_of
+from sam3edge_pipeline.synthetic import PHRASES, draw_scene
 from small_sam3 import small_bundle
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports the small model

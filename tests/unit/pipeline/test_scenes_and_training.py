@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam3edge_pipeline.scenes import PHRASES, draw_scene
+from sam3edge_pipeline.synthetic import PHRASES, draw_scene
 from sam3edge_pipeline.training import train as training
 from sam3edge_pipeline.training.data import draw_set, make_batch
 from sam3edge_pipeline.training.losses import Targets, assign, generalized_iou, onlookers

@@ -1,0 +1,87 @@
+"""How well the model in training finds the objects of held-out scenes, at mask resolution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam3edge_pipeline.synthetic import PHRASES
+from sam3edge_pipeline.training.data import SceneSet, make_batch
+
+if TYPE_CHECKING:
+    from sam3edge_pipeline.training.train import Learner
+
+
+@torch.no_grad()
+def evaluate(learner: Learner, scenes: SceneSet, count: int, threshold: float = 0.5) -> dict[str, float]:
+    """Mask F1 at IoU 0.5 over present prompts, by phrase too, and the share of absent prompts answered."""
+    learner.eval()
+    found = dict.fromkeys(PHRASES, 0)
+    wanted, given = dict(found), dict(found)
+    absent = answered = 0
+    every = torch.arange(len(PHRASES))
+    text, text_mask = learner.text(learner.tokens), learner.tokens != 0
+    for row in range(count):
+        batch = make_batch(scenes, np.array([row]))
+        features = learner.vision(learner.pixels(batch.images))
+        image = torch.zeros_like(every)
+        decoded = learner.decoder(features.coarse, features.geometry, image, text, text_mask)
+        scores = decoded.logits.sigmoid() * decoded.presence.sigmoid()
+        for phrase, name in enumerate(PHRASES):
+            truth = batch.masks[batch.phrases == phrase] > 0.5
+            admitted = torch.nonzero(scores[phrase] > threshold)[:, 0]
+            admitted = admitted[scores[phrase][admitted].argsort(descending=True)]
+            if not len(truth):
+                absent += 1
+                answered += bool(len(admitted))
+                continue
+            wanted[name] += len(truth)
+            if not len(admitted):
+                continue
+            pair = torch.tensor([phrase])
+            logits = learner.masks(
+                features.fine, features.medium, decoded.encoded, decoded.prompt, text_mask, decoded.queries,
+                image[:1], pair, admitted[None], torch.arange(len(admitted)),
+            )  # fmt: skip
+            logits = torch.nn.functional.interpolate(logits[None], scale_factor=2, mode="bilinear")[0]
+            masks = suppress(logits > 0)
+            given[name] += len(masks)
+            found[name] += matched(masks, truth)
+    learner.train()
+    f1 = {name: 2 * found[name] / max(1, wanted[name] + given[name]) for name in PHRASES}
+    total = 2 * sum(found.values()) / max(1, sum(wanted.values()) + sum(given.values()))
+    return {"f1": round(total, 4), "absent": round(answered / max(1, absent), 4)} | {
+        k: round(v, 2) for k, v in f1.items()
+    }
+
+
+def mask_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU [A, B] of bool masks [A, H, W] and [B, H, W]."""
+    a, b = a.flatten(1).float(), b.flatten(1).float()
+    inner = a @ b.T
+    return inner / (a.sum(1)[:, None] + b.sum(1)[None] - inner).clamp(min=1)
+
+
+def suppress(masks: Tensor, limit: float = 0.5) -> Tensor:
+    """Masks, best first, without those that repeat a better one."""
+    overlap = mask_iou(masks, masks)
+    kept: list[int] = []
+    for i in range(len(masks)):
+        if all(float(overlap[i, j]) <= limit for j in kept):
+            kept.append(i)
+    return masks[kept]
+
+
+def matched(masks: Tensor, truth: Tensor, limit: float = 0.5) -> int:
+    """How many true masks are met, best first and one to one, with an IoU of at least ``limit``."""
+    overlap = mask_iou(masks, truth)
+    free, hits = set(range(len(truth))), 0
+    for i in range(len(masks)):
+        best = max(free, key=lambda t: float(overlap[i, t]), default=None)
+        if best is not None and float(overlap[i, best]) >= limit:
+            free.remove(best)
+            hits += 1
+    return hits

@@ -1,0 +1,1 @@
+"""Greengrass components as AWS takes them: recipes and artifacts."""

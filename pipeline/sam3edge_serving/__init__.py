@@ -1,0 +1,1 @@
+"""What answers requests in the cloud: the SageMaker container and the API in front of it."""

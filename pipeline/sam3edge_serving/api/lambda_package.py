@@ -1,0 +1,31 @@
+"""What goes into the zip of the Lambda functions: these sources, and the packages of ``requirements.txt``.
+
+Installing the whole project would bring OpenCV, shapely and numpy, which no function imports: the zip would come near
+Lambda's limit of 250 MB unpacked.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import sam3edge
+import sam3edge_serving
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+
+_LIBRARY = ("__init__.py", "core/__init__.py", "core/errors.py", "images/__init__.py", "images/headers")
+_SERVING = ("__init__.py", "http", "api")
+
+
+def copy_sources(target: Path) -> None:
+    """Copy the packages, as far as the functions import them, into an empty folder."""
+    for package, names in ((sam3edge, _LIBRARY), (sam3edge_serving, _SERVING)):
+        root = Path(package.__path__[0])
+        for name in names:
+            source, copy = root / name, target / root.name / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy)

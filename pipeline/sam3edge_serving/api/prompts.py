@@ -1,0 +1,44 @@
+"""What to look for: phrases out of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sam3edge_serving.api.problems import BadRequest
+
+BETWEEN = re.compile(r"[,\n\r]+")
+"""Between the phrases of one text: commas and line breaks."""
+
+MOST_CHARACTERS = 256
+"""Of a phrase. The model reads 32 tokens of it."""
+
+
+def split_phrases(text: str) -> tuple[str, ...]:
+    """``"red car, dent\\nscratch"`` -> red car; dent; scratch."""
+    return tuple(" ".join(part.split()) for part in BETWEEN.split(text) if part.strip())
+
+
+def check_phrases(phrases: Sequence[str], most: int, param: str) -> tuple[str, ...]:
+    """Phrases, none twice.
+
+    Raises:
+        BadRequest: none, too many, too long, or no text.
+    """
+    phrases = tuple(dict.fromkeys(" ".join(phrase.split()) for phrase in phrases))
+    if not phrases or not all(phrases):
+        raise BadRequest(
+            "the request must say in words what to look for, such as 'scratch, dent'; it has no text",
+            param=param,
+            code="missing_prompt",
+        )
+    if len(phrases) > most:
+        raise BadRequest(f"at most {most} phrases can be asked of an image, these are {len(phrases)}", param=param)
+    for phrase in phrases:
+        if len(phrase) > MOST_CHARACTERS or not phrase.isprintable():
+            raise BadRequest(
+                f"a phrase must be at most {MOST_CHARACTERS} printable characters; several are separated by commas or "
+                f"line breaks; one of these has {len(phrase)}",
+                param=param,
+            )
+    return phrases

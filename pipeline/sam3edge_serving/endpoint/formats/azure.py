@@ -1,0 +1,213 @@
+"""Azure ML's table for SAM (``mask-generation``): images with points, boxes and labels, and masks as PNG.
+
+SAM 3 also finds by phrase, for which Azure's table has no column. Here it may have one more, ``text_prompt``: a phrase,
+or a JSON list of phrases, in place of points and boxes. Its predictions are the phrases, the masks of each are what was
+found, and ``iou_score`` is the score.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from sam3edge.core.types import Click, Clicks, Frame, MaskLogits
+from sam3edge_serving.endpoint.formats.masks import full_mask, to_png
+from sam3edge_serving.endpoint.formats.queries import Asked, Found, Outlined, PointedAt, image_of, prompts_of
+from sam3edge_serving.endpoint.problems import BadRequest, TooLarge
+
+COLUMNS = ("image", "input_points", "input_boxes", "input_labels", "multimask_output", "text_prompt")
+
+Pixel: TypeAlias = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Point: TypeAlias = tuple[Pixel, Pixel]
+Corners: TypeAlias = tuple[Pixel, Pixel, Pixel, Pixel]
+
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+_POINTS: TypeAdapter[list[list[Point]]] = TypeAdapter(list[list[Point]])
+_BOXES: TypeAdapter[list[Corners]] = TypeAdapter(list[Corners])
+_LABELS: TypeAdapter[list[list[int]]] = TypeAdapter(list[list[int]])
+_PHRASES: TypeAdapter[list[str]] = TypeAdapter(list[str])
+
+
+class MaskAnswer(TypedDict):
+    """A PNG of 0 and 255 at the size of the image, base64; and how good the model takes it to be, 0..1."""
+
+    encoded_binary_mask: str
+    iou_score: float
+
+
+class PredictionAnswer(TypedDict):
+    """The masks of one object or phrase, by their number."""
+
+    mask_per_prediction: dict[str, MaskAnswer]
+
+
+class RowAnswer(TypedDict):
+    """What a row of the table got, by the number of the object or phrase."""
+
+    predictions: dict[str, PredictionAnswer]
+
+
+TableAnswer: TypeAlias = list[RowAnswer]
+
+
+class Table(BaseModel):
+    """A data frame in pandas' ``split`` orientation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    columns: list[str]
+    index: list[int | str] | None = None
+    data: list[list[JsonValue]] = Field(min_length=1)
+
+
+class TableRequest(BaseModel):
+    """Azure's request; ``params`` is left alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    input_data: Table
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+
+    def questions(self, threshold: float, most: int, most_images: int) -> list[Asked | PointedAt]:
+        """One for each row, in their order; raises BadRequest, TooLarge."""
+        columns, rows = self.input_data.columns, self.input_data.data
+        if len(rows) > most_images:
+            raise TooLarge(f"at most {most_images} images can be sent at once, these are {len(rows)}")
+        if "image" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) != len(columns):
+            raise BadRequest(
+                f"input_data.columns must be of {', '.join(COLUMNS)}, each once; only image must be among them",
+                param="input_data.columns",
+            )
+        asked = []
+        for number, row in enumerate(rows):
+            where = f"input_data.data.{number}"
+            if len(row) != len(columns):
+                raise BadRequest(f"{where} has {len(row)} values for {len(columns)} columns", param=where)
+            try:
+                asked.append(_question(dict(zip(columns, row, strict=True)), threshold, most))
+            except ValidationError as error:
+                raise BadRequest(f"{where}: {error.errors(include_url=False)[0]['msg']}", param=where) from error
+            except ValueError as error:
+                raise BadRequest(f"{where}: {error}", param=where) from error
+        return asked
+
+
+def row_of(seen: Found | Outlined) -> RowAnswer:
+    """The answer to one row; takes the time to encode its masks."""
+    frame = seen.frame
+    if isinstance(seen, Outlined):
+        return _row(_prediction(frame, zip(outline.masks, outline.quality, strict=True)) for outline in seen.outlines)
+    found = seen.segmentation.instances
+    return _row(_prediction(frame, ((i.mask, i.score) for i in found if i.prompt == p)) for p in seen.prompts)
+
+
+def write(rows: Sequence[RowAnswer]) -> bytes:
+    """The answers to all rows, in their order."""
+    return json.dumps(rows, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _row(predictions: Iterable[PredictionAnswer]) -> RowAnswer:
+    return {"predictions": {str(i): prediction for i, prediction in enumerate(predictions)}}
+
+
+def _prediction(frame: Frame, masks: Iterable[tuple[MaskLogits, float]]) -> PredictionAnswer:
+    answers: dict[str, MaskAnswer] = {}
+    for j, (mask, score) in enumerate(masks):
+        encoded = to_png(full_mask(mask, frame.width, frame.height))
+        answers[str(j)] = {"encoded_binary_mask": encoded, "iou_score": round(float(score), 4)}
+    return {"mask_per_prediction": answers}
+
+
+def _question(row: dict[str, JsonValue], threshold: float, most: int) -> Asked | PointedAt:
+    image = row["image"]
+    if not isinstance(image, str) or not image:
+        raise ValueError("image must be base64, a data URL or an address")
+    phrases = _phrases(row.get("text_prompt"))
+    clicks = _clicks(row, most)
+    if phrases and clicks:
+        raise ValueError("give text_prompt, or input_points and input_boxes, not both")
+    if phrases:
+        return Asked(image_of(image), prompts_of(phrases, threshold, most))
+    if not clicks:
+        raise ValueError("give input_points, input_boxes or text_prompt; this endpoint does not outline everything")
+    return PointedAt(image_of(image), clicks)
+
+
+def _phrases(value: Any) -> list[str]:
+    """A phrase, or a list of phrases, which may be JSON in a string."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _JSON.validate_json(value)
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, str) else _PHRASES.validate_python(value)
+
+
+def _clicks(row: dict[str, JsonValue], most: int) -> tuple[Clicks, ...]:
+    multimask = row.get("multimask_output") or False
+    if not isinstance(multimask, bool):
+        raise ValueError("multimask_output must be true or false")
+    points = _points(_value(row, "input_points"))
+    boxes = _boxes(_value(row, "input_boxes"))
+    labels = _labels(_value(row, "input_labels"), points)
+    if points and boxes and len(points) != len(boxes):
+        raise ValueError(f"there are points for {len(points)} objects and boxes for {len(boxes)}; give both for each")
+    count = max(len(points), len(boxes))
+    if count > most:
+        raise TooLarge(f"at most {most} objects can be asked for at once, these are {count}")
+    clicks = []
+    for i in range(count):
+        own = zip(points[i], labels[i], strict=True) if points else ()
+        given = tuple(Click(x, y, label == 1) for (x, y), label in own)
+        clicks.append(Clicks(given, boxes[i] if boxes else None, None, multimask))
+    return tuple(clicks)
+
+
+def _value(row: dict[str, JsonValue], name: str) -> Any:
+    """JSON in a string, as Azure's clients write it, or the value itself; None when there is none."""
+    value = row.get(name)
+    if isinstance(value, str):
+        value = _JSON.validate_json(value) if value.strip() else None
+    return None if value == [] else value
+
+
+def _points(value: Any) -> list[list[Point]]:
+    """Points of every object. A list of points is one object for each; [[[x, y], [x, y]]] is one object."""
+    depth = _depth(value)
+    if value is None:
+        return []
+    if depth not in (1, 2, 3):
+        raise ValueError("input_points must be lists of [x, y], such as [[[280, 320], [300, 350]]] for one object")
+    nested = [[value]] if depth == 1 else [[point] for point in value] if depth == 2 else value
+    points = _POINTS.validate_python(nested)
+    if not all(points):
+        raise ValueError("input_points has an object without points")
+    return points
+
+
+def _boxes(value: Any) -> list[Corners]:
+    if value is None:
+        return []
+    return _BOXES.validate_python([value] if _depth(value) == 1 else value[0] if _depth(value) == 3 else value)
+
+
+def _labels(value: Any, points: Sequence[Sequence[Point]]) -> list[list[int]]:
+    """1 for a point on the object, 0 for one beside it; all 1 where none are given."""
+    if value is None:
+        return [[1] * len(own) for own in points]
+    if _depth(value) == 1:
+        value = [value] if len(points) == 1 else [[label] for label in value]
+    labels = _LABELS.validate_python(value)
+    if [len(own) for own in labels] != [len(own) for own in points]:
+        raise ValueError("input_labels must have one label for each of input_points, nested alike")
+    if any(label not in (0, 1) for own in labels for label in own):
+        raise ValueError("input_labels are 1 for a point on the object and 0 for one beside it")
+    return labels
+
+
+def _depth(value: Any) -> int:
+    depth = 0
+    while isinstance(value, list) and value:
+        depth, value = depth + 1, value[0]
+    return depth

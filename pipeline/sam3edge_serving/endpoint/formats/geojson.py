@@ -1,0 +1,53 @@
+"""The device's own detections, whole: a GeoJSON FeatureCollection with OSML's properties. And requests by phrase."""
+
+from __future__ import annotations
+
+import time
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sam3edge.core.messages.detections import Answer, encode
+from sam3edge.core.polygons import detect
+from sam3edge_serving.endpoint.formats.queries import Asked, Found, ImageText, ImageValue, Share, image_of, prompts_of
+from sam3edge_serving.endpoint.problems import TooLarge
+
+MEDIA_TYPE = "application/geo+json"
+TOLERANCE, COARSEST = 0.5, 4.0
+"""Pixels by which an outline may be simplified, as on the device."""
+
+LARGEST = 25 * 2**20
+"""Bytes of an answer: what SageMaker hands through."""
+
+
+class PhraseRequest(BaseModel):
+    """An image and phrases. Also one line of a batch transform."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    image: ImageText | ImageValue
+    text_prompt: str | list[str] | None = Field(None, description="one phrase or several; else the endpoint's own")
+    threshold: Share | None = None
+    image_id: str = Field("", max_length=256)
+
+    def asked(self, phrases: tuple[str, ...], threshold: float, most: int) -> Asked:
+        """With what stands for phrases and threshold where the request names none; raises BadRequest, TooLarge."""
+        own = (self.text_prompt,) if isinstance(self.text_prompt, str) else tuple(self.text_prompt or ())
+        at = threshold if self.threshold is None else self.threshold
+        return Asked(image_of(self.image), prompts_of(own or phrases, at, most), self.image_id)
+
+
+def write(found: Found, endpoint: str) -> bytes:
+    """The answer as the device publishes it, undivided.
+
+    Raises:
+        TooLarge: it is larger than can be handed through.
+    """
+    started = time.perf_counter()
+    frame, segmentation = found.frame, found.segmentation
+    outlined = (detect(i, frame.width, frame.height, TOLERANCE) for i in segmentation.instances)
+    detections = tuple(d for d in outlined if d is not None)
+    timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
+    answer = Answer(endpoint, frame, found.model, found.prompts, detections, timing, segmentation.unanswered)
+    parts = encode(answer, "", LARGEST, COARSEST)
+    if len(parts) > 1:
+        raise TooLarge(f"the answer takes more than {LARGEST} bytes; ask for fewer prompts or raise the threshold")
+    return parts[0].payload

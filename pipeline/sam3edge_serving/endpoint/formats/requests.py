@@ -1,0 +1,68 @@
+"""Bodies of JSON: which format they are in, and whether they keep to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
+
+from sam3edge_serving.endpoint.formats.azure import TableRequest
+from sam3edge_serving.endpoint.formats.geojson import PhraseRequest
+from sam3edge_serving.endpoint.formats.roboflow import PromptListRequest
+from sam3edge_serving.endpoint.problems import BadRequest, TooLarge
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "input_data" if "input_data" in value else "prompts" if "prompts" in value else "text_prompt"
+    return "text_prompt"
+
+
+JsonRequest: TypeAlias = TableRequest | PromptListRequest | PhraseRequest
+
+_REQUEST: TypeAdapter[JsonRequest] = TypeAdapter(
+    Annotated[
+        Annotated[TableRequest, Tag("input_data")]
+        | Annotated[PromptListRequest, Tag("prompts")]
+        | Annotated[PhraseRequest, Tag("text_prompt")],
+        Discriminator(_kind),
+    ]
+)
+_LINE = TypeAdapter(PhraseRequest)
+_T = TypeVar("_T")
+
+
+def read_request(body: bytes) -> JsonRequest:
+    """A request in JSON; raises BadRequest."""
+    return _read(_REQUEST, body, tagged=1)
+
+
+def read_line(line: bytes) -> PhraseRequest:
+    """One line of JSON lines; raises BadRequest."""
+    return _read(_LINE, line, tagged=0)
+
+
+def split_lines(body: bytes, most: int) -> Sequence[bytes]:
+    """The lines that are not blank.
+
+    Raises:
+        BadRequest: there is none.
+        TooLarge: there are more than ``most``.
+    """
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    if not lines:
+        raise BadRequest("expected lines of JSON, one request each; the body has none")
+    if len(lines) > most:
+        raise TooLarge(f"at most {most} images can be sent at once, these are {len(lines)} lines")
+    return lines
+
+
+def _read(adapter: TypeAdapter[_T], body: bytes, tagged: int) -> _T:
+    """``tagged`` parts of every location are the tag of the union and no part of the request."""
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"][tagged:])
+        raise BadRequest(f"{where or 'the body'}: {first['msg']}", param=where or None) from error

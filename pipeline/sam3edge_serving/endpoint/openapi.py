@@ -1,0 +1,106 @@
+"""The OpenAPI document. Its schemas are made of the very types that requests are read into and answers written from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from sam3edge.core.messages.detections import DetectionsMessage
+from sam3edge_serving.endpoint import attributes, problems
+from sam3edge_serving.endpoint.formats.azure import TableAnswer, TableRequest
+from sam3edge_serving.endpoint.formats.coco import CocoAnswer
+from sam3edge_serving.endpoint.formats.errors import ErrorAnswer
+from sam3edge_serving.endpoint.formats.geojson import PhraseRequest
+from sam3edge_serving.endpoint.formats.roboflow import PromptListAnswer, PromptListRequest
+from sam3edge_serving.endpoint.negotiation import COCO_RLE, GEOJSON, IMAGES, JSON, LINES
+
+TITLE, VERSION = "sam3edge endpoint", "1.0"
+
+_REQUESTS: tuple[Any, ...] = (PhraseRequest, PromptListRequest, TableRequest)
+_ANSWERS: tuple[Any, ...] = (DetectionsMessage, PromptListAnswer, TableAnswer, CocoAnswer, ErrorAnswer)
+_UNREADY = (problems.NotReady,)
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Describe an application whose routes are those of ``app.py``."""
+    written = get_openapi(title=TITLE, version=VERSION, routes=app.routes, description=__package__ or "")
+    written["info"]["description"] = "Promptable segmentation (SAM 3) over HTTP, as SageMaker serves containers."
+    inputs: list[tuple[Any, JsonSchemaMode, TypeAdapter[Any]]] = [
+        *((kind, "validation", TypeAdapter(kind)) for kind in _REQUESTS),
+        *((_name(kind), "serialization", TypeAdapter(kind)) for kind in _ANSWERS),
+    ]
+    schemas, shared = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
+    written["components"] = {"schemas": shared["$defs"]}
+    requests = [schemas[kind, "validation"] for kind in _REQUESTS]
+    answers = {_name(kind): schemas[_name(kind), "serialization"] for kind in _ANSWERS}
+    failed = {"content": {JSON: {"schema": answers[_name(ErrorAnswer)]}}}
+    written["paths"] = {
+        "/ping": {
+            "get": {
+                "summary": "Whether the model is verified and warm",
+                "responses": {"200": {"description": "ready"}, **_refusals(failed, _UNREADY)},
+            }
+        },
+        "/metrics": {
+            "get": {
+                "summary": "Metrics for Prometheus",
+                "responses": {
+                    "200": {"description": "metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
+                },
+            }
+        },
+        "/invocations": {
+            "post": {
+                "summary": "Find what is named or pointed at in images",
+                "parameters": [_ATTRIBUTES],
+                "requestBody": {"required": True, "content": _bodies(requests)},
+                "responses": {
+                    "200": {"description": "what was found", "content": _found(answers)},
+                    **_refusals(failed, problems.ALL),
+                },
+            }
+        },
+    }
+    return written
+
+
+_ATTRIBUTES = {
+    "name": attributes.HEADER,
+    "in": "header",
+    "description": "pairs such as text_prompt=car|ship,threshold=0.4,image_id=x with URL-encoded values; commas or "
+    "semicolons between them",
+    "schema": {"type": "string", "maxLength": 1024},
+    "example": "text_prompt=car|ship,threshold=0.4",
+}
+
+
+def _bodies(requests: list[Any]) -> dict[str, Any]:
+    image = {"schema": {"type": "string", "format": "binary"}}
+    lines = {"schema": {"type": "string", "description": "one request by phrase a line"}}
+    return {
+        **dict.fromkeys(IMAGES, image),
+        JSON: {"schema": {"anyOf": requests}},
+        **dict.fromkeys(LINES, lines),
+    }
+
+
+def _found(answers: dict[str, Any]) -> dict[str, Any]:
+    own = [answers[_name(kind)] for kind in (DetectionsMessage, PromptListAnswer, TableAnswer)]
+    return {
+        GEOJSON: {"schema": answers[_name(DetectionsMessage)]},
+        JSON: {"schema": {"anyOf": own}},
+        COCO_RLE: {"schema": answers[_name(CocoAnswer)]},
+        **{kind: {"schema": {"type": "string"}} for kind in LINES},
+    }
+
+
+def _refusals(failed: dict[str, Any], kinds: tuple[type[problems.Problem], ...]) -> dict[str, Any]:
+    return {str(kind.status): {"description": (kind.__doc__ or "").strip(), **failed} for kind in kinds}
+
+
+def _name(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))

@@ -1,0 +1,225 @@
+"""What happens to one request: from bytes to an answer, in whichever format."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from sam3edge.core.errors import EngineError, FrameError, PromptError
+from sam3edge.core.types import Frame, ModelInfo
+from sam3edge.images.decoding import DecodeOptions
+from sam3edge_serving.endpoint import images
+from sam3edge_serving.endpoint.admission import PixelBudget
+from sam3edge_serving.endpoint.attributes import Attributes, read_attributes
+from sam3edge_serving.endpoint.batching import Batcher
+from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher
+from sam3edge_serving.endpoint.formats import azure, coco, errors, geojson, roboflow
+from sam3edge_serving.endpoint.formats.queries import (
+    Asked,
+    EncodedImage,
+    Found,
+    Outlined,
+    PointedAt,
+    must_be_answered,
+    prompts_of,
+)
+from sam3edge_serving.endpoint.formats.requests import read_line, read_request, split_lines
+from sam3edge_serving.endpoint.negotiation import COCO_RLE, GEOJSON, JSON, JSON_LINES, LINES, Body, body_of, choose
+from sam3edge_serving.endpoint.problems import ModelFailed, NotReady, Problem, Unanswerable
+from sam3edge_serving.endpoint.settings import Settings
+
+SOURCE = "endpoint"
+"""``Frame.source`` of what came by request."""
+
+COMES_BACK = 5
+"""Seconds after which it is worth asking again whether the model is there."""
+
+T = TypeVar("T")
+Q = TypeVar("Q")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A request, read: its body and the headers that matter; a header that is missing is empty."""
+
+    body: bytes
+    content_type: str = ""
+    accept: str = ""
+    attributes: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reply:
+    """An answer and its media type."""
+
+    body: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Threads for what would keep the event loop.
+
+    Attributes:
+        compute: parsing, decoding and writing; as many as there are cores.
+        fetch: waiting for other servers.
+    """
+
+    compute: Executor
+    fetch: Executor
+
+
+class Service:
+    """Answers calls. Used on the event loop only.
+
+    Every method raises ``Problem``.
+    """
+
+    def __init__(self, settings: Settings, batcher: Batcher, fetcher: Fetcher | NoFetcher, workers: Workers) -> None:
+        self._settings = settings
+        self._batcher = batcher
+        self._fetcher = fetcher
+        self._workers = workers
+        self._pixels = PixelBudget(settings.max_pending_pixels)
+        self._decoding = DecodeOptions(settings.max_pixels, settings.depth)
+
+    async def answer(self, call: Call) -> Reply:
+        """Answer in the format that the request asks for, by default in that which belongs to its own."""
+        kind, attributes = body_of(call.content_type), read_attributes(call.attributes)
+        await _pretend(attributes)
+        if kind is Body.IMAGE:
+            return await self._phrases(self._by_attributes(call.body, attributes), call.accept)
+        if kind is Body.LINES:
+            return await self._lines(call, attributes)
+        request = await self._compute(read_request, call.body)
+        if isinstance(request, azure.TableRequest):
+            return await self._table(request, call.accept, attributes)
+        if isinstance(request, roboflow.PromptListRequest):
+            return await self._prompts(request, call.accept)
+        return await self._phrases(await self._compute(self._by_request, request, attributes), call.accept)
+
+    async def _phrases(self, asked: Asked, accept: str) -> Reply:
+        media_type = choose(accept, (GEOJSON, JSON, COCO_RLE))
+        found = await self._find(asked)
+        write = coco.write if media_type == COCO_RLE else geojson.write
+        return Reply(await self._compute(write, must_be_answered(found), self._settings.name), media_type)
+
+    async def _prompts(self, request: roboflow.PromptListRequest, accept: str) -> Reply:
+        media_type = choose(accept, (JSON,))
+        found = await self._find(await self._compute(request.asked, self._settings.max_prompts))
+        return Reply(await self._compute(roboflow.write, request, must_be_answered(found)), media_type)
+
+    async def _table(self, request: azure.TableRequest, accept: str, attributes: Attributes) -> Reply:
+        media_type = choose(accept, (JSON,))
+        threshold, limits = self._threshold(attributes), (self._settings.max_prompts, self._settings.max_images)
+        questions = await self._compute(request.questions, threshold, *limits)
+
+        async def answer(question: Asked | PointedAt) -> azure.RowAnswer:
+            seen: Found | Outlined
+            if isinstance(question, Asked):
+                seen = must_be_answered(await self._find(question))
+            else:
+                seen = await self._outline(question)
+            return await self._compute(azure.row_of, seen)
+
+        rows = await self._together(answer, questions)
+        return Reply(await self._compute(azure.write, rows), media_type)
+
+    async def _lines(self, call: Call, attributes: Attributes) -> Reply:
+        media_type = choose(call.accept, (JSON_LINES, *LINES, JSON))
+        lines = split_lines(call.body, self._settings.max_images)
+
+        async def answer(line: bytes) -> bytes:
+            try:
+                asked = await self._compute(lambda: self._by_request(read_line(line), attributes))
+                found = must_be_answered(await self._find(asked))
+                return await self._compute(geojson.write, found, self._settings.name)
+            except Problem as problem:  # the others are answered all the same
+                return errors.dump(errors.error_of(problem))
+
+        answers = await self._together(answer, lines)
+        return Reply(b"".join(answer + b"\n" for answer in answers), media_type)
+
+    def _by_attributes(self, image: bytes, attributes: Attributes) -> Asked:
+        phrases = attributes.phrases or self._settings.phrases
+        prompts = prompts_of(phrases, self._threshold(attributes), self._settings.max_prompts)
+        return Asked(image, prompts, attributes.image_id)
+
+    def _by_request(self, request: geojson.PhraseRequest, attributes: Attributes) -> Asked:
+        phrases = attributes.phrases or self._settings.phrases
+        asked = request.asked(phrases, self._threshold(attributes), self._settings.max_prompts)
+        return asked if asked.name else replace(asked, name=attributes.image_id)
+
+    def _threshold(self, attributes: Attributes) -> float:
+        return self._settings.threshold if attributes.threshold is None else attributes.threshold
+
+    async def _find(self, asked: Asked) -> Found:
+        picture = await self._look(asked.image)
+        async with self._pixels.hold(picture.header.pixels):
+            frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, asked.name)
+            found = await self._answered(self._batcher.find(frame, asked.prompts))
+            return Found(_without_pixels(frame), self._model(), asked.prompts, found)
+
+    async def _outline(self, pointed: PointedAt) -> Outlined:
+        picture = await self._look(pointed.image)
+        async with self._pixels.hold(picture.header.pixels):
+            frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, "")
+            outlines = await self._answered(self._batcher.point_at(frame, pointed.clicks))
+            return Outlined(_without_pixels(frame), tuple(outlines))
+
+    async def _look(self, image: EncodedImage) -> images.Picture:
+        if not isinstance(image, bytes):
+            loop = asyncio.get_running_loop()
+            image = await loop.run_in_executor(self._workers.fetch, self._fetcher.fetch, image.url)
+        return await self._compute(images.look, image, self._settings.max_pixels)
+
+    async def _answered(self, future: Future[T]) -> T:
+        try:
+            return await asyncio.wrap_future(future)
+        except (FrameError, PromptError) as error:
+            raise Unanswerable(str(error)) from error
+        except EngineError as error:
+            self._model()
+            raise ModelFailed(f"the model failed: {error}") from error
+
+    def _model(self) -> ModelInfo:
+        model = self._batcher.model
+        if model is None:
+            raise NotReady(f"the endpoint is not ready: {self._batcher.trouble}", retry_after=COMES_BACK)
+        return model
+
+    async def _together(self, answer: Callable[[Q], Awaitable[T]], questions: Sequence[Q]) -> list[T]:
+        """As many at a time as share a batch; when one fails, the others are given up."""
+        room = asyncio.Semaphore(self._settings.max_batch)
+
+        async def one(question: Q) -> T:
+            async with room:
+                return await answer(question)
+
+        tasks = [asyncio.ensure_future(one(question)) for question in questions]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _compute(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._workers.compute, function, *arguments)
+
+
+async def _pretend(attributes: Attributes) -> None:
+    """OSML's mock latency."""
+    if attributes.latency_mean or attributes.latency_std:
+        milliseconds = random.gauss(attributes.latency_mean, attributes.latency_std)
+        await asyncio.sleep(max(0.0, milliseconds) / 1000)
+
+
+def _without_pixels(frame: Frame) -> Frame:
+    """The same frame, whose image takes no memory: what is written of it is its size."""
+    return replace(frame, image=np.broadcast_to(np.uint8(0), frame.image.shape))

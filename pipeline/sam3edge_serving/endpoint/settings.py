@@ -1,0 +1,129 @@
+"""What the container is told by environment variables: OSML's with their meaning, SageMaker's, and our own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from sam3edge.core.errors import SettingsError
+from sam3edge.images.decoding import Depth
+from sam3edge_serving.endpoint.attributes import BETWEEN_PHRASES
+from sam3edge_serving.endpoint.fetching import allowed_hosts
+
+SAGEMAKER_MODEL = Path("/opt/ml/model")
+"""Where SageMaker unpacks the model; used when CHECKPOINT_PATH is not set."""
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+class Settings(BaseModel):
+    """Every setting, under the name of its environment variable (the alias).
+
+    Attributes:
+        checkpoint: a bundle (a folder with ``manifest.json``, for ONNX Runtime) or a SAM 3 checkpoint (``sam3.pt`` or a
+            transformers folder, for torch).
+        default_prompt: asked when a request names none; one phrase or several with bars between them.
+        threshold: an instance is answered when its score is greater; a request may say otherwise.
+        compile: whether torch compiles the model; by default on a GPU. Bundles are compiled already.
+        precision: what the model computes in; by default ``bf16`` on a GPU, else ``fp32``. A bundle has its own.
+        compile_mode: as torch calls it; ``reduce-overhead`` records CUDA graphs.
+        prewarm: whether every size of batch is run once before the endpoint says it is ready; by default on a GPU.
+            One picture is always run first.
+        host: address to listen on.
+        port: port to listen on; 0 for any that is free.
+        public_key: PEM keys, one of which must have signed the bundle; empty to take unsigned ones.
+        name: what the endpoint calls itself in answers, where a device writes its own name.
+        providers: ONNX Runtime's execution providers in order of preference; empty for the engine's own order.
+        threads: CPU threads of one operator; 0 leaves it to ONNX Runtime.
+        depth: how 16 bits per channel become 8, ``Depth``.
+        log_level: the least that is logged.
+        max_body: bytes of a request. SageMaker sends 25 MB at most, asynchronously 1 GB.
+        max_pixels: pixels of one image.
+        max_pending_pixels: pixels of all images that are in memory at once; a request waits until there is room.
+        max_prompts: phrases or objects asked of one image.
+        max_images: images of one request.
+        max_requests: requests in work or waiting; more are sent away with 429.
+        max_batch: different images that are answered together; 1 answers every request alone.
+        batch_wait: seconds that the first of a batch waits for others.
+        body_time: seconds in which a request's body must have come.
+        fetch_hosts: hosts, with commas between them, from which images may be fetched by https that a request gives by
+            address; ``*.example.org`` stands for everything below. Empty, the default: nothing is ever fetched.
+        fetch_time: seconds in which an image must have been fetched.
+        deadline: seconds after which a request is answered with 504; SageMaker gives up after 60.
+        drain: seconds that requests in work may take after SIGTERM; SageMaker kills after 30.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    checkpoint: Path = Field(SAGEMAKER_MODEL, alias="CHECKPOINT_PATH")
+    default_prompt: str = Field("objects", alias="DEFAULT_TEXT_PROMPT", pattern=r"[^|\s]", max_length=4096)
+    threshold: float = Field(0.6, alias="CONFIDENCE_THRESHOLD", ge=0, le=1, allow_inf_nan=False)
+    compile: bool | None = Field(None, alias="ENABLE_TORCH_COMPILE")
+    precision: Annotated[Literal["fp16", "bf16", "fp32"] | None, BeforeValidator(_lower)] = Field(
+        None, alias="MIXED_PRECISION"
+    )
+    compile_mode: Literal["reduce-overhead", "max-autotune", "default"] = Field(
+        "reduce-overhead", alias="TORCH_COMPILE_MODE"
+    )
+    prewarm: bool | None = Field(None, alias="PREWARM_GPU")
+
+    host: str = Field("0.0.0.0", alias="SAM3EDGE_BIND_TO_HOST")
+    port: int = Field(8080, alias="SAGEMAKER_BIND_TO_PORT", ge=0, le=65535)
+
+    public_key: str = Field("", alias="SAM3EDGE_PUBLIC_KEY")
+    name: str = Field("endpoint", alias="SAM3EDGE_ENDPOINT_NAME", min_length=1, max_length=128)
+    providers: str = Field("", alias="SAM3EDGE_PROVIDERS")
+    threads: int = Field(0, alias="SAM3EDGE_THREADS", ge=0)
+    depth: Depth = Field(Depth.FULL_RANGE, alias="SAM3EDGE_SIXTEEN_BIT")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="SAM3EDGE_LOG_LEVEL")
+
+    max_body: int = Field(25 * 2**20, alias="SAM3EDGE_MAX_BODY_BYTES", ge=1024)
+    max_pixels: int = Field(100_000_000, alias="SAM3EDGE_MAX_PIXELS", ge=1)
+    max_pending_pixels: int = Field(400_000_000, alias="SAM3EDGE_MAX_PENDING_PIXELS", ge=1)
+    max_prompts: int = Field(32, alias="SAM3EDGE_MAX_PROMPTS", ge=1)
+    max_images: int = Field(256, alias="SAM3EDGE_MAX_IMAGES", ge=1)
+    max_requests: int = Field(32, alias="SAM3EDGE_MAX_REQUESTS", ge=1)
+    max_batch: int = Field(8, alias="SAM3EDGE_MAX_BATCH", ge=1)
+    batch_wait: float = Field(0.003, alias="SAM3EDGE_BATCH_WAIT_SECONDS", ge=0, le=1)
+    body_time: float = Field(20.0, alias="SAM3EDGE_BODY_SECONDS", gt=0)
+    fetch_hosts: str = Field("", alias="SAM3EDGE_FETCH_HOSTS")
+    fetch_time: float = Field(10.0, alias="SAM3EDGE_FETCH_SECONDS", gt=0)
+    deadline: float = Field(55.0, alias="SAM3EDGE_DEADLINE_SECONDS", gt=0)
+    drain: int = Field(25, alias="SAM3EDGE_DRAIN_SECONDS", ge=1)
+
+    @field_validator("fetch_hosts")
+    @classmethod
+    def _are_hosts(cls, text: str) -> str:
+        allowed_hosts(text)
+        return text
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """What is asked when a request names nothing."""
+        return tuple(phrase.strip() for phrase in self.default_prompt.split(BETWEEN_PHRASES) if phrase.strip())
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from environment variables; an empty one counts as not set.
+
+    Raises:
+        SettingsError: names every variable that is wrong.
+    """
+    known = {field.alias for field in Settings.model_fields.values()}
+    given: dict[str, Any] = {name: value for name, value in environment.items() if name in known and value != ""}
+    misspelt = sorted(name for name in environment if name.startswith("SAM3EDGE_") and name not in known)
+    wrong = [f"{name} is no setting of the endpoint" for name in misspelt]
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        wrong += [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in details]
+        raise SettingsError("; ".join(wrong)) from error
+    if wrong:
+        raise SettingsError("; ".join(wrong))
+    return settings

@@ -1,0 +1,1 @@
+"""What endpoint and API share of HTTP: errors, and images by address."""
