@@ -5,12 +5,12 @@ From the outside in::
     __main__            command line: run, deploy, rollback, set-config, restart, status, logs
     control             how the command line reaches a running nucleus
     nucleus             Nucleus, one device: start here
-    deploying           resolve, check, ask, switch, watch, go back
-    deployments         what a deployment asks for, and how it ended
+    deployer            resolve, check, ask, switch, watch, go back
+    deployment_document what a deployment asks for, and how it ended
     history             what the device remembers: versions, configuration, what ran before
     components          all components of a device, their states and dependencies
     supervision         one component's lifecycle in its own thread
-    stepping, processes, component_log      its steps as process groups, and what they say
+    step_runner, processes, component_log      its steps as process groups, and what they say
     lifecycle, interpolation, device        scripts made ready: variables, environment, time limits
     recipes, platforms, semver, resolution, artifacts       what is installed, and that it is unchanged
     configuration       values with time stamps: merge, reset, watch

@@ -14,18 +14,18 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from sam3edge_simulator.broker import Broker
-from sam3edge_simulator.broker_url import TlsFiles
 from sam3edge_simulator.component_log import follow_log, read_log
 from sam3edge_simulator.control import ControlError, ControlServer, ask, deployment_to_json
-from sam3edge_simulator.deploying import Patience
-from sam3edge_simulator.deployments import (
+from sam3edge_simulator.deployer import Patience
+from sam3edge_simulator.deployment_document import (
     Deployment,
     DocumentError,
     FailurePolicy,
     read_document,
     read_updates,
 )
+from sam3edge_simulator.mqtt.broker import Broker
+from sam3edge_simulator.mqtt.broker_url import TlsFiles
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, PROFILES
 

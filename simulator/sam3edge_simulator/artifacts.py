@@ -14,10 +14,10 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from sam3edge_simulator.interpolation import Places
 from sam3edge_simulator.profiles import Profile
-from sam3edge_simulator.recipes import SUFFIXES, Artifact, Recipe, RecipeError, load_recipe
-from sam3edge_simulator.semver import Version
+from sam3edge_simulator.recipes.interpolation import Places
+from sam3edge_simulator.recipes.recipe import SUFFIXES, Artifact, Recipe, RecipeError, load_recipe
+from sam3edge_simulator.recipes.semver import Version
 
 _BLOCK = 1024 * 1024
 

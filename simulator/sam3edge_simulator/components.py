@@ -13,11 +13,11 @@ from sam3edge_simulator.artifacts import Packages
 from sam3edge_simulator.component_log import ComponentLog
 from sam3edge_simulator.configuration import ConfigurationStore
 from sam3edge_simulator.device import Device
-from sam3edge_simulator.interpolation import Variables
 from sam3edge_simulator.lifecycle import prepare_steps
-from sam3edge_simulator.recipes import Recipe
+from sam3edge_simulator.recipes.interpolation import Variables
+from sam3edge_simulator.recipes.recipe import Recipe
 from sam3edge_simulator.states import State, StateChange, StateListener
-from sam3edge_simulator.stepping import Plan
+from sam3edge_simulator.step_runner import Plan
 from sam3edge_simulator.supervision import Supervisor
 
 _SETTLED = (State.RUNNING, State.FINISHED)

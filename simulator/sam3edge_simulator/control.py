@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sam3edge_simulator.deployments import ConfigurationUpdate, Deployment, DeploymentFailed, FailurePolicy
+from sam3edge_simulator.deployment_document import ConfigurationUpdate, Deployment, DeploymentFailed, FailurePolicy
 from sam3edge_simulator.history import NothingToRestore
 from sam3edge_simulator.nucleus import Nucleus
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sam3edge_simulator.profiles import Profile
-from sam3edge_simulator.recipes import Recipe
+from sam3edge_simulator.recipes.recipe import Recipe
 
 TOKEN_EXCHANGE = "aws.greengrass.TokenExchangeService"
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "USER")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sam3edge_simulator.interpolation import (
+from sam3edge_simulator.profiles import Profile
+from sam3edge_simulator.recipes.interpolation import (
     Variables,
     escape_for_script,
     escape_in_single_quotes,
@@ -17,8 +18,7 @@ from sam3edge_simulator.interpolation import (
     replace,
     replace_or_cut,
 )
-from sam3edge_simulator.profiles import Profile
-from sam3edge_simulator.recipes import STEP_NAMES, Recipe, RecipeError
+from sam3edge_simulator.recipes.recipe import STEP_NAMES, Recipe, RecipeError
 
 DEFAULT_TIMEOUTS: Mapping[str, float | None] = {
     "bootstrap": 120.0,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sam3edge_simulator.ipc.service import Stream
-from sam3edge_simulator.topics import matches
+from sam3edge_simulator.mqtt.topics import matches
 
 
 @dataclass(frozen=True, slots=True, eq=False)

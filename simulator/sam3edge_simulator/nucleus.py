@@ -3,8 +3,8 @@
 ::
 
     from pathlib import Path
-    from sam3edge_simulator.broker import Broker
-    from sam3edge_simulator.deployments import Deployment
+    from sam3edge_simulator.mqtt.broker import Broker
+    from sam3edge_simulator.deployment_document import Deployment
     from sam3edge_simulator.nucleus import Nucleus
     from sam3edge_simulator.profiles import LITE
     from sam3edge_simulator.states import State
@@ -37,22 +37,22 @@ from types import TracebackType
 from typing import Any
 
 from sam3edge_simulator.artifacts import Packages
-from sam3edge_simulator.broker_url import BrokerUrl, TlsFiles
-from sam3edge_simulator.cloud import CloudLink
 from sam3edge_simulator.component_log import read_log
-from sam3edge_simulator.component_notices import ConfigurationValidation, UpdateNotices
+from sam3edge_simulator.component_operations import ComponentOperations, NucleusService
 from sam3edge_simulator.components import Components, ComponentStatus
 from sam3edge_simulator.configuration import ConfigurationStore
-from sam3edge_simulator.deploying import Deployer, Patience
-from sam3edge_simulator.deployments import ConfigurationUpdate, Deployment, DeploymentFailed, DeploymentResult
+from sam3edge_simulator.deployer import Deployer, Patience
+from sam3edge_simulator.deployment_document import ConfigurationUpdate, Deployment, DeploymentFailed, DeploymentResult
 from sam3edge_simulator.device import Device
 from sam3edge_simulator.history import History, Record
 from sam3edge_simulator.ipc.server import LONGEST_SOCKET_PATH, IpcServer
 from sam3edge_simulator.local_topics import LocalTopics
+from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
+from sam3edge_simulator.mqtt.cloud import CloudLink
 from sam3edge_simulator.profiles import CLASSIC, Profile
-from sam3edge_simulator.serving import ComponentOperations, NucleusService
-from sam3edge_simulator.serving_messages import MessageOperations
+from sam3edge_simulator.pubsub_operations import MessageOperations
 from sam3edge_simulator.states import State, StateListener
+from sam3edge_simulator.update_events import ConfigurationValidation, UpdateNotices
 
 _log = logging.getLogger(__name__)
 

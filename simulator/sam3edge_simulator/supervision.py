@@ -13,7 +13,7 @@ from sam3edge_simulator.component_log import ComponentLog
 from sam3edge_simulator.processes import StepProcess
 from sam3edge_simulator.profiles import Profile
 from sam3edge_simulator.states import State, StateChange, StateListener
-from sam3edge_simulator.stepping import Plan, StepFailed, StepRunner
+from sam3edge_simulator.step_runner import Plan, StepFailed, StepRunner
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from samples import frame, red_square
+from support.samples import frame, red_square
 
 
 @dataclass

@@ -14,8 +14,8 @@ from sam3edge.core.ports import Outliner
 from sam3edge.core.types import Click, Clicks, Frame
 from sam3edge.engines.fake import FakeOutliner
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from samples import frame, red_square
-from small_sam3 import model_files, small_bundle
+from support.samples import frame, red_square
+from support.small_sam3 import model_files, small_bundle
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports everything
 

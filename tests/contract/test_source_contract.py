@@ -20,9 +20,9 @@ from sam3edge.sources.camera.frames import FrameSequence
 from sam3edge.sources.camera.source import CameraOptions, open_camera
 from sam3edge.sources.fake import ListSource
 from sam3edge.sources.folder.source import FolderSource
-from unit.sources import media
-from unit.sources.folders import options
-from unit.sources.mjpeg import mjpeg_server
+from support import media
+from support.folders import options
+from support.mjpeg import mjpeg_server
 
 PATIENCE = 20.0
 RED = (220, 20, 20)

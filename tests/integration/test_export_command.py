@@ -20,8 +20,6 @@ from transformers.models.sam3.modeling_sam3 import Sam3Model
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 from typer.testing import CliRunner
 
-from made_once import made_once
-from meta_layout import fill, meta_layout, small_config
 from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.signature import read_public_keys
@@ -36,6 +34,8 @@ from sam3edge_export.onnx.precision.storage import widen_stored
 from sam3edge_export.parity.fixtures import read_phrases
 from sam3edge_export.sam3.graphs import TextGraph
 from sam3edge_export.sam3.tokenizer import read_tokenizer, token_ids
+from support.made_once import made_once
+from support.meta_layout import fill, meta_layout, small_config
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first to come exports the graphs
 

@@ -21,7 +21,7 @@ from sam3edge.core.flow import Task, look
 from sam3edge.core.types import Origin, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.hard_examples.folder import ANSWERS, FRAME, WAITING, HardExamples
-from samples import frame, red_square
+from support.samples import frame, red_square
 
 RED = (Prompt("red"),)
 

@@ -23,7 +23,7 @@ from sam3edge_pipeline.greengrass_build.archives import Member, spread, whole_fi
 from sam3edge_pipeline.greengrass_build.build import NAMES, Built, build_component
 from sam3edge_simulator.artifacts import Packages
 from sam3edge_simulator.profiles import CLASSIC, LITE
-from sam3edge_simulator.recipes import load_recipe
+from sam3edge_simulator.recipes.recipe import load_recipe
 
 PACKAGE = Path(sam3edge.__file__).parent
 COMPONENTS = sorted(NAMES)

@@ -14,7 +14,7 @@ from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import EndpointError, FrameError, SettingsError
 from sam3edge.core.fallback.breaker import Retry
 from sam3edge.core.flow import Task, look
-from sam3edge.core.messages import detections
+from sam3edge.core.messages.detections import answer_of, encode
 from sam3edge.core.ports import Endpoint
 from sam3edge.core.types import Findings, Frame, Origin, Prompt
 from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
@@ -124,7 +124,7 @@ def detect_in(path: Path, finder: Finder, prompts: tuple[Prompt, ...]) -> Detect
     """Ask about one image file; raises FrameError and what ``Finder.find`` raises."""
     frame = read_frame(path)
     found = finder.find(frame, prompts)
-    [whole] = detections.encode(detections.answer_of(DEVICE, frame, prompts, found), "", _UNDIVIDED, 0.0)
+    [whole] = encode(answer_of(DEVICE, frame, prompts, found), "", _UNDIVIDED, 0.0)
     return Detected(path, whole.payload, len(found.detections), tuple(found.unanswered))
 
 

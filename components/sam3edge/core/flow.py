@@ -20,7 +20,7 @@ from typing import Protocol
 
 from sam3edge.core.errors import FrameError, MessageTooLarge, ModelMissing, OutboxFull
 from sam3edge.core.gate import Gate
-from sam3edge.core.messages import detections
+from sam3edge.core.messages.detections import Answer, answer_of, encode, encode_error
 from sam3edge.core.polygons import detect
 from sam3edge.core.ports import EndOfSource, Engine, Source
 from sam3edge.core.postprocess import suppress_repeats
@@ -105,7 +105,7 @@ class Outbox(Protocol):
 class Observer(Protocol):
     """Who wants to know what the flow does: statistics, snapshots, a progress display."""
 
-    def answered(self, answer: detections.Answer, messages: int) -> None:
+    def answered(self, answer: Answer, messages: int) -> None:
         """A frame was answered with so many messages, and they are durable."""
 
     def rejected(self, error: FrameError) -> None:
@@ -162,8 +162,8 @@ class Flow:
         found = self._find(frame, task, stop)
         if found is None:
             return
-        answer = detections.answer_of(self.device, frame, task.prompts, found)
-        messages = detections.encode(answer, self.topics.detections, task.max_payload, task.coarsest)
+        answer = answer_of(self.device, frame, task.prompts, found)
+        messages = encode(answer, self.topics.detections, task.max_payload, task.coarsest)
         try:
             stored = self._store(messages, stop)
         except MessageTooLarge as error:
@@ -183,7 +183,7 @@ class Flow:
                 stop.wait(POLL_SECONDS)
 
     def _reject(self, error: FrameError, stop: threading.Event) -> None:
-        report = detections.encode_error(self.device, error, self.topics.errors)
+        report = encode_error(self.device, error, self.topics.errors)
         if self._store([report], stop):
             self.source.reject(error)
             self.observer.rejected(error)

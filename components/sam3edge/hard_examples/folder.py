@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 
 from sam3edge.core.fallback.detector import HardExample
-from sam3edge.core.messages import detections
+from sam3edge.core.messages.detections import answer_of, encode
 from sam3edge.core.types import Findings
 
 log = logging.getLogger(__name__)
@@ -149,8 +149,8 @@ class HardExamples:
         }
 
     def _message(self, example: HardExample, found: Findings) -> Any:
-        answer = detections.answer_of(self._device, example.frame, example.prompts, found)
-        [whole] = detections.encode(answer, "", _UNDIVIDED, 0.0)
+        answer = answer_of(self._device, example.frame, example.prompts, found)
+        [whole] = encode(answer, "", _UNDIVIDED, 0.0)
         return json.loads(whole.payload)
 
     def _count(self, **more: int) -> None:

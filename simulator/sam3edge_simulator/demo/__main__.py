@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sam3edge.core.errors import BundleError
 from sam3edge_simulator.demo.run import Options, run_demo
-from sam3edge_simulator.deployments import DeploymentFailed
+from sam3edge_simulator.deployment_document import DeploymentFailed
 
 ASSETS = Path(__file__).parents[3] / "assets"
 

@@ -16,10 +16,10 @@ import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.images.overlay import save_overlay
 from sam3edge_pipeline.greengrass_build.build import NAMES, build_component
-from sam3edge_simulator.broker import Broker
 from sam3edge_simulator.demo.display import Display
 from sam3edge_simulator.demo.receiver import Received, Receiver
-from sam3edge_simulator.deployments import ConfigurationUpdate, Deployment
+from sam3edge_simulator.deployment_document import ConfigurationUpdate, Deployment
+from sam3edge_simulator.mqtt.broker import Broker
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from sam3edge_simulator.states import State

@@ -17,7 +17,7 @@ from sam3edge_simulator.ipc.errors import (
     ServiceError,
 )
 from sam3edge_simulator.ipc.service import Answer, Request, Stream
-from sam3edge_simulator.topics import TopicError, check_filter, check_topic, matches
+from sam3edge_simulator.mqtt.topics import TopicError, check_filter, check_topic, matches
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from integration.api.standin import StandIn, serve
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from support.api_standin import StandIn, serve
 
 SCENE = Path(__file__).parents[3] / "assets" / "scenes" / "scene-01.jpg"
 

@@ -25,9 +25,9 @@ from typing import Any
 import pytest
 
 from integration.api.conftest import SCENE
-from integration.api.standin import StandIn
 from sam3edge_serving.api.keys import digest, new_key
 from sam3edge_simulator.api_gateway.events import HttpRequest, authorizer_event, to_event
+from support.api_standin import StandIn
 
 pytest.importorskip("awslambdaric", reason="it has no wheels for this platform")
 

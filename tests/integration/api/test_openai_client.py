@@ -19,13 +19,13 @@ import urllib3
 
 import sam3edge
 from integration.api.conftest import SCENE
-from integration.api.standin import StandIn
 from sam3edge_serving.api.application import Application
 from sam3edge_serving.api.keys import MemoryKeys, new_key
 from sam3edge_serving.api.settings import Settings, read_settings
 from sam3edge_serving.api.wiring import assemble
 from sam3edge_simulator.api_gateway.__main__ import make_gateway
 from sam3edge_simulator.api_gateway.server import serving
+from support.api_standin import StandIn
 
 SCHEMA = json.loads(
     (Path(sam3edge.__file__).parent / "core" / "messages" / "schemas" / "detections.schema.json").read_text()

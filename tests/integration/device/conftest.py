@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rig import Rig
 from sam3edge_simulator.profiles import CLASSIC, Profile
+from support.device_rig import Rig
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from rig import PATIENCE, SEGMENTER, Rig
 from sam3edge.bundle.golden import EXPECTED
 from sam3edge.bundle.manifest import describe_files, read_manifest, write_manifest
 from sam3edge.cli.schemas import detections_schema
 from sam3edge_export.signing import Signer, new_key, sign_bundle
 from sam3edge_simulator import supervision
-from sam3edge_simulator.deployments import DeploymentFailed, FailurePolicy
+from sam3edge_simulator.deployment_document import DeploymentFailed, FailurePolicy
 from sam3edge_simulator.profiles import CLASSIC, LITE, Profile
 from sam3edge_simulator.states import State
+from support.device_rig import PATIENCE, SEGMENTER, Rig
 
 pytestmark = pytest.mark.long
 

@@ -18,7 +18,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from rig import PATIENCE, SEGMENTER, Rig
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
 from sam3edge.cli.schemas import detections_schema
@@ -26,7 +25,8 @@ from sam3edge.core.types import Frame, ModelInfo, Prompt, Segmentation
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.hard_examples.folder import ANSWERS, FRAME
 from sam3edge_simulator.profiles import LITE, Profile
-from stand_in import StandIn, another_schema, busy, no_json, outside
+from support.device_rig import PATIENCE, SEGMENTER, Rig
+from support.stand_in import StandIn, another_schema, busy, no_json, outside
 
 pytestmark = pytest.mark.long
 

@@ -17,11 +17,11 @@ import torch
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
-from meta_layout import fill, meta_layout
-from rig import Rig
 from sam3edge.bundle.verify import verify
 from sam3edge_export.checkpoint import published_config, tracker_config
 from sam3edge_simulator.profiles import CLASSIC, Profile
+from support.device_rig import Rig
+from support.meta_layout import fill, meta_layout
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

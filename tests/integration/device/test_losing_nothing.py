@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rig import PATIENCE, SEGMENTER, Rig
 from sam3edge_simulator.profiles import LITE, Profile
 from sam3edge_simulator.states import State
+from support.device_rig import PATIENCE, SEGMENTER, Rig
 
 pytestmark = pytest.mark.long
 

@@ -27,7 +27,7 @@ from sam3edge.segmenter.status import Statistics
 from sam3edge.sources.fake import ListSource
 from sam3edge.sources.folder.source import FolderOptions, FolderSource
 from sam3edge_pipeline.synthetic import draw_scene
-from samples import red_square
+from support.samples import red_square
 
 pytestmark = pytest.mark.long
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.endpoint.serving import Server, launch
+from support.endpoint_server import Server, launch
 
 MAX_BODY, MAX_PIXELS = 2_000_000, 1_000_000
 

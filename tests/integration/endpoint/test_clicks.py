@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from integration.endpoint.serving import Server, launch
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
 from sam3edge.core.types import Click, Clicks
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge_export.parity.fixtures import read_frame
 from sam3edge_serving.endpoint.formats.masks import full_mask
-from small_release import small_release
+from support.endpoint_server import Server, launch
+from support.small_release import small_release
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first to come exports the bundle
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from integration.endpoint.conftest import MAX_BODY
-from integration.endpoint.serving import Server, error
 from sam3edge.cli.schemas import detections_schema
-from unit.sources import media
+from support import media
+from support.endpoint_server import Server, error
 
 ASKED = "text_prompt=car|tree|building,threshold=0.4,image_id=scene%205"
 

@@ -16,9 +16,9 @@ import cv2
 import jsonschema
 import numpy as np
 
-from integration.endpoint.serving import Server, error
 from sam3edge.cli.schemas import detections_schema
-from unit.sources import media
+from support import media
+from support.endpoint_server import Server, error
 
 COUNT = 200
 SEED = 4

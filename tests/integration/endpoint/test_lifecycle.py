@@ -13,7 +13,7 @@ import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from integration.endpoint.serving import launch
+from support.endpoint_server import launch
 
 
 def test_sigterm_lets_the_requests_in_work_finish(demo_bundle: Path, scene: bytes) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.endpoint import clients
-from integration.endpoint.serving import launch
+from support import endpoint_clients
+from support.endpoint_server import launch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -44,7 +44,7 @@ def run(bundle: Path, images: int, phrases: int, seconds: int, **variables: str)
     server = launch(bundle, SAM3EDGE_THREADS="1", CONFIDENCE_THRESHOLD="0.5", **variables)
     try:
         server.wait_until_ready()
-        command = [sys.executable, clients.__file__, server.url]
+        command = [sys.executable, endpoint_clients.__file__, server.url]
         command += [str(v) for v in (CLIENTS, seconds, images, phrases, ASSETS / "scenes")]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 120)
         lines = server.get("/metrics").data.decode().splitlines()

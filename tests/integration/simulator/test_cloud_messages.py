@@ -9,8 +9,8 @@ import pytest
 from awscrt.exceptions import AwsCrtError
 from awsiot.greengrasscoreipc import model
 
-from sam3edge_simulator.broker import Broker
-from sam3edge_simulator.cable import Cable
+from sam3edge_simulator.mqtt.broker import Broker
+from sam3edge_simulator.mqtt.tcp_proxy import Cable
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 import sam3edge_simulator
-from integration.simulator.waiting import until
 from sam3edge_simulator.__main__ import app
+from support.waiting import until
 
 NAME = "com.example.Thing"
 SOURCES = str(Path(sam3edge_simulator.__file__).parent.parent)

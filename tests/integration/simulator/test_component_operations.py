@@ -10,11 +10,11 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from awsiot.greengrasscoreipc import model
 
-from integration.simulator.waiting import lines_of, until, until_reads
-from sam3edge_simulator.deployments import ConfigurationUpdate, DeploymentFailed, DeploymentStatus
+from sam3edge_simulator.deployment_document import ConfigurationUpdate, DeploymentFailed, DeploymentStatus
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from sam3edge_simulator.states import State
+from support.waiting import lines_of, until, until_reads
 
 NAME = "com.example.Thing"
 BOTH = pytest.mark.parametrize("profile", [CLASSIC, LITE], ids=lambda profile: profile.name)

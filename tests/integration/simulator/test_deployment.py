@@ -9,9 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from integration.simulator.waiting import WATCHFUL, until, until_reads
-from sam3edge_simulator.deploying import DeploymentRefused, Patience
-from sam3edge_simulator.deployments import (
+from sam3edge_simulator.deployer import DeploymentRefused, Patience
+from sam3edge_simulator.deployment_document import (
     ConfigurationUpdate,
     Deployment,
     DeploymentFailed,
@@ -23,6 +22,7 @@ from sam3edge_simulator.history import NothingToRestore
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from sam3edge_simulator.states import State, StateChange
+from support.waiting import WATCHFUL, until, until_reads
 
 NAME = "com.example.Thing"
 FOREVER = {"run": "exec sleep 600"}

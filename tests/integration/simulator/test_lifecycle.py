@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from integration.simulator.waiting import WATCHFUL, lines_of, until, until_reads
-from sam3edge_simulator.deployments import DeploymentFailed, DeploymentStatus
+from sam3edge_simulator.deployment_document import DeploymentFailed, DeploymentStatus
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from sam3edge_simulator.states import State, StateChange
+from support.waiting import WATCHFUL, lines_of, until, until_reads
 
 NAME = "com.example.Thing"
 

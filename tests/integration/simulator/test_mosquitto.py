@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from integration.simulator.conftest import Subscriber
-from integration.simulator.waiting import until
-from sam3edge_simulator.broker_url import BrokerUrl, TlsFiles
-from sam3edge_simulator.cable import Cable
-from sam3edge_simulator.deploying import Patience
+from sam3edge_simulator.deployer import Patience
+from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
+from sam3edge_simulator.mqtt.tcp_proxy import Cable
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
+from support.waiting import until
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
 NAME = "com.example.Thing"

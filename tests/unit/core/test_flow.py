@@ -15,7 +15,7 @@ from sam3edge.core.messages.detections import Answer
 from sam3edge.core.ports import EndOfSource
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
-from samples import frame, red_square
+from support.samples import frame, red_square
 
 
 class Script:

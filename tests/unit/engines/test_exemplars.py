@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import samples
 from sam3edge.core.types import VISUAL, Exemplar, Frame, Instance, Prompt
 from sam3edge.engines.exemplars import boxes_of, outside
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.engines.runtime import Graphs
-from small_sam3 import LENGTH, QUERIES, model_files, small_bundle
+from support import samples
+from support.small_sam3 import LENGTH, QUERIES, model_files, small_bundle
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports everything
 

@@ -10,13 +10,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-import samples
 from sam3edge.core.errors import EngineError, PromptError
 from sam3edge.core.types import Click, Clicks, Frame, Prompt
 from sam3edge.engines.interactive import points_of
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.engines.runtime import Graphs
-from small_sam3 import SIDE, model_files, small_bundle
+from support import samples
+from support.small_sam3 import SIDE, model_files, small_bundle
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports everything
 

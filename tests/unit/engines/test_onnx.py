@@ -13,7 +13,6 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 
-import samples
 from sam3edge.bundle.golden import golden_frame
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
@@ -21,6 +20,7 @@ from sam3edge.core.errors import EngineError
 from sam3edge.core.types import ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.engines.runtime import Graphs
+from support import samples
 
 CPU = OnnxOptions(providers=("CPUExecutionProvider",), threads=1)
 

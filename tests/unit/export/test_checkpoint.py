@@ -20,7 +20,6 @@ from transformers.models.sam3.modeling_sam3 import Sam3Model
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 
-from meta_layout import meta_layout, small_config, small_entries
 from sam3edge.bundle.manifest import sha256_of
 from sam3edge_export.checkpoint import (
     Checkpoint,
@@ -37,6 +36,7 @@ from sam3edge_export.checkpoint.record import record_path, write_record
 from sam3edge_export.sam3.exemplars import ExemplarGraph
 from sam3edge_export.sam3.graphs import Decoded, DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
 from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph
+from support.meta_layout import meta_layout, small_config, small_entries
 
 DATA = Path(__file__).parent / "data"
 

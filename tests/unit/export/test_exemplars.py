@@ -16,7 +16,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3Model
 
 from sam3edge_export.sam3.exemplars import ExemplarGraph, roi_align
 from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, TextGraph, VisionGraph
-from small_sam3 import IDS, QUERIES, SIDE, small_model
+from support.small_sam3 import IDS, QUERIES, SIDE, small_model
 
 BOXES = torch.tensor(
     [

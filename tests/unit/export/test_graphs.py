@@ -8,7 +8,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
 from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph, VisionGraph
-from small_sam3 import IDS, QUERIES, SIDE, small_model
+from support.small_sam3 import IDS, QUERIES, SIDE, small_model
 
 
 @pytest.fixture(scope="module")

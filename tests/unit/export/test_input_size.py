@@ -9,7 +9,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from sam3edge_export.sam3.exemplars import ExemplarGraph
 from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, TextGraph, VisionGraph, grid_size
 from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph
-from small_sam3 import IDS, PATCH, QUERIES, small_model, small_tracker
+from support.small_sam3 import IDS, PATCH, QUERIES, small_model, small_tracker
 
 
 @torch.no_grad()

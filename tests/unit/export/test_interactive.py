@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
 from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph, Outlined
-from small_sam3 import PATCH, SIDE, small_tracker
+from support.small_sam3 import PATCH, SIDE, small_tracker
 
 GRID = SIDE // PATCH
 CLICKS = torch.tensor([[10.0, 20.0], [50.5, 3.25], [31.0, 40.0]])

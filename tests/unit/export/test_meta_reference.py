@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-import samples
 from sam3edge.bundle.manifest import sha256_of
 from sam3edge.core.errors import EngineError
 from sam3edge.core.types import VISUAL, Exemplar, Prompt
 from sam3edge_export.sam3.meta_reference import MetaReference
+from support import samples
 
 WIDTH, HEIGHT = 320, 240
 

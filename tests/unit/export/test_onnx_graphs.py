@@ -19,7 +19,7 @@ from sam3edge_export.onnx import graphs
 from sam3edge_export.sam3.exemplars import ExemplarGraph
 from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph
 from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph
-from small_sam3 import IDS, PATCH, QUERIES, SIDE, WIDTH, small_bundle, small_model, small_tracker
+from support.small_sam3 import IDS, PATCH, QUERIES, SIDE, WIDTH, small_bundle, small_model, small_tracker
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports everything
 

@@ -31,7 +31,7 @@ from sam3edge_export.onnx.precision.rules import TRAVELLERS
 from sam3edge_export.onnx.precision.storage import widen_stored
 from sam3edge_pipeline.evaluation.bundle import frame_of
 from sam3edge_pipeline.synthetic import PHRASES, draw_scene
-from small_sam3 import small_bundle
+from support.small_sam3 import small_bundle
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports the small model
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from odd_phrases import odd_phrases
 from sam3edge.core.errors import PromptError
 from sam3edge.engines.text_normalization import clean_phrase
 from sam3edge_export.sam3.tokenizer import TokenizerError, build_tokenizer, read_tokenizer, token_ids, vocabulary_path
+from support.odd_phrases import odd_phrases
 
 DATA = Path(__file__).parent / "data" / "meta_tokens.npz"
 START, END = 49406, 49407

@@ -18,7 +18,6 @@ from torch import Tensor
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
 import contract.test_engine_contract as contract
-import small_sam3
 from sam3edge.bundle.golden import golden_frame
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
@@ -35,7 +34,8 @@ from sam3edge_export.torch_engine.stages import Question
 from sam3edge_export.torch_engine.static import sizes_up_to
 from sam3edge_export.torch_engine.text_features import PhraseFeatures
 from sam3edge_pipeline.training.model import word_tokenizer
-from samples import frame
+from support import small_sam3
+from support.samples import frame
 
 STATIC = TorchOptions(launching="static", max_images=2, max_pairs=4)
 IDENTITY = Identity("demo", "1.0.0", "sha256:" + "0" * 64)

@@ -12,7 +12,7 @@ from sam3edge.greengrass.client import ClientOptions, GreengrassClient
 from sam3edge.greengrass.streams import StreamOptions
 from sam3edge_simulator.ipc import FakeNucleus as ServedNucleus
 from sam3edge_simulator.ipc import IpcServer
-from samples import Lost
+from support.samples import Lost
 
 COMPONENT = "com.example.Segmenter"
 QUICK = ClientOptions(timeout=2.0, settle=0.05, streams=StreamOptions(first_pause=0.02, longest_pause=0.1))

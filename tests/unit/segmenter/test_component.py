@@ -21,8 +21,8 @@ from sam3edge.greengrass.fake import FakeNucleus
 from sam3edge.segmenter import wiring
 from sam3edge.segmenter.component import Surroundings, serve
 from sam3edge.segmenter.settings import Settings
-from samples import red_square
-from stand_in import StandIn
+from support.samples import red_square
+from support.stand_in import StandIn
 
 PATIENCE = 20.0
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from sam3edge_simulator.interpolation import Places, Variables
 from sam3edge_simulator.lifecycle import Step, prepare_steps
 from sam3edge_simulator.profiles import CLASSIC, LITE, Profile
-from sam3edge_simulator.recipes import Recipe, RecipeError
-from sam3edge_simulator.semver import Version
+from sam3edge_simulator.recipes.interpolation import Places, Variables
+from sam3edge_simulator.recipes.recipe import Recipe, RecipeError
+from sam3edge_simulator.recipes.semver import Version
 
 CONFIGURATION = {
     "rate": 5,

@@ -11,12 +11,12 @@ import pytest
 
 from sam3edge_simulator.artifacts import ArtifactError, Packages
 from sam3edge_simulator.component_log import KEPT_LOGS, ComponentLog, read_log
-from sam3edge_simulator.deployments import DocumentError, FailurePolicy, read_document, read_updates
+from sam3edge_simulator.deployment_document import DocumentError, FailurePolicy, read_document, read_updates
 from sam3edge_simulator.history import History, NothingToRestore, Snapshot
 from sam3edge_simulator.profiles import CLASSIC
-from sam3edge_simulator.recipes import Artifact, Dependency, Recipe
-from sam3edge_simulator.resolution import ResolutionError, resolve
-from sam3edge_simulator.semver import Requirement, Version
+from sam3edge_simulator.recipes.recipe import Artifact, Dependency, Recipe
+from sam3edge_simulator.recipes.resolution import ResolutionError, resolve
+from sam3edge_simulator.recipes.semver import Requirement, Version
 
 
 def recipe(name: str, version: str, artifacts: tuple[Artifact, ...] = (), **needs: str) -> Recipe:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sam3edge_simulator.platforms import device_attributes, fits
 from sam3edge_simulator.profiles import CLASSIC, LITE, Profile
-from sam3edge_simulator.recipes import Recipe, RecipeError, load_recipe
+from sam3edge_simulator.recipes.platforms import device_attributes, fits
+from sam3edge_simulator.recipes.recipe import Recipe, RecipeError, load_recipe
 
 YAML = """
 RecipeFormatVersion: 2020-01-25

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from sam3edge_simulator.semver import Requirement, Version, VersionError
+from sam3edge_simulator.recipes.semver import Requirement, Version, VersionError
 
 
 def test_order_is_that_of_semver_org() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sam3edge_simulator.access import MQTT_PROXY, PUBSUB, authorize
 from sam3edge_simulator.ipc.errors import UnauthorizedError
-from sam3edge_simulator.topics import TopicError, check_filter, check_topic, matches
+from sam3edge_simulator.mqtt.topics import TopicError, check_filter, check_topic, matches
+from sam3edge_simulator.recipes.access import MQTT_PROXY, PUBSUB, authorize
 
 
 @pytest.mark.parametrize(

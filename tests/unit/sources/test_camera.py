@@ -19,7 +19,7 @@ from sam3edge.sources.camera.capture import Capture, OpenCvCapture
 from sam3edge.sources.camera.reader import Newest, Picture
 from sam3edge.sources.camera.source import CameraOptions, CameraSource, open_camera
 from sam3edge.sources.camera.video import VideoSource
-from unit.sources.mjpeg import MjpegServer, mjpeg_server
+from support.mjpeg import MjpegServer, mjpeg_server
 
 PATIENCE = 20.0
 SOON = {"reconnect_shortest": 0.02, "reconnect_longest": 0.1}

@@ -10,7 +10,7 @@ import pytest
 from sam3edge.core.errors import SettingsError
 from sam3edge.sources.folder.disposition import Keep, MoveTo, Quarantine
 from sam3edge.sources.folder.journal import Journal
-from unit.sources.folders import report_of
+from support.folders import report_of
 
 FIRST, SECOND = "1" * 32, "2" * 32
 

@@ -19,8 +19,8 @@ from sam3edge.sources.folder import journal
 from sam3edge.sources.folder.disposition import Delete, Keep, MoveTo
 from sam3edge.sources.folder.journal import Journal
 from sam3edge.sources.folder.source import FolderOptions, FolderSource
-from unit.sources import media
-from unit.sources.folders import (
+from support import media
+from support.folders import (
     finish,
     next_frame,
     nothing_comes,

@@ -18,8 +18,8 @@ import pytest
 from sam3edge.sources.folder.disposition import Afterwards, Delete, Keep, MoveTo
 from sam3edge.sources.folder.journal import Journal
 from sam3edge.sources.folder.source import FolderSource
-from unit.sources import killed_consumer
-from unit.sources.folders import finish, next_error, next_frame, nothing_comes, opened, picture, put, report_of
+from support import killed_consumer
+from support.folders import finish, next_error, next_frame, nothing_comes, opened, picture, put, report_of
 
 FILES = 50
 KILLS = 3

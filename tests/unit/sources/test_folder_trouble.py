@@ -19,8 +19,8 @@ from sam3edge.core.types import Frame
 from sam3edge.images.decoding import DecodeOptions
 from sam3edge.sources.folder.disposition import Delete, Keep, MoveTo
 from sam3edge.sources.folder.source import FolderSource
-from unit.sources import media
-from unit.sources.folders import (
+from support import media
+from support.folders import (
     finish,
     grow_old,
     next_error,

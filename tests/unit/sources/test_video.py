@@ -14,7 +14,7 @@ from sam3edge.core.ports import EndOfSource
 from sam3edge.core.types import Frame, RgbImage
 from sam3edge.sources.camera.source import CameraOptions, open_camera
 from sam3edge.sources.camera.video import PacedVideoSource, VideoSource
-from unit.sources.media import write_video
+from support.media import write_video
 
 
 def number_of(frame: Frame) -> int:

@@ -27,7 +27,7 @@ from sam3.model.vitdet import ViT
 from sam3.model.vl_combiner import SAM3VLBackbone
 from sam3.sam.transformer import RoPEAttention
 
-from meta_layout import small_config, small_entries
+from support.meta_layout import small_config, small_entries
 
 TARGET = Path(__file__).with_suffix(".npz")
 SIDE = 64

@@ -13,8 +13,8 @@ from zlib import crc32
 
 import numpy as np
 
-from odd_phrases import odd_phrases
 from sam3edge_export.sam3.tokenizer import CONTEXT_LENGTH, vocabulary_path
+from support.odd_phrases import odd_phrases
 
 TARGET = Path(__file__).with_suffix(".npz")
 COUNT = 10_000

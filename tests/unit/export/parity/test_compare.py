@@ -11,7 +11,7 @@ import pytest
 from sam3edge.core.types import Frame, Instance, Prompt
 from sam3edge_export.parity.compare import compare, outline_iou
 from sam3edge_export.parity.verdict import TOLERANCES, by_instances, tolerance_of
-from samples import frame
+from support.samples import frame
 
 SHIP, CAR = Prompt("ship"), Prompt("car")
 FRAME = frame(np.zeros((96, 128, 3), np.uint8))

@@ -19,7 +19,7 @@ from sam3edge_export.parity.gate import ByInstances, ByLogits, Parity, Side, run
 from sam3edge_export.parity.report import write_report
 from sam3edge_export.parity.stages import Witness, differences, largest
 from sam3edge_export.parity.verdict import TOLERANCES
-from samples import frame, red_square
+from support.samples import frame, red_square
 
 
 class Bent:

@@ -1,0 +1,1 @@
+"""Component recipes: reading, platforms, versions, variables, access control, resolution."""

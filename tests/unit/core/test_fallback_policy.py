@@ -1,0 +1,165 @@
+"""Why the cloud is asked, and whom to believe: no clock, no network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+import shapely
+
+from sam3edge.core.errors import SettingsError
+from sam3edge.core.fallback.policy import (
+    CPU,
+    Disagreement,
+    FallbackOptions,
+    Load,
+    Policy,
+    Wish,
+    compare,
+    suppress_repeated,
+)
+from sam3edge.core.types import Confidence, Detection, Findings, ModelInfo, Prompt, Reason
+from support.samples import MODEL
+
+ALL: frozenset[Reason] = frozenset(get_args(Reason))
+SCRATCH, DENT = Prompt("scratch"), Prompt("dent")
+GPU = replace(MODEL, provider="CUDAExecutionProvider")
+OPTIONS = FallbackOptions(ALL, max_seconds=2.0, recheck_seconds=60.0, max_backlog=10, band=(0.4, 0.6), presence=0.9)
+POLICY = Policy(OPTIONS, accelerator=True)
+
+
+def box(x: float, prompt: Prompt = SCRATCH, score: float = 0.9, side: float = 10) -> Detection:
+    geometry = shapely.box(x, 0, x + side, side)
+    return Detection(prompt, score, geometry.bounds, geometry.area, geometry)
+
+
+def findings(*detections: Detection, unanswered: tuple[str, ...] = (), **confidence: Confidence) -> Findings:
+    by_prompt = {Prompt(text): value for text, value in confidence.items()}
+    return Findings(MODEL, detections, {}, dict.fromkeys(unanswered, "not known"), by_prompt)
+
+
+@pytest.mark.parametrize(
+    ("model", "load", "expected"),
+    [
+        (GPU, Load(), None),
+        (replace(MODEL, provider=CPU), Load(), "degraded"),
+        (replace(MODEL, provider="fake"), Load(), None),
+        (GPU, Load(backlog=10), None),
+        (GPU, Load(backlog=11), "slow"),
+        (GPU, Load(seconds=2.0), None),
+        (GPU, Load(seconds=2.1), "slow"),
+        (GPU, Load(seconds=2.1, age=59.9), "slow"),
+        (GPU, Load(seconds=2.1, age=60.0), None),
+    ],
+)
+def test_before_the_device_looks(model: ModelInfo, load: Load, expected: str | None) -> None:
+    wish = POLICY.instead(model, load)
+    assert (wish and wish.reason) == expected
+
+
+def test_a_device_that_was_never_meant_to_have_an_accelerator_is_not_degraded() -> None:
+    assert Policy(OPTIONS, accelerator=False).instead(replace(MODEL, provider=CPU), Load()) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (findings(), None),
+        (findings(box(0)), None),
+        (findings(unanswered=("unicorn",)), "unanswered"),
+        (findings(box(0, score=0.39)), None),
+        (findings(box(0, score=0.40)), "uncertain"),
+        (findings(box(0), box(20, score=0.60)), "uncertain"),
+        (findings(box(0, score=0.61)), None),
+        (findings(unanswered=("unicorn",), scratch=Confidence(0.5, 0.5, 0.5)), "unanswered"),
+        (findings(scratch=Confidence(0.5, 0.45, 0.45)), "uncertain"),  # nearly admitted
+        (findings(scratch=Confidence(0.5, 0.3, 0.3)), None),
+        (findings(scratch=Confidence(0.9, 0.3, 0.3)), "uncertain"),  # it is there, and nothing was found
+        (findings(box(0), scratch=Confidence(0.99, 0.9, 0.3)), None),
+        (findings(box(0), scratch=Confidence(0.1, 0.9, 0.1)), "uncertain"),  # it is not there, and something was found
+        (findings(scratch=Confidence(0.05, 0.01, 0.01)), None),
+    ],
+)
+def test_after_the_device_has_looked(found: Findings, expected: str | None) -> None:
+    wish = POLICY.beside(found)
+    assert (wish and wish.reason) == expected
+
+
+def test_a_phrase_that_the_cloud_does_not_know_either_is_no_reason() -> None:
+    found = findings(unanswered=("unicorn", "griffin"))
+    assert POLICY.beside(found, {"unicorn", "griffin"}) is None
+    wish = POLICY.beside(found, {"unicorn"})
+    assert wish is not None
+    assert "griffin" in wish.detail
+    assert "unicorn" not in wish.detail
+
+
+@pytest.mark.parametrize("reason", sorted(ALL))
+def test_a_reason_that_is_not_wanted_is_none(reason: Reason) -> None:
+    def wishes(reasons: frozenset[Reason]) -> set[str]:
+        policy = Policy(replace(OPTIONS, reasons=reasons), accelerator=True)
+        made: list[Wish | None] = [
+            policy.unavailable("no bundle"),
+            policy.instead(replace(MODEL, provider=CPU), Load()),
+            policy.instead(GPU, Load(backlog=99)),
+            policy.beside(findings(unanswered=("unicorn",))),
+            policy.beside(findings(box(0, score=0.5))),
+        ]
+        return {wish.reason for wish in made if wish is not None}
+
+    assert wishes(ALL) == ALL
+    assert wishes(ALL - {reason}) == ALL - {reason}
+
+
+def test_bounds_of_zero_and_a_presence_of_one_are_off() -> None:
+    policy = Policy(FallbackOptions(ALL, max_seconds=0, max_backlog=0, band=(0, 0), presence=1.0))
+    assert policy.instead(GPU, Load(seconds=1e6, backlog=10**6)) is None
+    assert policy.beside(findings(scratch=Confidence(1.0, 0.1, 0.1))) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "cloud", "published"),
+    [
+        (findings(box(0, score=0.5)), findings(box(0)), "cloud"),
+        (findings(box(0, score=0.5)), findings(), "cloud"),
+        (findings(box(0, score=0.5)), findings(box(0, score=0.45)), "device"),  # nothing was gained
+        (findings(unanswered=("unicorn",)), findings(box(0, Prompt("unicorn"))), "cloud"),
+        (findings(unanswered=("unicorn",)), findings(box(0, Prompt("unicorn"), 0.5)), "cloud"),  # better than nothing
+        (findings(box(0, score=0.5)), findings(unanswered=("scratch",)), "device"),
+        (findings(unanswered=("unicorn",)), findings(unanswered=("unicorn",)), "cloud"),
+    ],
+)
+def test_the_better_of_two_answers(device: Findings, cloud: Findings, published: str) -> None:
+    better = POLICY.better(device, cloud)
+    assert better is (device if published == "device" else cloud)
+
+
+@pytest.mark.parametrize(
+    ("device", "cloud", "expected"),
+    [
+        (findings(), findings(), Disagreement(0, 0)),
+        (findings(box(0)), findings(box(1)), Disagreement(0, 0)),
+        (findings(box(0)), findings(box(6)), Disagreement(1, 1)),
+        (findings(box(0), box(50)), findings(box(0)), Disagreement(1, 0)),
+        (findings(box(0)), findings(box(0), box(1)), Disagreement(0, 1)),  # one object is not two
+        (findings(box(0)), findings(box(0, DENT)), Disagreement(1, 1)),
+        (findings(unanswered=("dent",)), findings(box(0, DENT)), Disagreement(0, 0)),
+        (findings(box(0, DENT)), findings(unanswered=("dent",)), Disagreement(0, 0)),
+    ],
+)
+def test_disagreement_is_what_only_one_of_them_found(device: Findings, cloud: Findings, expected: Disagreement) -> None:
+    assert compare(device, cloud) == expected
+    assert bool(expected) == (expected != Disagreement(0, 0))
+
+
+def test_repeats_are_suppressed_by_prompt_and_score() -> None:
+    best, repeat, other, elsewhere = box(0), box(1, score=0.8), box(1, DENT, 0.7), box(50, score=0.6)
+    assert suppress_repeated((repeat, best, other, elsewhere), 0.5) == (best, other, elsewhere)
+    assert suppress_repeated((repeat, best), 0.99) == (repeat, best)
+
+
+@pytest.mark.parametrize("wrong", [{"band": (0.6, 0.4)}, {"band": (-0.1, 0.4)}, {"presence": 0.5}, {"presence": 1.1}])
+def test_options_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(SettingsError):
+        replace(OPTIONS, **wrong)  # type: ignore[arg-type]

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import struct
+from datetime import datetime, timezone
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, Depth, decode
+from support import media
+
+
+def decoded(data: bytes, options: DecodeOptions | None = None) -> npt.NDArray[np.uint8]:
+    result: Decoded = decode(data, options or DecodeOptions())
+    assert result.image.dtype == np.uint8
+    assert result.image.ndim == 3
+    assert result.image.shape[2] == 3
+    assert result.image.flags.c_contiguous
+    return result.image
+
+
+@pytest.mark.parametrize("extension", media.EXTENSIONS)
+def test_colour_becomes_rgb(extension: str) -> None:
+    image = media.quarters()
+    difference = np.abs(decoded(media.encode(image, extension)).astype(int) - image)
+    assert difference.mean() <= (6 if extension == ".jpg" else 0)
+
+
+@pytest.mark.parametrize("extension", media.EXTENSIONS)
+def test_grey_is_repeated(extension: str) -> None:
+    grey = media.noise()[:, :, 0]
+    image = decoded(media.encode(grey, extension))
+    assert np.array_equal(image[:, :, 0], image[:, :, 1])
+    assert np.array_equal(image[:, :, 0], image[:, :, 2])
+    assert np.abs(image[:, :, 0].astype(int) - grey).max() <= (4 if extension == ".jpg" else 0)
+
+
+@pytest.mark.parametrize("extension", [".png", ".tiff", ".bmp"])
+def test_alpha_is_dropped_not_composited(extension: str) -> None:
+    image = media.quarters()
+    transparent = np.dstack([image, np.zeros(image.shape[:2], np.uint8)])
+    assert np.array_equal(decoded(media.encode(transparent, extension)), image)
+
+
+def test_alpha_of_webp_is_dropped() -> None:
+    image = media.quarters()
+    half = np.dstack([image, np.full(image.shape[:2], 128, np.uint8)])
+    assert np.array_equal(decoded(media.encode(half, ".webp")), image)
+
+
+@pytest.mark.parametrize("extension", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bits_are_scaled_by_their_full_range(extension: str, channels: int) -> None:
+    levels = np.linspace(0, 65535, 24 * 32).round().astype(np.uint16).reshape(24, 32)
+    image = levels if channels == 1 else np.dstack([levels, levels[::-1], levels[:, ::-1], levels][:channels])
+    expected = np.round((image if channels > 1 else np.dstack([image] * 3))[:, :, :3] / 257).astype(np.uint8)
+    result = decoded(media.encode(image, extension))
+    assert np.abs(result.astype(int) - expected).max() <= 0
+    assert result.min() == 0
+    assert result.max() == 255
+
+
+def test_sixteen_bits_can_be_stretched() -> None:
+    twelve_bits = np.linspace(100, 4095, 24 * 32).round().astype(np.uint16).reshape(24, 32)
+    data = media.encode(twelve_bits, ".png")
+    assert decoded(data).max() == 16
+    stretched = decoded(data, DecodeOptions(depth=Depth.MIN_MAX))
+    assert (stretched.min(), stretched.max()) == (0, 255)
+    assert np.all(np.diff(stretched[:, :, 0].reshape(-1).astype(int)) >= 0)
+
+
+def test_a_flat_sixteen_bit_image_can_be_stretched() -> None:
+    flat = np.full((8, 8), 1234, np.uint16)
+    assert decoded(media.encode(flat, ".png"), DecodeOptions(depth=Depth.MIN_MAX)).max() == 0
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_is_applied_once(extension: str, orientation: int) -> None:
+    upright = media.quarters()
+    stored = _stored(upright, orientation)
+    data = media.with_exif(media.encode(stored, extension), extension, media.exif_block(orientation))
+    result = decoded(data)
+    assert result.shape == upright.shape
+    assert np.abs(result.astype(int) - upright).mean() < 5
+
+
+def _stored(upright: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    """What a camera stores, by the words of EXIF: where row 0 and column 0 of the stored picture are seen."""
+    return {
+        1: upright,  # top, left
+        2: upright[:, ::-1],  # top, right
+        3: upright[::-1, ::-1],  # bottom, right
+        4: upright[::-1],  # bottom, left
+        5: upright.transpose(1, 0, 2),  # left, top
+        6: upright[:, ::-1].transpose(1, 0, 2),  # right, top
+        7: upright[::-1, ::-1].transpose(1, 0, 2),  # right, bottom
+        8: upright[::-1].transpose(1, 0, 2),  # left, bottom
+    }[orientation]
+
+
+def test_the_orientation_of_a_sixteen_bit_big_endian_tiff_is_applied_once() -> None:
+    rows = np.array([[1000, 20000], [40000, 60000], [0, 65535]], ">u2")
+    tags = {
+        256: (3, struct.pack(">H", 2)),
+        257: (3, struct.pack(">H", 3)),
+        258: (3, struct.pack(">H", 16)),
+        259: (3, struct.pack(">H", 1)),
+        262: (3, struct.pack(">H", 1)),
+        273: (4, struct.pack(">I", 0)),
+        274: (3, struct.pack(">H", 6)),
+        277: (3, struct.pack(">H", 1)),
+        279: (4, struct.pack(">I", rows.nbytes)),
+    }
+    at = len(media.tiff_block(tags, order=">"))
+    data = media.tiff_block({**tags, 273: (4, struct.pack(">I", at))}, order=">") + rows.tobytes()
+    expected = np.round(np.rot90(rows.astype(float), -1) / 257)
+    assert np.array_equal(decoded(data)[:, :, 0], expected)
+
+
+def test_palette_and_bilevel_png() -> None:
+    palette = media.png_chunk(b"PLTE", bytes([*media.RED, *media.GREEN, *media.BLUE]))
+    image = decoded(media.png_file(2, 2, 8, 3, b"\0\0\1\0\2\2", palette))
+    assert image.tolist() == [[list(media.RED), list(media.GREEN)], [list(media.BLUE), list(media.BLUE)]]
+    assert decoded(media.png_file(8, 1, 1, 0, b"\0\x0f"))[0, :, 0].tolist() == [0] * 4 + [255] * 4
+
+
+def test_adobe_cmyk_jpeg() -> None:
+    assert np.abs(decoded(media.cmyk_jpeg(0, 255, 255, 0)).astype(int) - media.RED).max() <= 3
+    assert decoded(media.cmyk_jpeg(0, 0, 0, 255)).max() <= 3
+    assert decoded(media.cmyk_jpeg(0, 0, 0, 0)).min() >= 252
+
+
+def test_progressive_jpeg_and_jpeg_with_restarts() -> None:
+    for parameters in ((cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)):
+        data = media.encode(media.noise(), ".jpg", parameters)
+        assert np.abs(decoded(data).astype(int) - media.noise()).mean() < 10
+
+
+def test_a_jpeg_may_be_followed_by_something_else() -> None:
+    data = media.encode(media.noise(), ".jpg")
+    assert np.array_equal(decoded(data + b"a film" + data[: len(data) // 2]), decoded(data))
+
+
+def test_the_first_picture_of_several_is_taken() -> None:
+    first, second = media.quarters(), media.noise(32, 48)
+    pages = [image[:, :, ::-1].copy() for image in (first, second)]
+    assert np.array_equal(decoded(cv2.imencodemulti(".tiff", pages)[1].tobytes()), first)
+    animation = cv2.Animation()
+    opaque = np.full(first.shape[:2], 255, np.uint8)
+    animation.frames = [np.dstack([page, opaque]) for page in pages]
+    animation.durations = [100, 100]
+    for extension in (".webp", ".png"):
+        data = cv2.imencodeanimation(extension, animation)[1].tobytes()
+        assert np.abs(decoded(data).astype(int) - first).mean() < 10
+
+
+def test_the_time_of_exposure_is_read() -> None:
+    block = media.exif_block(date="2024:02:03 04:05:06", offset="+02:00", subsec="250")
+    for extension in (".jpg", ".png", ".webp", ".tiff"):
+        data = media.with_exif(media.encode(media.quarters(), extension), extension, block)
+        expected = datetime(2024, 2, 3, 2, 5, 6, 250_000, tzinfo=timezone.utc)
+        assert decode(data, DecodeOptions()).taken_at == expected
+
+
+@pytest.mark.parametrize("extension", media.EXTENSIONS)
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
+def test_files_that_are_cut_short_are_refused(extension: str, share: float) -> None:
+    data = media.encode(media.noise(120, 160), extension)
+    with pytest.raises(DecodeError):
+        decode(data[: int(len(data) * share)], DecodeOptions())
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".tiff"])
+def test_files_whose_end_was_never_written_are_refused(extension: str) -> None:
+    data = media.encode(media.noise(120, 160, seed=1), extension)
+    half = len(data) // 2
+    with pytest.raises(DecodeError):
+        decode(data[:half] + bytes(len(data) - half), DecodeOptions())
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"hello, I am no picture", b"GIF89a" + bytes(50), bytes(1000)])
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        decode(data, DecodeOptions())
+
+
+def test_a_png_with_a_changed_byte_is_refused() -> None:
+    data = bytearray(media.encode(media.noise(), ".png"))
+    data[len(data) // 2] ^= 1
+    with pytest.raises(DecodeError, match="checksum"):
+        decode(bytes(data), DecodeOptions())
+
+
+def test_images_over_the_pixel_limit_are_refused() -> None:
+    for extension in media.EXTENSIONS:
+        data = media.encode(media.noise(24, 32), extension)
+        decode(data, DecodeOptions(max_pixels=24 * 32))
+        with pytest.raises(DecodeError, match="max_pixels"):
+            decode(data, DecodeOptions(max_pixels=24 * 32 - 1))
+
+
+def test_an_honest_decompression_bomb_is_refused_by_its_header() -> None:
+    bomb = media.png_file(20_000, 20_000, 1, 0, bytes(20_000 * 2_501))
+    assert len(bomb) < 100_000
+    with pytest.raises(DecodeError, match="max_pixels"):
+        decode(bomb, DecodeOptions())
+
+
+def test_a_png_that_promises_more_than_it_can_hold_is_refused() -> None:
+    with pytest.raises(DecodeError, match="cannot hold"):
+        decode(media.png_file(9_999, 9_999, 8, 2, bytes(1000)), DecodeOptions())
+
+
+def test_a_tiff_that_promises_more_than_it_holds_is_refused() -> None:
+    data = bytearray(media.encode(media.noise(), ".tiff", (cv2.IMWRITE_TIFF_COMPRESSION, 1)))
+    at = data.index(struct.pack("<HHIHH", 257, 3, 1, 24, 0))
+    data[at : at + 12] = struct.pack("<HHII", 257, 4, 1, 9_999)
+    with pytest.raises(DecodeError, match="cannot hold"):
+        decode(bytes(data), DecodeOptions())
+
+
+def test_a_tiff_with_giant_tiles_is_refused() -> None:
+    tags = {
+        256: (3, struct.pack("<H", 16)),
+        257: (3, struct.pack("<H", 16)),
+        258: (3, struct.pack("<H", 8)),
+        259: (3, struct.pack("<H", 8)),
+        262: (3, struct.pack("<H", 1)),
+        277: (3, struct.pack("<H", 1)),
+        322: (4, struct.pack("<I", 1 << 20)),
+        323: (4, struct.pack("<I", 1 << 10)),
+        324: (4, struct.pack("<I", 8)),
+        325: (4, struct.pack("<I", 16)),
+    }
+    with pytest.raises(DecodeError, match="max_pixels"):
+        decode(media.tiff_block(tags), DecodeOptions())
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+def test_tiffs_of_other_depths_are_refused(kind: type[np.generic], shape: tuple[int, ...]) -> None:
+    data = cv2.imencode(".tiff", np.ones(shape, kind))[1].tobytes()
+    with pytest.raises(DecodeError, match=r"8 or 16 bits|OpenCV cannot decode"):
+        decode(data, DecodeOptions())
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    data = media.encode(media.noise(), ".jpg", (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
+    at = data.rindex(b"\xff\xda")
+    with pytest.raises(DecodeError, match="scans"):
+        decode(data[:at] + data[at:-2] * 1000 + b"\xff\xd9", DecodeOptions())
+
+
+def test_messages_fit_one_line() -> None:
+    with pytest.raises(DecodeError) as raised:
+        decode(media.png_file(4, 4, 8, 2, b"\7" * 100), DecodeOptions())
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,128 @@
+"""Images of every kind that the endpoint promises to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from rasterio.enums import ColorInterp
+from rasterio.io import MemoryFile
+
+from sam3edge.core.types import RgbImage
+from sam3edge.images.decoding import DecodeOptions, Depth, decode
+from sam3edge_serving.endpoint.images import look, to_frame
+from sam3edge_serving.endpoint.problems import TooLarge, Unanswerable
+from support import media
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # so are most requests
+
+OPTIONS = DecodeOptions(max_pixels=1_000_000)
+
+
+def read(data: bytes, options: DecodeOptions = OPTIONS) -> RgbImage:
+    return to_frame(look(data, options.max_pixels), options, "endpoint", "x").image
+
+
+def tiff(bands: npt.NDArray[Any], **profile: Any) -> bytes:
+    """A TIFF of bands [C, H, W], written by GDAL."""
+    count, height, width = bands.shape
+    kind = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype.name}
+    with MemoryFile() as file:
+        with file.open(**kind, **profile) as dataset:
+            dataset.write(bands)
+        return bytes(file.read())
+
+
+@pytest.mark.parametrize("extension", media.EXTENSIONS)
+def test_every_format_is_read_as_on_the_device(extension: str) -> None:
+    data = media.encode(media.quarters(), extension)
+    np.testing.assert_array_equal(read(data), decode(data, OPTIONS).image)
+
+
+def test_a_frame_has_the_digest_for_a_name_when_it_has_none() -> None:
+    data = media.encode(media.quarters(), ".png")
+    frame = to_frame(look(data, 10_000), OPTIONS, "endpoint", "")
+    assert frame.name == frame.id
+    assert frame.digest.startswith(f"sha256:{frame.id}")
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 8])
+def test_tiffs_of_one_to_many_bands(count: int, interleave: str) -> None:
+    bands = np.stack([np.full((20, 30), 10 * (i + 1), np.uint8) for i in range(count)])
+    image = read(tiff(bands, interleave=interleave))
+    assert image[5, 5].tolist() == ([10, 20, 30] if count >= 3 else [10, 10, 10])
+
+
+def test_bands_that_are_called_red_green_and_blue() -> None:
+    kind = {"driver": "GTiff", "count": 4, "height": 20, "width": 30, "dtype": "uint8"}
+    with MemoryFile() as file:
+        with file.open(**kind, photometric="MINISBLACK") as dataset:
+            dataset.colorinterp = [ColorInterp.undefined, ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+            dataset.write(np.stack([np.full((20, 30), v, np.uint8) for v in (1, 2, 3, 4)]))
+        assert read(bytes(file.read()))[0, 0].tolist() == [4, 3, 2]
+
+
+@pytest.mark.parametrize("depth", Depth)
+def test_no_data_is_black_and_does_not_count_as_dark(depth: Depth) -> None:
+    bands = np.full((3, 20, 30), 30_000, np.uint16)
+    bands[:, :, 15:] = 40_000
+    bands[:, :5] = 65_535
+    image = read(tiff(bands, nodata=65_535), DecodeOptions(OPTIONS.max_pixels, depth))
+    assert (image[:5] == 0).all()
+    assert image[10, 0, 0] == (0 if depth is Depth.MIN_MAX else 117)
+    assert image[10, 29, 0] == (255 if depth is Depth.MIN_MAX else 156)
+
+
+def test_an_eight_bit_no_data_value() -> None:
+    bands = np.full((1, 20, 30), 200, np.uint8)
+    bands[0, 3] = 255
+    image = read(tiff(bands, nodata=255))
+    assert (image[3] == 0).all()
+    assert (image[4] == 200).all()
+
+
+@pytest.mark.parametrize(("kind", "name"), [(np.float32, "float32"), (np.int16, "int16"), (np.uint32, "uint32")])
+def test_other_depths_are_refused_by_name(kind: type[np.generic], name: str) -> None:
+    with pytest.raises(Unanswerable, match=f"16 bits without sign, got {name}|8 and 16|{name}"):
+        read(tiff(np.ones((4, 20, 30), kind)))
+
+
+def test_bands_that_would_not_fit_are_refused_before_they_are_read() -> None:
+    bands = np.zeros((40, 200, 200), np.uint16)
+    with pytest.raises(Unanswerable, match="40 bands take"):
+        read(tiff(bands, compress="deflate"), DecodeOptions(max_pixels=50_000))
+
+
+def test_pixels_are_counted_before_anything_is_decoded() -> None:
+    with pytest.raises(TooLarge, match="30000 x 1"):
+        look(media.encode(np.zeros((1, 30000, 3), np.uint8), ".png"), 20_000)
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"{}", b"NITF02.10"])
+def test_what_is_no_image(data: bytes) -> None:
+    with pytest.raises(Unanswerable, match="the image cannot be used"):
+        look(data, 100)
+
+
+def test_a_damaged_tiff_of_many_bands() -> None:
+    data = tiff(np.random.default_rng(0).integers(0, 255, (5, 64, 64), np.uint8), compress="deflate")
+    start = data.index(b"\x78\x9c") if b"\x78\x9c" in data else len(data) // 2
+    broken = data[: start + 10] + b"\xff" * 200 + data[start + 210 :]
+    with pytest.raises(Unanswerable, match="cannot be"):
+        read(broken)
+
+
+def test_only_the_tiff_driver_reads() -> None:
+    """A description of a virtual dataset names other files and addresses; GDAL must never be given one."""
+    described = b'<VRTDataset rasterXSize="1" rasterYSize="1"><SourceFilename>/etc/passwd</SourceFilename></VRTDataset>'
+    with pytest.raises(Unanswerable, match="cannot be used"):
+        look(described, 100)
+
+
+def test_sixteen_bits_and_cmyk() -> None:
+    deep = media.encode(np.full((4, 4, 3), 65535, np.uint16), ".png")
+    assert (read(deep) == 255).all()
+    assert read(media.cmyk_jpeg(0, 0, 0, 255)).max() < 30

@@ -1,0 +1,411 @@
+"""Every format that is read and written, without a server."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import cv2
+import jsonschema
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis.extra import numpy as arrays
+
+from sam3edge.cli.schemas import detections_schema
+from sam3edge.core.types import Box, Click, Exemplar, Instance, Outline, Prompt, Segmentation
+from sam3edge_serving.endpoint.formats import azure, coco, geojson, roboflow
+from sam3edge_serving.endpoint.formats.errors import dump, error_of
+from sam3edge_serving.endpoint.formats.masks import Rle, box_of, full_mask, to_png, to_rle
+from sam3edge_serving.endpoint.formats.queries import (
+    Address,
+    Asked,
+    Found,
+    Outlined,
+    PointedAt,
+    image_of,
+    must_be_answered,
+    prompts_of,
+)
+from sam3edge_serving.endpoint.formats.requests import read_line, read_request, split_lines
+from sam3edge_serving.endpoint.problems import BadRequest, Problem, TooLarge, Unanswerable
+from support.samples import MODEL, frame
+
+RED, GREEN = Prompt("red"), Prompt("green")
+IMAGE = base64.b64encode(b"image").decode()
+
+
+def decode_rle(rle: Rle) -> npt.NDArray[np.bool_]:
+    """``rleFrString`` and ``rleDecode`` of cocoapi ``common/maskApi.c``, in Python."""
+    counts: list[int] = []
+    p, text = 0, rle["counts"].encode()
+    while p < len(text):
+        x, k, more = 0, 0, True
+        while more:
+            c = text[p] - 48
+            x |= (c & 0x1F) << 5 * k
+            more = bool(c & 0x20)
+            p, k = p + 1, k + 1
+            if not more and c & 0x10:
+                x |= -1 << 5 * k
+        counts.append(x + (counts[-2] if len(counts) > 2 else 0))
+    height, width = rle["size"]
+    values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return values.reshape((height, width), order="F")
+
+
+def logits(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    return np.where(inside, 4.0, -4.0).astype(np.float32)
+
+
+def square(x: int, y: int, side: int, width: int = 320, height: int = 240) -> npt.NDArray[np.bool_]:
+    inside = np.zeros((height, width), bool)
+    inside[y : y + side, x : x + side] = True
+    return inside
+
+
+def found(*instances: tuple[Prompt, npt.NDArray[np.bool_]], asked: tuple[Prompt, ...] = (RED, GREEN)) -> Found:
+    box: Box = (0, 0, 1, 1)
+    made = tuple(Instance(prompt, 0.87654, box, logits(inside)) for prompt, inside in instances)
+    return Found(frame(name="street.png"), MODEL, asked, Segmentation(made, {"vision": 1.5}, {}))
+
+
+# -- images ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [IMAGE, f" {IMAGE[:4]}\n{IMAGE[4:]} ", f"data:image/png;base64,{IMAGE}", f"DATA:;charset=x;base64,{IMAGE}"],
+)
+def test_images_in_base64(text: str) -> None:
+    assert image_of(text) == b"image"
+
+
+@pytest.mark.parametrize("text", ["https://a.example.org/b.png", "HTTP://a", "s3://bucket/key", "file:///etc/passwd"])
+def test_addresses_are_told_from_base64(text: str) -> None:
+    assert image_of(text) == Address(text)
+
+
+@pytest.mark.parametrize("text", ["no base64!", "abc", "data:image/png,abc", "ü"])
+def test_neither_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest, match="neither base64 nor"):
+        image_of(text)
+
+
+# -- phrases --------------------------------------------------------------------------------------------------------
+
+
+def test_phrases_are_cleaned_and_asked_once() -> None:
+    assert prompts_of([" red  car", "ship", "red car"], 0.3, 3) == (Prompt("red car", 0.3), Prompt("ship", 0.3))
+
+
+@pytest.mark.parametrize("phrase", ["", "  ", "x" * 257, "a\0b", "\x1b[2J"])
+def test_what_is_no_phrase(phrase: str) -> None:
+    with pytest.raises(BadRequest, match="printable"):
+        prompts_of([phrase], 0.5, 3)
+
+
+def test_too_many_phrases() -> None:
+    with pytest.raises(TooLarge, match="at most 2"):
+        prompts_of("abc", 0.5, 2)
+
+
+def test_an_answer_must_answer_something() -> None:
+    some = Found(frame(), MODEL, (RED, GREEN), Segmentation((), {}, {"green": "unknown"}))
+    assert must_be_answered(some) is some
+    with pytest.raises(Unanswerable, match="'green' cannot be answered: unknown"):
+        must_be_answered(Found(frame(), MODEL, (GREEN,), Segmentation((), {}, {"green": "unknown"})))
+
+
+# -- bodies of JSON -------------------------------------------------------------------------------------------------
+
+
+def body(**members: Any) -> bytes:
+    return json.dumps(members).encode()
+
+
+def test_which_json_request_it_is() -> None:
+    assert isinstance(read_request(body(image=IMAGE)), geojson.PhraseRequest)
+    listed = read_request(body(image={"type": "base64", "value": IMAGE}, prompts=[{"type": "text", "text": "x"}], k=1))
+    assert isinstance(listed, roboflow.PromptListRequest)
+    table = read_request(body(input_data={"columns": ["image"], "index": [0], "data": [[IMAGE]]}, params={}))
+    assert isinstance(table, azure.TableRequest)
+
+
+@pytest.mark.parametrize(
+    ("raw", "param", "says"),
+    [
+        (b"", None, "JSON"),
+        (b"{", None, "JSON"),
+        (b"\xff\xfe", None, "JSON"),
+        (b"[]", None, "the body"),
+        (b"null", None, "the body"),
+        (b"[" * 100_000, None, "JSON"),
+        (b"{}", "image", "required"),
+        (body(image=3), "image", "image"),
+        (body(image=""), "image", "at least 1"),
+        (body(image=IMAGE, threshold=2), "threshold", "less than or equal"),
+        (b'{"image":"aaaa","threshold":NaN}', "threshold", "finite"),
+        (body(image=IMAGE, text_promt="x"), "text_promt", "not permitted"),
+        (body(image=IMAGE, prompts=[]), "prompts", "at least 1"),
+        (body(image=IMAGE, prompts=[{"type": "magic"}]), "prompts.0.type", "text"),
+        (body(input_data={"columns": [], "data": []}), "input_data.data", "at least 1"),
+    ],
+)
+def test_bodies_that_say_nothing(raw: bytes, param: str | None, says: str) -> None:
+    with pytest.raises(BadRequest, match=says) as refused:
+        read_request(raw)
+    assert (refused.value.param or "").startswith(param or "")
+    assert bool(refused.value.param) == bool(param)
+
+
+def test_a_phrase_request_with_what_stands_for_what_it_leaves_out() -> None:
+    request = read_line(body(image=IMAGE, text_prompt=["car", "ship"], threshold=0, image_id="x"))
+    asked = request.asked(("default",), 0.6, 5)
+    assert (asked.image, asked.name, asked.prompts) == (b"image", "x", (Prompt("car", 0.0), Prompt("ship", 0.0)))
+    assert read_line(body(image=IMAGE)).asked(("a", "b"), 0.6, 5).prompts == (Prompt("a", 0.6), Prompt("b", 0.6))
+
+
+def test_lines() -> None:
+    assert split_lines(b'{"a":1}\r\n\n {"b":2}', 2) == [b'{"a":1}\r', b' {"b":2}']
+    with pytest.raises(BadRequest):
+        split_lines(b" \n\n", 2)
+    with pytest.raises(TooLarge):
+        split_lines(b"1\n2\n3", 2)
+
+
+def test_errors_are_openais() -> None:
+    error = json.loads(dump(error_of(BadRequest("no\nimage", param="image"))))
+    expected = {"message": "no\nimage", "type": "invalid_request_error", "param": "image", "code": "bad_request"}
+    assert error == {"error": expected}
+    assert b"\n" not in dump(error_of(BadRequest("no\nimage")))
+
+
+# -- answers --------------------------------------------------------------------------------------------------------
+
+
+def test_geojson_is_the_devices_message() -> None:
+    answer = json.loads(geojson.write(found((RED, square(100, 80, 60)), (GREEN, square(0, 0, 10))), "here"))
+    jsonschema.validate(answer, detections_schema())
+    assert answer["device"] == "here"
+    assert answer["frame"]["name"] == "street.png"
+    assert [f["properties"]["featureClasses"][0]["iri"] for f in answer["features"]] == ["red", "green"]
+    assert answer["features"][0]["properties"]["imageBBox"] == [100, 80, 160, 140]
+    assert answer["features"][0]["geometry"] is None
+
+
+def test_an_answer_larger_than_sagemaker_hands_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geojson, "LARGEST", 2500)
+    many = [(RED, square(x, 0, 5)) for x in range(0, 200, 10)]
+    with pytest.raises(TooLarge, match="2500 bytes"):
+        geojson.write(found(*many), "here")
+
+
+@given(arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_run_lengths_come_back(mask: npt.NDArray[np.bool_]) -> None:
+    np.testing.assert_array_equal(decode_rle(to_rle(mask)), mask)
+
+
+def test_run_lengths_are_cocos() -> None:
+    """By hand, after ``rleToString`` of cocoapi ``common/maskApi.c``: 2 3 1 down the columns, and 40 60."""
+    assert to_rle(np.array([[0, 1, 1], [0, 1, 0]], bool)) == {"size": [2, 3], "counts": "231"}
+    assert to_rle(np.arange(100)[:, None] >= 40) == {"size": [100, 1], "counts": "X1l1"}
+
+
+def test_coco_answers() -> None:
+    whole = square(100, 80, 60)
+    answer = json.loads(coco.write(found((GREEN, whole), (RED, square(0, 0, 0))), "here"))
+    assert answer["images"] == [{"id": 1, "file_name": "street.png", "width": 320, "height": 240}]
+    assert answer["categories"] == [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}]
+    [annotation] = answer["annotations"]  # an empty mask is no annotation
+    assert annotation["category_id"] == 2
+    assert annotation["bbox"] == [100, 80, 60, 60]
+    assert annotation["area"] == 3600
+    np.testing.assert_array_equal(decode_rle(annotation["segmentation"]), whole)
+
+
+def test_masks_are_brought_to_the_size_of_the_frame() -> None:
+    small = np.full((4, 4), -1, np.float32)
+    small[:2, :2] = 1
+    mask = full_mask(small, 320, 240)
+    assert mask.shape == (240, 320)
+    assert box_of(mask) == (0, 0, 160, 120)
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(to_png(mask)), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(decoded, mask * np.uint8(255))
+
+
+# -- prompt lists ---------------------------------------------------------------------------------------------------
+
+
+def listed(*prompts: dict[str, Any], **members: Any) -> roboflow.PromptListRequest:
+    return roboflow.PromptListRequest.model_validate({"image": IMAGE, "prompts": list(prompts), **members})
+
+
+def test_prompt_lists_ask_by_phrase_and_by_example() -> None:
+    request = listed(
+        {"type": "text", "text": "car"},
+        {"type": "visual", "boxes": [{"x": 1, "y": 2, "width": 10, "height": 20}], "box_labels": [1]},
+        {"text": "car", "output_prob_thresh": 0.9, "boxes": [{"x0": 1, "y0": 2, "x1": 3, "y1": 4}], "box_labels": [0]},
+        output_prob_thresh=0.2,
+    )
+    assert request.asked(5).prompts == (
+        Prompt("car", 0.2),
+        Prompt("visual", 0.2, exemplars=(Exemplar((1, 2, 11, 22)),)),
+        Prompt("car", 0.9, exemplars=(Exemplar((1, 2, 3, 4), positive=False),)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [
+        ({}, "neither text nor boxes"),
+        ({"text": "a", "boxes": [{"x": 0, "y": 0, "width": 1, "height": 1}], "box_labels": []}, "one for each"),
+        ({"boxes": [{"x0": 5, "y0": 0, "x1": 1, "y1": 1}]}, "without area"),
+    ],
+)
+def test_prompt_lists_that_say_nothing(prompt: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadRequest, match=says):
+        listed(prompt).asked(5)
+
+
+@pytest.mark.parametrize("form", ["polygon", "rle"])
+def test_every_listed_prompt_is_answered_repetitions_and_all(form: str) -> None:
+    request = listed({"text": "red"}, {"text": "zebra"}, {"text": "red"}, format=form)
+    seen = found((RED, square(100, 80, 60)), asked=request.asked(5).prompts)
+    seen = Found(seen.frame, MODEL, seen.prompts, Segmentation(seen.segmentation.instances, {}, {"zebra": "unknown"}))
+    answer = json.loads(roboflow.write(request, seen))
+    results = answer["prompt_results"]
+    assert [r["prompt_index"] for r in results] == [0, 1, 2]
+    assert [len(r["predictions"]) for r in results] == [1, 0, 1]
+    assert [r.get("error") for r in results] == [None, "unknown", None]
+    assert results[1]["echo"] == {"prompt_index": 1, "type": "text", "text": "zebra", "num_boxes": 0}
+    [prediction] = results[0]["predictions"]
+    assert (prediction["confidence"], prediction["format"]) == (0.8765, form)
+    if form == "rle":
+        np.testing.assert_array_equal(decode_rle(prediction["masks"]), square(100, 80, 60))
+    else:
+        [polygon] = prediction["masks"]
+        assert np.ptp(np.array(polygon), axis=0).tolist() == [60, 60]
+
+
+# -- Azure's table --------------------------------------------------------------------------------------------------
+
+
+def table(columns: list[str], *rows: list[Any]) -> azure.TableRequest:
+    return azure.TableRequest.model_validate({"input_data": {"columns": columns, "index": None, "data": list(rows)}})
+
+
+COLUMNS = ["image", "input_points", "input_boxes", "input_labels", "multimask_output"]
+
+
+def one(points: Any = "", boxes: Any = "", labels: Any = "", multimask: Any = False) -> PointedAt:
+    [question] = table(COLUMNS, [IMAGE, points, boxes, labels, multimask]).questions(0.5, 4, 4)
+    assert isinstance(question, PointedAt)
+    return question
+
+
+def test_azures_own_example() -> None:
+    """From the model card: one box in a string of JSON."""
+    [clicks] = one("", "[[650, 900, 1000, 1250]]").clicks
+    assert (clicks.box, clicks.points, clicks.multimask) == ((650, 900, 1000, 1250), (), False)
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "expected"),
+    [
+        ("[[280,320], [300,350]]", "", [[Click(280, 320)], [Click(300, 350)]]),
+        ("[[[280,320], [300,350]]]", "[[1,0]]", [[Click(280, 320), Click(300, 350, positive=False)]]),
+        ([[280, 320]], [1], [[Click(280, 320)]]),
+        ("[280, 320]", "0", None),
+        ("[280, 320]", "[0]", [[Click(280, 320, positive=False)]]),
+        ("[[1,2],[3,4]]", "[1,0]", [[Click(1, 2)], [Click(3, 4, positive=False)]]),
+    ],
+)
+def test_points_nested_in_each_way(points: Any, labels: Any, expected: list[list[Click]] | None) -> None:
+    if expected is None:
+        with pytest.raises(BadRequest):
+            one(points, labels=labels)
+    else:
+        assert [list(clicks.points) for clicks in one(points, labels=labels).clicks] == expected
+
+
+def test_points_and_boxes_belong_together() -> None:
+    first, second = one("[[[1,2]],[[3,4]]]", "[[0,0,5,5],[1,1,6,6]]", multimask=True).clicks
+    assert (first.box, first.points, first.multimask) == ((0, 0, 5, 5), (Click(1, 2),), True)
+    assert second.box == (1, 1, 6, 6)
+
+
+def test_phrases_in_the_table() -> None:
+    request = table(["image", "text_prompt"], [IMAGE, "car"], [IMAGE, '["car", "ship"]'], [IMAGE, ["road"]])
+    asked = request.questions(0.3, 4, 4)
+    assert [q.prompts for q in asked if isinstance(q, Asked)] == [
+        (Prompt("car", 0.3),),
+        (Prompt("car", 0.3), Prompt("ship", 0.3)),
+        (Prompt("road", 0.3),),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (["", "[[1,2]]", "", "", False], "image must be"),
+        ([5, "[[1,2]]", "", "", False], "image must be"),
+        (["no base64!", "[[1,2]]", "", "", False], "base64"),
+        ([IMAGE, "", "", "", False], "does not outline everything"),
+        ([IMAGE, "[[1,2", "", "", False], "data.0"),
+        ([IMAGE, "[[1,2,3]]", "", "", False], "data.0"),
+        ([IMAGE, '"far"', "", "", False], "input_points"),
+        ([IMAGE, "[[1,NaN]]", "", "", False], "data.0"),
+        ([IMAGE, "", "[[0,0,1e300,5]]", "", False], "data.0"),
+        ([IMAGE, "", "[[0,0,5]]", "", False], "data.0"),
+        ([IMAGE, "[[1,2]]", "", "[[1,1]]", False], "one label for each"),
+        ([IMAGE, "[[1,2]]", "", "[[7]]", False], "1 for a point on"),
+        ([IMAGE, "[[[1,2]],[[3,4]]]", "[[0,0,5,5]]", "", False], "points for 2 objects and boxes for 1"),
+        ([IMAGE, "[[[1,2]],[]]", "", "", False], "without points"),
+        ([IMAGE, "[[1,2]]", "", "", "yes"], "true or false"),
+        ([IMAGE, "[[1,2]]", "", ""], "4 values for 5 columns"),
+    ],
+)
+def test_rows_that_say_nothing(row: list[Any], says: str) -> None:
+    with pytest.raises(BadRequest, match=says):
+        table(COLUMNS, row).questions(0.5, 4, 4)
+
+
+def test_columns_must_be_azures() -> None:
+    for columns in (["input_points"], ["image", "mask"], ["image", "image"]):
+        with pytest.raises(BadRequest, match=r"input_data\.columns"):
+            table(columns, [IMAGE] * len(columns)).questions(0.5, 4, 4)
+
+
+@pytest.mark.parametrize(("points", "rows"), [([[1, 2]] * 5, 1), ([[1, 2]], 5)])
+def test_more_than_the_table_may_hold(points: list[list[int]], rows: int) -> None:
+    with pytest.raises(TooLarge, match="at most 4"):
+        table(["image", "input_points"], *[[IMAGE, points]] * rows).questions(0.5, 4, 4)
+
+
+def test_phrases_or_clicks() -> None:
+    with pytest.raises(BadRequest, match="not both"):
+        table(["image", "input_points", "text_prompt"], [IMAGE, "[[1,2]]", "car"]).questions(0.5, 4, 4)
+
+
+def test_azure_answers() -> None:
+    masks = np.stack([logits(square(10, 10, 5)), logits(square(20, 20, 5))])
+    rows = [
+        azure.row_of(Outlined(frame(), (Outline(masks, np.array([0.9, 0.25], np.float32), 0.99),))),
+        azure.row_of(found((GREEN, square(100, 80, 60)))),
+    ]
+    first, second = json.loads(azure.write(rows))
+    per_mask = first["predictions"]["0"]["mask_per_prediction"]
+    assert [per_mask[j]["iou_score"] for j in ("0", "1")] == [0.9, 0.25]
+    decoded = cv2.imdecode(
+        np.frombuffer(base64.b64decode(per_mask["1"]["encoded_binary_mask"]), np.uint8), cv2.IMREAD_UNCHANGED
+    )
+    np.testing.assert_array_equal(decoded > 0, square(20, 20, 5))
+    assert [len(p["mask_per_prediction"]) for p in second["predictions"].values()] == [0, 1]
+
+
+def test_every_problem_has_a_status_of_its_own() -> None:
+    kinds = Problem.__subclasses__()
+    assert len({kind.status for kind in kinds}) == len({kind.code for kind in kinds}) == len(kinds) == 10
