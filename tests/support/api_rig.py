@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 
+from sam3edge.core.messages.detections import encode
 from sam3edge_serving.api.application import Application
 from sam3edge_serving.api.asking.question import Looking
 from sam3edge_serving.api.dependencies import Large, Parts
