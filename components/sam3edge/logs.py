@@ -1,7 +1,7 @@
 """Logs as the nucleus keeps them: one JSON object a line on standard error.
 
-Give context by ``extra``: ``log.info("answered", extra={"frame": frame.id})``. Payloads, images and secrets are never
-given to a logger.
+Give context by ``extra``: ``logger.info("answered", extra={"frame": frame.id})``. Payloads, images and secrets are
+never given to a logger.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3Model
 from sam3edge.bundle import golden
 from sam3edge.bundle.manifest import Manifest, describe_files, write_manifest
 from sam3edge.core.errors import Sam3EdgeError
-from sam3edge.core.polygons import detect
+from sam3edge.core.polygons import to_detection
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
@@ -34,22 +34,22 @@ from sam3edge_export.checkpoint import Checkpoint
 from sam3edge_export.onnx.graphs import Optional, export_graphs
 from sam3edge_export.onnx.precision import Precision
 from sam3edge_export.parity.fixtures import Fixtures
-from sam3edge_export.parity.gate import Judge, Parity, Side, run_gate
-from sam3edge_export.parity.stages import Witness
+from sam3edge_export.parity.gate import Candidate, Criterion, Parity, run_gate
+from sam3edge_export.parity.stages import TensorRecorder
 from sam3edge_export.parity.verdict import tolerance_of
 from sam3edge_export.sam3.graphs import TextGraph
 from sam3edge_export.sam3.tokenizer import token_ids
 from sam3edge_export.signing import Signer, sign_manifest
 from sam3edge_export.torch_engine import Identity, TorchEngine
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 GOLDEN_PROMPTS = 8
 """At most so many prompts are asked in a golden run, which every device makes before it takes a bundle."""
 
 LICENSE = "LICENSE.txt"
 
-Ability: TypeAlias = Literal["text", "exemplars", "interactive"]
+Capability: TypeAlias = Literal["text", "exemplars", "interactive"]
 
 Step = Callable[[str, int, int], None]
 """Told what is being done, and how many of how many parts of it are done."""
@@ -60,7 +60,7 @@ class BuildError(Sam3EdgeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BundleSpec:
     """What a bundle is to be.
 
     Attributes:
@@ -78,7 +78,7 @@ class Recipe:
     version: str
     phrases: tuple[str, ...]
     precision: Precision
-    abilities: frozenset[Ability]
+    abilities: frozenset[Capability]
     license_text: str
     waive_iou: float | None = None
     providers: tuple[str, ...] = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -95,9 +95,9 @@ class Built:
 def build_bundle(
     checkpoint: Checkpoint,
     tokenizer: Tokenizer,
-    recipe: Recipe,
+    recipe: BundleSpec,
     fixtures: Fixtures,
-    judge: Judge,
+    judge: Criterion,
     out: Path,
     *,
     signer: Signer | None = None,
@@ -121,7 +121,7 @@ def build_bundle(
             reference = _reference(checkpoint, tokenizer)
             parity = run_gate(
                 reference,
-                Side(engine, witness),
+                Candidate(engine, witness),
                 fixtures,
                 judge,
                 tolerance_of(recipe.precision.computes_in, recipe.precision.stores, recipe.waive_iou),
@@ -145,7 +145,7 @@ def write_prompts(phrases: Sequence[str], features: Any, mask: Any, path: Path) 
     np.savez(path, phrases=np.array(list(phrases)), features=np.asarray(features), mask=np.asarray(mask))
 
 
-def _check(recipe: Recipe, checkpoint: Checkpoint, out: Path) -> None:
+def _check(recipe: BundleSpec, checkpoint: Checkpoint, out: Path) -> None:
     refuse_existing(out)
     if "interactive" in recipe.abilities and checkpoint.tracker is None:
         raise BuildError("this checkpoint has no tracker, which answers clicks; export it without the interactive part")
@@ -174,7 +174,7 @@ def staging(out: Path) -> Iterator[Path]:
 
 
 def _write_files(
-    checkpoint: Checkpoint, tokenizer: Tokenizer, recipe: Recipe, fixtures: Fixtures, folder: Path, step: Step
+    checkpoint: Checkpoint, tokenizer: Tokenizer, recipe: BundleSpec, fixtures: Fixtures, folder: Path, step: Step
 ) -> None:
     tracker = checkpoint.tracker if "interactive" in recipe.abilities else None
     optional: list[Optional] = [name for name in ("exemplars", "text") if name in recipe.abilities]
@@ -202,13 +202,13 @@ def _give_memory_back() -> None:
         trim(0)
 
 
-def _reference(checkpoint: Checkpoint, tokenizer: Tokenizer) -> Side:
-    witness = Witness()
+def _reference(checkpoint: Checkpoint, tokenizer: Tokenizer) -> Candidate:
+    witness = TensorRecorder()
     identity = Identity("checkpoint", checkpoint.kind, "sha256:" + checkpoint.sha256)
-    return Side(TorchEngine(checkpoint.model, tokenizer, identity, observe=witness), witness)
+    return Candidate(TorchEngine(checkpoint.model, tokenizer, identity, observe=witness), witness)
 
 
-def _device_engine(recipe: Recipe, checkpoint: Checkpoint, folder: Path) -> tuple[OnnxEngine, Witness]:
+def _device_engine(recipe: BundleSpec, checkpoint: Checkpoint, folder: Path) -> tuple[OnnxEngine, TensorRecorder]:
     """The engine that devices have, on files that no manifest names yet."""
     files = ModelFiles(
         folder,
@@ -218,7 +218,7 @@ def _device_engine(recipe: Recipe, checkpoint: Checkpoint, folder: Path) -> tupl
         recipe.precision.computes_in,
         _input_size(checkpoint.model),
     )
-    witness = Witness()
+    witness = TensorRecorder()
     return OnnxEngine(files, OnnxOptions(recipe.providers), observe=witness), witness
 
 
@@ -232,7 +232,7 @@ def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder:
     answered = {i.prompt for i in engine.segment(frame, asked).instances}
     prompts = sorted(asked, key=lambda p: p not in answered)[:GOLDEN_PROMPTS]
     found = engine.segment(frame, prompts)
-    outlined = (detect(i, frame.width, frame.height, 0.5) for i in found.instances)
+    outlined = (to_detection(i, frame.width, frame.height, 0.5) for i in found.instances)
     instances = [
         golden.GoldenInstance(prompt=d.prompt.text, score=round(d.score, 4), box=d.box, area=round(d.area, 1))
         for d in outlined
@@ -242,10 +242,10 @@ def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder:
     (folder / golden.EXPECTED).parent.mkdir()
     (folder / golden.EXPECTED).write_text(json.dumps(expected.model_dump(mode="json"), indent=1) + "\n")
     cv2.imwrite(str(folder / golden.IMAGE), np.ascontiguousarray(frame.image[..., ::-1]))
-    log.info("the golden image holds %d instances", len(instances))
+    logger.info("the golden image holds %d instances", len(instances))
 
 
-def _manifest(recipe: Recipe, checkpoint: Checkpoint, folder: Path, parity: dict[str, Any]) -> Manifest:
+def _manifest(recipe: BundleSpec, checkpoint: Checkpoint, folder: Path, parity: dict[str, Any]) -> Manifest:
     return Manifest(
         format=1,
         name=recipe.name,

@@ -94,12 +94,12 @@ def export(
     assert prompts is not None
     assert out is not None
     with errors_in_words(), _progress() as step:
-        from sam3edge_export.build import Ability, Recipe, build_bundle
+        from sam3edge_export.build import BundleSpec, Capability, build_bundle
         from sam3edge_export.checkpoint import read_checkpoint, read_config, with_input_size
         from sam3edge_export.checkpoint.folder import read_config_file
         from sam3edge_export.onnx.precision import precision_named
         from sam3edge_export.parity.fixtures import read_fixtures, read_phrases
-        from sam3edge_export.parity.gate import ByInstances, ByLogits, Judge
+        from sam3edge_export.parity.gate import ByInstances, ByLogits, Criterion
         from sam3edge_export.parity.report import write_report
 
         found_name, found_version = _identity(out, name, version)
@@ -118,11 +118,11 @@ def export(
         step("reading the checkpoint", 1, 1)
         if read.leftovers:
             say(f"{len(read.leftovers)} entries of the checkpoint are not used: {_few(read.leftovers)}")
-        abilities: list[Ability] = []
+        abilities: list[Capability] = []
         abilities += ["text"] if text_encoder else []
         abilities += ["exemplars"] if exemplars else []
         abilities += ["interactive"] if interactive and read.tracker is not None else []
-        recipe = Recipe(
+        recipe = BundleSpec(
             found_name,
             found_version,
             phrases,
@@ -131,7 +131,7 @@ def export(
             license_text,
             waive_iou,
         )
-        judge: Judge = ByLogits() if untrained else ByInstances(threshold)
+        judge: Criterion = ByLogits() if untrained else ByInstances(threshold)
         tokenizer = _tokenizer(checkpoint, int(sizes.text_config.max_position_embeddings))
         built = build_bundle(
             read, tokenizer, recipe, fixtures, judge, out, signer=signer, keep_failing=keep_failing, step=step
@@ -311,13 +311,13 @@ def _tokenizer(checkpoint: Path, length: int) -> Any:
 
 def _meta_parity(checkpoint: Path, read: Any, tokenizer: Any, fixtures: Any, judge: Any) -> Any:
     """Meta's own code against our reference."""
-    from sam3edge_export.parity.gate import Side, run_gate
+    from sam3edge_export.parity.gate import Candidate, run_gate
     from sam3edge_export.parity.verdict import TOLERANCES
     from sam3edge_export.sam3.meta_reference import MetaReference
     from sam3edge_export.torch_engine import Identity, TorchEngine
 
-    reference = Side(TorchEngine(read.model, tokenizer, Identity("checkpoint", read.kind, read.sha256)), None)
-    meta = Side(MetaReference(checkpoint, "cuda"), None)
+    reference = Candidate(TorchEngine(read.model, tokenizer, Identity("checkpoint", read.kind, read.sha256)), None)
+    meta = Candidate(MetaReference(checkpoint, "cuda"), None)
     return run_gate(reference, meta, fixtures, judge, TOLERANCES["fp32"])
 
 

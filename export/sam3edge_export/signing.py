@@ -30,7 +30,7 @@ from sam3edge.bundle.signature import check_signature, fingerprint, read_public_
 from sam3edge.bundle.verify import verify
 from sam3edge.core.errors import BundleError, Sam3EdgeError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 KMS_KEY_SPEC = "ECC_NIST_EDWARDS25519"
 KMS_ALGORITHM = "ED25519_SHA_512"
@@ -84,7 +84,7 @@ class KeyFileSigner:
         except OSError as error:
             raise SigningError(f"the key {path} cannot be read: {error.strerror}") from error
         if readable_by_others:
-            log.warning("the private key %s can be read by other users; chmod 600 %s", path, path)
+            logger.warning("the private key %s can be read by other users; chmod 600 %s", path, path)
         try:
             key = load_pem_private_key(content, password)
         except TypeError as error:  # a password is missing, or there is one and the key is not encrypted

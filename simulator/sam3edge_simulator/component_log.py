@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-LARGEST_LOG_BYTES = 1024 * 1024
+MAX_LOG_BYTES = 1024 * 1024
 KEPT_LOGS = 5
 """How many full files are kept beside the one that is written to."""
 
@@ -17,7 +17,7 @@ _FOLLOW_SECONDS = 0.2
 
 
 class ComponentLog:
-    """Writes ``<folder>/<component>.log`` and rotates it. Used by several threads.
+    """Writes ``<folder>/<component>.logger`` and rotates it. Used by several threads.
 
     Args:
         folder: created when missing.
@@ -25,7 +25,7 @@ class ComponentLog:
         largest: bytes after which a new file begins; the full ones are called ``.1`` (newest) to ``.5``.
     """
 
-    def __init__(self, folder: Path, component: str, *, largest: int = LARGEST_LOG_BYTES) -> None:
+    def __init__(self, folder: Path, component: str, *, largest: int = MAX_LOG_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{component}.log"
         self._component = component

@@ -26,7 +26,7 @@ from sam3edge_simulator.update_events import ConfigurationValidation, UpdateNoti
 
 Handler: TypeAlias = Callable[[Request], "Answer | Future[Answer]"]
 
-_LARGEST_METRIC_NAME = 32
+_MAX_METRIC_NAME = 32
 
 
 class Host(Protocol):
@@ -186,8 +186,8 @@ class ComponentOperations:
             raise InvalidArgumentsError("expected at least one metric, got none")
         for metric in metrics:
             name = metric.get("name") if isinstance(metric, dict) else None
-            if not isinstance(name, str) or not 0 < len(name.encode()) <= _LARGEST_METRIC_NAME:
-                raise InvalidArgumentsError(f"expected 1..{_LARGEST_METRIC_NAME} bytes as metric name, got {name!r}")
+            if not isinstance(name, str) or not 0 < len(name.encode()) <= _MAX_METRIC_NAME:
+                raise InvalidArgumentsError(f"expected 1..{_MAX_METRIC_NAME} bytes as metric name, got {name!r}")
         return {}
 
     def _subscribe_to_updates(self, request: Request) -> Answer:

@@ -19,7 +19,7 @@ from sam3edge_simulator.deployment_document import ConfigurationUpdate, Deployme
 from sam3edge_simulator.history import NothingToRestore
 from sam3edge_simulator.nucleus import Nucleus
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _ADDRESS_FILE = "control.path"
 """Lies in the nucleus's root folder and names the socket, whose own path may not be longer than 107 bytes."""
@@ -89,7 +89,7 @@ class ControlServer:
             command = self._commands[request["command"]]
             return {"result": command(request.get("arguments", {}))}
         except (DeploymentFailed, NothingToRestore, KeyError, TypeError, ValueError) as error:
-            _log.debug("command refused", exc_info=error)
+            logger.debug("command refused", exc_info=error)
             return {"error": str(error.args[0]) if isinstance(error, KeyError) else str(error)}
 
     def _deploy(self, arguments: Mapping[str, Any]) -> object:

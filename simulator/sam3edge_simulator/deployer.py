@@ -31,7 +31,7 @@ from sam3edge_simulator.update_events import (
     UpdateNotices,
 )
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class DeploymentRefused(Exception):
@@ -252,7 +252,7 @@ class Deployer:
     def _failed(
         self, deployment: Deployment, number: str, roots: Mapping[str, str], before: Snapshot, reason: str
     ) -> DeploymentResult:
-        _log.warning("deployment %s failed: %s", number, reason)
+        logger.warning("deployment %s failed: %s", number, reason)
         if not self._profile.rolls_back or deployment.on_failure is FailurePolicy.DO_NOTHING:
             status = DeploymentStatus.FAILED_ROLLBACK_NOT_REQUESTED
             self._history.remember(self._snapshot(roots), deployment=number, status=status.value, reason=reason)

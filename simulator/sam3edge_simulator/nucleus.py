@@ -45,7 +45,7 @@ from sam3edge_simulator.deployer import Deployer, Patience
 from sam3edge_simulator.deployment_document import ConfigurationUpdate, Deployment, DeploymentFailed, DeploymentResult
 from sam3edge_simulator.device import Device
 from sam3edge_simulator.history import History, Record
-from sam3edge_simulator.ipc.server import LONGEST_SOCKET_PATH, IpcServer
+from sam3edge_simulator.ipc.server import MAX_SOCKET_PATH, IpcServer
 from sam3edge_simulator.local_topics import LocalTopics
 from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.mqtt.cloud import CloudLink
@@ -54,7 +54,7 @@ from sam3edge_simulator.pubsub_operations import MessageOperations
 from sam3edge_simulator.states import State, StateListener
 from sam3edge_simulator.update_events import ConfigurationValidation, UpdateNotices
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Nucleus:
@@ -228,7 +228,7 @@ class Nucleus:
         try:
             self._deployer.deploy(deployment, number)
         except DeploymentFailed as error:
-            _log.warning("local deployment %s: %s", number, error)
+            logger.warning("local deployment %s: %s", number, error)
 
     # ------------------------------------------------------------------ looking
 
@@ -295,6 +295,6 @@ class Nucleus:
 
 def _socket_folder(root: Path) -> Path:
     """Where the IPC socket goes: the root folder, unless its path is too long for a socket."""
-    if len(bytes(root / "ipc.socket")) <= LONGEST_SOCKET_PATH:
+    if len(bytes(root / "ipc.socket")) <= MAX_SOCKET_PATH:
         return root
     return Path(tempfile.mkdtemp(prefix="nucleus-"))

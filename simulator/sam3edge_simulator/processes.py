@@ -15,9 +15,9 @@ from typing import IO
 
 from sam3edge_simulator.component_log import ComponentLog
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-LONGEST_LINE_BYTES = 64 * 1024
+MAX_LINE_BYTES = 64 * 1024
 _PIPES_CLOSE_SECONDS = 5.0
 
 
@@ -42,11 +42,11 @@ class StepProcess:
         script: str,
         environment: Mapping[str, str],
         folder: Path,
-        log: ComponentLog,
+        logger: ComponentLog,
         ended: Callable[[int], None],
     ) -> None:
         self._ended = ended
-        self._log = log
+        self.logger = logger
         self._status: int | None = None
         self._done = threading.Event()
         self._process = subprocess.Popen(
@@ -104,7 +104,7 @@ class StepProcess:
             if thread is not threading.current_thread():
                 thread.join(_PIPES_CLOSE_SECONDS)
                 if thread.is_alive():
-                    _log.warning("process %d left a child outside its group that keeps its output open", self.pid)
+                    logger.warning("process %d left a child outside its group that keeps its output open", self.pid)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -129,5 +129,5 @@ class StepProcess:
 
     def _copy(self, pipe: IO[bytes], level: str, origin: str) -> None:
         with pipe:
-            while line := pipe.readline(LONGEST_LINE_BYTES):
-                self._log.write(level, line.decode(errors="replace").rstrip("\n"), origin=origin)
+            while line := pipe.readline(MAX_LINE_BYTES):
+                self.logger.write(level, line.decode(errors="replace").rstrip("\n"), origin=origin)

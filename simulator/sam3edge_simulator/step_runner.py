@@ -41,8 +41,8 @@ class StepRunner:
         ended: called from another thread whenever a process has ended.
     """
 
-    def __init__(self, log: ComponentLog, grace: float, ended: Callable[[], None]) -> None:
-        self._log = log
+    def __init__(self, logger: ComponentLog, grace: float, ended: Callable[[], None]) -> None:
+        self.logger = logger
         self._grace = grace
         self._ended = ended
         self._main: StepProcess | None = None
@@ -74,11 +74,11 @@ class StepRunner:
         try:
             process = self._open(plan, name)
         except StepFailed as failure:
-            self._log.write("ERROR", str(failure), origin="nucleus")
+            self.logger.write("ERROR", str(failure), origin="nucleus")
             return
         if process is not None:
             if process.wait(step.timeout) is None:
-                self._log.write("ERROR", f"{name} took longer than {step.timeout} s", origin="nucleus")
+                self.logger.write("ERROR", f"{name} took longer than {step.timeout} s", origin="nucleus")
             process.stop(self._grace)
 
     def end(self) -> None:
@@ -90,13 +90,13 @@ class StepRunner:
     def _open(self, plan: Plan, name: str) -> StepProcess | None:
         step = plan.steps[name]
         if step.skip:
-            self._log.write("INFO", f"{name} skipped by Skipif", origin="nucleus")
+            self.logger.write("INFO", f"{name} skipped by Skipif", origin="nucleus")
             return None
         if step.cut:
-            self._log.write("ERROR", f"{name} cut short at a '{{' that is no recipe variable", origin="nucleus")
-        self._log.write("INFO", f"{name} starts. {{command={step.script.strip()!r}}}", origin="nucleus")
+            self.logger.write("ERROR", f"{name} cut short at a '{{' that is no recipe variable", origin="nucleus")
+        self.logger.write("INFO", f"{name} starts. {{command={step.script.strip()!r}}}", origin="nucleus")
         environment = {**plan.environment, **step.environment}
         try:
-            return StepProcess(step.script, environment, plan.folder, self._log, lambda _status: self._ended())
+            return StepProcess(step.script, environment, plan.folder, self.logger, lambda _status: self._ended())
         except OSError as error:
             raise StepFailed(f"{name} could not be started: {error}") from error

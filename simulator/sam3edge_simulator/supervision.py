@@ -15,7 +15,7 @@ from sam3edge_simulator.profiles import Profile
 from sam3edge_simulator.states import State, StateChange, StateListener
 from sam3edge_simulator.step_runner import Plan, StepFailed, StepRunner
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FAILURES_UNTIL_BROKEN = 3
 FAILURE_MEMORY_SECONDS = 3600.0
@@ -52,7 +52,7 @@ class Supervisor:
         name: str,
         plan: Plan,
         profile: Profile,
-        log: ComponentLog,
+        logger: ComponentLog,
         *,
         ready: Callable[[], bool],
         listener: StateListener,
@@ -61,7 +61,7 @@ class Supervisor:
         self.name = name
         self._plan = plan
         self._profile = profile
-        self._log = log
+        self.logger = logger
         self._ready = ready
         self._listener = listener
         self._restart_delay = restart_delay
@@ -74,7 +74,7 @@ class Supervisor:
         self._started = False
         self._reported: State | None = None
         self._failures: list[float] = []
-        self._runner = StepRunner(log, profile.stop_grace, self._wake)
+        self._runner = StepRunner(logger, profile.stop_grace, self._wake)
         self._thread = threading.Thread(target=self._main, name=f"component-{name}", daemon=True)
 
     @property
@@ -132,7 +132,7 @@ class Supervisor:
         self._give(_Order.CLOSE)
         if self._thread.is_alive():
             self._thread.join()
-        self._log.close()
+        self.logger.close()
 
     def dependency_changed(self, *, lost: bool) -> None:
         """A HARD dependency changed its state.
@@ -166,7 +166,7 @@ class Supervisor:
                 pass
             except Exception as error:
                 # A defect of the simulator: the component is broken, the nucleus and the other components go on.
-                _log.exception("%s: supervisor failed", self.name)
+                logger.exception("%s: supervisor failed", self.name)
                 self._runner.end()
                 self._set(State.BROKEN, f"the simulator failed: {error}")
                 self._rest()
@@ -212,7 +212,7 @@ class Supervisor:
                 if self._give_up(str(failure)):
                     return
             except ArtifactError as error:
-                self._log.write("ERROR", str(error), origin="nucleus")
+                self.logger.write("ERROR", str(error), origin="nucleus")
                 self._set(State.BROKEN, str(error))
                 return
 
@@ -275,7 +275,7 @@ class Supervisor:
         if self._reported is State.ERRORED:
             raise StepFailed("the component reported ERRORED")
         if process.status is not None:
-            self._log.write("INFO", f"{name} script exited. {{exitCode={process.status}}}", origin="nucleus")
+            self.logger.write("INFO", f"{name} script exited. {{exitCode={process.status}}}", origin="nucleus")
             if process.status != 0:
                 raise StepFailed(f"{name} exited with status {process.status}")
 
@@ -288,7 +288,7 @@ class Supervisor:
         now = time.monotonic()
         self._failures = [at for at in self._failures if now - at < FAILURE_MEMORY_SECONDS] + [now]
         broken = len(self._failures) >= FAILURES_UNTIL_BROKEN
-        self._log.write("ERROR", f"{reason}. {{failures={len(self._failures)}}}", origin="nucleus")
+        self.logger.write("ERROR", f"{reason}. {{failures={len(self._failures)}}}", origin="nucleus")
         if not broken:
             self._set(State.ERRORED, reason)
             self._runner.beside(self._plan, "recover")

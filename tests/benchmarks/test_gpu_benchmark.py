@@ -16,7 +16,7 @@ from benchmarks.gpu.measure import Load, NotForced, Row, force, measure_batch
 from benchmarks.gpu.report import ratios, write
 from benchmarks.gpu.subjects import WORDS, build, decode, ellipse, photographs
 from benchmarks.gpu.suite import Plan, measure
-from sam3edge.core.types import Frame, Instance, Prompt, Segmentation
+from sam3edge.core.types import EngineOutput, Frame, Instance, Prompt
 from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions, cloud_options
 
 RESULTS = Path(__file__).parent / "results"
@@ -69,9 +69,9 @@ def test_exactly_the_wanted_queries_are_admitted() -> None:
 class Stubborn:
     """Gives every query the same score."""
 
-    def segment_many(self, frames: list[Frame], prompts_of_each: list[list[Prompt]]) -> list[Segmentation]:
+    def segment_many(self, frames: list[Frame], prompts_of_each: list[list[Prompt]]) -> list[EngineOutput]:
         each = [Instance(p, 0.5, (0, 0, 1, 1), ellipse(8, 0)) for p in prompts_of_each[0] for _ in range(9)]
-        return [Segmentation(tuple(each), {}) for _ in frames]
+        return [EngineOutput(tuple(each), {}) for _ in frames]
 
 
 def test_scores_that_cannot_be_told_apart_are_an_error() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sam3edge.core.polygons import detect
+from sam3edge.core.polygons import to_detection
 from sam3edge.core.types import Instance, MaskLogits, Prompt
 
 WIDTH, HEIGHT, GRID, COUNT = 4096, 3072, 288, 50
@@ -59,7 +59,7 @@ def plain(instances: list[Instance], upsample: Callable[[MaskLogits], npt.NDArra
 
 
 def ours(instances: list[Instance]) -> int:
-    return sum(detect(i, WIDTH, HEIGHT, 0.5) is not None for i in instances)
+    return sum(to_detection(i, WIDTH, HEIGHT, 0.5) is not None for i in instances)
 
 
 def best_of(times: int, work: Callable[[], object]) -> float:

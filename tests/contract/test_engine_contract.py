@@ -14,7 +14,7 @@ import pytest
 from sam3edge.bundle.golden import golden_frame
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
-from sam3edge.core.polygons import detect
+from sam3edge.core.polygons import to_detection
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
 from sam3edge.engines.fake import FakeEngine
@@ -65,7 +65,7 @@ def test_it_says_which_model_it_is(case: Case) -> None:
 def test_it_finds_what_is_there_and_not_what_is_not(case: Case) -> None:
     found = case.engine.segment(case.frame, [Prompt(case.present), Prompt(case.absent)])
     assert {i.prompt.text for i in found.instances} == {case.present}
-    assert not found.unanswered
+    assert not found.unsupported_prompts
 
 
 def test_masks_cover_the_frame_and_agree_with_boxes(case: Case) -> None:
@@ -76,7 +76,7 @@ def test_masks_cover_the_frame_and_agree_with_boxes(case: Case) -> None:
         x0, y0, x1, y1 = instance.box
         assert 0 <= x0 < x1 <= case.frame.width
         assert 0 <= y0 < y1 <= case.frame.height
-        detection = detect(instance, case.frame.width, case.frame.height, 0.5)
+        detection = to_detection(instance, case.frame.width, case.frame.height, 0.5)
         assert detection is not None
         inner = (min(x1, detection.box[2]) - max(x0, detection.box[0])) * (
             min(y1, detection.box[3]) - max(y0, detection.box[1])
@@ -102,15 +102,15 @@ def test_instances_come_by_prompt_in_order_then_by_falling_score(case: Case) -> 
 
 def test_an_unknown_phrase_is_named_with_a_reason_and_the_others_are_answered(case: Case) -> None:
     found = case.engine.segment(case.frame, [Prompt(case.unknown), Prompt(case.present)])
-    assert list(found.unanswered) == [case.unknown]
-    assert len(found.unanswered[case.unknown]) > 10
+    assert list(found.unsupported_prompts) == [case.unknown]
+    assert len(found.unsupported_prompts[case.unknown]) > 10
     assert found.instances
 
 
 def test_only_unknown_phrases_give_an_empty_answer(case: Case) -> None:
     found = case.engine.segment(case.frame, [Prompt(case.unknown)])
     assert found.instances == ()
-    assert list(found.unanswered) == [case.unknown]
+    assert list(found.unsupported_prompts) == [case.unknown]
 
 
 def test_the_same_frame_gives_the_same_answer(case: Case) -> None:
@@ -128,7 +128,7 @@ def test_a_prompt_is_answered_alike_whatever_else_is_asked(case: Case) -> None:
 def test_frames_of_any_size_are_answered(case: Case, size: tuple[int, int]) -> None:
     picture = resized(case.frame.image, *size)
     for instance in case.engine.segment(picture, [Prompt(case.present, 0.0)]).instances:
-        detect(instance, picture.width, picture.height, 0.5)
+        to_detection(instance, picture.width, picture.height, 0.5)
 
 
 def test_stages_are_timed(case: Case) -> None:

@@ -10,30 +10,32 @@ import numpy as np
 import pytest
 
 from sam3edge.core.errors import PromptError
-from sam3edge.core.ports import Outliner
-from sam3edge.core.types import Click, Clicks, Frame
-from sam3edge.engines.fake import FakeOutliner
+from sam3edge.core.ports import InteractiveSegmenter
+from sam3edge.core.types import Frame, PointPrompt, VisualPrompt
+from sam3edge.engines.fake import FakeInteractiveSegmenter
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from support.samples import frame, red_square
 from support.small_sam3 import model_files, small_bundle
 
 pytestmark = pytest.mark.timeout(600)  # the first to come exports everything
 
-ON, BESIDE = Click(130.0, 110.0), Click(20.0, 20.0, positive=False)
+ON, BESIDE = PointPrompt(130.0, 110.0), PointPrompt(20.0, 20.0, positive=False)
 BOX = (95.0, 75.0, 165.0, 145.0)
 PROMPTS = [
-    Clicks((ON,)),
-    Clicks((ON, BESIDE)),
-    Clicks(box=BOX),
-    Clicks((ON,), BOX),
-    Clicks((ON,), multimask=True),
+    VisualPrompt((ON,)),
+    VisualPrompt((ON, BESIDE)),
+    VisualPrompt(box=BOX),
+    VisualPrompt((ON,), BOX),
+    VisualPrompt((ON,), multimask=True),
 ]
 
 
 @pytest.fixture(params=["fake", "onnx"])
-def outliner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outliner]:
+def outliner(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[InteractiveSegmenter]:
     if request.param == "fake":
-        yield FakeOutliner()
+        yield FakeInteractiveSegmenter()
     else:
         options = OnnxOptions(providers=("CPUExecutionProvider",), threads=1)
         engine = OnnxEngine(model_files(small_bundle(tmp_path_factory)), options)
@@ -46,7 +48,7 @@ def picture() -> Frame:
     return frame(red_square())
 
 
-def test_each_object_has_an_answer_in_order(outliner: Outliner, picture: Frame) -> None:
+def test_each_object_has_an_answer_in_order(outliner: InteractiveSegmenter, picture: Frame) -> None:
     outlines = outliner.outline(picture, PROMPTS)
     assert len(outlines) == len(PROMPTS)
     for prompt, outline in zip(PROMPTS, outlines, strict=True):
@@ -58,47 +60,49 @@ def test_each_object_has_an_answer_in_order(outliner: Outliner, picture: Frame) 
         np.testing.assert_array_equal(outline.best, outline.masks[int(np.argmax(outline.quality))])
 
 
-def test_an_object_is_answered_as_if_it_were_asked_alone(outliner: Outliner, picture: Frame) -> None:
+def test_an_object_is_answered_as_if_it_were_asked_alone(outliner: InteractiveSegmenter, picture: Frame) -> None:
     for prompt, among in zip(PROMPTS, outliner.outline(picture, PROMPTS), strict=True):
         [alone] = outliner.outline(picture, [prompt])
         np.testing.assert_allclose(among.masks, alone.masks, atol=1e-3)
         np.testing.assert_allclose(among.quality, alone.quality, atol=1e-4)
 
 
-def test_nothing_asked_is_nothing_answered(outliner: Outliner, picture: Frame) -> None:
+def test_nothing_asked_is_nothing_answered(outliner: InteractiveSegmenter, picture: Frame) -> None:
     assert len(outliner.outline(picture, [])) == 0
 
 
-def test_an_answer_can_be_refined(outliner: Outliner, picture: Frame) -> None:
-    [first] = outliner.outline(picture, [Clicks((ON,))])
-    [second] = outliner.outline(picture, [Clicks((ON, BESIDE), mask=first.best)])
+def test_an_answer_can_be_refined(outliner: InteractiveSegmenter, picture: Frame) -> None:
+    [first] = outliner.outline(picture, [VisualPrompt((ON,))])
+    [second] = outliner.outline(picture, [VisualPrompt((ON, BESIDE), mask=first.best)])
     assert second.best.shape == first.best.shape
-    [by_mask_alone] = outliner.outline(picture, [Clicks(mask=first.best)])
+    [by_mask_alone] = outliner.outline(picture, [VisualPrompt(mask=first.best)])
     assert by_mask_alone.best.shape == first.best.shape
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        Clicks(),
-        Clicks((Click(321.0, 10.0),)),
-        Clicks((Click(10.0, -1.0),)),
-        Clicks(box=(330.0, 10.0, 340.0, 20.0)),
+        VisualPrompt(),
+        VisualPrompt((PointPrompt(321.0, 10.0),)),
+        VisualPrompt((PointPrompt(10.0, -1.0),)),
+        VisualPrompt(box=(330.0, 10.0, 340.0, 20.0)),
     ],
 )
-def test_what_is_not_in_the_frame_is_refused(outliner: Outliner, picture: Frame, wrong: Clicks) -> None:
+def test_what_is_not_in_the_frame_is_refused(
+    outliner: InteractiveSegmenter, picture: Frame, wrong: VisualPrompt
+) -> None:
     with pytest.raises(PromptError):
-        outliner.outline(picture, [Clicks((ON,)), wrong])
-    assert len(outliner.outline(picture, [Clicks((ON,))])) == 1
+        outliner.outline(picture, [VisualPrompt((ON,)), wrong])
+    assert len(outliner.outline(picture, [VisualPrompt((ON,))])) == 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 700), (2000, 8)])
-def test_frames_of_any_size(outliner: Outliner, size: tuple[int, int]) -> None:
+def test_frames_of_any_size(outliner: InteractiveSegmenter, size: tuple[int, int]) -> None:
     picture = frame(np.asarray(cv2.resize(red_square(), size), np.uint8))
-    [outline] = outliner.outline(picture, [Clicks((Click(size[0] / 2, size[1] / 2),))])
+    [outline] = outliner.outline(picture, [VisualPrompt((PointPrompt(size[0] / 2, size[1] / 2),))])
     assert np.isfinite(outline.masks).all()
 
 
-def test_the_far_border_belongs_to_the_frame(outliner: Outliner, picture: Frame) -> None:
-    [outline] = outliner.outline(picture, [replace(PROMPTS[0], points=(Click(320.0, 240.0),))])
+def test_the_far_border_belongs_to_the_frame(outliner: InteractiveSegmenter, picture: Frame) -> None:
+    [outline] = outliner.outline(picture, [replace(PROMPTS[0], points=(PointPrompt(320.0, 240.0),))])
     assert np.isfinite(outline.masks).all()

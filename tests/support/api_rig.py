@@ -13,9 +13,9 @@ import cv2
 
 from sam3edge.core.messages.detections import encode
 from sam3edge_serving.api.application import Application
-from sam3edge_serving.api.asking.question import Looking
+from sam3edge_serving.api.asking.question import DetectionQuery
 from sam3edge_serving.api.dependencies import Large, Parts
-from sam3edge_serving.api.idempotency import Once
+from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.images import Image, Images
 from sam3edge_serving.api.keys import KeyRecord, MemoryKeys, new_key
 from sam3edge_serving.api.problems import Problem
@@ -50,9 +50,9 @@ class SayingModel:
 
     text: str = GEOJSON
     problem: Exception | None = None
-    asked: list[tuple[Image, Looking]] = field(default_factory=list)
+    asked: list[tuple[Image, DetectionQuery]] = field(default_factory=list)
 
-    def ask(self, image: Image, looking: Looking) -> str:
+    def ask(self, image: Image, looking: DetectionQuery) -> str:
         """See ``Model``."""
         self.asked.append((image, looking))
         if self.problem is not None:
@@ -97,7 +97,7 @@ class Api:
         self,
         *,
         model: SayingModel | None = None,
-        once: Once | None = None,
+        once: IdempotencyStore | None = None,
         large: Large | None = None,
         remote: RemoteImages | None = None,
     ) -> None:
@@ -106,7 +106,7 @@ class Api:
         self.other_key, self.other_record = new_key("bob")
         self.withdrawn_key, kept = new_key("eve")
         withdrawn = KeyRecord(kept.id, kept.sha256, kept.owner, withdrawn=True)
-        once = once or Once(MemoryRecords(), None, 3600)
+        once = once or IdempotencyStore(MemoryRecords(), None, 3600)
         images = Images(MAX_IMAGE_BYTES, remote or RemoteImages(FetchRules((), MAX_IMAGE_BYTES, 2.0)))
         parts = Parts(self.model, images, once, large, "sam3edge", 1_790_000_000, 4)
         self.gateway = make_gateway(Application(parts), MemoryKeys(self.record, self.other_record, withdrawn))

@@ -17,8 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from urllib.parse import unquote
 
-from sam3edge.core.messages.detections import Answer, encode
-from sam3edge.core.polygons import detect
+from sam3edge.core.messages.detections import FrameResult, encode
+from sam3edge.core.polygons import to_detection
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
 from sam3edge.images.decoding import DecodeOptions, decode
@@ -58,11 +58,13 @@ class StandIn:
             frame = Frame(digest[:32], "endpoint", name, pixels, datetime.now(timezone.utc), f"sha256:{digest}")
             prompts = tuple(Prompt(phrase, threshold) for phrase in phrases)
             found = self.engine.segment(frame, prompts)
-            if len(found.unanswered) == len(prompts):
+            if len(found.unsupported_prompts) == len(prompts):
                 return 422, _error(f"the prompt {phrases[0]!r} cannot be answered")
-            outlined = (detect(i, frame.width, frame.height, 0.5) for i in found.instances)
+            outlined = (to_detection(i, frame.width, frame.height, 0.5) for i in found.instances)
             detections = tuple(d for d in outlined if d is not None)
-            said = Answer("endpoint", frame, self.engine.model, prompts, detections, found.timing, found.unanswered)
+            said = FrameResult(
+                "endpoint", frame, self.engine.model, prompts, detections, found.timing, found.unsupported_prompts
+            )
             (whole,) = encode(said, "", 25 * 2**20, 4.0)
             return 200, whole.payload
 

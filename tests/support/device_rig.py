@@ -158,8 +158,8 @@ class Rig:
         deadline = time.monotonic() + patience
         while not condition():
             if time.monotonic() > deadline:
-                log = "\n".join(self.nucleus.logs(SEGMENTER, 30))
-                raise AssertionError(f"waited {patience} s; the segmenter's log ends:\n{log}")
+                logger = "\n".join(self.nucleus.logs(SEGMENTER, 30))
+                raise AssertionError(f"waited {patience} s; the segmenter's log ends:\n{logger}")
             time.sleep(0.05)
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class Server:
     """
 
     process: subprocess.Popen[str]
-    log: list[dict[str, Any]] = field(default_factory=list)
+    logger: list[dict[str, Any]] = field(default_factory=list)
     not_ours: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -47,17 +47,17 @@ class Server:
             if not line.startswith("{"):
                 self.not_ours.append(line)
                 continue
-            self.log.append(json.loads(line))
-            if address := ADDRESS.search(self.log[-1]["message"]):
+            self.logger.append(json.loads(line))
+            if address := ADDRESS.search(self.logger[-1]["message"]):
                 self.url = address[1]
                 self._listens.set()
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        assert self._listens.wait(START_SECONDS), self.log
+        assert self._listens.wait(START_SECONDS), self.logger
         while self.get("/ping").status != 200:
-            assert time.monotonic() < deadline, self.log
-            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.logger
+            assert self.process.poll() is None, self.logger
             time.sleep(0.05)
 
     def get(self, path: str) -> urllib3.BaseHTTPResponse:

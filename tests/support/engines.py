@@ -6,9 +6,9 @@ import threading
 from collections.abc import Sequence
 
 from sam3edge.core.errors import EngineError
-from sam3edge.core.ports import Outliner
-from sam3edge.core.types import Frame, Prompt, Segmentation
-from sam3edge.engines.fake import FakeEngine, FakeOutliner
+from sam3edge.core.ports import InteractiveSegmenter
+from sam3edge.core.types import EngineOutput, Frame, Prompt
+from sam3edge.engines.fake import FakeEngine, FakeInteractiveSegmenter
 
 
 class Watched(FakeEngine):
@@ -27,7 +27,7 @@ class Watched(FakeEngine):
         self._fails_at = set(fails_at)
         self._error = error or EngineError("no memory left")
 
-    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         """See ``Engine``."""
         self.asked.append((frame.digest, tuple(p.text for p in prompts)))
         self.has_begun.set()
@@ -40,9 +40,9 @@ class Watched(FakeEngine):
 class Pointing(Watched):
     """Answers clicks, too."""
 
-    def outliner(self) -> Outliner:
+    def outliner(self) -> InteractiveSegmenter:
         """See ``GivesOutliner``."""
-        return FakeOutliner()
+        return FakeInteractiveSegmenter()
 
 
 class Together(Watched):
@@ -52,7 +52,7 @@ class Together(Watched):
         super().__init__(fails_at, error)
         self.runs: list[int] = []
 
-    def segment_many(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[Segmentation]:
+    def segment_many(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[EngineOutput]:
         """See ``ManyFrames``."""
         self.runs.append(len(frames))
         return [self.segment(frame, prompts) for frame, prompts in zip(frames, prompts_of_each, strict=True)]

@@ -14,17 +14,17 @@ import time
 from pathlib import Path
 
 from sam3edge.core.errors import FrameError
-from sam3edge.sources.folder.disposition import Afterwards, Keep, MoveTo
+from sam3edge.sources.folder.disposition import Keep, MoveTo, OnProcessed
 from support.folders import opened
 
 
-def main(root: Path, afterwards: Afterwards) -> None:
-    log = os.open(root / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def main(root: Path, on_processed: OnProcessed) -> None:
+    logger = os.open(root / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def note(what: str, name: str, identity: str) -> None:
-        os.write(log, f"{what} {name} {identity}\n".encode())
+        os.write(logger, f"{what} {name} {identity}\n".encode())
 
-    with opened(root, afterwards=afterwards, settle_seconds=0.3) as source:
+    with opened(root, on_processed=on_processed, settle_seconds=0.3) as source:
         idle_since = time.monotonic()
         while time.monotonic() < idle_since + 1.0:
             try:
@@ -41,7 +41,7 @@ def main(root: Path, afterwards: Afterwards) -> None:
                 source.done(frame)
                 note("done", frame.name, frame.id)
             idle_since = time.monotonic()
-    os.close(log)
+    os.close(logger)
 
 
 if __name__ == "__main__":

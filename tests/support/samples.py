@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from sam3edge.core.messages.detections import Answer
+from sam3edge.core.messages.detections import FrameResult
 from sam3edge.core.types import Detection, Frame, ModelInfo, Prompt
 
 MODEL = ModelInfo("demo", "1.2.3", "sha256:" + "ab" * 32, "fp32", "CPUExecutionProvider")
@@ -38,9 +38,9 @@ def wobbly(vertices: int, radius: float, x: float = 160, y: float = 120) -> shap
     return shapely.Polygon(np.stack([x + r * np.cos(angle), y + r * np.sin(angle)], 1))
 
 
-def answer(detections: tuple[Detection, ...] = (), prompts: tuple[Prompt, ...] = (Prompt("scratch"),)) -> Answer:
+def answer(detections: tuple[Detection, ...] = (), prompts: tuple[Prompt, ...] = (Prompt("scratch"),)) -> FrameResult:
     """An answer about ``frame()``."""
-    return Answer("line-7", frame(), MODEL, prompts, detections, {"vision": 12.3456, "decoder": 3.0}, {})
+    return FrameResult("line-7", frame(), MODEL, prompts, detections, {"vision": 12.3456, "decoder": 3.0}, {})
 
 
 def detection(geometry: shapely.Polygon, prompt: Prompt = Prompt("scratch"), score: float = 0.87654) -> Detection:  # noqa: B008

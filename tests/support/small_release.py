@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from sam3edge_export import build
-from sam3edge_export.build import Recipe, build_bundle
+from sam3edge_export.build import BundleSpec, build_bundle
 from sam3edge_export.checkpoint import Checkpoint
 from sam3edge_export.onnx.precision import precision_named
 from sam3edge_export.parity.fixtures import read_fixtures
@@ -28,7 +28,7 @@ def small_release(factory: pytest.TempPathFactory) -> Path:
 
     def release(folder: Path) -> None:
         checkpoint = Checkpoint("transformers", small_model(), small_tracker(), "0" * 64, ())
-        recipe = Recipe(
+        recipe = BundleSpec(
             "small", "1.0.0", PHRASES, precision_named("fp32"), frozenset({"exemplars", "interactive"}), "None.\n"
         )
         with mock.patch.object(build, "export_graphs", copy):

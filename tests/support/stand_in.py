@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
-from sam3edge.core.flow import Task, look
-from sam3edge.core.messages.detections import answer_of, encode
+from sam3edge.core.flow import DetectionOptions, detect
+from sam3edge.core.messages.detections import encode, frame_result
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
 from sam3edge.images.decoding import DecodeOptions, decode
@@ -137,8 +137,8 @@ class StandIn:
         frame = Frame(digest[:32], "request", "picture", image, datetime.now(timezone.utc), f"sha256:{digest}")
         prompts = tuple(Prompt(text, asked.threshold) for text in asked.phrases)
         with self._lock:
-            found = look(self._engine, frame, Task(prompts))
-        answer = replace(answer_of("endpoint", frame, prompts, found), origin=None)
+            found = detect(self._engine, frame, DetectionOptions(prompts))
+        answer = replace(frame_result("endpoint", frame, prompts, found), origin=None)
         [whole] = encode(answer, "", 1 << 30, 4.0)
         return dict(json.loads(whole.payload))
 

@@ -16,8 +16,8 @@ import pytest
 
 from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.fallback.detector import HardExample
-from sam3edge.core.fallback.policy import Disagreement, Wish
-from sam3edge.core.flow import Task, look
+from sam3edge.core.fallback.policy import Disagreement, Escalation
+from sam3edge.core.flow import DetectionOptions, detect
 from sam3edge.core.types import Origin, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.hard_examples.folder import ANSWERS, FRAME, WAITING, HardExamples
@@ -29,9 +29,9 @@ RED = (Prompt("red"),)
 def example(number: int = 0) -> HardExample:
     one = frame(red_square())
     one = replace(one, id=f"{number:032x}", captured_at=one.captured_at + timedelta(minutes=number))
-    device = look(FakeEngine(), one, Task(RED))
+    device = detect(FakeEngine(), one, DetectionOptions(RED))
     cloud = replace(device, detections=(), origin=Origin("cloud", "uncertain", "red scored 0.50"))
-    return HardExample(one, RED, device, cloud, Wish("uncertain", "red scored 0.50"), Disagreement(1, 0))
+    return HardExample(one, RED, device, cloud, Escalation("uncertain", "red scored 0.50"), Disagreement(1, 0))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import sam3edge
-from sam3edge.bundle.artifacts import find_shipment
+from sam3edge.bundle.artifacts import find_artifacts
 from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.verify import verify
 from sam3edge_pipeline.greengrass_build.archives import Member, spread, whole_file
@@ -138,7 +138,7 @@ def put_together(built: Built, out: Path, tmp_path: Path, profile: Any) -> Manif
     recipe = load_recipe(built.recipe, profile)
     packages = Packages(tmp_path / "device", profile)
     packages.add(recipe, out / "artifacts")
-    shipment = find_shipment(packages.places(recipe.name, recipe.version).decompressed)
+    shipment = find_artifacts(packages.places(recipe.name, recipe.version).decompressed)
     whole = tmp_path / "whole"
     whole.mkdir()
     shipment.copy_to(whole, shipment.manifest())

@@ -23,12 +23,12 @@ _PIECE = re.compile(r"(?P<name>.+)\.part-(?P<number>\d{3})")
 _BLOCK = 1 << 20
 
 
-def piece_name(name: str, number: int) -> str:
+def chunk_name(name: str, number: int) -> str:
     """What the piece ``number`` (0..999) of the file ``name`` is called."""
     return f"{name}.part-{number:03d}"
 
 
-def find_shipment(unpacked: Path) -> Shipment:
+def find_artifacts(unpacked: Path) -> BundleArtifacts:
     """The shipment among a component's unpacked artifacts.
 
     Raises:
@@ -39,11 +39,11 @@ def find_shipment(unpacked: Path) -> Shipment:
         raise BundleError(
             f"expected a folder 'bundle', or 'bundle-0' and others, in {unpacked}; deploy the bundle again"
         )
-    return Shipment(tuple(folders))
+    return BundleArtifacts(tuple(folders))
 
 
 @dataclass(frozen=True, slots=True)
-class Shipment:
+class BundleArtifacts:
     """The folders that one bundle is spread over. They are only read."""
 
     folders: tuple[Path, ...]

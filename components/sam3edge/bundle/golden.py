@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sam3edge.core.errors import BundleError
-from sam3edge.core.polygons import detect
+from sam3edge.core.polygons import to_detection
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Box, Detection, Frame, Prompt
 
@@ -57,10 +57,10 @@ def run_golden(root: Path, engine: Engine) -> float:
     frame = golden_frame(root)
     prompts = [Prompt(text, golden.threshold) for text in golden.prompts]
     segmentation = engine.segment(frame, prompts)
-    if segmentation.unanswered:
-        phrase, reason = next(iter(segmentation.unanswered.items()))
+    if segmentation.unsupported_prompts:
+        phrase, reason = next(iter(segmentation.unsupported_prompts.items()))
         raise BundleError(f"golden run: the phrase {phrase!r} is not answered: {reason}")
-    outlined = (detect(i, frame.width, frame.height, 0.5) for i in segmentation.instances)
+    outlined = (to_detection(i, frame.width, frame.height, 0.5) for i in segmentation.instances)
     _compare(golden, [d for d in outlined if d is not None])
     return sum(segmentation.timing.values())
 

@@ -13,11 +13,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from sam3edge.bundle.artifacts import Shipment
+from sam3edge.bundle.artifacts import BundleArtifacts
 from sam3edge.bundle.manifest import Manifest
 from sam3edge.core.errors import BundleError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -37,7 +37,7 @@ class Store:
         """Where the store is."""
         return self._root
 
-    def install(self, shipment: Shipment, manifest: Manifest) -> Path:
+    def install(self, shipment: BundleArtifacts, manifest: Manifest) -> Path:
         """Copy a bundle into the store, next to the others; the current one stays current.
 
         The caller verifies the copy that is returned, not the original, so that nothing can change in between.
@@ -54,7 +54,7 @@ class Store:
         """Whether a copy of this bundle is there, good or not."""
         return self._place(manifest).exists()
 
-    def exchange(self, shipment: Shipment, manifest: Manifest) -> Path:
+    def exchange(self, shipment: BundleArtifacts, manifest: Manifest) -> Path:
         """As ``install``, in place of a copy that is there and no longer good. A segmenter that has loaded the old one
         keeps its open files; it loads the new one at its next start.
 
@@ -97,7 +97,7 @@ class Store:
     def _place(self, manifest: Manifest) -> Path:
         return self._root / "bundles" / _name(manifest)
 
-    def _copy(self, shipment: Shipment, manifest: Manifest, target: Path) -> None:
+    def _copy(self, shipment: BundleArtifacts, manifest: Manifest, target: Path) -> None:
         """Make ``target``, whole or not at all."""
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ class Store:
         current = self.current()
         old = [p for p in (self._root / "bundles").iterdir() if p.is_dir() and p != current]
         for path in sorted(old, key=lambda p: p.stat().st_mtime, reverse=True)[self._keep :]:
-            log.info("removing the old bundle %s", path.name)
+            logger.info("removing the old bundle %s", path.name)
             shutil.rmtree(path, ignore_errors=True)
 
 

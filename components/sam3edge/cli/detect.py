@@ -13,10 +13,10 @@ from typing import Protocol
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import EndpointError, FrameError, SettingsError
 from sam3edge.core.fallback.breaker import Retry
-from sam3edge.core.flow import Task, look
-from sam3edge.core.messages.detections import answer_of, encode
+from sam3edge.core.flow import DetectionOptions, detect
+from sam3edge.core.messages.detections import encode, frame_result
 from sam3edge.core.ports import Endpoint
-from sam3edge.core.types import Findings, Frame, Origin, Prompt
+from sam3edge.core.types import Detections, Frame, Origin, Prompt
 from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
 from sam3edge.invocations.client import UploadOptions
 from sam3edge.invocations.connect import open_endpoint
@@ -26,9 +26,9 @@ from sam3edge.sources.folder.listing import IMAGE_SUFFIXES, NotAFile
 DEVICE = "command-line"
 """Where a device writes its name."""
 
-LARGEST_FILE = 512 << 20
+MAX_FILE_BYTES = 512 << 20
 ATTEMPTS = 4
-LONGEST_WAIT = 30.0
+MAX_WAIT = 30.0
 """Seconds that are waited for an endpoint that asks for it: nobody else is kept waiting here."""
 
 _UNDIVIDED = 1 << 40
@@ -37,7 +37,7 @@ _UNDIVIDED = 1 << 40
 class Finder(Protocol):
     """Who finds what is asked for."""
 
-    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Findings:
+    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
         """Raises FrameError, EngineError or EndpointError."""
 
     def close(self) -> None:
@@ -57,9 +57,9 @@ class BundleFinder:
 
         self._engine = OnnxEngine(model_files(bundle, verify(bundle, None)))
 
-    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Findings:
+    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
         """See ``Finder``."""
-        return look(self._engine, frame, Task(prompts))
+        return detect(self._engine, frame, DetectionOptions(prompts))
 
     def close(self) -> None:
         """Let the model go."""
@@ -79,15 +79,15 @@ class EndpointFinder:
         self._endpoint = endpoint
         self._seconds = seconds
         self._sleep = sleep
-        self._retry = Retry(shortest=0.5, longest=LONGEST_WAIT, least=0.0)
+        self._retry = Retry(shortest=0.5, longest=MAX_WAIT, least=0.0)
 
-    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Findings:
+    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
         """See ``Finder``."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 found = self._endpoint.ask(frame, prompts, self._seconds)
             except EndpointError as error:
-                pause = self._retry.pause(error, LONGEST_WAIT, _soon)
+                pause = self._retry.pause(error, MAX_WAIT, _soon)
                 if pause is None or attempt == ATTEMPTS:
                     raise
                 self._sleep(pause)
@@ -117,15 +117,15 @@ class Detected:
     path: Path
     document: bytes
     objects: int
-    unanswered: tuple[str, ...]
+    unsupported_prompts: tuple[str, ...]
 
 
 def detect_in(path: Path, finder: Finder, prompts: tuple[Prompt, ...]) -> Detected:
     """Ask about one image file; raises FrameError and what ``Finder.find`` raises."""
     frame = read_frame(path)
     found = finder.find(frame, prompts)
-    [whole] = encode(answer_of(DEVICE, frame, prompts, found), "", _UNDIVIDED, 0.0)
-    return Detected(path, whole.payload, len(found.detections), tuple(found.unanswered))
+    [whole] = encode(frame_result(DEVICE, frame, prompts, found), "", _UNDIVIDED, 0.0)
+    return Detected(path, whole.payload, len(found.detections), tuple(found.unsupported_prompts))
 
 
 def read_frame(path: Path) -> Frame:
@@ -135,7 +135,7 @@ def read_frame(path: Path) -> Frame:
         FrameError: it is not there, or no usable image.
     """
     try:
-        content = read_content(path.resolve(), LARGEST_FILE)
+        content = read_content(path.resolve(), MAX_FILE_BYTES)
         if content.problem:
             raise DecodeError(content.problem)
         decoded = decode(content.data, DecodeOptions())

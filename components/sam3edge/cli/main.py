@@ -61,7 +61,7 @@ def detect(
             raise BundleError(f"there is no bundle in {bundle}; give --bundle, or --endpoint to ask in the cloud")
         finder: Finder = endpoint_finder(endpoint, timeout) if endpoint else BundleFinder(bundle)
         failed = 0
-        unanswered: set[str] = set()
+        unsupported_prompts: set[str] = set()
         with closing(finder), _progress() as bars:
             task = bars.add_task("looking", total=len(files))
             for image, name in zip(files, names_for(files), strict=True):
@@ -74,11 +74,11 @@ def detect(
                     failed += 1
                     say(f"[bold red]not answered:[/] {escape(str(image))}: {escape(str(error))}")
                 else:
-                    unanswered.update(detected.unanswered)
+                    unsupported_prompts.update(detected.unsupported_prompts)
                     say(f"{escape(str(image))}: {detected.objects} found")
                 bars.advance(task)
-    if unanswered:
-        say(f"the model does not know {escape(', '.join(sorted(unanswered)))}")
+    if unsupported_prompts:
+        say(f"the model does not know {escape(', '.join(sorted(unsupported_prompts)))}")
     say(f"{len(files) - failed} of {len(files)} images answered, in {escape(str(out))}")
     if failed:
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
     Source -> Frame -> gate -> Engine.segment(frame, prompts) -> instances -> polygons -> message -> outbox
 
-That the device's own engine finds what there is can be exchanged for another ``Answerer``, which also asks the cloud
+That the device's own engine finds what there is can be exchanged for another ``Detector``, which also asks the cloud
 (``core/fallback/detector.py``); by default it is not.
 
 A frame is taken off its source only after what was found in it is durable in the outbox, so a process killed at any
@@ -20,18 +20,18 @@ from typing import Protocol
 
 from sam3edge.core.errors import FrameError, MessageTooLarge, ModelMissing, OutboxFull
 from sam3edge.core.gate import Gate
-from sam3edge.core.messages.detections import Answer, answer_of, encode, encode_error
-from sam3edge.core.polygons import detect
+from sam3edge.core.messages.detections import FrameResult, encode, encode_error, frame_result
+from sam3edge.core.polygons import to_detection
 from sam3edge.core.ports import EndOfSource, Engine, Source
 from sam3edge.core.postprocess import suppress_repeats
-from sam3edge.core.types import Findings, Frame, Message, Prompt
+from sam3edge.core.types import Detections, Frame, Message, Prompt
 
 POLL_SECONDS = 0.5
 """How long the flow waits for a frame before it looks whether it should stop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class DetectionOptions:
     """What to look for and how to say it; replaced as a whole, between two frames, when the configuration changes.
 
     Attributes:
@@ -56,10 +56,10 @@ class Topics:
     errors: str
 
 
-class Answerer(Protocol):
+class Detector(Protocol):
     """Who says what is in a frame."""
 
-    def answer(self, frame: Frame, task: Task, engine: Callable[[], Engine]) -> Findings:
+    def answer(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
         """Find what the task asks for.
 
         Args:
@@ -71,25 +71,25 @@ class Answerer(Protocol):
         """
 
 
-class Device:
+class LocalDetector:
     """Answers with this device's engine and nothing else."""
 
-    def answer(self, frame: Frame, task: Task, engine: Callable[[], Engine]) -> Findings:
-        """See ``Answerer``."""
-        return look(engine(), frame, task)
+    def answer(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+        """See ``Detector``."""
+        return detect(engine(), frame, task)
 
 
-def look(engine: Engine, frame: Frame, task: Task) -> Findings:
+def detect(engine: Engine, frame: Frame, task: DetectionOptions) -> Detections:
     """What an engine finds in a frame, as polygons; raises what ``Engine.segment`` raises."""
     segmentation = engine.segment(frame, task.prompts)
     started = time.perf_counter()
     instances = list(segmentation.instances)
     if task.overlap is not None:
         instances = suppress_repeats(instances, task.overlap)
-    outlined = (detect(i, frame.width, frame.height, task.tolerance) for i in instances)
+    outlined = (to_detection(i, frame.width, frame.height, task.tolerance) for i in instances)
     detections = tuple(d for d in outlined if d is not None)
     timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
-    return Findings(engine.model, detections, timing, segmentation.unanswered, segmentation.confidence)
+    return Detections(engine.model, detections, timing, segmentation.unsupported_prompts, segmentation.confidence)
 
 
 class Outbox(Protocol):
@@ -105,7 +105,7 @@ class Outbox(Protocol):
 class Observer(Protocol):
     """Who wants to know what the flow does: statistics, snapshots, a progress display."""
 
-    def answered(self, answer: Answer, messages: int) -> None:
+    def answered(self, answer: FrameResult, messages: int) -> None:
         """A frame was answered with so many messages, and they are durable."""
 
     def rejected(self, error: FrameError) -> None:
@@ -130,11 +130,11 @@ class Flow:
     source: Source
     gate: Gate
     engine: Callable[[], Engine]
-    task: Callable[[], Task]
+    task: Callable[[], DetectionOptions]
     outbox: Outbox
     topics: Topics
     observer: Observer
-    answerer: Answerer = field(default_factory=Device)
+    answerer: Detector = field(default_factory=LocalDetector)
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set or the source ends; the frame in hand is finished first.
@@ -162,7 +162,7 @@ class Flow:
         found = self._find(frame, task, stop)
         if found is None:
             return
-        answer = answer_of(self.device, frame, task.prompts, found)
+        answer = frame_result(self.device, frame, task.prompts, found)
         messages = encode(answer, self.topics.detections, task.max_payload, task.coarsest)
         try:
             stored = self._store(messages, stop)
@@ -172,7 +172,7 @@ class Flow:
             self.source.done(frame)
             self.observer.answered(answer, len(messages))
 
-    def _find(self, frame: Frame, task: Task, stop: threading.Event) -> Findings | None:
+    def _find(self, frame: Frame, task: DetectionOptions, stop: threading.Event) -> Detections | None:
         """What is in the frame; None when asked to stop before there was any model."""
         while True:
             try:

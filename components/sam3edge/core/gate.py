@@ -18,15 +18,15 @@ from sam3edge.core.errors import SettingsError
 from sam3edge.core.types import Frame, RgbImage
 
 _Thumbnail = npt.NDArray[np.float32]
-"""float32 [h, w, 3], RGB, 0..255, blurred; the longer side is at most ``_LONGEST_SIDE``."""
+"""float32 [h, w, 3], RGB, 0..255, blurred; the longer side is at most ``_MAX_SIDE``."""
 
 _Channel = npt.NDArray[np.float32]
 """float32 [h, w] or, where pixels were left out, [n]: one channel of a thumbnail."""
 
-_LONGEST_SIDE = 256
+_MAX_SIDE = 256
 _BLUR = (7, 7)
 _GAINS = (0.5, 2.0)
-_LARGEST_OFFSET = 64.0
+_MAX_OFFSET = 64.0
 _FITS = 3
 
 
@@ -116,7 +116,7 @@ class ChangeGate:
 
 def _thumbnail(image: RgbImage) -> _Thumbnail:
     height, width = image.shape[:2]
-    scale = min(1.0, _LONGEST_SIDE / max(height, width))
+    scale = min(1.0, _MAX_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return cv2.GaussianBlur(small, _BLUR, 0).astype(np.float32)
@@ -130,7 +130,7 @@ def _unexplained(reference: _Channel, current: _Channel, delta: float) -> npt.ND
         if before.size == 0:
             break
         gain = _gain(before, now)
-        offset = float(np.clip(now.mean() - gain * before.mean(), -_LARGEST_OFFSET, _LARGEST_OFFSET))
+        offset = float(np.clip(now.mean() - gain * before.mean(), -_MAX_OFFSET, _MAX_OFFSET))
         unchanged = np.abs(current - (gain * reference + offset)) <= delta
     return ~unchanged
 

@@ -43,7 +43,7 @@ ROUNDNESS = 0.02
 keeps an intersection over union of at least 0.98 with its mask, whatever the tolerance."""
 
 
-def detect(instance: Instance, width: int, height: int, tolerance: float) -> Detection | None:
+def to_detection(instance: Instance, width: int, height: int, tolerance: float) -> Detection | None:
     """Outline one instance.
 
     Args:

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.types import Clicks, Findings, Frame, Message, ModelInfo, Outline, Prompt, Segmentation
+from sam3edge.core.types import (
+    Detections,
+    EngineOutput,
+    Frame,
+    MaskPrediction,
+    Message,
+    ModelInfo,
+    Prompt,
+    VisualPrompt,
+)
 
 
 class Source(Protocol):
@@ -44,11 +53,11 @@ class Engine(Protocol):
     def model(self) -> ModelInfo:
         """Which model answers, and on what."""
 
-    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         """Find every instance of every prompt in one frame.
 
         All prompts are answered from one pass of the vision encoder. A prompt the model cannot answer is named in
-        ``Segmentation.unanswered``; the others are answered.
+        ``EngineOutput.unsupported_prompts``; the others are answered.
 
         Raises:
             FrameError: this image cannot be processed.
@@ -62,8 +71,8 @@ class Engine(Protocol):
 class Endpoint(Protocol):
     """A model elsewhere that answers when the device's cannot. Used by one thread."""
 
-    def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Findings:
-        """Have every instance of every prompt found in one frame; ``Findings.origin`` is the caller's to say.
+    def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Detections:
+        """Have every instance of every prompt found in one frame; ``Detections.origin`` is the caller's to say.
 
         Args:
             seconds: after which no answer is wanted any more.
@@ -79,10 +88,10 @@ class Endpoint(Protocol):
         """Release the connection. Idempotent."""
 
 
-class Outliner(Protocol):
+class InteractiveSegmenter(Protocol):
     """What outlines the objects that a person points at. Used by one thread."""
 
-    def outline(self, frame: Frame, clicks: Sequence[Clicks]) -> Sequence[Outline]:
+    def outline(self, frame: Frame, clicks: Sequence[VisualPrompt]) -> Sequence[MaskPrediction]:
         """Outline one object for each of ``clicks``, in their order.
 
         Every object is answered as if it were asked alone. Asking about a frame again costs no second look at it.

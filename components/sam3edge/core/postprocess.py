@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam3edge.core.types import Confidence, Instance, MaskLogits, Outline, Prompt
+from sam3edge.core.types import Confidence, Instance, MaskLogits, MaskPrediction, Prompt
 
 MASK_RANGE = 32.0
 """The reference bounds the logits of a mask that it hands on to be refined (``sam1_task_predictor.py``)."""
@@ -110,7 +110,7 @@ def to_instances(
 
 def to_outline(
     masks: npt.NDArray[np.float32], quality: npt.NDArray[np.float32], presence: float, single: int, multimask: bool
-) -> Outline:
+) -> MaskPrediction:
     """The answer to clicks, by the reference's rule: the three masks that a click may mean, or the single one.
 
     Args:
@@ -123,7 +123,7 @@ def to_outline(
     chosen = slice(1, None) if multimask else slice(single, single + 1)
     bounded = np.clip(np.asarray(masks[chosen], np.float32), -MASK_RANGE, MASK_RANGE)
     probability = float(_sigmoid(np.asarray(presence, np.float32)))
-    return Outline(bounded, np.asarray(quality[chosen], np.float32), probability)
+    return MaskPrediction(bounded, np.asarray(quality[chosen], np.float32), probability)
 
 
 def fill_holes(mask: MaskLogits, area: int = 256, level: float = 10.0) -> MaskLogits:

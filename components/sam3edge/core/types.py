@@ -118,7 +118,7 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class Click:
+class PointPrompt:
     """A point that a person gave.
 
     Attributes:
@@ -133,25 +133,25 @@ class Click:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clicks:
+class VisualPrompt:
     """All that a person has said so far about one object. At least one of clicks, box and mask is needed.
 
     Attributes:
         points: clicks on the object, and beside it.
         box: around the object, x0, y0, x1, y1 in pixels of the frame.
-        mask: one of the masks of an earlier ``Outline`` of this object, to be refined.
+        mask: one of the masks of an earlier ``MaskPrediction`` of this object, to be refined.
         multimask: whether to answer with several masks, for one click that may mean a part, the object or the whole;
             else with the one that the model's rule picks, which suits several clicks or a box.
     """
 
-    points: tuple[Click, ...] = ()
+    points: tuple[PointPrompt, ...] = ()
     box: Box | None = None
     mask: MaskLogits | None = None
     multimask: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outline:
+class MaskPrediction:
     """What a person pointed at.
 
     Attributes:
@@ -246,7 +246,7 @@ class Confidence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Segmentation:
+class EngineOutput:
     """What an engine found in one frame.
 
     Attributes:
@@ -258,11 +258,11 @@ class Segmentation:
 
     instances: tuple[Instance, ...]
     timing: Mapping[str, float]
-    unanswered: Mapping[str, str] = field(default_factory=dict)
+    unsupported_prompts: Mapping[str, str] = field(default_factory=dict)
     confidence: Mapping[Prompt, Confidence] = field(default_factory=dict)
 
 
-Reason = Literal["unavailable", "degraded", "slow", "unanswered", "uncertain"]
+Reason = Literal["unavailable", "degraded", "slow", "unsupported", "uncertain"]
 """Why the cloud's answer is wanted, see ``core/fallback/policy.py``."""
 
 
@@ -282,20 +282,20 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Findings:
+class Detections:
     """What a model found in one frame, outlined; on the device or elsewhere.
 
     Attributes:
         model: who answered.
         timing: milliseconds by stage.
-        unanswered, confidence: as in ``Segmentation``.
+        unanswered, confidence: as in ``EngineOutput``.
         origin: whose answer it is, and why.
     """
 
     model: ModelInfo
     detections: tuple[Detection, ...]
     timing: Mapping[str, float]
-    unanswered: Mapping[str, str] = field(default_factory=dict)
+    unsupported_prompts: Mapping[str, str] = field(default_factory=dict)
     confidence: Mapping[Prompt, Confidence] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 KEEP = 2
 """Folders that stay beside the one in use: the bundle before it, to go back to, and one for good measure."""
@@ -59,7 +59,7 @@ def engine_cache(root: Path, digest: str, identify: Callable[[], Accelerator] | 
     os.utime(folder)
     others = [p for p in root.iterdir() if p.is_dir() and p != folder and _OURS.fullmatch(p.name)]
     for old in sorted(others, key=lambda p: p.stat().st_mtime, reverse=True)[KEEP:]:
-        log.info("removing the old engine cache %s", old.name)
+        logger.info("removing the old engine cache %s", old.name)
         shutil.rmtree(old, ignore_errors=True)
     return folder
 
@@ -74,7 +74,7 @@ def this_accelerator(system: Path = Path("/"), query: Callable[[], str] | None =
     try:
         lines = sorted(set((query or _nvidia_smi)().strip().splitlines()))
     except (OSError, subprocess.SubprocessError) as error:
-        log.debug("nvidia-smi does not tell what this machine has: %s", error)
+        logger.debug("nvidia-smi does not tell what this machine has: %s", error)
         lines = []
     columns = [[column.strip() for column in line.split(",")] for line in lines]
     if columns and all(len(row) == 3 for row in columns):

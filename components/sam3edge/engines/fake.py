@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam3edge.core.errors import PromptError
-from sam3edge.core.types import Clicks, Frame, Instance, ModelInfo, Outline, Prompt, Segmentation
+from sam3edge.core.types import EngineOutput, Frame, Instance, MaskPrediction, ModelInfo, Prompt, VisualPrompt
 
 COLORS: Mapping[str, tuple[int, int, int]] = {
     "red": (255, 0, 0),
@@ -38,7 +38,7 @@ class FakeEngine:
         """Which model answers."""
         return self._model
 
-    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         """See ``Engine``."""
         if self._fail is not None:
             raise self._fail
@@ -46,8 +46,8 @@ class FakeEngine:
         for prompt in prompts:
             if prompt.text in COLORS:
                 instances += self._find(frame, prompt)
-        unanswered = {p.text: f"not one of {', '.join(COLORS)}" for p in prompts if p.text not in COLORS}
-        return Segmentation(tuple(instances), {"vision": 0.0, "decoder": 0.0, "masks": 0.0}, unanswered)
+        unsupported_prompts = {p.text: f"not one of {', '.join(COLORS)}" for p in prompts if p.text not in COLORS}
+        return EngineOutput(tuple(instances), {"vision": 0.0, "decoder": 0.0, "masks": 0.0}, unsupported_prompts)
 
     def close(self) -> None:
         """Remember that it was closed."""
@@ -72,17 +72,17 @@ class FakeEngine:
         return sorted(found, key=lambda i: -i.score)
 
 
-class FakeOutliner:
+class FakeInteractiveSegmenter:
     """The region of even colour under the first positive click, or in the middle of the box, is the object.
 
     With ``multimask`` the answers are the region, the region with its holes filled, and the whole frame.
     """
 
-    def outline(self, frame: Frame, clicks: Sequence[Clicks]) -> Sequence[Outline]:
-        """See ``Outliner``."""
+    def outline(self, frame: Frame, clicks: Sequence[VisualPrompt]) -> Sequence[MaskPrediction]:
+        """See ``InteractiveSegmenter``."""
         return tuple(self._one(frame, one) for one in clicks)
 
-    def _one(self, frame: Frame, clicks: Clicks) -> Outline:
+    def _one(self, frame: Frame, clicks: VisualPrompt) -> MaskPrediction:
         region = self._region(frame, clicks)
         masks = [region]
         if clicks.multimask:
@@ -90,9 +90,9 @@ class FakeOutliner:
             filled = cv2.drawContours(np.zeros(region.shape, np.uint8), contours, -1, 1, cv2.FILLED)
             masks += [filled > 0, np.ones_like(region)]
         logits = np.stack([np.where(mask, 4.0, -4.0) for mask in masks]).astype(np.float32)
-        return Outline(logits, np.array([0.9, 0.8, 0.1][: len(masks)], np.float32), 0.99)
+        return MaskPrediction(logits, np.array([0.9, 0.8, 0.1][: len(masks)], np.float32), 0.99)
 
-    def _region(self, frame: Frame, clicks: Clicks) -> npt.NDArray[np.bool_]:
+    def _region(self, frame: Frame, clicks: VisualPrompt) -> npt.NDArray[np.bool_]:
         pointed = [(p.x, p.y) for p in clicks.points if p.positive]
         if clicks.box is not None:
             x0, y0, x1, y1 = clicks.box

@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from sam3edge.core.errors import EngineError, PromptError
 from sam3edge.core.postprocess import to_outline
-from sam3edge.core.types import Clicks, Frame, Outline
+from sam3edge.core.types import Frame, MaskPrediction, VisualPrompt
 from sam3edge.engines.runtime import Graphs, Value
 from sam3edge.engines.vision import TOKENS, Vision, identity
 
@@ -21,7 +21,7 @@ _MAPS = ("embedding", "middle", "finest")
 
 
 class InteractiveEngine:
-    """An ``Outliner`` beside an ``OnnxEngine``, on the same look at the frame.
+    """An ``InteractiveSegmenter`` beside an ``OnnxEngine``, on the same look at the frame.
 
     A second question about a frame runs only the small decoder, for all objects at once.
 
@@ -39,8 +39,8 @@ class InteractiveEngine:
         self._graphs, self._vision = graphs, vision
         self._seen: tuple[object, Mapping[str, ort.OrtValue]] | None = None
 
-    def outline(self, frame: Frame, clicks: Sequence[Clicks]) -> Sequence[Outline]:
-        """Outline one object for each of ``clicks``; see ``Outliner``."""
+    def outline(self, frame: Frame, clicks: Sequence[VisualPrompt]) -> Sequence[MaskPrediction]:
+        """Outline one object for each of ``clicks``; see ``InteractiveSegmenter``."""
         if not clicks:
             return ()
         points, labels = points_of(clicks, frame)
@@ -83,7 +83,7 @@ class InteractiveEngine:
         return self._seen[1]
 
 
-def points_of(clicks: Sequence[Clicks], frame: Frame) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+def points_of(clicks: Sequence[VisualPrompt], frame: Frame) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Points float32 [N, P, 2] (x, y in 0..1) and labels int64 [N, P] of N objects, padded to the most that one has; a
     box comes first, as its corners.
 
@@ -101,7 +101,7 @@ def points_of(clicks: Sequence[Clicks], frame: Frame) -> tuple[npt.NDArray[np.fl
     return points, labels
 
 
-def _points(clicks: Clicks, frame: Frame) -> list[tuple[float, float, int]]:
+def _points(clicks: VisualPrompt, frame: Frame) -> list[tuple[float, float, int]]:
     if not clicks.points and clicks.box is None and clicks.mask is None:
         raise PromptError("nothing was pointed at: give at least one click, a box, or a mask to refine")
     size = f"the frame of {frame.width} x {frame.height} pixels"
@@ -118,7 +118,7 @@ def _points(clicks: Clicks, frame: Frame) -> list[tuple[float, float, int]]:
     return points
 
 
-def _masks_of(clicks: Sequence[Clicks], side: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+def _masks_of(clicks: Sequence[VisualPrompt], side: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Masks to refine, float32 [N, 1, side, side], and which objects have one.
 
     Raises:

@@ -18,16 +18,16 @@ import onnxruntime as ort
 
 from sam3edge.core.errors import EngineError
 from sam3edge.core.postprocess import admit, confidence_of, to_instances
-from sam3edge.core.types import Confidence, Frame, Instance, ModelFiles, ModelInfo, Prompt, Segmentation
+from sam3edge.core.types import Confidence, EngineOutput, Frame, Instance, ModelFiles, ModelInfo, Prompt
 from sam3edge.engines.exemplars import boxes_of, outside
 from sam3edge.engines.interactive import InteractiveEngine
 from sam3edge.engines.runtime import PROVIDERS, Graphs, Observer, OnnxOptions, Value
-from sam3edge.engines.text_features import PhraseBook, TextFeatures
+from sam3edge.engines.text_features import TextFeatureCache, TextFeatures
 from sam3edge.engines.vision import Features, Vision
 
 __all__ = ["PROVIDERS", "OnnxEngine", "OnnxOptions"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _ANSWER = ("scores", "boxes", "presence")
 _ANSWER_EXPLAINED = (*_ANSWER, "logits")
@@ -65,24 +65,24 @@ class OnnxEngine:
         self._graphs = Graphs(files, self._options, ("vision", "decoder", "masks"), observe)
         self._outputs = _ANSWER if observe is None else _ANSWER_EXPLAINED
         self._vision = Vision(self._graphs)
-        self._phrases = PhraseBook(files.root, self._graphs.session)
+        self._phrases = TextFeatureCache(files.root, self._graphs.session)
         self._takes_exemplars = self._graphs.holds("exemplars")
         model = self._graphs.model
-        log.info("model %s %s (%s) runs on %s", model.name, model.version, model.precision, model.provider)
+        logger.info("model %s %s (%s) runs on %s", model.name, model.version, model.precision, model.provider)
 
     @property
     def model(self) -> ModelInfo:
         """Which model answers, and on what."""
         return self._graphs.model
 
-    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         """Find every instance of every prompt in one frame; see ``Engine``."""
-        text, unanswered = self._phrases.look_up(tuple(dict.fromkeys(p.text for p in prompts)))
+        text, unsupported_prompts = self._phrases.look_up(tuple(dict.fromkeys(p.text for p in prompts)))
         refused = {p: reason for p in prompts if (reason := self._refusal(p, frame))}
-        unanswered = {**unanswered, **{p.text: reason for p, reason in refused.items()}}
+        unsupported_prompts = {**unsupported_prompts, **{p.text: reason for p, reason in refused.items()}}
         asked = tuple(p for p in prompts if p.text in text.row and p not in refused)
         if not asked:
-            return Segmentation((), {}, unanswered)
+            return EngineOutput((), {}, unsupported_prompts)
         clock = _Clock()
         instances: list[Instance] = []
         confidence: dict[Prompt, Confidence] = {}
@@ -98,7 +98,7 @@ class OnnxEngine:
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             raise EngineError(f"{self.model.provider} failed on frame {frame.id}: {error}") from error
-        return Segmentation(tuple(instances), clock.laps, unanswered, confidence)
+        return EngineOutput(tuple(instances), clock.laps, unsupported_prompts, confidence)
 
     def outliner(self) -> InteractiveEngine:
         """What answers clicks, on the features of this engine; it must not be used after this engine was closed.

@@ -16,7 +16,7 @@ from sam3edge.core.errors import EngineError
 from sam3edge.core.types import ModelFiles, ModelInfo
 from sam3edge.engines.cache import engine_cache
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Value: TypeAlias = npt.NDArray[Any] | ort.OrtValue
 """An input of a graph: an array on the host, or what another graph left on the accelerator."""

@@ -30,7 +30,7 @@ class TextFeatures:
     mask: npt.NDArray[np.bool_]
 
 
-class PhraseBook:
+class TextFeatureCache:
     """Known phrases from ``prompts.npz``; others from ``text.onnx`` and ``tokenizer.json`` where the bundle has them.
 
     A phrase is encoded once and kept.

@@ -5,7 +5,7 @@ A command is a JSON object on the component's command topic, and the acknowledge
     {"id": "3f1c", "command": "pause", "arguments": {"minutes": 5}}
 
     {"type": "Acknowledgement", "id": "<message id>", "schema_version": "1.0", "device": "<thing>",
-     "command": {"id": "3f1c", "name": "pause"}, "status": "done", "result": {...}}
+     "command": {"id": "3f1c", "name": "pause"}, "status": "SUCCEEDED", "result": {...}}
 
 ``status`` is ``done``, ``rejected`` (this cannot be obeyed; ``reason`` says why) or ``failed`` (a defect; ``reason``
 names it). MQTT may deliver a command twice, and a sender that got no answer will repeat it: a command whose id was seen
@@ -92,7 +92,7 @@ class Commands:
             faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'message'}: {f['msg']}" for f in error.errors())
             unknown = Command(id=hashlib.sha256(payload).hexdigest()[:32], name="", arguments={})
             reason = f"expected a JSON object with id, command and arguments; {faults}"
-            self._answer(unknown, self._acknowledgement(unknown, "rejected", {"reason": reason}))
+            self._answer(unknown, self._acknowledgement(unknown, "REJECTED", {"reason": reason}))
             return
         command = Command(received.id, received.command, received.arguments)
         answer = self._answered.get(command.id)
@@ -105,19 +105,19 @@ class Commands:
         if handler is None:
             known = ", ".join(sorted(self._handlers))
             return self._acknowledgement(
-                command, "rejected", {"reason": f"expected one of {known}, came {command.name}"}
+                command, "REJECTED", {"reason": f"expected one of {known}, came {command.name}"}
             )
         try:
             result = handler(command)
         except Sam3EdgeError as error:
-            return self._acknowledgement(command, "rejected", {"reason": str(error)})
+            return self._acknowledgement(command, "REJECTED", {"reason": str(error)})
         except Exception as error:
-            self._answer(command, self._acknowledgement(command, "failed", {"reason": type(error).__name__}))
+            self._answer(command, self._acknowledgement(command, "FAILED", {"reason": type(error).__name__}))
             raise
-        return self._acknowledgement(command, "done", {"result": dict(result)})
+        return self._acknowledgement(command, "SUCCEEDED", {"result": dict(result)})
 
     def _acknowledgement(
-        self, command: Command, status: Literal["done", "rejected", "failed"], rest: Mapping[str, Any]
+        self, command: Command, status: Literal["SUCCEEDED", "REJECTED", "FAILED"], rest: Mapping[str, Any]
     ) -> Message:
         message_id = str(uuid.uuid5(NAMESPACE, f"acknowledgement/{self._device}/{command.id}"))
         body = {

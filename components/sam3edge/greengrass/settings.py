@@ -23,13 +23,13 @@ _SECRET = "Uri"
 """Keys that may hold a password; their values are in no message."""
 
 
-class Keys(BaseModel):
+class SettingsModel(BaseModel):
     """A mapping of the configuration, with exactly these keys."""
 
     model_config = ConfigDict(alias_generator=to_pascal, populate_by_name=True, extra="forbid", frozen=True)
 
 
-class ComponentKeys(Keys):
+class ComponentSettings(SettingsModel):
     """Keys of every component.
 
     ``Providers`` is a list of ONNX Runtime's names, or one string with commas. ``TopicPrefix`` defaults to
@@ -45,10 +45,10 @@ class ComponentKeys(Keys):
         return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
 
-AnyKeys = TypeVar("AnyKeys", bound=Keys)
+AnySettings = TypeVar("AnySettings", bound=SettingsModel)
 
 
-def read_keys(keys: type[AnyKeys], configuration: Mapping[str, Any]) -> AnyKeys:
+def validate_settings(keys: type[AnySettings], configuration: Mapping[str, Any]) -> AnySettings:
     """Validate a component configuration.
 
     Raises:

@@ -20,10 +20,10 @@ from typing import Any
 import cv2
 
 from sam3edge.core.fallback.detector import HardExample
-from sam3edge.core.messages.detections import answer_of, encode
-from sam3edge.core.types import Findings
+from sam3edge.core.messages.detections import encode, frame_result
+from sam3edge.core.types import Detections
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FRAME, ANSWERS = "frame.jpg", "answers.json"
 QUALITY = 95
@@ -101,7 +101,7 @@ class HardExamples:
                 self._store(example)
             except (OSError, cv2.error) as error:
                 self._count(let_go=1)
-                log.warning("a hard example is let go: %s", error, extra={"frame": example.frame.id})
+                logger.warning("a hard example is let go: %s", error, extra={"frame": example.frame.id})
 
     def _store(self, example: HardExample) -> None:
         frame = example.frame
@@ -148,8 +148,8 @@ class HardExamples:
             "cloud": self._message(example, example.cloud),
         }
 
-    def _message(self, example: HardExample, found: Findings) -> Any:
-        answer = answer_of(self._device, example.frame, example.prompts, found)
+    def _message(self, example: HardExample, found: Detections) -> Any:
+        answer = frame_result(self._device, example.frame, example.prompts, found)
         [whole] = encode(answer, "", _UNDIVIDED, 0.0)
         return json.loads(whole.payload)
 

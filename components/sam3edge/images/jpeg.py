@@ -12,7 +12,7 @@ from sam3edge.core.errors import EndpointError
 from sam3edge.core.types import Frame
 
 QUALITY = 90
-SMALLEST = 64
+MIN_SIDE = 64
 """Pixels of the longer side below which a picture is not worth asking about."""
 
 
@@ -46,7 +46,7 @@ def picture_of(frame: Frame, longest_side: int, max_bytes: int) -> Picture:
         if len(picture.jpeg) <= max_bytes:
             return picture
         side = int(side * min(0.9, math.sqrt(max_bytes / len(picture.jpeg)) * 0.95))
-        if side < SMALLEST:
+        if side < MIN_SIDE:
             raise EndpointError(
                 f"{frame.name} does not fit into {max_bytes} bytes as JPEG, the last try took {len(picture.jpeg)}; "
                 "raise the limit on the request's body"

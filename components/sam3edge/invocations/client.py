@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sam3edge.core.errors import EndpointError
-from sam3edge.core.types import Findings, Frame, Prompt
+from sam3edge.core.types import Detections, Frame, Prompt
 from sam3edge.images.jpeg import picture_of
 from sam3edge.invocations.request import Transport, request_of, room_for_jpeg
 from sam3edge.invocations.response import read_answer
@@ -51,7 +51,7 @@ class EndpointClient:
         self._options = options or UploadOptions()
         self._larger = larger
 
-    def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Findings:
+    def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Detections:
         """See ``Endpoint``. Prompts with exemplars are not answered: the contract carries phrases only."""
         phrases = [prompt for prompt in prompts if not prompt.exemplars]
         shown = {prompt.text: "the endpoint takes no exemplars" for prompt in prompts if prompt.exemplars}
@@ -66,7 +66,7 @@ class EndpointClient:
         if self._larger is not None and len(request.body) > max_body:
             transport = self._larger.transport
         found = read_answer(transport.send(request, seconds), frame, picture, phrases)
-        return replace(found, unanswered={**found.unanswered, **shown}) if shown else found
+        return replace(found, unsupported_prompts={**found.unsupported_prompts, **shown}) if shown else found
 
     def close(self) -> None:
         """Release the connections."""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from sam3edge.core.errors import EndpointError
 from sam3edge.core.ports import Endpoint
-from sam3edge.core.types import Findings, Frame, Prompt
+from sam3edge.core.types import Detections, Frame, Prompt
 
 
-class Punctual:
+class Deadline:
     """Asks in a thread of its own and does not wait for longer than it was told.
 
     Time-outs of sockets do not cover all: names are looked up without one, credentials are fetched, and an endpoint
@@ -23,11 +23,11 @@ class Punctual:
         self._endpoint = endpoint
         self._thread: threading.Thread | None = None
 
-    def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Findings:
+    def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Detections:
         """See ``Endpoint``."""
         if self._thread is not None and self._thread.is_alive():
             raise EndpointError("the request before is still under way, though it was given up")
-        answers: queue.SimpleQueue[Findings | BaseException] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[Detections | BaseException] = queue.SimpleQueue()
 
         def work() -> None:
             try:

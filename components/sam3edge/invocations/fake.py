@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sam3edge.core.errors import EndpointError
-from sam3edge.core.flow import Task, look
+from sam3edge.core.flow import DetectionOptions, detect
 from sam3edge.core.ports import Engine
-from sam3edge.core.types import Findings, Frame, Prompt
+from sam3edge.core.types import Detections, Frame, Prompt
 
 
 class FakeEndpoint:
@@ -23,14 +23,14 @@ class FakeEndpoint:
         self.requests = 0
         self.closed = False
 
-    def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Findings:
+    def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Detections:
         """See ``Endpoint``."""
         if seconds <= 0:
             raise EndpointError("no time is left")
         self.requests += 1
         self._before(self.requests)
-        found = look(self._engine, frame, Task(tuple(prompts)))
-        return Findings(found.model, found.detections, {}, found.unanswered)
+        found = detect(self._engine, frame, DetectionOptions(tuple(prompts)))
+        return Detections(found.model, found.detections, {}, found.unsupported_prompts)
 
     def close(self) -> None:
         """Remember that it was closed."""

@@ -19,7 +19,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 
 from sam3edge.core.errors import EndpointError, SettingsError
-from sam3edge.invocations.request import ACCEPT, ATTRIBUTES, LARGEST_ANSWER, Request
+from sam3edge.invocations.request import ACCEPT, ATTRIBUTES, MAX_RESPONSE_BYTES, Request
 
 RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
 CONNECT_SECONDS = 5.0
@@ -85,8 +85,8 @@ class HttpTransport:
         body = bytearray()
         for chunk in response.stream(CHUNK):
             body += chunk
-            if len(body) > LARGEST_ANSWER:
-                raise EndpointError(f"the answer has more than {LARGEST_ANSWER} bytes")
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise EndpointError(f"the answer has more than {MAX_RESPONSE_BYTES} bytes")
             if self._clock() > deadline:
                 raise EndpointError("the answer came too slowly")
         return bytes(body)

@@ -13,12 +13,12 @@ from sam3edge.core.types import Prompt
 from sam3edge.images.jpeg import Picture
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
-LONGEST_ATTRIBUTES = 1024
+MAX_ATTRIBUTES = 1024
 """ASCII characters, by SageMaker's API."""
 
 ACCEPT = "application/geo+json"
 
-LARGEST_ANSWER = 25 << 20
+MAX_RESPONSE_BYTES = 25 << 20
 """Bytes, what SageMaker hands through; more is not read."""
 
 
@@ -41,7 +41,7 @@ class Transport(Protocol):
     """What carries requests to an endpoint. Used by one thread."""
 
     def send(self, request: Request, seconds: float) -> bytes:
-        """The body of the answer, at most ``LARGEST_ANSWER`` bytes.
+        """The body of the answer, at most ``MAX_RESPONSE_BYTES`` bytes.
 
         Raises:
             EndpointError: another answer than success, or none in ``seconds``.
@@ -55,7 +55,7 @@ def attributes_of(prompts: Sequence[Prompt], image_id: str) -> str:
     """The header's value, OSML's pairs with commas between them and bars between phrases; empty when it is too long."""
     phrases = "|".join(quote(text, safe="") for text in phrases_of(prompts))
     value = f"text_prompt={phrases},threshold={lowest(prompts):g},image_id={quote(image_id, safe='')}"
-    return value if len(value) <= LONGEST_ATTRIBUTES else ""
+    return value if len(value) <= MAX_ATTRIBUTES else ""
 
 
 def request_of(picture: Picture, prompts: Sequence[Prompt], image_id: str) -> Request:

@@ -13,7 +13,7 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from sam3edge.core.errors import EndpointError
 from sam3edge.core.polygons import simplify
-from sam3edge.core.types import Detection, Findings, Frame, ModelInfo, Prompt
+from sam3edge.core.types import Detection, Detections, Frame, ModelInfo, Prompt
 from sam3edge.images.jpeg import Picture
 
 SLACK = 1.0
@@ -72,10 +72,10 @@ class _Answer(_Checked):
     features: Annotated[list[_Feature], Field(max_length=20_000)]
     frame: _Frame
     model: _Model
-    unanswered: dict[Name, Annotated[str, Field(max_length=2000)]]
+    unsupported_prompts: dict[Name, Annotated[str, Field(max_length=2000)]]
 
 
-def read_answer(body: bytes, frame: Frame, picture: Picture, prompts: Sequence[Prompt]) -> Findings:
+def read_answer(body: bytes, frame: Frame, picture: Picture, prompts: Sequence[Prompt]) -> Detections:
     """An answer about ``picture`` as findings in pixels of ``frame``.
 
     Raises:
@@ -94,10 +94,10 @@ def read_answer(body: bytes, frame: Frame, picture: Picture, prompts: Sequence[P
             f"{picture.width} x {picture.height} were sent"
         )
     texts = {prompt.text for prompt in prompts}
-    strangers = sorted({*answer.unanswered, *(f.properties.prompt for f in answer.features)} - texts)
+    strangers = sorted({*answer.unsupported_prompts, *(f.properties.prompt for f in answer.features)} - texts)
     if strangers:
         raise EndpointError(f"the answer is about {strangers[0][:80]!r}, which was not asked for")
-    contradicted = [f.properties.prompt for f in answer.features if f.properties.prompt in answer.unanswered]
+    contradicted = [f.properties.prompt for f in answer.features if f.properties.prompt in answer.unsupported_prompts]
     if contradicted:
         raise EndpointError(f"the answer says of {contradicted[0]!r} that it has none, and gives one")
     try:
@@ -105,7 +105,9 @@ def read_answer(body: bytes, frame: Frame, picture: Picture, prompts: Sequence[P
     except (shapely.errors.ShapelyError, ValueError) as error:
         raise EndpointError(f"an outline is none: {error}") from error
     model = ModelInfo(**answer.model.model_dump())
-    return Findings(model, detections, {}, {text: reason[:200] for text, reason in answer.unanswered.items()})
+    return Detections(
+        model, detections, {}, {text: reason[:200] for text, reason in answer.unsupported_prompts.items()}
+    )
 
 
 def _detections(

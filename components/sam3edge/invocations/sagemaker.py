@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sam3edge.core.errors import EndpointError, SettingsError
-from sam3edge.invocations.request import ACCEPT, LARGEST_ANSWER, Request
+from sam3edge.invocations.request import ACCEPT, MAX_RESPONSE_BYTES, Request
 
 RETRYABLE = frozenset({
     "InternalDependencyException", "InternalFailure", "InternalServerException", "ModelNotReadyException",
@@ -64,7 +64,7 @@ class SageMakerTransport:
         self._client = client
 
     def send(self, request: Request, seconds: float) -> bytes:
-        """See ``Transport``. The client's own time-outs apply; ``Punctual`` holds it to ``seconds``."""
+        """See ``Transport``. The client's own time-outs apply; ``Deadline`` holds it to ``seconds``."""
         with _errors_of(f"SageMaker endpoint {self._name}"):
             answer = self._client.invoke_endpoint(EndpointName=self._name, Body=request.body, **_headers(request))
             return _read(answer["Body"])
@@ -177,11 +177,11 @@ def _headers(request: Request) -> dict[str, str]:
 
 def _read(stream: Any) -> bytes:
     try:
-        body = bytes(stream.read(LARGEST_ANSWER + 1))
+        body = bytes(stream.read(MAX_RESPONSE_BYTES + 1))
     finally:
         stream.close()
-    if len(body) > LARGEST_ANSWER:
-        raise EndpointError(f"the answer has more than {LARGEST_ANSWER} bytes")
+    if len(body) > MAX_RESPONSE_BYTES:
+        raise EndpointError(f"the answer has more than {MAX_RESPONSE_BYTES} bytes")
     return body
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sam3edge.bundle.artifacts import find_shipment
+from sam3edge.bundle.artifacts import find_artifacts
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import BundleError, ConnectionLost, SettingsError
@@ -31,7 +31,7 @@ from sam3edge.outbox.delivery import Delivery
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.publishers.greengrass import GreengrassPublisher
 
-log = logging.getLogger("sam3edge.model")
+logger = logging.getLogger("sam3edge.model")
 
 DELIVER_SECONDS = 30.0
 """How long the report may take to leave; after that it waits in the outbox for this component's next start."""
@@ -47,13 +47,13 @@ def main() -> int:
     configure_logs("INFO")
     device = os.environ.get("AWS_IOT_THING_NAME", "")
     try:
-        nucleus = GreengrassClient(on_lost=lambda error: log.error("%s", error))
+        nucleus = GreengrassClient(on_lost=lambda error: logger.error("%s", error))
         try:
             return _activate(nucleus, device, arguments.artifacts, Store(arguments.store), arguments.work)
         finally:
             nucleus.close()
     except ConnectionLost as error:
-        log.error("the nucleus is gone: %s", error)
+        logger.error("the nucleus is gone: %s", error)
         return 3
 
 
@@ -64,10 +64,10 @@ def _activate(nucleus: Nucleus, device: str, artifacts: Path, store: Store, work
         settings = read_settings(nucleus.configuration())
         keys = read_public_keys(settings.public_key) if settings.public_key else None
         options = OnnxOptions(tuple(settings.providers), cache=store.root / "engine-cache")
-        info = activate(find_shipment(artifacts), store, keys, lambda files: OnnxEngine(files, options))
+        info = activate(find_artifacts(artifacts), store, keys, lambda files: OnnxEngine(files, options))
         topic, kind, report = "status/model", "activated", {"model": asdict(info)}
     except (SettingsError, BundleError) as error:
-        log.error("refused: %s", error)
+        logger.error("refused: %s", error)
         topic, kind, report = "errors", "model", {"error": type(error).__name__, "reason": str(error)}
         status = 6 if isinstance(error, BundleError) else 5
     prefix = settings.topic_prefix or f"sam3edge/{device}"
@@ -77,11 +77,11 @@ def _activate(nucleus: Nucleus, device: str, artifacts: Path, store: Store, work
 
 def _publish(nucleus: Nucleus, work: Path, report: Message) -> None:
     outbox = Outbox(work / "outbox.sqlite")
-    delivery = Delivery(outbox, GreengrassPublisher(nucleus), on_lost=lambda error: log.error("%s", error))
+    delivery = Delivery(outbox, GreengrassPublisher(nucleus), on_lost=lambda error: logger.error("%s", error))
     delivery.start()
     outbox.put([report])
     if not delivery.drain(DELIVER_SECONDS):
-        log.warning("the report could not be delivered yet; it stays in the outbox", extra={"topic": report.topic})
+        logger.warning("the report could not be delivered yet; it stays in the outbox", extra={"topic": report.topic})
     delivery.close()
     outbox.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from sam3edge.bundle.artifacts import Shipment
+from sam3edge.bundle.artifacts import BundleArtifacts
 from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.manifest import Manifest
 from sam3edge.bundle.signature import check_signature
@@ -19,11 +19,11 @@ from sam3edge.core.errors import BundleError, EngineError
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import ModelFiles, ModelInfo
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def activate(
-    shipment: Shipment,
+    shipment: BundleArtifacts,
     store: Store,
     keys: Sequence[Ed25519PublicKey] | None,
     load: Callable[[ModelFiles], Engine],
@@ -52,7 +52,7 @@ def activate(
             raise BundleError(f"{claimed.name} {claimed.version} does not run on this device: {error}") from error
         raise
     store.activate(copy)
-    log.info("activated %s %s on %s", info.name, info.version, info.provider)
+    logger.info("activated %s %s on %s", info.name, info.version, info.provider)
     return info
 
 
@@ -67,7 +67,7 @@ def _verified(copy: Path, keys: Sequence[Ed25519PublicKey] | None, renew: Callab
     except BundleError as error:
         if renew is None:
             raise
-        log.warning("the store's copy is no longer good and is made again: %s", error)
+        logger.warning("the store's copy is no longer good and is made again: %s", error)
         return verify(renew(), keys)
 
 
@@ -75,7 +75,7 @@ def _try(bundle: Path, manifest: Manifest, load: Callable[[ModelFiles], Engine])
     engine = load(model_files(bundle, manifest))
     try:
         milliseconds = run_golden(bundle, engine)
-        log.info("golden run of %s %s passed in %.0f ms", manifest.name, manifest.version, milliseconds)
+        logger.info("golden run of %s %s passed in %.0f ms", manifest.name, manifest.version, milliseconds)
         return engine.model
     finally:
         engine.close()

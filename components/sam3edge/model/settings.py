@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sam3edge.greengrass.settings import ComponentKeys, read_keys
+from sam3edge.greengrass.settings import ComponentSettings, validate_settings
 
 
-class Settings(ComponentKeys):
+class Settings(ComponentSettings):
     """``PublicKey`` is an Ed25519 key in PEM; with it, only bundles signed by its other half are activated.
 
     It may hold several keys, one after the other; a bundle is taken when any of them signed it. To change keys, add the
@@ -20,4 +20,4 @@ class Settings(ComponentKeys):
 
 def read_settings(configuration: Mapping[str, Any]) -> Settings:
     """Validate a component configuration; raises SettingsError that names every key that is wrong."""
-    return read_keys(Settings, configuration)
+    return validate_settings(Settings, configuration)

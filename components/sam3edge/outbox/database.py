@@ -131,9 +131,9 @@ def set_aside(path: Path) -> Path:
     aside = path.with_name(path.name + ".damaged")
     try:
         path.replace(aside)
-        log = path.with_name(path.name + "-wal")
-        if log.exists():
-            log.replace(aside.with_name(aside.name + "-wal"))
+        logger = path.with_name(path.name + "-wal")
+        if logger.exists():
+            logger.replace(aside.with_name(aside.name + "-wal"))
     except OSError as error:
         raise SettingsError(f"The damaged outbox {path} cannot be renamed: {error}") from error
     return aside

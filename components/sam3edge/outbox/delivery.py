@@ -23,7 +23,7 @@ from sam3edge.core.errors import ConnectionLost, OutboxFull, PublishError
 from sam3edge.core.ports import Publisher
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.outbox.retry import DeliveryOptions, Schedule
-from sam3edge.outbox.table import Parcel
+from sam3edge.outbox.table import QueuedMessage
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class DeliveryStatistics:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    parcel: Parcel
+    parcel: QueuedMessage
     error: PublishError | None
 
 
@@ -106,7 +106,7 @@ class Delivery:
         self._kept: list[int] = []  # to be replayed when the present error spell ends
         self._replays: deque[int] = deque()  # of a replay that has begun: not sent yet
         self._repeated: set[int] = set()  # sent, and not delivered yet
-        self._jobs: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[QueuedMessage | None] = queue.SimpleQueue()
         self._delivered = self._retried = self._replayed = 0
         self._last_error = ""
         self._complain_at = time.monotonic()
@@ -274,7 +274,7 @@ class Delivery:
                 self._in_flight.add(parcel.seq)
             self._jobs.put(parcel)
 
-    def _next_replay(self) -> Parcel | None:
+    def _next_replay(self) -> QueuedMessage | None:
         while self._replays:
             parcel = self._outbox.retake(self._replays.popleft())
             if parcel is not None:
@@ -282,17 +282,17 @@ class Delivery:
                 return parcel
         return None
 
-    def _next_in_turn(self, now: float) -> Parcel | None:
+    def _next_in_turn(self, now: float) -> QueuedMessage | None:
         self._fresh_first = not self._fresh_first
         if self._fresh_first:
             return self._next_fresh() or self._next_rested(now)
         return self._next_rested(now) or self._next_fresh()
 
-    def _next_fresh(self) -> Parcel | None:
+    def _next_fresh(self) -> QueuedMessage | None:
         taken = self._outbox.take(1)
         return taken[0] if taken else None
 
-    def _next_rested(self, now: float) -> Parcel | None:
+    def _next_rested(self, now: float) -> QueuedMessage | None:
         while (seq := self._schedule.due(now)) is not None:
             parcel = self._outbox.retake(seq)
             if parcel is not None:

@@ -74,7 +74,7 @@ class Overflow(Protocol):
         """
 
 
-class HoldBack:
+class Block:
     """Nothing leaves undelivered; whoever puts has to wait. For sources that can wait, such as folders."""
 
     def victims(self, queued: Iterable[Entry], missing: int) -> list[Entry]:
@@ -82,7 +82,7 @@ class HoldBack:
         raise OutboxFull(f"The outbox is full: {missing} bytes too many. Wait for room and put again.")
 
 
-class EvictOldest:
+class DropOldest:
     """The oldest messages leave for the newest. For sources that cannot wait, such as cameras."""
 
     def victims(self, queued: Iterable[Entry], missing: int) -> list[Entry]:

@@ -27,8 +27,8 @@ from sam3edge.core.errors import MessageTooLarge, OutboxFull, PublishError
 from sam3edge.core.types import Message
 from sam3edge.outbox import table
 from sam3edge.outbox.database import Database, DatabaseDamaged, DiskFull, set_aside
-from sam3edge.outbox.limits import HoldBack, OutboxOptions, Overflow
-from sam3edge.outbox.table import Entry, Parcel
+from sam3edge.outbox.limits import Block, OutboxOptions, Overflow
+from sam3edge.outbox.table import Entry, QueuedMessage
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Outbox:
     Args:
         path: the database file; its folder is created.
         options: bounds.
-        overflow: what a full outbox does: ``HoldBack`` (default) or ``EvictOldest``.
+        overflow: what a full outbox does: ``Block`` (default) or ``DropOldest``.
         clock: seconds since 1970; replaced by tests.
 
     Raises:
@@ -81,7 +81,7 @@ class Outbox:
     ) -> None:
         self._path = path
         self._options = options or OutboxOptions()
-        self._overflow: Overflow = overflow or HoldBack()
+        self._overflow: Overflow = overflow or Block()
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
         self._on_put: Callable[[], None] = lambda: None
@@ -139,7 +139,7 @@ class Outbox:
         """Have ``callback`` called after every ``put``, by the thread that put."""
         self._on_put = callback
 
-    def take(self, limit: int) -> list[Parcel]:
+    def take(self, limit: int) -> list[QueuedMessage]:
         """Hold the next messages that were not taken since the outbox was opened, oldest first."""
         with self._changed:
             parcels = self._run(lambda db: table.parcels_after(db, self._cursor, limit))
@@ -153,7 +153,7 @@ class Outbox:
         with self._changed:
             self._held.pop(seq, None)
 
-    def retake(self, seq: int) -> Parcel | None:
+    def retake(self, seq: int) -> QueuedMessage | None:
         """Hold a released message, or one that is to be replayed, again.
 
         Returns:

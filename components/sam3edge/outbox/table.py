@@ -50,7 +50,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class QueuedMessage:
     """A message with its place in the queue."""
 
     seq: int
@@ -120,7 +120,7 @@ def delivered(db: sqlite3.Connection) -> list[Entry]:
     return [Entry(*row) for row in db.execute(sql).fetchall()]
 
 
-def parcels_after(db: sqlite3.Connection, seq: int, limit: int) -> list[Parcel]:
+def parcels_after(db: sqlite3.Connection, seq: int, limit: int) -> list[QueuedMessage]:
     """The next undelivered messages behind a place in the queue."""
     sql = (
         "SELECT seq, cost, id, topic, payload, supersedes FROM messages WHERE delivered_at IS NULL AND seq > ?"
@@ -129,12 +129,12 @@ def parcels_after(db: sqlite3.Connection, seq: int, limit: int) -> list[Parcel]:
     return [_parcel(*row) for row in db.execute(sql, (seq, limit)).fetchall()]
 
 
-def parcel_at(db: sqlite3.Connection, seq: int) -> Parcel | None:
+def parcel_at(db: sqlite3.Connection, seq: int) -> QueuedMessage | None:
     """The message in this place, delivered or not."""
     sql = "SELECT seq, cost, id, topic, payload, supersedes FROM messages WHERE seq = ?"
     row = db.execute(sql, (seq,)).fetchone()
     return None if row is None else _parcel(*row)
 
 
-def _parcel(seq: int, cost: int, name: str, topic: str, payload: bytes, supersedes: str) -> Parcel:
-    return Parcel(seq, cost, Message(id=name, topic=topic, payload=payload, supersedes=supersedes))
+def _parcel(seq: int, cost: int, name: str, topic: str, payload: bytes, supersedes: str) -> QueuedMessage:
+    return QueuedMessage(seq, cost, Message(id=name, topic=topic, payload=payload, supersedes=supersedes))

@@ -23,7 +23,7 @@ class FakePublisher:
     """Remembers what was published.
 
     Args:
-        script: what becomes of the next attempts, one each: a fate, or an error to be raised. Afterwards every
+        script: what becomes of the next attempts, one each: a fate, or an error to be raised. OnProcessed every
             attempt is accepted. A scripted ``ConnectionLost`` is final.
         delay: seconds that every attempt takes.
 

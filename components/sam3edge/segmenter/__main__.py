@@ -17,9 +17,9 @@ from pathlib import Path
 from sam3edge.core.errors import ConnectionLost, EngineError, SettingsError
 from sam3edge.greengrass.client import GreengrassClient
 from sam3edge.logs import configure_logs
-from sam3edge.segmenter.component import Surroundings, serve
+from sam3edge.segmenter.component import ComponentContext, serve
 
-log = logging.getLogger("sam3edge.segmenter")
+logger = logging.getLogger("sam3edge.segmenter")
 
 
 def main() -> int:
@@ -36,13 +36,13 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     device = os.environ.get("AWS_IOT_THING_NAME", "")
     if not device:
-        log.error("AWS_IOT_THING_NAME is not set; this program is started by a Greengrass nucleus")
+        logger.error("AWS_IOT_THING_NAME is not set; this program is started by a Greengrass nucleus")
         return 5
-    where = Surroundings(device, arguments.work, arguments.store, arguments.max_payload, arguments.in_flight)
+    where = ComponentContext(device, arguments.work, arguments.store, arguments.max_payload, arguments.in_flight)
     lost = threading.Event()
 
     def on_lost(error: ConnectionLost) -> None:
-        log.error("%s", error)
+        logger.error("%s", error)
         lost.set()
         stop.set()
 
@@ -53,13 +53,13 @@ def main() -> int:
         finally:
             nucleus.close()
     except ConnectionLost as error:
-        log.error("the nucleus is gone: %s", error)
+        logger.error("the nucleus is gone: %s", error)
         return 3
     except EngineError as error:
-        log.error("the model cannot run: %s", error)
+        logger.error("the model cannot run: %s", error)
         return 4
     except SettingsError as error:
-        log.error("the configuration is refused: %s", error)
+        logger.error("the configuration is refused: %s", error)
         return 5
     return 3 if lost.is_set() else 0
 

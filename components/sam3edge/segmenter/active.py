@@ -10,7 +10,7 @@ from pathlib import Path
 from sam3edge.core.errors import BundleError, EngineError, ModelMissing
 from sam3edge.core.ports import Engine
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 
@@ -59,7 +59,7 @@ class ActiveEngine:
                 before, self._current, self._next = self._current, self._next, None
                 if before is not None:
                     before.close()
-                    log.info("changed to model %s %s", self._current.model.name, self._current.model.version)
+                    logger.info("changed to model %s %s", self._current.model.name, self._current.model.version)
             if self._current is None:
                 raise ModelMissing("no bundle is active; deploy the model component")
             return self._current
@@ -94,7 +94,7 @@ class ActiveEngine:
         try:
             engine = self._load(bundle)
         except (BundleError, EngineError) as error:
-            log.error("the bundle %s cannot be loaded: %s", bundle.name, error)
+            logger.error("the bundle %s cannot be loaded: %s", bundle.name, error)
             self._report(error)
             return
         with self._lock:

@@ -11,10 +11,10 @@ from pathlib import Path
 from sam3edge.core.errors import EndpointError
 from sam3edge.core.fallback.budget import Spent
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-class Ledger:
+class BudgetFile:
     """One small file, replaced as a whole."""
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +28,7 @@ class Ledger:
         except FileNotFoundError:
             return Spent()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.error("%s cannot be read, the budget begins anew: %s", self._path, error)
+            logger.error("%s cannot be read, the budget begins anew: %s", self._path, error)
             return Spent()
         return spent
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import OutboxFull, SettingsError
-from sam3edge.core.flow import Device, Flow, Topics
-from sam3edge.core.messages.detections import Answer
+from sam3edge.core.flow import Flow, LocalDetector, Topics
+from sam3edge.core.messages.detections import FrameResult
 from sam3edge.core.messages.events import event_message
 from sam3edge.core.types import Message
 from sam3edge.greengrass.commands import Command, Commands
@@ -28,19 +28,19 @@ from sam3edge.segmenter.fallback_wiring import Fallback, build_fallback
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge.segmenter.status import Heartbeat, Statistics, snapshot_message, status_message
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long an orderly shutdown waits for the outbox to empty; what is left goes out after the next start."""
 
-LONGEST_REASON = 1000
+MAX_REASON = 1000
 """Characters of a report; it has to fit into the smallest payload there is."""
 
 Outcome = Literal["stopped", "ended", "rebuild"]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ComponentContext:
     """What the nucleus gives a component.
 
     Attributes:
@@ -73,7 +73,7 @@ class Component:
         self,
         nucleus: Nucleus,
         settings: Settings,
-        where: Surroundings,
+        where: ComponentContext,
         stop: threading.Event,
         refusal: SettingsError | None = None,
     ) -> None:
@@ -131,8 +131,8 @@ class Component:
             stack.callback(self._nucleus.on_configuration(self._reconfigure).close)
             commands = Commands(
                 where.device,
-                self._topic("acknowledgements"),
-                {"set_prompts": self._change, "set_threshold": self._change, "snapshot": self._ask_snapshot},
+                self._topic("commands/response"),
+                {"set_prompts": self._change, "set_threshold": self._change, "snapshot": self._request_snapshot},
                 self._outbox.put,
             )
             stack.callback(self._nucleus.subscribe(self._topic("commands"), commands.handle).close)
@@ -151,7 +151,7 @@ class Component:
                 self._outbox,
                 Topics(self._topic("detections"), self._topic("errors")),
                 self._statistics,
-                Device() if self._fallback is None else self._fallback.answerer,
+                LocalDetector() if self._fallback is None else self._fallback.answerer,
             )
             leave = _Either(self._asked_to_stop, self._leave)
             self._await_model(engine, leave)
@@ -176,7 +176,7 @@ class Component:
         until = float("inf") if patience is None else time.monotonic() + patience
         while not leave.is_set() and not engine.wait(min(0.5, max(0.0, until - time.monotonic()))):
             if time.monotonic() >= until:
-                log.warning("there is no model after %.0f s; the cloud stands in for it", patience)
+                logger.warning("there is no model after %.0f s; the cloud stands in for it", patience)
                 return
 
     def _topic(self, name: str) -> str:
@@ -191,17 +191,17 @@ class Component:
         try:
             settings = read_settings(configuration)
         except SettingsError as error:
-            log.error("the new configuration is refused, the one before stays: %s", error)
+            logger.error("the new configuration is refused, the one before stays: %s", error)
             self._report(error)
             return
         if settings.needs_rebuild(self._settings):
-            log.info("the new configuration needs other parts")
+            logger.info("the new configuration needs other parts")
             self._rebuild = settings
             self._leave.set()
             return
         self._settings = settings
         self._task = settings.task(self._max_payload)
-        log.info("now looking for %s", ", ".join(p.text for p in self._task.prompts))
+        logger.info("now looking for %s", ", ".join(p.text for p in self._task.prompts))
 
     def _change(self, command: Command) -> dict[str, Any]:
         """Carry a command's change into the component's configuration, whose watcher then takes it over: so it outlives
@@ -214,24 +214,24 @@ class Component:
         self._nucleus.update_configuration(change)
         return change
 
-    def _ask_snapshot(self, command: Command) -> dict[str, Any]:
+    def _request_snapshot(self, command: Command) -> dict[str, Any]:
         topic = self._topic("snapshots")
 
-        def serve(answer: Answer) -> None:
+        def serve(answer: FrameResult) -> None:
             message = snapshot_message(self._where.device, topic, command.id, answer, self._max_payload)
             if message is None:
                 self._report(SettingsError(f"no snapshot fits into {self._max_payload} bytes"))
             else:
                 self._put(message)
 
-        self._statistics.ask_snapshot(serve)
+        self._statistics.request_snapshot(serve)
         return {"topic": topic}
 
     def _report(self, error: Exception) -> None:
         """Publish an error that belongs to no frame."""
         self._statistics.failed(error)
         topic = self._topic("errors")
-        reason = str(error)[:LONGEST_REASON]
+        reason = str(error)[:MAX_REASON]
         self._put(event_message(self._where.device, topic, "component", error=type(error).__name__, reason=reason))
 
     def _beat(self, state: str, engine: ActiveEngine) -> None:
@@ -255,7 +255,7 @@ class Component:
         try:
             self._outbox.put([message])
         except OutboxFull:
-            log.warning("the outbox is full; a message is let go", extra={"topic": message.topic})
+            logger.warning("the outbox is full; a message is let go", extra={"topic": message.topic})
 
 
 class _Either(threading.Event):
@@ -269,7 +269,7 @@ class _Either(threading.Event):
         return any(event.is_set() for event in self._events)
 
 
-def serve(nucleus: Nucleus, where: Surroundings, stop: threading.Event) -> None:
+def serve(nucleus: Nucleus, where: ComponentContext, stop: threading.Event) -> None:
     """Run the component until it is stopped or its source ends, with new parts whenever that is needed."""
     settings = read_settings(nucleus.configuration())
     working: Settings | None = None
@@ -282,8 +282,8 @@ def serve(nucleus: Nucleus, where: Surroundings, stop: threading.Event) -> None:
         except SettingsError as error:
             if working is None or working is settings:
                 raise
-            log.error("the new configuration cannot be carried out, the one before goes on: %s", error)
+            logger.error("the new configuration cannot be carried out, the one before goes on: %s", error)
             settings, refusal = working, error
         else:
             working, settings, refusal = settings, following, None
-            log.info("%s", outcome)
+            logger.info("%s", outcome)

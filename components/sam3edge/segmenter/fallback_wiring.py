@@ -10,11 +10,11 @@ from typing import Any
 
 from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
 from sam3edge.core.fallback.budget import Budget, Limits
-from sam3edge.core.fallback.detector import Restraint, SecondOpinion
+from sam3edge.core.fallback.detector import FallbackDetector, RequestLimits
 from sam3edge.core.fallback.policy import CPU, FallbackOptions, Policy
 from sam3edge.core.ports import Endpoint
 from sam3edge.hard_examples.folder import HardExamples
-from sam3edge.segmenter.settings import FallbackKeys, Settings
+from sam3edge.segmenter.settings import FallbackSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Fallback:
             does not.
     """
 
-    answerer: SecondOpinion
+    answerer: FallbackDetector
     endpoint: Endpoint
     examples: HardExamples
     model_wait: float | None
@@ -65,7 +65,7 @@ def build_fallback(settings: Settings, device: str, work: Path, backlog: Callabl
         return None
     from sam3edge.invocations.client import UploadOptions  # nothing of it is loaded where there is no fallback
     from sam3edge.invocations.connect import Asynchronous, open_endpoint
-    from sam3edge.segmenter.budget_file import Ledger
+    from sam3edge.segmenter.budget_file import BudgetFile
 
     upload = UploadOptions(keys.longest_side, keys.max_body_bytes)
     asynchronous = None
@@ -75,8 +75,8 @@ def build_fallback(settings: Settings, device: str, work: Path, backlog: Callabl
         )
     policy = Policy(_options(keys), accelerator=any(provider != CPU for provider in settings.providers))
     endpoint = open_endpoint(keys.endpoint, upload, keys.timeout_seconds, asynchronous)
-    ledger = Ledger(work / "fallback" / "budget.json")
-    restraint = Restraint(
+    ledger = BudgetFile(work / "fallback" / "budget.json")
+    restraint = RequestLimits(
         Budget(Limits(keys.requests_per_hour, keys.requests_per_day), ledger.read(), ledger.write, time.time),
         Breaker(BreakerOptions(keys.failures, keys.pause_seconds), time.monotonic),
         Retry(),
@@ -84,12 +84,17 @@ def build_fallback(settings: Settings, device: str, work: Path, backlog: Callabl
     )
     examples = HardExamples(work / "fallback" / "hard-examples", device, keys.hard_example_bytes)
     examples.start()
-    answerer = SecondOpinion(endpoint, policy, restraint, examples, backlog)
+    answerer = FallbackDetector(endpoint, policy, restraint, examples, backlog)
     stands_in = "unavailable" in keys.reasons
     return Fallback(answerer, endpoint, examples, keys.model_wait_seconds if stands_in else None)
 
 
-def _options(keys: FallbackKeys) -> FallbackOptions:
+def _options(keys: FallbackSettings) -> FallbackOptions:
     return FallbackOptions(
-        frozenset(keys.reasons), keys.max_seconds, keys.recheck_seconds, keys.max_backlog, keys.band, keys.presence
+        frozenset(keys.reasons),
+        keys.max_seconds,
+        keys.recheck_seconds,
+        keys.max_backlog,
+        keys.uncertain_scores,
+        keys.presence,
     )

@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from sam3edge.core.flow import Task
+from sam3edge.core.flow import DetectionOptions
 from sam3edge.core.types import Prompt, Reason
-from sam3edge.greengrass.settings import ComponentKeys, Keys, read_keys
+from sam3edge.greengrass.settings import ComponentSettings, SettingsModel, validate_settings
 
 _Unit = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
 
 
-class PromptKeys(Keys):
+class PromptSettings(SettingsModel):
     """One thing to look for. ``Threshold`` and ``MinArea`` fall back to the component's."""
 
     text: str = Field(min_length=1, max_length=200)
@@ -25,12 +25,12 @@ class PromptKeys(Keys):
     label: str = ""
 
 
-class FolderKeys(Keys):
+class FolderSettings(SettingsModel):
     """A watched folder. ``Quarantine`` and ``MoveTo`` default to folders inside the component's work folder."""
 
     type: Literal["folder"]
     path: Path
-    afterwards: Literal["keep", "move", "delete"] = "keep"
+    on_processed: Literal["keep", "move", "delete"] = "keep"
     move_to: Path | None = None
     quarantine: Path | None = None
     recursive: bool = False
@@ -40,13 +40,13 @@ class FolderKeys(Keys):
     rescan_seconds: _Positive = 10.0
 
     @model_validator(mode="after")
-    def _move_needs_a_place(self) -> FolderKeys:
-        if (self.afterwards == "move") != (self.move_to is not None):
-            raise ValueError("MoveTo is needed with Afterwards 'move', and only then")
+    def _move_needs_a_place(self) -> FolderSettings:
+        if (self.on_processed == "move") != (self.move_to is not None):
+            raise ValueError("MoveTo is needed with OnProcessed 'move', and only then")
         return self
 
 
-class GateKeys(Keys):
+class GateSettings(SettingsModel):
     """Which camera frames are looked at; see ``ChangeGateOptions``. ``Enabled: false`` looks at all of them."""
 
     enabled: bool = True
@@ -55,7 +55,7 @@ class GateKeys(Keys):
     max_interval_seconds: _Positive = 60.0
 
 
-class CameraKeys(Keys):
+class CameraSettings(SettingsModel):
     """A camera: device index, rtsp://, http(s):// MJPEG, a video file, or gst:<pipeline>."""
 
     type: Literal["camera"]
@@ -67,35 +67,35 @@ class CameraKeys(Keys):
     realtime: bool = False
     open_timeout_seconds: _Positive = 10.0
     read_timeout_seconds: _Positive = 5.0
-    gate: GateKeys = GateKeys()
+    gate: GateSettings = GateSettings()
 
 
-SourceKeys: TypeAlias = Annotated[FolderKeys | CameraKeys, Field(discriminator="type")]
+SourceSettings: TypeAlias = Annotated[FolderSettings | CameraSettings, Field(discriminator="type")]
 
 
-class OutboxKeys(Keys):
+class OutboxSettings(SettingsModel):
     """Bounds of the durable outbox; see ``OutboxOptions``. ``MaxAgeSeconds: 0`` keeps messages for ever."""
 
     max_bytes: int = Field(256 << 20, ge=10_000)
     max_age_seconds: float = Field(0.0, ge=0)
-    window_messages: int = Field(100, ge=0)
-    window_seconds: float = Field(600.0, ge=0)
+    replay_messages: int = Field(100, ge=0)
+    replay_seconds: float = Field(600.0, ge=0)
 
 
-class PublisherKeys(Keys):
+class PublisherSettings(SettingsModel):
     """``greengrass`` sends to AWS IoT Core, ``files`` writes every message below ``Folder``."""
 
     type: Literal["greengrass", "files"] = "greengrass"
     folder: Path | None = None
 
     @model_validator(mode="after")
-    def _files_need_a_place(self) -> PublisherKeys:
+    def _files_need_a_place(self) -> PublisherSettings:
         if (self.type == "files") != (self.folder is not None):
             raise ValueError("Folder is needed with Type 'files', and only then")
         return self
 
 
-class AsynchronousKeys(Keys):
+class AsynchronousSettings(SettingsModel):
     """An asynchronous SageMaker endpoint for requests above ``MaxBodyBytes`` of ``Fallback``."""
 
     endpoint: str = Field(min_length=1)
@@ -103,7 +103,7 @@ class AsynchronousKeys(Keys):
     max_body_bytes: int = Field(100_000_000, ge=10_000, le=1_000_000_000)
 
 
-class FallbackKeys(Keys):
+class FallbackSettings(SettingsModel):
     """When the cloud is asked; see ``core/fallback/policy.py``. Without ``Endpoint`` it never is.
 
     ``Reasons`` is a list, or one string with commas. ``degraded`` is not among the defaults because the default
@@ -111,11 +111,11 @@ class FallbackKeys(Keys):
     """
 
     endpoint: str = Field("", repr=False)
-    reasons: list[Reason] = Field(["unavailable", "slow", "unanswered", "uncertain"], min_length=1)
+    reasons: list[Reason] = Field(["unavailable", "slow", "unsupported", "uncertain"], min_length=1)
     max_seconds: float = Field(0.0, ge=0)
     recheck_seconds: _Positive = 60.0
     max_backlog: int = Field(0, ge=0)
-    band: tuple[_Unit, _Unit] = (0.4, 0.6)
+    uncertain_scores: tuple[_Unit, _Unit] = (0.4, 0.6)
     presence: float = Field(0.9, gt=0.5, le=1)
     requests_per_hour: int = Field(60, ge=0)
     requests_per_day: int = Field(500, ge=0)
@@ -124,7 +124,7 @@ class FallbackKeys(Keys):
     pause_seconds: _Positive = 30.0
     longest_side: int = Field(2016, ge=64, le=65_000)
     max_body_bytes: int = Field(4_000_000, ge=10_000, le=25 << 20)
-    asynchronous: AsynchronousKeys | None = None
+    asynchronous: AsynchronousSettings | None = None
     hard_example_bytes: int = Field(256 << 20, ge=0)
     model_wait_seconds: float = Field(60.0, ge=0)
 
@@ -134,24 +134,24 @@ class FallbackKeys(Keys):
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _lower_first(self) -> FallbackKeys:
-        if self.band[0] > self.band[1]:
-            raise ValueError("Band must be two scores, the lower first")
+    def _lower_first(self) -> FallbackSettings:
+        if self.uncertain_scores[0] > self.uncertain_scores[1]:
+            raise ValueError("UncertainScores must be two scores, the lower first")
         return self
 
 
-class Live(Keys):
+class Live(SettingsModel):
     """What may change while the component runs: it takes effect with the next frame.
 
     ``Prompts`` is a list of texts or of {Text, Threshold, MinArea, Label}, or one string with commas.
     """
 
-    prompts: list[PromptKeys] = Field(min_length=1)
+    prompts: list[PromptSettings] = Field(min_length=1)
     threshold: _Unit = 0.5
     min_area: float = Field(0.0, ge=0)
-    tolerance: float = Field(0.5, ge=0, le=50)
-    coarsest_tolerance: float = Field(4.0, ge=0, le=500)
-    suppress_overlap: Annotated[float, Field(gt=0, le=1)] | None = None
+    simplify_tolerance: float = Field(0.5, ge=0, le=50)
+    max_simplify_tolerance: float = Field(4.0, ge=0, le=500)
+    nms_iou: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -162,7 +162,7 @@ class Live(Keys):
             return [{"Text": item} if isinstance(item, str) else item for item in value]
         return value
 
-    def task(self, max_payload: int) -> Task:
+    def task(self, max_payload: int) -> DetectionOptions:
         """What the flow is to do."""
         prompts = tuple(
             Prompt(
@@ -173,19 +173,21 @@ class Live(Keys):
             )
             for p in self.prompts
         )
-        return Task(prompts, self.tolerance, self.coarsest_tolerance, self.suppress_overlap, max_payload)
+        return DetectionOptions(
+            prompts, self.simplify_tolerance, self.max_simplify_tolerance, self.nms_iou, max_payload
+        )
 
 
-class Settings(Live, ComponentKeys):
+class Settings(Live, ComponentSettings):
     """The whole configuration. What is not in ``Live`` takes effect by building the component's parts anew.
 
     ``MaxPayloadBytes`` and ``InFlight`` default to what the nucleus allows, which the recipe knows.
     """
 
-    source: SourceKeys
-    publisher: PublisherKeys = PublisherKeys()
-    outbox: OutboxKeys = OutboxKeys()
-    fallback: FallbackKeys = FallbackKeys()
+    source: SourceSettings
+    publisher: PublisherSettings = PublisherSettings()
+    outbox: OutboxSettings = OutboxSettings()
+    fallback: FallbackSettings = FallbackSettings()
     threads: int = Field(0, ge=0)
     max_instances: int = Field(100, gt=0)
     prompts_per_run: int = Field(4, gt=0)
@@ -206,4 +208,4 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: names every key that is wrong, what was expected and, unless it may be secret, what came.
     """
-    return read_keys(Settings, configuration)
+    return validate_settings(Settings, configuration)

@@ -16,16 +16,16 @@ import cv2
 import numpy as np
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.messages.detections import Answer
+from sam3edge.core.messages.detections import FrameResult
 from sam3edge.core.messages.events import encode, event_message, now
 from sam3edge.core.types import Frame, Message, ModelInfo, Prompt
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RATE_WINDOW = 60.0
 """Seconds over which frames a second are counted."""
 
-SMALLEST_SNAPSHOT = 64
+MIN_SNAPSHOT = 64
 """Pixels of the longer side below which a snapshot is given up."""
 
 
@@ -39,9 +39,9 @@ class Statistics:
         self._recent: deque[float] = deque(maxlen=10_000)
         self._counts = {"frames": 0, "instances": 0, "messages": 0, "rejected": 0, "unchanged": 0}
         self._last_error = ""
-        self._wanted: list[Callable[[Answer], None]] = []
+        self._wanted: list[Callable[[FrameResult], None]] = []
 
-    def answered(self, answer: Answer, messages: int) -> None:
+    def answered(self, answer: FrameResult, messages: int) -> None:
         """Count a frame; serve those who asked for a snapshot of the next one."""
         with self._lock:
             self._recent.append(self._clock())
@@ -51,7 +51,7 @@ class Statistics:
             wanted, self._wanted = self._wanted, []
         found = len(answer.detections)
         total = sum(answer.timing.values())
-        log.info("answered %s: %d found, %.0f ms", answer.frame.name, found, total, extra={"frame": answer.frame.id})
+        logger.info("answered %s: %d found, %.0f ms", answer.frame.name, found, total, extra={"frame": answer.frame.id})
         for serve in wanted:
             serve(answer)
 
@@ -60,7 +60,7 @@ class Statistics:
         with self._lock:
             self._counts["rejected"] += 1
         self.failed(error)
-        log.warning("rejected %s: %s", error.name, error, extra={"frame": error.frame_id})
+        logger.warning("rejected %s: %s", error.name, error, extra={"frame": error.frame_id})
 
     def unchanged(self, frame: Frame) -> None:
         """Count a frame that the gate held back."""
@@ -72,7 +72,7 @@ class Statistics:
         with self._lock:
             self._last_error = str(error)
 
-    def ask_snapshot(self, serve: Callable[[Answer], None]) -> None:
+    def request_snapshot(self, serve: Callable[[FrameResult], None]) -> None:
         """Have ``serve`` called once, with the next answer."""
         with self._lock:
             self._wanted.append(serve)
@@ -125,12 +125,12 @@ def status_message(
     return Message(body["id"], topic, encode(body), supersedes="status")
 
 
-def snapshot_message(device: str, topic: str, request: str, answer: Answer, max_bytes: int) -> Message | None:
+def snapshot_message(device: str, topic: str, request: str, answer: FrameResult, max_bytes: int) -> Message | None:
     """The frame as JPEG, shrunk until it fits into one message; None when even a thumbnail does not fit."""
     image, quality = answer.frame.image[..., ::-1], 80
     side = max(image.shape[:2])
     target = min(side, 1280)
-    while target >= SMALLEST_SNAPSHOT:
+    while target >= MIN_SNAPSHOT:
         size = (max(1, round(image.shape[1] * target / side)), max(1, round(image.shape[0] * target / side)))
         small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
         _, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])

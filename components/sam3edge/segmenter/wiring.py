@@ -12,18 +12,25 @@ from sam3edge.core.ports import Engine, Publisher, Source
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.greengrass.nucleus import Nucleus
 from sam3edge.images.decoding import DecodeOptions
-from sam3edge.outbox.limits import EvictOldest, HoldBack, OutboxOptions, Overflow, Window
+from sam3edge.outbox.limits import Block, DropOldest, OutboxOptions, Overflow, Window
 from sam3edge.publishers.files import FilesPublisher
 from sam3edge.publishers.greengrass import GreengrassPublisher
-from sam3edge.segmenter.settings import CameraKeys, FolderKeys, GateKeys, OutboxKeys, PublisherKeys, Settings
+from sam3edge.segmenter.settings import (
+    CameraSettings,
+    FolderSettings,
+    GateSettings,
+    OutboxSettings,
+    PublisherSettings,
+    Settings,
+)
 from sam3edge.sources.camera.source import CameraOptions, open_camera
-from sam3edge.sources.folder.disposition import Afterwards, Delete, Keep, MoveTo
+from sam3edge.sources.folder.disposition import Delete, Keep, MoveTo, OnProcessed
 from sam3edge.sources.folder.source import FolderOptions, FolderSource
 
 
-def build_source(keys: FolderKeys | CameraKeys, work: Path) -> Source:
+def build_source(keys: FolderSettings | CameraSettings, work: Path) -> Source:
     """The source; its journal and quarantine are in the component's work folder unless told otherwise."""
-    if isinstance(keys, CameraKeys):
+    if isinstance(keys, CameraSettings):
         return open_camera(
             CameraOptions(
                 keys.uri,
@@ -36,15 +43,15 @@ def build_source(keys: FolderKeys | CameraKeys, work: Path) -> Source:
                 keys.read_timeout_seconds,
             )
         )
-    afterwards: dict[str, Afterwards] = {"keep": Keep(), "delete": Delete()}
+    on_processed: dict[str, OnProcessed] = {"keep": Keep(), "delete": Delete()}
     if keys.move_to is not None:
-        afterwards["move"] = MoveTo(keys.move_to)
+        on_processed["move"] = MoveTo(keys.move_to)
     return FolderSource(
         FolderOptions(
             keys.path,
             journal=work / "journal.sqlite",
             quarantine=keys.quarantine or work / "quarantine",
-            afterwards=afterwards[keys.afterwards],
+            on_processed=on_processed[keys.on_processed],
             recursive=keys.recursive,
             max_bytes=keys.max_bytes,
             decode=DecodeOptions(max_pixels=keys.max_pixels),
@@ -59,27 +66,27 @@ def backlog_of(source: Source) -> Callable[[], int]:
     return (lambda: source.waiting) if isinstance(source, FolderSource) else (lambda: 0)
 
 
-def build_gate(keys: FolderKeys | CameraKeys) -> Gate:
+def build_gate(keys: FolderSettings | CameraSettings) -> Gate:
     """Files are all looked at; of a camera's frames those that differ."""
-    gate = keys.gate if isinstance(keys, CameraKeys) else GateKeys(enabled=False)
+    gate = keys.gate if isinstance(keys, CameraSettings) else GateSettings(enabled=False)
     if not gate.enabled:
         return OpenGate()
     return ChangeGate(ChangeGateOptions(gate.delta, gate.fraction, gate.max_interval_seconds))
 
 
-def build_overflow(keys: FolderKeys | CameraKeys) -> Overflow:
+def build_overflow(keys: FolderSettings | CameraSettings) -> Overflow:
     """A folder waits when the outbox is full; of a camera's answers the oldest go."""
-    return EvictOldest() if isinstance(keys, CameraKeys) else HoldBack()
+    return DropOldest() if isinstance(keys, CameraSettings) else Block()
 
 
-def outbox_options(keys: OutboxKeys) -> OutboxOptions:
+def outbox_options(keys: OutboxSettings) -> OutboxOptions:
     """Bounds of the outbox."""
     return OutboxOptions(
-        keys.max_bytes, keys.max_age_seconds or None, Window(keys.window_messages, keys.window_seconds)
+        keys.max_bytes, keys.max_age_seconds or None, Window(keys.replay_messages, keys.replay_seconds)
     )
 
 
-def build_publisher(keys: PublisherKeys, nucleus: Nucleus, max_payload: int) -> Publisher:
+def build_publisher(keys: PublisherSettings, nucleus: Nucleus, max_payload: int) -> Publisher:
     """Where the outbox delivers to; ``max_payload`` is what the nucleus carries, in bytes."""
     if keys.folder is not None:
         return FilesPublisher(keys.folder)

@@ -16,7 +16,7 @@ from sam3edge.bundle.manifest import sha256_of
 from sam3edge.core.errors import Sam3EdgeError
 from sam3edge_export.checkpoint.record import Consent, FetchRecord, read_record, write_record
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Told (bytes that are here, bytes of the whole) as they come."""
@@ -127,7 +127,7 @@ def remember(target: Path, source: str, sha256: str, consent: Consent | None) ->
     now = datetime.now(timezone.utc)
     record = FetchRecord(source=source, size=target.stat().st_size, sha256=sha256, fetched_at=now, consent=consent)
     write_record(target, record)
-    log.info("fetched %s from %s", target, source)
+    logger.info("fetched %s from %s", target, source)
     return record
 
 

@@ -30,7 +30,7 @@ OPSET = 20
 IR_VERSION = 10
 """Read by ONNX Runtime 1.18, the oldest that devices may have."""
 
-LARGEST = 2**31 - 1
+MAX_GRAPH_BYTES = 2**31 - 1
 """Bytes that one protobuf message, hence one ONNX file, may have."""
 
 _VISION = ("fine", "medium", "coarse", "geometry")
@@ -344,8 +344,10 @@ def _write(model: ir.Model, path: Path) -> None:
                 value.type = value.shape = None
     weights = [(value.name, value.const_value) for value in model.graph.initializers.values()]
     size = sum(weight.nbytes for _, weight in weights if weight is not None)
-    if size > LARGEST:
-        raise ValueError(f"{path.name} has {size / 1e9:.2f} GB of weights; an ONNX file holds {LARGEST / 1e9:.2f} GB")
+    if size > MAX_GRAPH_BYTES:
+        raise ValueError(
+            f"{path.name} has {size / 1e9:.2f} GB of weights, expected at most {MAX_GRAPH_BYTES / 1e9:.2f}"
+        )
     model.graph.initializers.clear()
     with path.open("wb") as stream:
         stream.write(ir.serde.serialize_model(model).SerializeToString())

@@ -16,7 +16,7 @@ from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Instance, Prompt
 from sam3edge_export.parity.compare import Comparison, compare
 from sam3edge_export.parity.fixtures import Fixtures
-from sam3edge_export.parity.stages import Witness, differences, largest
+from sam3edge_export.parity.stages import TensorRecorder, differences, largest
 from sam3edge_export.parity.verdict import Tolerance, by_instances, by_logits
 
 Stages = dict[str, dict[str, float]]
@@ -26,11 +26,11 @@ CHOICES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Candidate:
     """One side of the comparison: an engine, and what witnesses its stages (a foreign engine has none)."""
 
     engine: Engine
-    witness: Witness | None
+    witness: TensorRecorder | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +82,7 @@ class Parity:
         }
 
 
-class Judge(Protocol):
+class Criterion(Protocol):
     """What a checkpoint is asked, and how its answers are judged."""
 
     @property
@@ -107,12 +107,12 @@ class ByInstances:
     name: str = "instances"
 
     def ask(self, reference: Engine, frame: Frame, phrases: Sequence[str]) -> tuple[list[Prompt], list[Instance]]:
-        """See ``Judge``."""
+        """See ``Criterion``."""
         prompts = [Prompt(phrase, self.threshold) for phrase in phrases]
         return prompts, list(reference.segment(frame, prompts).instances)
 
     def judge(self, stages: Stages, comparisons: Sequence[Comparison], tolerance: Tolerance) -> list[str]:
-        """See ``Judge``."""
+        """See ``Criterion``."""
         return by_instances(comparisons, tolerance)
 
 
@@ -124,7 +124,7 @@ class ByLogits:
     name: str = "logits"
 
     def ask(self, reference: Engine, frame: Frame, phrases: Sequence[str]) -> tuple[list[Prompt], list[Instance]]:
-        """See ``Judge``."""
+        """See ``Criterion``."""
         everything = reference.segment(frame, [Prompt(phrase, -1.0) for phrase in phrases]).instances
         prompts, admitted = [], []
         for phrase in phrases:
@@ -135,15 +135,15 @@ class ByLogits:
         return prompts, admitted
 
     def judge(self, stages: Stages, comparisons: Sequence[Comparison], tolerance: Tolerance) -> list[str]:
-        """See ``Judge``."""
+        """See ``Criterion``."""
         return by_logits(stages, comparisons, tolerance)
 
 
 def run_gate(
-    reference: Side,
-    ours: Side,
+    reference: Candidate,
+    ours: Candidate,
     fixtures: Fixtures,
-    judge: Judge,
+    judge: Criterion,
     tolerance: Tolerance,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Parity:

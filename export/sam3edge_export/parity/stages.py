@@ -17,7 +17,7 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
 """Tensors of each stage that both sides give; the masks are compared instance by instance."""
 
 
-class Witness:
+class TensorRecorder:
     """Keeps what an engine's stages give; an engine calls it with each stage's name and tensors.
 
     A stage that runs several times for one frame, some prompts a time, is kept as if it had run once.
@@ -39,7 +39,7 @@ class Witness:
         self.seen.clear()
 
 
-def differences(reference: Witness, ours: Witness) -> dict[str, dict[str, float]]:
+def differences(reference: TensorRecorder, ours: TensorRecorder) -> dict[str, dict[str, float]]:
     """Largest absolute difference of each tensor by stage, of what both have seen."""
     found: dict[str, dict[str, float]] = {}
     for stage, tensors in reference.seen.items():

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sam3edge.bundle.manifest import sha256_of
 from sam3edge.core.errors import EngineError
-from sam3edge.core.types import VISUAL, Frame, Instance, ModelInfo, Prompt, Segmentation
+from sam3edge.core.types import VISUAL, EngineOutput, Frame, Instance, ModelInfo, Prompt
 from sam3edge_export.sam3.tokenizer import vocabulary_path
 
 MASK_LIMIT = 1e-6
@@ -61,7 +61,7 @@ class MetaReference:
         """Which checkpoint answers, and where."""
         return self._model
 
-    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         """Find every instance of every prompt in one frame, one prompt after the other as that package does."""
         began = time.perf_counter()
         instances: list[Instance] = []
@@ -72,7 +72,7 @@ class MetaReference:
                     instances += self._ask(seen, frame, prompt)
         except RuntimeError as error:
             raise EngineError(f"Meta's package failed on frame {frame.id}: {error}") from error
-        return Segmentation(tuple(instances), {"reference": (time.perf_counter() - began) * 1000})
+        return EngineOutput(tuple(instances), {"reference": (time.perf_counter() - began) * 1000})
 
     def close(self) -> None:
         """Let the model go."""

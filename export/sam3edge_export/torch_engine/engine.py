@@ -20,7 +20,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3Model
 
 from sam3edge.core.errors import EngineError
 from sam3edge.core.postprocess import admit, scores_of, to_instances
-from sam3edge.core.types import Exemplar, Frame, Instance, ModelInfo, Prompt, Segmentation
+from sam3edge.core.types import EngineOutput, Exemplar, Frame, Instance, ModelInfo, Prompt
 from sam3edge.engines.exemplars import PADDING, boxes_of, outside
 from sam3edge_export.sam3.graphs import VisionFeatures
 from sam3edge_export.torch_engine.options import REFERENCE, Identity, TorchOptions
@@ -30,7 +30,7 @@ from sam3edge_export.torch_engine.static import CudaGraphs, Repeat, StaticRunner
 from sam3edge_export.torch_engine.text_features import PhraseFeatures, TextEncoder
 from sam3edge_export.torch_engine.transfer import Clock, link_to
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Admitted = list[tuple[int, npt.NDArray[np.int64]]]
 Pair = tuple[int, Prompt]
@@ -77,18 +77,18 @@ class TorchEngine:
                 stages, int(model.config.text_config.max_position_embeddings)
             )
         self._phrases = PhraseFeatures(TextEncoder(model, tokenizer), self._options.max_phrases)
-        log.info("model %s %s (%s) runs on %s", identity.name, identity.version, self._options.precision, device)
+        logger.info("model %s %s (%s) runs on %s", identity.name, identity.version, self._options.precision, device)
 
     @property
     def model(self) -> ModelInfo:
         """Which model answers, and on what."""
         return self._model
 
-    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         """Find every instance of every prompt in one frame; see ``Engine``."""
         return self.segment_many([frame], [prompts])[0]
 
-    def segment_many(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[Segmentation]:
+    def segment_many(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[EngineOutput]:
         """Find in every frame what is asked of it, with as few runs as ``max_images`` and ``max_pairs`` allow.
 
         Args:
@@ -104,7 +104,7 @@ class TorchEngine:
         if len(frames) != len(prompts_of_each):
             raise ValueError(f"expected prompts for each of {len(frames)} frames, got {len(prompts_of_each)} lists")
         refused = [self._refusals(frame, prompts) for frame, prompts in zip(frames, prompts_of_each, strict=True)]
-        answers = [Segmentation((), {}, {p.text: reason for p, reason in no.items()}) for no in refused]
+        answers = [EngineOutput((), {}, {p.text: reason for p, reason in no.items()}) for no in refused]
         possible = [[p for p in prompts if p not in no] for prompts, no in zip(prompts_of_each, refused, strict=True)]
         asked = [i for i, prompts in enumerate(possible) if prompts]
         for start in range(0, len(asked), self._options.max_images):
@@ -112,7 +112,7 @@ class TorchEngine:
             with self._running(f"segmenting frame {', '.join(frames[i].id for i in some)}"):
                 found = self._segment([frames[i] for i in some], [possible[i] for i in some])
             for i, answer in zip(some, found, strict=True):
-                answers[i] = replace(answer, unanswered=answers[i].unanswered)
+                answers[i] = replace(answer, unsupported_prompts=answers[i].unsupported_prompts)
         return answers
 
     def warm_up(self, images: Sequence[int] | None = None, pairs: Sequence[int] | None = None) -> None:
@@ -147,7 +147,7 @@ class TorchEngine:
         o = self._options
         return StaticRunner(stages, recorder, length, o.max_images, o.max_pairs, o.max_exemplars)
 
-    def _segment(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[Segmentation]:
+    def _segment(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[EngineOutput]:
         if self._runner is None:
             raise EngineError("this engine was closed; make another one")
         clock = self._link.clock()
@@ -166,7 +166,7 @@ class TorchEngine:
             for i, instances in self._answer(self._runner, features, frames, some, clock):
                 found[i] += instances
         timing = clock.read()
-        return [Segmentation(tuple(instances), timing) for instances in found]
+        return [EngineOutput(tuple(instances), timing) for instances in found]
 
     def _answer(
         self, runner: Runner, features: VisionFeatures, frames: Sequence[Frame], pairs: Sequence[Pair], clock: Clock

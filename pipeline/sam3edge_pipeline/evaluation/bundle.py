@@ -19,7 +19,7 @@ import numpy.typing as npt
 from shapely import get_parts
 
 from sam3edge.bundle.verify import model_files, verify
-from sam3edge.core.polygons import detect
+from sam3edge.core.polygons import to_detection
 from sam3edge.core.ports import Engine
 from sam3edge.core.postprocess import suppress_repeats
 from sam3edge.core.types import Detection, Frame, Prompt
@@ -45,7 +45,7 @@ def judge(engine: Engine, seeds: Sequence[int], threshold: float = 0.5, suppress
         scene = draw_scene(seed)
         frame = frame_of(scene)
         instances = suppress_repeats(engine.segment(frame, prompts).instances, suppress)
-        detections = [d for i in instances if (d := detect(i, frame.width, frame.height, 0.5)) is not None]
+        detections = [d for i in instances if (d := to_detection(i, frame.width, frame.height, 0.5)) is not None]
         for phrase in PHRASES:
             truth = [i.mask for i in scene.instances if i.phrase == phrase]
             ours = [d for d in detections if d.prompt.text == phrase]

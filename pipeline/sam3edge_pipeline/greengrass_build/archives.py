@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam3edge.bundle.artifacts import piece_name
+from sam3edge.bundle.artifacts import chunk_name
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every member: zip files that differ in nothing else must not differ in this."""
@@ -46,7 +46,7 @@ def spread(members: Iterable[Member], limit: int) -> tuple[tuple[Member, ...], .
     """Decide which archive each file goes into, so that none has more than ``limit`` bytes.
 
     One archive when all fit; else the largest come first, each into the first archive that has room (first-fit
-    decreasing). A file that does not even fit alone is cut into pieces that are named by ``piece_name``.
+    decreasing). A file that does not even fit alone is cut into pieces that are named by ``chunk_name``.
 
     Raises:
         ValueError: the limit is too small for any content.
@@ -88,7 +88,7 @@ def _cut(member: Member, room: int) -> Sequence[Member]:
     """The member, or its pieces if it takes more than ``room`` bytes."""
     if member.most_bytes() <= room:
         return (member,)
-    longest = (room - _header_bytes(piece_name(member.name, 0))) * 2000 // 2001
+    longest = (room - _header_bytes(chunk_name(member.name, 0))) * 2000 // 2001
     if longest <= 0 or member.length > 1000 * longest:
         raise ValueError(
             f"{member.name} has {member.length} bytes and would take more than 1000 artifacts of {room + _END_BYTES} "
@@ -97,7 +97,7 @@ def _cut(member: Member, room: int) -> Sequence[Member]:
     starts = range(member.start, member.start + member.length, longest)
     end = member.start + member.length
     return [
-        Member(piece_name(member.name, i), member.source, start, min(longest, end - start))
+        Member(chunk_name(member.name, i), member.source, start, min(longest, end - start))
         for i, start in enumerate(starts)
     ]
 

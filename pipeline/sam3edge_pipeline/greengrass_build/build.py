@@ -28,7 +28,7 @@ import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge_pipeline.greengrass_build.archives import spread, whole_file, write_zip
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PACKAGE = Path(sam3edge.__file__).parent
 NAMES = {"segmenter": "com.sam3edge.Segmenter", "model": "com.sam3edge.Model"}
@@ -105,7 +105,7 @@ def build_component(
             f"Greengrass takes {RECIPE_LIMIT}; raise the artifact limit from {artifact_limit}"
         )
     recipe.write_text(text, encoding="utf-8")
-    log.info("built %s %s", name, version)
+    logger.info("built %s %s", name, version)
     return Built(name, version, recipe)
 
 
@@ -118,7 +118,7 @@ def _write_bundle(bundle: Path, artifacts: Path, limit: int) -> Sequence[str]:
         write_zip(artifacts / name, members)
     total = sum((artifacts / name).stat().st_size for name in names)
     if total > COMPONENT_LIMIT:
-        log.warning(
+        logger.warning(
             "the bundle's %d artifacts have %.1f GB together; if your account's quota counts the artifacts of a "
             "component version together, ask for a higher one or export in half precision or without text encoder",
             len(names),

@@ -32,7 +32,7 @@ HELD_OUT_SEEDS = range(1_000_000, 1_000_240)
 SIZES: tuple[tuple[int, int], ...] = ((512, 512), (576, 448), (448, 576), (640, 480), (608, 432))
 """Width and height in pixels; the model squeezes all of them into its square input."""
 
-SMALLEST_VISIBLE = 180
+MIN_VISIBLE = 180
 """Objects of which fewer pixels than this are visible are not counted as objects."""
 
 
@@ -66,5 +66,5 @@ def draw_scene(seed: int) -> Scene:
     image = cv2.GaussianBlur(canvas.image, (0, 0), float(rng.uniform(0.5, 1.0)))
     image = image * rng.uniform(0.86, 1.12) + rng.uniform(-8, 8)
     image += rng.normal(0, rng.uniform(1, 4), image.shape)
-    visible = tuple(SceneInstance(p, m) for p, m in canvas.objects if int(m.sum()) >= SMALLEST_VISIBLE)
+    visible = tuple(SceneInstance(p, m) for p, m in canvas.objects if int(m.sum()) >= MIN_VISIBLE)
     return Scene(seed, np.clip(image, 0, 255).astype(np.uint8), visible)

@@ -31,7 +31,7 @@ from sam3edge_pipeline.training.data import Batch, SceneSet, batches, load_or_dr
 from sam3edge_pipeline.training.losses import Targets, assign, box_loss, mask_loss, onlookers, query_loss
 from sam3edge_pipeline.training.model import INPUT_SIZE, PATCH, build_small_model, token_ids, word_tokenizer
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CELLS = 4
 """Dense labels have CELLS x CELLS cells a token, which is the resolution of the mask logits."""
@@ -230,7 +230,7 @@ def train(out: Path, plan: Plan) -> None:
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
-        log.info("going on from step %d", step)
+        logger.info("going on from step %d", step)
     run(learner, average, optimizer, train_set, held_out, plan, step, out)
 
 
@@ -273,13 +273,13 @@ def run(
         if step % 50 == 0:
             span, since_step = time.monotonic() - started, step - since
             means = "  ".join(f"{name} {value / 50:.3f}" for name, value in sums.items())
-            log.info("step %d/%d  %.2f s/step  %s", step, total, span / since_step, means)
+            logger.info("step %d/%d  %.2f s/step  %s", step, total, span / since_step, means)
             sums = {}
         if step % 250 == 0 or step == total:
             save(out, learner, average, optimizer, step)
             if step > dense:
                 report = evaluate(average, held_out, 60 if step < total else len(held_out))
-                log.info("step %d  %s", step, json.dumps(report))
+                logger.info("step %d  %s", step, json.dumps(report))
 
 
 def follow(average: nn.Module, learner: nn.Module, keep: float) -> None:

@@ -18,12 +18,12 @@ from aws_lambda_powertools.metrics import MetricUnit
 from sam3edge_serving.api.asking.question import too_long
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import JSON, Reply, Request, dump
-from sam3edge_serving.api.problems import BadRequest, Broken, NoKey, NotFound, Problem, WrongMethod
+from sam3edge_serving.api.problems import BadRequest, InternalError, NotFound, Problem, Unauthorized, WrongMethod
 from sam3edge_serving.api.routes import chat, detections, models, uploads
 
 SERVICE, NAMESPACE = "sam3edge-api", "sam3edge"
 
-MOST_BYTES = 6_291_556
+MAX_BYTES = 6_291_556
 """Of a function's response as JSON ("Lambda quotas" in AWS's documentation)."""
 
 COMPRESSED_FROM = 32_768
@@ -82,7 +82,7 @@ class Application:
             return self._refused(problem)
         except Exception as error:  # the function's supervisor; powertools' own would log what the exception says
             _log_unexpected(error)
-            return _response(_problem_reply(Broken("the API failed on this request; try again")))
+            return _response(_problem_reply(InternalError("the API failed on this request; try again")))
 
     def _refused(self, problem: Problem) -> Response[str]:
         logger.info("refused", extra={"status": problem.status, "code": problem.code})
@@ -94,7 +94,7 @@ class Application:
         gateway = raw.get("requestContext") or {}
         key_id = (gateway.get("authorizer") or {}).get("keyId")
         if not key_id:
-            raise NoKey("the request did not pass the authorizer", code="missing_api_key")
+            raise Unauthorized("the request did not pass the authorizer", code="missing_api_key")
         logger.append_keys(key_id=key_id)
         headers = {name.lower(): value for name, value in (raw.get("headers") or {}).items()}
         body = raw.get("body") or ""
@@ -145,7 +145,7 @@ def _problem_reply(problem: Problem) -> Reply:
         headers["Retry-After"] = str(problem.retry_after)
     if isinstance(problem, WrongMethod):
         headers["Allow"] = ", ".join(problem.allowed)
-    if isinstance(problem, NoKey):
+    if isinstance(problem, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return Reply(problem.status, dump(problem.body()), JSON, headers)
 
@@ -169,7 +169,7 @@ def _fit(response: dict[str, Any], event: Mapping[str, Any]) -> dict[str, Any]:
         merged = {**(response.get("multiValueHeaders") or {}), **coding}
         response = {**response, "body": small, "isBase64Encoded": True, "multiValueHeaders": merged}
     size = len(json.dumps(response))
-    return response if size <= MOST_BYTES else _plain(_problem_reply(too_long(size, MOST_BYTES)))
+    return response if size <= MAX_BYTES else _plain(_problem_reply(too_long(size, MAX_BYTES)))
 
 
 def _log_unexpected(error: Exception) -> None:

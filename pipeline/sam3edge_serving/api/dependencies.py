@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sam3edge_serving.api.asking.question import Model
-from sam3edge_serving.api.idempotency import Once
+from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.images import Images
 from sam3edge_serving.api.uploads.jobs import Jobs
 from sam3edge_serving.api.uploads.offers import Uploads
@@ -32,7 +32,7 @@ class Parts:
 
     model: Model
     images: Images
-    once: Once
+    once: IdempotencyStore
     large: Large | None
     model_id: str
     model_created: int

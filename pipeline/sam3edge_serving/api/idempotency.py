@@ -27,8 +27,8 @@ from sam3edge_serving.api.problems import BadRequest, Conflict, NotReady, Unansw
 from sam3edge_serving.api.uploads.storage import Address, Storage
 
 HEADER = "idempotency-key"
-MOST_CHARACTERS = 255
-MOST_BYTES = 300_000
+MAX_CHARACTERS = 255
+MAX_BYTES = 300_000
 """Of a compressed reply in an item; the rest of DynamoDB's 400 KB is for the record around it."""
 
 
@@ -40,7 +40,7 @@ class _NotKept(Exception):
         self.reply = reply
 
 
-class Once:
+class IdempotencyStore:
     """Remembers replies.
 
     Args:
@@ -77,8 +77,8 @@ class Once:
         key = request.headers.get(HEADER, "")
         if not key:
             return work()
-        if len(key) > MOST_CHARACTERS or not key.isascii() or not key.isprintable():
-            raise BadRequest(f"Idempotency-Key must be 1 to {MOST_CHARACTERS} printable ASCII characters")
+        if len(key) > MAX_CHARACTERS or not key.isascii() or not key.isprintable():
+            raise BadRequest(f"Idempotency-Key must be 1 to {MAX_CHARACTERS} printable ASCII characters")
         if self._records is None:
             raise BadRequest("this API remembers no requests; send none with Idempotency-Key", code="no_idempotency")
         name = f"{request.key_id} {request.method} {request.path} {key}"
@@ -116,7 +116,7 @@ class Once:
             "headers": dict(reply.headers),
         }
         body = base64.b64encode(zlib.compress(reply.body.encode()))
-        if len(body) <= MOST_BYTES:
+        if len(body) <= MAX_BYTES:
             return {**kept, "body": body.decode()}
         if self._storage is None:
             raise _NotKept(reply)

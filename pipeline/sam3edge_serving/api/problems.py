@@ -74,7 +74,7 @@ class BadRequest(Problem):
     status, default_code = 400, "invalid_request"
 
 
-class NoKey(Problem):
+class Unauthorized(Problem):
     """No key, a wrong one, or one that was withdrawn."""
 
     status, default_code = 401, "invalid_api_key"
@@ -130,7 +130,7 @@ class Busy(Problem):
     status, type, default_code = 429, "rate_limit_error", "model_busy"
 
 
-class Broken(Problem):
+class InternalError(Problem):
     """A fault of the API itself."""
 
     status, type, default_code = 500, "server_error", "internal_error"
@@ -148,7 +148,7 @@ class NotReady(Problem):
     status, type, default_code = 503, "server_error", "model_not_ready"
 
 
-class TooLate(Problem):
+class GatewayTimeout(Problem):
     """No answer in the time that a request may take."""
 
     status, type, default_code = 504, "server_error", "timeout"

@@ -10,7 +10,7 @@ from sam3edge_serving.api.problems import BadRequest
 BETWEEN = re.compile(r"[,\n\r]+")
 """Between the phrases of one text: commas and line breaks."""
 
-MOST_CHARACTERS = 256
+MAX_CHARACTERS = 256
 """Of a phrase. The model reads 32 tokens of it."""
 
 
@@ -35,9 +35,9 @@ def check_phrases(phrases: Sequence[str], most: int, param: str) -> tuple[str, .
     if len(phrases) > most:
         raise BadRequest(f"at most {most} phrases can be asked of an image, these are {len(phrases)}", param=param)
     for phrase in phrases:
-        if len(phrase) > MOST_CHARACTERS or not phrase.isprintable():
+        if len(phrase) > MAX_CHARACTERS or not phrase.isprintable():
             raise BadRequest(
-                f"a phrase must be at most {MOST_CHARACTERS} printable characters; several are separated by commas or "
+                f"a phrase must be at most {MAX_CHARACTERS} printable characters; several are separated by commas or "
                 f"line breaks; one of these has {len(phrase)}",
                 param=param,
             )

@@ -11,7 +11,7 @@ from sam3edge_serving.api.problems import BadRequest
 
 M = TypeVar("M", bound=BaseModel)
 
-MOST_CHARACTERS = 300
+MAX_CHARACTERS = 300
 
 _ALTERNATIVES = frozenset(("str", "list[str]"))
 _KINDS = frozenset(("text", "image_url"))
@@ -37,7 +37,7 @@ def problem_of(error: ValidationError, at: str = "") -> BadRequest:
     """The first complaint."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     param = path_of(first["loc"], at)
-    return BadRequest(f"{param or 'the request'}: {first['msg']}"[:MOST_CHARACTERS], param=param or None)
+    return BadRequest(f"{param or 'the request'}: {first['msg']}"[:MAX_CHARACTERS], param=param or None)
 
 
 def path_of(location: Sequence[int | str], at: str = "") -> str:

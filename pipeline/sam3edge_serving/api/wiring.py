@@ -10,7 +10,7 @@ from sam3edge_serving.api.asking.plain_http import HttpModel
 from sam3edge_serving.api.asking.question import Model
 from sam3edge_serving.api.asking.sagemaker import SageMakerModel
 from sam3edge_serving.api.dependencies import Large, Parts
-from sam3edge_serving.api.idempotency import Once
+from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.images import Images
 from sam3edge_serving.api.settings import Settings
 from sam3edge_serving.api.uploads.jobs import Jobs
@@ -30,7 +30,7 @@ def assemble(settings: Settings) -> Parts:
     return Parts(
         model=_model(settings),
         images=Images(settings.max_image_bytes, RemoteImages(rules)),
-        once=Once(records, storage, settings.idempotency_seconds),
+        once=IdempotencyStore(records, storage, settings.idempotency_seconds),
         large=_large(settings, storage) if settings.async_endpoint and storage else None,
         model_id=settings.model_id,
         model_created=settings.model_created,

@@ -23,7 +23,7 @@ from sam3edge_serving.endpoint.app import create_app
 from sam3edge_serving.endpoint.loading import examine
 from sam3edge_serving.endpoint.settings import Settings, read_settings
 
-log = logging.getLogger("sam3edge_serving.endpoint")
+logger = logging.getLogger("sam3edge_serving.endpoint")
 
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than load balancers keep theirs, so that they never send into one
@@ -41,10 +41,10 @@ def main() -> int:
         configure_logs(settings.log_level)
         load = examine(settings)
     except SettingsError as error:
-        log.error("the settings are refused: %s", error)
+        logger.error("the settings are refused: %s", error)
         return 5
     except Sam3EdgeError as error:
-        log.error("the model is refused: %s", error)
+        logger.error("the model is refused: %s", error)
         return 4
     # most images in requests are not located on the globe
     warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -60,7 +60,7 @@ def main() -> int:
     server.run()
     if failures:
         known = isinstance(failures[0], Sam3EdgeError)
-        log.error("the model cannot run: %s", failures[0], exc_info=None if known else failures[0])
+        logger.error("the model cannot run: %s", failures[0], exc_info=None if known else failures[0])
         return 4
     return 0
 

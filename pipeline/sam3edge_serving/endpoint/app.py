@@ -35,7 +35,7 @@ from sam3edge_serving.endpoint.service import COMES_BACK, Call, Reply, Service, 
 from sam3edge_serving.endpoint.settings import Settings
 from sam3edge_serving.http.remote_images import FetchRules, RemoteImages
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-Id"
 _THEIR_IDS = (REQUEST_ID, "X-Amzn-SageMaker-Inference-Id")
@@ -100,11 +100,11 @@ class Endpoint:
         except Problem as problem:
             response = _refusal(problem, identity)
             if problem.status >= 500:
-                log.error("%s: %s", problem.code, problem, extra=context)
+                logger.error("%s: %s", problem.code, problem, extra=context)
         except ClientDisconnect:
             response = Response(status_code=GONE)
         seconds = time.perf_counter() - started
-        log.info("answered %d in %.0f ms", response.status_code, seconds * 1000, extra=context)
+        logger.info("answered %d in %.0f ms", response.status_code, seconds * 1000, extra=context)
         self._metrics.request(_form(request.headers), response.status_code, seconds)
         return response
 

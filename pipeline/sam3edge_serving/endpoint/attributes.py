@@ -17,7 +17,7 @@ HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 BETWEEN_PHRASES = "|"
 """Several phrases in one ``text_prompt``; a bar that belongs to a phrase is written %7C."""
 
-MOST_CHARACTERS = 256
+MAX_CHARACTERS = 256
 """Of an image's name."""
 
 
@@ -57,8 +57,8 @@ def read_attributes(header: str) -> Attributes:
         if key in pairs:
             threshold = _number(key, pairs[key], 1.0)
     image_id = _decoded("image_id", pairs.get("image_id", ""))
-    if len(image_id) > MOST_CHARACTERS:
-        raise BadRequest(f"image_id in {HEADER} must have at most {MOST_CHARACTERS} characters", param="image_id")
+    if len(image_id) > MAX_CHARACTERS:
+        raise BadRequest(f"image_id in {HEADER} must have at most {MAX_CHARACTERS} characters", param="image_id")
     return Attributes(
         tuple(_decoded("text_prompt", p) for p in pairs.get("text_prompt", "").split(BETWEEN_PHRASES) if p.strip()),
         threshold,

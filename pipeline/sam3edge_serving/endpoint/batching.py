@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from sam3edge.core.errors import EngineError, FrameError, PromptError
-from sam3edge.core.ports import Engine, Outliner
-from sam3edge.core.types import Clicks, Frame, ModelInfo, Outline, Prompt, Segmentation
+from sam3edge.core.ports import Engine, InteractiveSegmenter
+from sam3edge.core.types import EngineOutput, Frame, MaskPrediction, ModelInfo, Prompt, VisualPrompt
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 UNHEALTHY_AFTER = 3
 """So many failures of the engine in a row, and it is said to be broken."""
@@ -30,7 +30,7 @@ UNHEALTHY_AFTER = 3
 class ManyFrames(Protocol):
     """An engine that answers several frames in one run."""
 
-    def segment_many(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[Segmentation]:
+    def segment_many(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[EngineOutput]:
         """One answer a frame; see ``Engine.segment``."""
 
 
@@ -38,7 +38,7 @@ class ManyFrames(Protocol):
 class GivesOutliner(Protocol):
     """An engine that answers clicks, where the model has what is needed for it."""
 
-    def outliner(self) -> Outliner:
+    def outliner(self) -> InteractiveSegmenter:
         """Raises EngineError when the model has not."""
 
 
@@ -46,14 +46,14 @@ class GivesOutliner(Protocol):
 class _Find:
     frame: Frame
     prompts: tuple[Prompt, ...]
-    answer: Future[Segmentation]
+    answer: Future[EngineOutput]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PointAt:
     frame: Frame
-    clicks: tuple[Clicks, ...]
-    answer: Future[Sequence[Outline]]
+    clicks: tuple[VisualPrompt, ...]
+    answer: Future[Sequence[MaskPrediction]]
 
 
 _Question: TypeAlias = _Find | _PointAt
@@ -107,7 +107,7 @@ class Batcher:
         self._lock = threading.Lock()
         self._closed = False
         self._model: ModelInfo | None = None
-        self._outliner: Outliner | None = None
+        self._outliner: InteractiveSegmenter | None = None
         self._failures = 0
         self.trouble = "the model is being loaded"
 
@@ -125,15 +125,15 @@ class Batcher:
         """Questions that the model has not begun with."""
         return self._queue.qsize()
 
-    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Future[Segmentation]:
+    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Future[EngineOutput]:
         """Ask for every instance of every prompt; see ``Engine.segment``. Cancelled futures are not worked on."""
-        answer: Future[Segmentation] = Future()
+        answer: Future[EngineOutput] = Future()
         self._ask(_Find(frame, prompts, answer))
         return answer
 
-    def point_at(self, frame: Frame, clicks: tuple[Clicks, ...]) -> Future[Sequence[Outline]]:
-        """Ask for outlines; see ``Outliner.outline``. The answer is a PromptError where the model has none."""
-        answer: Future[Sequence[Outline]] = Future()
+    def point_at(self, frame: Frame, clicks: tuple[VisualPrompt, ...]) -> Future[Sequence[MaskPrediction]]:
+        """See ``InteractiveSegmenter``. The answer is a PromptError where the model has none."""
+        answer: Future[Sequence[MaskPrediction]] = Future()
         self._ask(_PointAt(frame, clicks, answer))
         return answer
 
@@ -220,7 +220,7 @@ class Batcher:
             found = many.segment_many([look.frame for look in looks], [tuple(look.prompts) for look in looks])
             pairs = list(zip(looks, found, strict=True))
         except Exception as error:  # whose fault it is shows when each is asked alone
-            log.warning("a batch of %d failed, its questions are asked one by one: %s", len(looks), error)
+            logger.warning("a batch of %d failed, its questions are asked one by one: %s", len(looks), error)
             for look in looks:
                 self._see(engine, look)
             return
@@ -235,7 +235,7 @@ class Batcher:
             if len(look.questions) == 1:
                 self._fail(look.questions[0].answer, error)
                 return
-            log.warning("%d questions about a picture failed and are asked one by one: %s", len(look.questions), error)
+            logger.warning("%d questions about an image failed, asking one by one: %s", len(look.questions), error)
             for question in look.questions:
                 self._see(engine, _Look(question.frame, dict.fromkeys(question.prompts), [question]))
             return
@@ -255,16 +255,16 @@ class Batcher:
     def _well(self) -> None:
         self._failures, self.trouble = 0, ""
 
-    def _fail(self, answer: Future[Segmentation] | Future[Sequence[Outline]], error: Exception) -> None:
+    def _fail(self, answer: Future[EngineOutput] | Future[Sequence[MaskPrediction]], error: Exception) -> None:
         if not isinstance(error, FrameError | PromptError):  # those are the question's fault
             self._failures += 1
-            log.error("the model failed: %s", error, exc_info=error if not isinstance(error, EngineError) else None)
+            logger.error("the model failed: %s", error, exc_info=error if not isinstance(error, EngineError) else None)
             if self._failures >= UNHEALTHY_AFTER:
                 self.trouble = f"the model failed {self._failures} times in a row, last: {error}"
         answer.set_exception(error)
 
 
-def _outliner_of(engine: GivesOutliner) -> Outliner:
+def _outliner_of(engine: GivesOutliner) -> InteractiveSegmenter:
     try:
         return engine.outliner()
     except EngineError as error:
@@ -288,10 +288,12 @@ def _identity(frame: Frame) -> Hashable:
     return frame.digest, frame.image.shape
 
 
-def _share(look: _Look, segmentation: Segmentation) -> None:
+def _share(look: _Look, segmentation: EngineOutput) -> None:
     """Give each question what was found of its own prompts, in the order it asked."""
     for question in look.questions:
         mine = tuple(i for prompt in question.prompts for i in segmentation.instances if i.prompt == prompt)
         texts = {prompt.text for prompt in question.prompts}
-        unanswered = {text: reason for text, reason in segmentation.unanswered.items() if text in texts}
-        question.answer.set_result(replace(segmentation, instances=mine, unanswered=unanswered))
+        unsupported_prompts = {
+            text: reason for text, reason in segmentation.unsupported_prompts.items() if text in texts
+        }
+        question.answer.set_result(replace(segmentation, instances=mine, unsupported_prompts=unsupported_prompts))

@@ -20,7 +20,7 @@ from sam3edge.core.types import Frame, ModelFiles, Prompt
 from sam3edge.engines.onnx import PROVIDERS, OnnxEngine, OnnxOptions
 from sam3edge_serving.endpoint.settings import Settings
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Load: TypeAlias = Callable[[], Engine]
 
@@ -85,7 +85,7 @@ def _is_model(place: Path) -> bool:
 def _load_bundle(files: ModelFiles, settings: Settings) -> Engine:
     providers = tuple(p.strip() for p in settings.providers.split(",") if p.strip()) or PROVIDERS
     engine = OnnxEngine(files, OnnxOptions(providers, threads=settings.threads))
-    log.info("the golden image took %.0f ms", run_golden(files.root, engine))
+    logger.info("the golden image took %.0f ms", run_golden(files.root, engine))
     return engine
 
 

@@ -7,7 +7,7 @@ import logging
 from sam3edge_export.torch_engine.options import Compilation, Launching, TorchOptions
 from sam3edge_serving.endpoint.settings import Settings
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _MODES: dict[str, tuple[Compilation, Launching]] = {
     "reduce-overhead": ("default", "cuda-graphs"),
@@ -24,7 +24,7 @@ def torch_options(settings: Settings, on_gpu: bool) -> TorchOptions:
     """
     precision = settings.precision or ("bf16" if on_gpu else "fp32")
     if precision == "fp16":
-        log.warning(
+        logger.warning(
             "MIXED_PRECISION=fp16 runs as bf16: SAM 3's activations leave the range of fp16, and both cost alike"
         )
         precision = "bf16"

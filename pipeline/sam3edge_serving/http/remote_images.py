@@ -27,7 +27,7 @@ Resolve: TypeAlias = Callable[[str], Sequence[IpAddress]]
 Connect: TypeAlias = Callable[[str, IpAddress, float], urllib3.HTTPSConnectionPool]
 
 HTTPS = 443
-MOST_CHARACTERS = 2048
+MAX_CHARACTERS = 2048
 CHUNK = 65_536
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "sam3edge", "Connection": "close"}
@@ -142,10 +142,8 @@ class RemoteImages:
 
     def _split(self, url: str) -> tuple[str, str]:
         """Host and request target of an allowed address."""
-        if len(url) > MOST_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
-            raise AddressRefused(
-                f"an image's address must be at most {MOST_CHARACTERS} ASCII characters without spaces"
-            )
+        if len(url) > MAX_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
+            raise AddressRefused(f"an image's address must be at most {MAX_CHARACTERS} ASCII characters without spaces")
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").rstrip("."), parts.port

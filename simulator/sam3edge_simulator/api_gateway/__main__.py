@@ -17,7 +17,7 @@ from typing import Any
 from sam3edge.core.errors import SettingsError
 from sam3edge_serving.api.application import Application
 from sam3edge_serving.api.authorizer import authorize
-from sam3edge_serving.api.idempotency import Once
+from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.keys import KeyRecord, KeyStore, MemoryKeys, digest, new_key
 from sam3edge_serving.api.settings import Settings, read_settings
 from sam3edge_serving.api.wiring import assemble
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     parts = assemble(settings)
     if not settings.idempotency_table:
-        parts = replace(parts, once=Once(MemoryRecords(), None, settings.idempotency_seconds))
+        parts = replace(parts, once=IdempotencyStore(MemoryRecords(), None, settings.idempotency_seconds))
     server = make_server(make_gateway(Application(parts), keys), given.host, given.port)
     sys.stdout.write(f"http://{given.host}:{server.server_port}/v1{shown}\n")
     sys.stdout.flush()

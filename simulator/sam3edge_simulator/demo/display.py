@@ -74,8 +74,8 @@ def _found(received: Received) -> Text:
         return Text(received.reason, style="red")
     counts = Counter(f["properties"]["label"] for f in received.features)
     text = Text(", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing")
-    if received.unanswered:
-        text.append(f"; cannot answer: {', '.join(received.unanswered)}", style="yellow")
+    if received.unsupported_prompts:
+        text.append(f"; cannot answer: {', '.join(received.unsupported_prompts)}", style="yellow")
     return text
 
 

@@ -49,10 +49,10 @@ class Received:
         return dict(first.get("timing", {}))
 
     @property
-    def unanswered(self) -> dict[str, str]:
+    def unsupported_prompts(self) -> dict[str, str]:
         """Prompts that the model cannot answer, with the reason."""
         first = next(iter(self.parts.values()), {})
-        return dict(first.get("unanswered", {}))
+        return dict(first.get("unsupported_prompts", {}))
 
 
 class Receiver:

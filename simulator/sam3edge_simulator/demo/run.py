@@ -117,7 +117,7 @@ def _deployment(options: Options, prompts: Sequence[str], model_version: str) ->
     segmenter = {
         "Prompts": list(prompts),
         "Threshold": options.threshold,
-        "SuppressOverlap": 0.5,
+        "NmsIou": 0.5,
         "Source": {"Type": "folder", "Path": str((options.out / "watched").absolute()), "Recursive": True},
         "Install": install,
     }
@@ -168,7 +168,7 @@ def _summary(
         f"{len(answered)} of {total} frames answered ({rejected} could not be used), {found} objects found, "
         f"{receiver.repetitions} repetitions dropped by id"
     )
-    refused = {phrase: reason for f in answered for phrase, reason in f.unanswered.items()}
+    refused = {phrase: reason for f in answered for phrase, reason in f.unsupported_prompts.items()}
     for phrase, reason in refused.items():
         console.print(f"[yellow]the prompt {phrase!r} was not answered: {reason}[/]")
     for error in receiver.component_errors:

@@ -23,7 +23,7 @@ from sam3edge_simulator.ipc.faults import Delay, Drop, Fail, Faults, Silence
 from sam3edge_simulator.ipc.service import STREAMING, Answer, Request, Service, Stream
 from sam3edge_simulator.ipc.wire import Flag, Frame, MessageType, WireError, encode, read_frame
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 VERSION = "0.1.0"
 NAMESPACE = "aws.greengrass#"
@@ -99,7 +99,7 @@ class Connection:
         except (EOFError, OSError, ConnectionDropped):
             pass
         except WireError as error:
-            _log.warning("%s: %s", self.component or "unknown client", error)
+            logger.warning("%s: %s", self.component or "unknown client", error)
         finally:
             self._finish()
 
@@ -143,7 +143,7 @@ class Connection:
                 raise InvalidTokenError("refused by an injected fault")
             self.component = self._service.authenticate(token)
         except IpcError as error:
-            _log.info("connection refused: %s", error)
+            logger.info("connection refused: %s", error)
             self._send(Frame(MessageType.CONNECT_ACK))
             return False
         self._send(Frame(MessageType.CONNECT_ACK, Flag.CONNECTION_ACCEPTED))
@@ -153,7 +153,7 @@ class Connection:
         if frame.type is MessageType.PING:
             self._send(Frame(MessageType.PING_RESPONSE, payload=frame.payload))
         elif frame.type is not MessageType.APPLICATION_MESSAGE:
-            _log.debug("%s: %s ignored", self.component, frame.type.name)
+            logger.debug("%s: %s ignored", self.component, frame.type.name)
         elif frame.flags & Flag.TERMINATE_STREAM:
             stream = self._streams.pop(frame.stream, None)
             if stream is not None:
@@ -206,7 +206,7 @@ class Connection:
         elif isinstance(error, ConnectionDropped):
             self.drop()
         else:
-            _log.error("%s: %s failed", self.component, operation, exc_info=error)
+            logger.error("%s: %s failed", self.component, operation, exc_info=error)
             self._refuse(number, ServiceError(f"{operation} failed: {error}"))
 
     def _answer(self, number: int, operation: str, stream: Stream, answer: Answer) -> None:
@@ -230,7 +230,7 @@ class Connection:
         try:
             self._outgoing.put_nowait(frame)
         except queue.Full:
-            _log.warning("%s reads nothing: connection closed", self.component)
+            logger.warning("%s reads nothing: connection closed", self.component)
             self.drop()
 
     def _write(self) -> None:

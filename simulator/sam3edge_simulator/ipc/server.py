@@ -14,9 +14,9 @@ from sam3edge_simulator.ipc.connection import Connection
 from sam3edge_simulator.ipc.faults import Faults
 from sam3edge_simulator.ipc.service import Service
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-LONGEST_SOCKET_PATH = 107
+MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket address on Linux, less the closing zero."""
 
 
@@ -33,9 +33,9 @@ class IpcServer:
     """
 
     def __init__(self, path: Path, service: Service, *, ends_streams: bool = True) -> None:
-        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
             raise ValueError(
-                f"expected a socket path of at most {LONGEST_SOCKET_PATH} bytes, "
+                f"expected a socket path of at most {MAX_SOCKET_PATH} bytes, "
                 f"got {len(os.fsencode(path))} ({path}); choose a shorter folder"
             )
         self.path = path

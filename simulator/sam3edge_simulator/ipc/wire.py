@@ -22,7 +22,7 @@ from zlib import crc32
 
 PRELUDE_BYTES = 12
 TRAILER_BYTES = 4
-LARGEST_FRAME_BYTES = 24 * 1024 * 1024
+MAX_FRAME_BYTES = 24 * 1024 * 1024
 """The event-stream limit: 16 MiB of payload would be the smallest bound, the SDK's C library takes 24 MiB."""
 
 MESSAGE_TYPE = ":message-type"
@@ -111,7 +111,7 @@ def read_frame(read: Callable[[int], bytes]) -> Frame:
     total, header_bytes, check = struct.unpack(">III", prelude)
     if crc32(prelude[:8]) != check:
         raise WireError("check sum of the frame's prelude does not match; the peer does not speak event-stream RPC")
-    if not PRELUDE_BYTES + TRAILER_BYTES + header_bytes <= total <= LARGEST_FRAME_BYTES:
+    if not PRELUDE_BYTES + TRAILER_BYTES + header_bytes <= total <= MAX_FRAME_BYTES:
         raise WireError(f"frame of {total} bytes with {header_bytes} bytes of headers is not allowed")
     rest = read(total - PRELUDE_BYTES)
     (check,) = struct.unpack(">I", rest[-TRAILER_BYTES:])

@@ -11,7 +11,7 @@ from types import TracebackType
 from amqtt.broker import Broker as AmqttBroker
 from amqtt.errors import AMQTTError, MQTTError
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 30.0
 
@@ -31,7 +31,7 @@ class _TidyBroker(AmqttBroker):  # type: ignore[misc]  # the base class has no t
         try:
             await super().stream_connected(reader, writer, listener_name)
         except (AMQTTError, MQTTError, OSError) as error:
-            _log.debug("a client left: %s", error)
+            logger.debug("a client left: %s", error)
         finally:
             self._open.discard(writer)
             writer.close()

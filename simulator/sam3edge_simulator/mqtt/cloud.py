@@ -20,10 +20,10 @@ from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.mqtt.topics import matches
 from sam3edge_simulator.profiles import Profile, Publishing
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 30
-LONGEST_RECONNECT_SECONDS = 2
+MAX_RECONNECT_SECONDS = 2
 """Between attempts to connect. A device waits longer; here nobody wants to wait for it."""
 
 
@@ -336,7 +336,7 @@ class CloudLink:
         # acknowledged when the connection broke.
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, clean_session=False)
         client.max_inflight_messages_set(self._profile.in_flight)
-        client.reconnect_delay_set(1, LONGEST_RECONNECT_SECONDS)
+        client.reconnect_delay_set(1, MAX_RECONNECT_SECONDS)
         if self._tls is not None and self._url.tls:
             client.tls_set_context(self._tls.context())
         client.on_connect = self._on_connect
@@ -357,15 +357,15 @@ class CloudLink:
 
     def _on_connect(self, client: mqtt.Client, _data: object, _flags: object, code: ReasonCode, _p: object) -> None:
         if code.is_failure:
-            _log.warning("broker %s refused the connection: %s", self._url.host, code)
+            logger.warning("broker %s refused the connection: %s", self._url.host, code)
         else:
             self._tasks.put(_Connection(client, up=True))
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: object) -> None:
-        _log.info("broker %s:%d is not reached; trying again", self._url.host, self._url.port)
+        logger.info("broker %s:%d is not reached; trying again", self._url.host, self._url.port)
 
     def _on_disconnect(self, client: mqtt.Client, _data: object, _flags: object, code: ReasonCode, _p: object) -> None:
-        _log.info("disconnected from broker %s: %s", self._url.host, code)
+        logger.info("disconnected from broker %s: %s", self._url.host, code)
         self._tasks.put(_Connection(client, up=False))
 
     def _on_publish(self, client: mqtt.Client, _data: object, number: int, _code: object, _p: object) -> None:
@@ -378,7 +378,7 @@ class CloudLink:
 
     def _on_message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         if len(message.payload) > self._profile.largest_delivery:
-            _log.warning("%d bytes on %s are too many for this nucleus: dropped", len(message.payload), message.topic)
+            logger.warning("%d bytes on %s are too many for this nucleus: dropped", len(message.payload), message.topic)
             return
         event = {"message": {"topicName": message.topic, "payload": base64_text(bytes(message.payload))}}
         with self._changed:

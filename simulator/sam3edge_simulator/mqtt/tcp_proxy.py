@@ -12,7 +12,7 @@ from sam3edge_simulator.mqtt.broker_url import BrokerUrl
 _BLOCK = 64 * 1024
 
 
-class Cable:
+class TcpProxy:
     """Forwards TCP connections from a port of its own to a broker, which goes on running whatever happens here.
 
     TLS passes through as it is; the broker's certificate must then name ``127.0.0.1``.
@@ -35,7 +35,7 @@ class Cable:
         """What the device connects to; known once it was plugged in."""
         return f"{'mqtts' if self._target.tls else 'mqtt'}://127.0.0.1:{self._port}"
 
-    def __enter__(self) -> Cable:
+    def __enter__(self) -> TcpProxy:
         self.plug()
         return self
 

@@ -5,8 +5,8 @@ Source: MQTT 3.1.1 section 4.7, and the message broker limits in the AWS IoT Cor
 
 from __future__ import annotations
 
-MOST_SLASHES = 7
-LONGEST_TOPIC_BYTES = 256
+MAX_SLASHES = 7
+MAX_TOPIC_BYTES = 256
 
 
 class TopicError(ValueError):
@@ -54,7 +54,7 @@ def matches(pattern: str, topic: str) -> bool:
 def _check_size(topic: str) -> None:
     if not topic or "\0" in topic:
         raise TopicError(f"expected a topic of at least one character and without NUL, got {topic!r}")
-    if len(topic.encode()) > LONGEST_TOPIC_BYTES:
-        raise TopicError(f"expected at most {LONGEST_TOPIC_BYTES} bytes of topic, got {len(topic.encode())}")
-    if topic.count("/") > MOST_SLASHES and not topic.startswith("$"):
-        raise TopicError(f"expected at most {MOST_SLASHES} slashes in a topic (AWS IoT Core), got {topic!r}")
+    if len(topic.encode()) > MAX_TOPIC_BYTES:
+        raise TopicError(f"expected at most {MAX_TOPIC_BYTES} bytes of topic, got {len(topic.encode())}")
+    if topic.count("/") > MAX_SLASHES and not topic.startswith("$"):
+        raise TopicError(f"expected at most {MAX_SLASHES} slashes in a topic (AWS IoT Core), got {topic!r}")

@@ -22,7 +22,7 @@ from sam3edge_simulator.recipes.platforms import device_attributes, fits
 from sam3edge_simulator.recipes.semver import Requirement, Version, VersionError
 
 FORMAT = "2020-01-25"
-LARGEST_RECIPE_BYTES = 16_000
+MAX_RECIPE_BYTES = 16_000
 """Greengrass takes no larger recipe (a constant of the GDK)."""
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -170,8 +170,8 @@ def load_recipe(path: Path, profile: Profile) -> Recipe:
         OSError: the file cannot be read.
     """
     source = path.read_bytes()
-    if len(source) > LARGEST_RECIPE_BYTES:
-        raise RecipeError(f"{path}: expected at most {LARGEST_RECIPE_BYTES} bytes of recipe, got {len(source)}")
+    if len(source) > MAX_RECIPE_BYTES:
+        raise RecipeError(f"{path}: expected at most {MAX_RECIPE_BYTES} bytes of recipe, got {len(source)}")
     try:
         raw = _parse(source, path.suffix, profile)
         document = _Document.model_validate(raw if profile.case_sensitive else _canonical_document(raw))

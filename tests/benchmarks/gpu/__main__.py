@@ -35,7 +35,7 @@ def main(
         options = TorchOptions(device, cloud.precision, compilation, cloud.launching)
     batches = tuple(2**i for i in range(largest.bit_length()) if 2**i <= largest)
     plan = Plan(config, options, batches, instances=instances, seconds=seconds, bundle=bundle, vocabulary=vocabulary)
-    page = write(measure(plan, console.log), out)
+    page = write(measure(plan, console.logger), out)
     console.print(page.read_text(encoding="utf-8"))
     console.print(f"written to {page}")
 

@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.gpu.subjects import WORDS, decode, ellipse
 from sam3edge.core import ports
-from sam3edge.core.polygons import detect
-from sam3edge.core.types import Frame, Prompt, Segmentation
+from sam3edge.core.polygons import to_detection
+from sam3edge.core.types import EngineOutput, Frame, Prompt
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class Engine(Protocol):
 
     def segment_many(
         self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]
-    ) -> Sequence[Segmentation]:
+    ) -> Sequence[EngineOutput]:
         """See ``TorchEngine``."""
 
 
@@ -83,7 +83,7 @@ class OneByOne:
 
     def segment_many(
         self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]
-    ) -> Sequence[Segmentation]:
+    ) -> Sequence[EngineOutput]:
         """See ``Engine``."""
         return [self._engine.segment(frame, asked) for frame, asked in zip(frames, prompts_of_each, strict=True)]
 
@@ -146,7 +146,7 @@ def measure_bytes(
         _check(found, load)
         segmented = time.perf_counter()
         for instance, mask in zip(found[0].instances, masks, strict=True):
-            assert detect(replace(instance, mask=mask), frame.width, frame.height, 0.5) is not None
+            assert to_detection(replace(instance, mask=mask), frame.width, frame.height, 0.5) is not None
         outlined = time.perf_counter()
         host = {"JPEG": decoded - started, "engine": segmented - decoded, "polygons": outlined - segmented}
         for stage, ms in (*found[0].timing.items(), *((name, s * 1000) for name, s in host.items())):
@@ -183,7 +183,7 @@ def _laps(work: Callable[[], object], seconds: float) -> Iterator[float]:
         count += 1
 
 
-def _check(found: Sequence[Segmentation], load: Load) -> None:
+def _check(found: Sequence[EngineOutput], load: Load) -> None:
     for segmentation in found:
         if len(segmentation.instances) != load.present * load.instances:
             raise NotForced(f"expected {load.present} x {load.instances} instances, got {len(segmentation.instances)}")

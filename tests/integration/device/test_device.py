@@ -153,8 +153,8 @@ def test_commands_come_in_over_mqtt(rig: Rig) -> None:
     rig.wait(rig.consumer.status)  # by its first heartbeat it has subscribed
     command = {"id": "1", "command": "set_prompts", "arguments": {"prompts": ["hole"]}}
     rig.consumer.send("sam3edge/line-7/commands", command)
-    rig.wait(lambda: rig.consumer.on("acknowledgements"))
-    assert rig.consumer.on("acknowledgements")[0]["status"] == "done"
+    rig.wait(lambda: rig.consumer.on("commands/response"))
+    assert rig.consumer.on("commands/response")[0]["status"] == "SUCCEEDED"
     rig.wait(lambda: rig.consumer.prompts() == ["hole"])
 
 

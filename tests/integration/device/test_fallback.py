@@ -21,7 +21,7 @@ import pytest
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
 from sam3edge.cli.schemas import detections_schema
-from sam3edge.core.types import Frame, ModelInfo, Prompt, Segmentation
+from sam3edge.core.types import EngineOutput, Frame, ModelInfo, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.hard_examples.folder import ANSWERS, FRAME
 from sam3edge_simulator.profiles import LITE, Profile
@@ -46,7 +46,7 @@ class Bilingual:
     def model(self) -> ModelInfo:
         return replace(self._engine.model, version="9.9.9")
 
-    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         given = {replace(p, text=GERMAN.get(p.text, p.text)): p for p in prompts}
         found = self._engine.segment(frame, tuple(given))
         instances = tuple(replace(i, prompt=given[i.prompt]) for i in found.instances)
@@ -118,10 +118,10 @@ def test_for_each_reason_the_cloud_answers_and_the_message_says_so(rig: Rig, clo
     for mine, theirs in zip(own["features"], stood_in["features"], strict=True):
         assert mine["properties"]["imageBBox"] == pytest.approx(theirs["properties"]["imageBBox"], abs=4)
 
-    feeder.configure(Prompts=["hole", "Schild"], Fallback={"Reasons": ["unanswered"]})
-    translated = feeder.until(by_cloud("unanswered"))
+    feeder.configure(Prompts=["hole", "Schild"], Fallback={"Reasons": ["unsupported"]})
+    translated = feeder.until(by_cloud("unsupported"))
     assert "Schild" in labels(translated)
-    assert translated["unanswered"] == {}
+    assert translated["unsupported_prompts"] == {}
 
     feeder.configure(Prompts=["metal tag"], Fallback={"Reasons": ["degraded"]})
     feeder.until(by_cloud("degraded"))
@@ -129,7 +129,7 @@ def test_for_each_reason_the_cloud_answers_and_the_message_says_so(rig: Rig, clo
     feeder.until(by_cloud("slow"))
 
     cloud.manner = cloud.lying(lambda document: document["features"].clear())  # so that the two disagree
-    feeder.configure(Fallback={"Reasons": ["uncertain"], "Band": [0, 1], "MaxSeconds": 0})
+    feeder.configure(Fallback={"Reasons": ["uncertain"], "UncertainScores": [0, 1], "MaxSeconds": 0})
     uncertain = feeder.until(by_cloud("uncertain"))
     assert uncertain["features"] == []
     examples = rig.root / "device" / "work" / SEGMENTER / "fallback" / "hard-examples"
@@ -149,7 +149,7 @@ def test_the_budget_holds_over_a_restart(rig: Rig, cloud: StandIn) -> None:
     feeder = Feeder(rig)
     rig.deploy_model()
     limits = {"RequestsPerHour": 1000, "RequestsPerDay": 3}
-    rig.deploy_segmenter(Prompts=["Schild"], Fallback=fallback(cloud, Reasons=["unanswered"], **limits))
+    rig.deploy_segmenter(Prompts=["Schild"], Fallback=fallback(cloud, Reasons=["unsupported"], **limits))
     for _ in range(2):
         assert feeder.answer()["origin"]["by"] == "cloud"
     rig.nucleus.restart(SEGMENTER)
@@ -157,7 +157,7 @@ def test_the_budget_holds_over_a_restart(rig: Rig, cloud: StandIn) -> None:
     over = feeder.answer()
     assert over["origin"]["by"] == "device"
     assert "3 requests a day is spent" in over["origin"]["detail"]
-    assert "Schild" in over["unanswered"]
+    assert "Schild" in over["unsupported_prompts"]
     rig.wait(lambda: rig.consumer.status()["fallback"]["refused_by_budget"] == 1)
     assert rig.consumer.status()["fallback"]["in_day"] == 3
     assert len(cloud.asked) == 3
@@ -167,7 +167,9 @@ def test_it_keeps_publishing_whatever_the_endpoint_does(make_rig: Callable[[Prof
     rig = make_rig(LITE)
     feeder = Feeder(rig)
     rig.deploy_model()
-    keys = fallback(cloud, Reasons=["uncertain"], Band=[0, 1], TimeoutSeconds=2, Failures=2, PauseSeconds=0.5)
+    keys = fallback(
+        cloud, Reasons=["uncertain"], UncertainScores=[0, 1], TimeoutSeconds=2, Failures=2, PauseSeconds=0.5
+    )
     rig.deploy_segmenter(Fallback={**keys, "RequestsPerHour": 1000, "RequestsPerDay": 1000})
     good = len(feeder.answer()["features"])
     assert good > 0
@@ -214,9 +216,9 @@ def endpoint(demo_bundle: Path, tmp_path: Path) -> Iterator[str]:
         **os.environ, "CHECKPOINT_PATH": str(demo_bundle), "SAGEMAKER_BIND_TO_PORT": str(port),
         "SAM3EDGE_BIND_TO_HOST": "127.0.0.1", "SAM3EDGE_THREADS": "1",
     }  # fmt: skip
-    with (tmp_path / "endpoint.log").open("wb") as log:
+    with (tmp_path / "endpoint.log").open("wb") as logger:
         command = [sys.executable, "-m", "sam3edge_serving.endpoint"]
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=environment, stdout=logger, stderr=logger)
         url = f"http://127.0.0.1:{port}"
         try:
             deadline = time.monotonic() + PATIENCE
@@ -246,5 +248,5 @@ def test_our_own_endpoint_stands_in_for_a_model(rig: Rig, endpoint: str) -> None
     message = Feeder(rig).answer()
     assert by_cloud("unavailable")(message)
     assert labels(message) == {"metal tag"}
-    assert set(message["unanswered"]) == {"unicorn"}
+    assert set(message["unsupported_prompts"]) == {"unicorn"}
     assert message["model"]["name"] == read_manifest(rig.bundle).name

@@ -14,9 +14,9 @@ import pytest
 
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
-from sam3edge.core.flow import Flow, Task, Topics
+from sam3edge.core.flow import DetectionOptions, Flow, Topics
 from sam3edge.core.gate import OpenGate
-from sam3edge.core.messages.detections import Answer
+from sam3edge.core.messages.detections import FrameResult
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
@@ -64,7 +64,7 @@ class Counting(Statistics):
         (self._folder / f".{i}.part").write_bytes(content)
         (self._folder / f".{i}.part").rename(self._folder / f"{i}.png")
 
-    def answered(self, answer: Answer, messages: int) -> None:
+    def answered(self, answer: FrameResult, messages: int) -> None:
         super().answered(answer, messages)
         self.count += 1
         self._put(self.count + 19)
@@ -90,7 +90,9 @@ def test_memory_is_flat_over_1000_images(demo_bundle: Path, tmp_path: Path, figu
     observer = Counting(stop, pictures, watched)
     prompts = (Prompt("metal tag"), Prompt("tree"))
     topics = Topics("p/detections", "p/errors")
-    flow = Flow("line-7", source, OpenGate(), lambda: engine, lambda: Task(prompts), outbox, topics, observer)
+    flow = Flow(
+        "line-7", source, OpenGate(), lambda: engine, lambda: DetectionOptions(prompts), outbox, topics, observer
+    )
     flow.run(stop)
     for part in (source, delivery, outbox, engine):
         part.close()
@@ -116,7 +118,7 @@ def test_a_frame_lives_no_longer_than_its_turn() -> None:
     frame = Frame("1", "s", "1", image, datetime.now(timezone.utc), "sha256:0")
     source = ListSource([frame])
     del image, frame
-    task = Task((Prompt("red"),))
+    task = DetectionOptions((Prompt("red"),))
     parts = (source, OpenGate(), FakeEngine, lambda: task, Memory(), Topics("d", "e"), Statistics())
     Flow("d", *parts).run(threading.Event())  # type: ignore[arg-type]
     gc.collect()

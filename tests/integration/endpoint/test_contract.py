@@ -35,7 +35,7 @@ def test_osml(answer: dict[str, Any]) -> None:
     jsonschema.validate(answer, detections_schema())
     assert answer["frame"]["name"] == "scene 5"
     assert answer["part"] == {"index": 0, "count": 1}
-    assert answer["unanswered"] == {}
+    assert answer["unsupported_prompts"] == {}
     for feature in answer["features"]:
         properties = feature["properties"]
         assert feature["geometry"] is None
@@ -88,7 +88,7 @@ def test_jumpstarts_semicolons_and_what_stands_for_what_is_missing(server: Serve
 
 def test_one_unknown_phrase_does_not_harm_the_others(server: Server, scene: bytes, answer: dict[str, Any]) -> None:
     found = server.post(scene, "image/jpeg", ASKED.replace("|tree", "|zebra|tree")).json()
-    assert list(found["unanswered"]) == ["zebra"]
+    assert list(found["unsupported_prompts"]) == ["zebra"]
     assert len(found["features"]) == len(answer["features"])
 
 
@@ -207,13 +207,13 @@ def test_the_openapi_document_names_every_refusal(server: Server) -> None:
 
 
 def test_no_image_and_no_phrase_in_the_log(server: Server, scene: bytes) -> None:
-    before = len(server.log)
+    before = len(server.logger)
     response = server.post(scene, "image/jpeg", "text_prompt=car,image_id=secret-name", **{"X-Request-Id": "my-name"})
     assert response.headers["X-Request-Id"] == "my-name"
     for _ in range(600):
-        entries = [e for e in server.log[before:] if e.get("request") == "my-name"]
+        entries = [e for e in server.logger[before:] if e.get("request") == "my-name"]
         if entries:
             break
         server.get("/ping")
     assert entries[0]["message"].startswith("answered 200 in")
-    assert "secret-name" not in json.dumps(server.log)
+    assert "secret-name" not in json.dumps(server.logger)

@@ -10,7 +10,7 @@ from awscrt.exceptions import AwsCrtError
 from awsiot.greengrasscoreipc import model
 
 from sam3edge_simulator.mqtt.broker import Broker
-from sam3edge_simulator.mqtt.tcp_proxy import Cable
+from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 
@@ -152,7 +152,7 @@ def test_classic_spools_without_a_broker_until_it_is_full(
 def test_classic_delivers_in_order_what_the_network_lost(
     device: Callable[..., Nucleus], build, clients, broker: Broker, cloud
 ) -> None:
-    with Cable(broker.url) as cable:
+    with TcpProxy(broker.url) as cable:
         nucleus = device(broker_url=cable.url)
         nucleus.deploy(build.idle(NAME).deployment(NAME))
         assert nucleus.cloud.wait_connected(30)
@@ -188,7 +188,7 @@ def test_lite_refuses_at_once_without_a_broker(device: Callable[..., Nucleus], b
 def test_lite_has_ten_in_flight_and_loses_them_with_the_connection(
     device: Callable[..., Nucleus], build, clients, broker: Broker, cloud
 ) -> None:
-    with Cable(broker.url) as cable:
+    with TcpProxy(broker.url) as cable:
         nucleus = device(LITE, broker_url=cable.url)
         nucleus.deploy(build.idle(NAME).deployment(NAME))
         assert nucleus.cloud.wait_connected(30)
@@ -213,7 +213,7 @@ def test_lite_has_ten_in_flight_and_loses_them_with_the_connection(
 def test_subscriptions_outlive_the_connection_unless_they_are_lost(
     device: Callable[..., Nucleus], build, clients, broker: Broker, cloud, profile
 ) -> None:
-    with Cable(broker.url) as cable:
+    with TcpProxy(broker.url) as cable:
         nucleus = device(profile, broker_url=cable.url)
         nucleus.deploy(build.idle(NAME).deployment(NAME))
         assert nucleus.cloud.wait_connected(30)

@@ -38,15 +38,15 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path / "device")
-    with (tmp_path / "run.log").open("wb") as log:
+    with (tmp_path / "run.log").open("wb") as logger:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "sam3edge_simulator", "run", "--root", str(shell.root)),
                 *("--profile", "classic", "--thing-name", "station-7", "--env", "MODE=demo", "--start-period", "0.2"),
             ],
             env={**os.environ, "PYTHONPATH": SOURCES},
-            stdout=log,
-            stderr=log,
+            stdout=logger,
+            stderr=logger,
         )
         try:
             until(lambda: (shell.root / "control.path").exists() or process.poll() is not None)

@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from integration.simulator.conftest import Subscriber
 from sam3edge_simulator.deployer import Patience
 from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
-from sam3edge_simulator.mqtt.tcp_proxy import Cable
+from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from support.waiting import until
@@ -59,8 +59,8 @@ def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBr
         "user root\n"  # else it may not read its key in a folder of root; without effect for anybody else
     )
     assert MOSQUITTO is not None
-    with (folder / "mosquitto.log").open("wb") as log:
-        process = subprocess.Popen([MOSQUITTO, "-c", configuration], stdout=log, stderr=log)
+    with (folder / "mosquitto.log").open("wb") as logger:
+        process = subprocess.Popen([MOSQUITTO, "-c", configuration], stdout=logger, stderr=logger)
         try:
             until(lambda: _listens(port))
             yield SecureBroker(
@@ -121,7 +121,7 @@ def test_publish_and_subscribe_over_tls_with_a_client_certificate(
 def test_what_was_published_during_a_cut_arrives_in_order(
     secure_device: Callable[..., Nucleus], secure_broker: SecureBroker, build, clients
 ) -> None:
-    with Cable(secure_broker.url) as cable:
+    with TcpProxy(secure_broker.url) as cable:
         nucleus = secure_device(secure_broker.device, broker_url=cable.url)
         nucleus.deploy(build.idle(NAME).deployment(NAME))
         assert nucleus.cloud.wait_connected(30)

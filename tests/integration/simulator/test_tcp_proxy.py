@@ -8,7 +8,7 @@ import pytest
 
 from sam3edge_simulator.mqtt.broker import Broker
 from sam3edge_simulator.mqtt.broker_url import BrokerUrl
-from sam3edge_simulator.mqtt.tcp_proxy import Cable
+from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 
 CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x1e\x00\x01x"
 CONNACK = b"\x20\x02\x00\x00"
@@ -16,7 +16,7 @@ PING, PONG = b"\xc0\x00", b"\xd0\x00"
 
 
 def test_a_cut_cable_breaks_connections_and_refuses_new_ones_until_it_is_plugged_in(broker: Broker) -> None:
-    cable = Cable(broker.url)
+    cable = TcpProxy(broker.url)
     with cable:
         url = BrokerUrl.parse(cable.url)
         with socket.create_connection((url.host, url.port), timeout=30) as client:
@@ -36,7 +36,7 @@ def test_a_cut_cable_breaks_connections_and_refuses_new_ones_until_it_is_plugged
 
 
 def test_a_swallowing_cable_keeps_the_connection_and_loses_what_is_sent(broker: Broker) -> None:
-    with Cable(broker.url) as cable:
+    with TcpProxy(broker.url) as cable:
         url = BrokerUrl.parse(cable.url)
         with socket.create_connection((url.host, url.port), timeout=30) as client:
             client.sendall(CONNECT)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sam3edge.bundle.artifacts import Shipment
+from sam3edge.bundle.artifacts import BundleArtifacts
 from sam3edge.bundle.golden import EXPECTED
 from sam3edge.bundle.manifest import describe_files, read_manifest, write_manifest
 from sam3edge.bundle.signature import read_public_keys
@@ -35,7 +35,7 @@ def remake_manifest(bundle: Path, **changes: object) -> None:
 def test_a_good_bundle_becomes_current(bundle: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     assert store.current() is None
-    info = activate(Shipment((bundle,)), store, None, load)
+    info = activate(BundleArtifacts((bundle,)), store, None, load)
     current = store.current()
     assert current is not None
     assert info.digest == read_manifest(current).digest()
@@ -44,21 +44,21 @@ def test_a_good_bundle_becomes_current(bundle: Path, tmp_path: Path) -> None:
 
 def test_activating_again_changes_nothing(bundle: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    activate(Shipment((bundle,)), store, None, load)
+    activate(BundleArtifacts((bundle,)), store, None, load)
     before = store.current()
-    activate(Shipment((bundle,)), store, None, load)
+    activate(BundleArtifacts((bundle,)), store, None, load)
     assert store.current() == before
 
 
 def test_a_copy_that_decayed_is_made_again(bundle: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    activate(Shipment((bundle,)), store, None, load)
+    activate(BundleArtifacts((bundle,)), store, None, load)
     current = store.current()
     assert current is not None
     with (current / "vision.onnx").open("r+b") as file:
         file.seek(1000)
         file.write(b"decay")
-    activate(Shipment((bundle,)), store, None, load)
+    activate(BundleArtifacts((bundle,)), store, None, load)
     assert store.current() == current
     assert (current / "vision.onnx").read_bytes() == (bundle / "vision.onnx").read_bytes()
     assert [p.name for p in (tmp_path / "store" / "bundles").iterdir()] == [current.name]
@@ -66,13 +66,13 @@ def test_a_copy_that_decayed_is_made_again(bundle: Path, tmp_path: Path) -> None
 
 def test_a_decayed_copy_stays_when_what_was_delivered_is_no_better(bundle: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    activate(Shipment((bundle,)), store, None, load)
+    activate(BundleArtifacts((bundle,)), store, None, load)
     current = store.current()
     assert current is not None
     (current / "vision.onnx").write_bytes(b"decay")
     (bundle / "vision.onnx").unlink()
     with pytest.raises(BundleError, match=r"vision\.onnx is missing"):
-        activate(Shipment((bundle,)), store, None, load)
+        activate(BundleArtifacts((bundle,)), store, None, load)
     assert store.current() == current
     assert (current / "vision.onnx").read_bytes() == b"decay"
 
@@ -112,14 +112,14 @@ def test_a_bundle_that_finds_something_else_is_refused_and_the_last_good_one_sta
     bundle: Path, tmp_path: Path, change: object, says: str
 ) -> None:
     store = Store(tmp_path / "store")
-    activate(Shipment((bundle,)), store, None, load)
+    activate(BundleArtifacts((bundle,)), store, None, load)
     good = store.current()
     bad = shutil.copytree(bundle, tmp_path / "bad")
     assert callable(change)
     change(bad)
     remake_manifest(bad, version="9.0.0")
     with pytest.raises(BundleError, match=says):
-        activate(Shipment((bad,)), store, None, load)
+        activate(BundleArtifacts((bad,)), store, None, load)
     assert store.current() == good
     assert [p.name for p in (tmp_path / "store" / "bundles").iterdir()] == [good.name if good else ""]
 
@@ -129,13 +129,13 @@ def test_an_engine_that_does_not_load_is_a_refused_bundle(bundle: Path, tmp_path
         raise EngineError("no memory")
 
     with pytest.raises(BundleError, match="does not run on this device: no memory"):
-        activate(Shipment((bundle,)), Store(tmp_path / "store"), None, broken)
+        activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, broken)
 
 
 def test_the_engine_of_the_golden_run_is_closed(bundle: Path, tmp_path: Path) -> None:
     engine = FakeEngine()
     with pytest.raises(BundleError):
-        activate(Shipment((bundle,)), Store(tmp_path / "store"), None, lambda files: engine)
+        activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, lambda files: engine)
     assert engine.closed
 
 
@@ -144,7 +144,7 @@ def test_old_bundles_go_and_the_one_before_stays(bundle: Path, tmp_path: Path) -
     for version in ("1.0.1", "1.0.2", "1.0.3"):
         remake_manifest(bundle, version=version)
         manifest = read_manifest(bundle)
-        store.activate(store.install(Shipment((bundle,)), manifest))
+        store.activate(store.install(BundleArtifacts((bundle,)), manifest))
     names = sorted(p.name.split("-")[-2] for p in (tmp_path / "store" / "bundles").iterdir())
     assert names == ["1.0.2", "1.0.3"]
     current = store.current()
@@ -156,7 +156,7 @@ def test_a_copy_that_was_cut_off_is_cleaned_up(bundle: Path, tmp_path: Path) -> 
     store = Store(tmp_path / "store")
     leftover = tmp_path / "store" / "bundles" / ".staging-dead"
     leftover.mkdir(parents=True)
-    store.activate(store.install(Shipment((bundle,)), read_manifest(bundle)))
+    store.activate(store.install(BundleArtifacts((bundle,)), read_manifest(bundle)))
     assert not leftover.exists()
 
 
@@ -164,17 +164,17 @@ def test_a_bundle_that_nobody_vouches_for_is_not_even_copied(bundle: Path, tmp_p
     store = Store(tmp_path / "store")
     keys = read_public_keys(new_key(tmp_path / "key.pem").public_key_pem())
     with pytest.raises(BundleError, match="is not signed"):
-        activate(Shipment((bundle,)), store, keys, load)
+        activate(BundleArtifacts((bundle,)), store, keys, load)
     assert not (tmp_path / "store").exists()
 
 
 def test_keys_can_be_changed_with_the_same_bundle_signed_again(bundle: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     old, new = new_key(tmp_path / "old.pem"), new_key(tmp_path / "new.pem")
-    activate(Shipment((bundle,)), store, None, load)
+    activate(BundleArtifacts((bundle,)), store, None, load)
     for signer in (old, new):
         sign_bundle(bundle, signer)
-        activate(Shipment((bundle,)), store, read_public_keys(signer.public_key_pem()), load)
+        activate(BundleArtifacts((bundle,)), store, read_public_keys(signer.public_key_pem()), load)
         current = store.current()
         assert current is not None
         assert read_manifest(current).signature == read_manifest(bundle).signature
@@ -186,4 +186,4 @@ def test_a_bundle_that_has_no_room_is_refused_with_figures(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
     with pytest.raises(BundleError, match=r"takes \d+ MB and the store .* has 1 MB left"):
-        activate(Shipment((bundle,)), Store(tmp_path / "store"), None, load)
+        activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, load)

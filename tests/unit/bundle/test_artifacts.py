@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sam3edge.bundle.artifacts import Shipment, find_shipment, piece_name
+from sam3edge.bundle.artifacts import BundleArtifacts, chunk_name, find_artifacts
 from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.store import Store
 from sam3edge.bundle.verify import verify
@@ -26,7 +26,7 @@ def unpacked(bundle: Path, tmp_path: Path) -> Path:
     third = len(content) // 3
     cuts = [content[:third], content[third : 2 * third], content[2 * third :]]
     for number, cut in enumerate(cuts):
-        (folder / f"bundle-{number}" / piece_name("masks.onnx", number)).write_bytes(cut)
+        (folder / f"bundle-{number}" / chunk_name("masks.onnx", number)).write_bytes(cut)
     (bundle / "masks.onnx").unlink()
     shutil.move(bundle / "vision.onnx", folder / "bundle-0")
     shutil.move(bundle / "golden", folder / "bundle-1")
@@ -35,7 +35,7 @@ def unpacked(bundle: Path, tmp_path: Path) -> Path:
 
 
 def put_together(unpacked: Path, target: Path) -> Manifest:
-    shipment = find_shipment(unpacked)
+    shipment = find_artifacts(unpacked)
     target.mkdir()
     shipment.copy_to(target, shipment.manifest())
     return verify(target, None)
@@ -48,7 +48,7 @@ def test_it_is_put_together_as_it_was(unpacked: Path, tmp_path: Path, demo_bundl
 
 
 def test_one_folder_is_a_shipment_too(bundle: Path, tmp_path: Path) -> None:
-    assert find_shipment(tmp_path).folders == (bundle,)
+    assert find_artifacts(tmp_path).folders == (bundle,)
     assert put_together(tmp_path, tmp_path / "whole") == read_manifest(bundle)
 
 
@@ -57,7 +57,7 @@ def test_what_is_no_folder_of_a_bundle_is_left_alone(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "bundle").write_bytes(b"")
     with pytest.raises(BundleError, match="expected a folder 'bundle'"):
-        find_shipment(tmp_path)
+        find_artifacts(tmp_path)
 
 
 def lose_a_folder(unpacked: Path) -> None:
@@ -118,7 +118,7 @@ def test_damage_is_refused_before_anything_is_copied(
 ) -> None:
     damage(unpacked)
     store = Store(tmp_path / "store")
-    shipment = find_shipment(unpacked)
+    shipment = find_artifacts(unpacked)
     with pytest.raises(BundleError, match=says):
         store.install(shipment, shipment.manifest())
     assert not [p for p in (tmp_path / "store").rglob("*") if p.is_file() or p.name.startswith(".staging-")]
@@ -140,5 +140,5 @@ def test_a_file_whose_own_name_looks_like_a_piece_stays_whole(bundle: Path, tmp_
     del files["LICENSE.txt"]
     target = tmp_path / "target"
     target.mkdir()
-    Shipment((bundle,)).copy_to(target, manifest.model_copy(update={"files": files}))
+    BundleArtifacts((bundle,)).copy_to(target, manifest.model_copy(update={"files": files}))
     assert (target / "LICENSE.txt.part-000").is_file()

@@ -75,7 +75,7 @@ def test_a_bundle_answers_here(run: Run, demo_bundle: Path, tmp_path: Path) -> N
     assert result.exit_code == 0, result.output
     body = document(tmp_path / "detections" / "scene-01.jpg.geojson")
     assert body["origin"] == {"by": "device"}
-    assert "unicorn" in body["unanswered"]  # type: ignore[operator]
+    assert "unicorn" in body["unsupported_prompts"]  # type: ignore[operator]
     assert "does not know unicorn" in result.output
     assert not list((tmp_path / "detections").glob("*.png"))
 

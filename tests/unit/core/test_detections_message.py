@@ -82,7 +82,7 @@ def test_what_is_too_large_is_made_coarser_before_it_is_split() -> None:
     [message] = encode(answer((detection(circle),)), "t", 4_000, 4)
     [feature] = read(message.payload)["features"]
     assert len(message.payload) <= 4_000 < len(whole[0].payload)
-    assert feature["properties"]["outline"] == "coarse"
+    assert feature["properties"]["geometry_quality"] == "coarse"
     assert shapely.hausdorff_distance(shape(feature["properties"]["imageGeometry"]), circle) <= 4.2
 
 
@@ -100,7 +100,7 @@ def test_then_it_is_split_by_feature_and_every_feature_is_there_once() -> None:
 
 def test_a_single_feature_that_fits_nowhere_becomes_its_hull_and_says_so() -> None:
     [message] = encode(answer((detection(wobbly(3000, 100)), detection(shapely.box(1, 1, 9, 9)))), "t", 3_500, 0)
-    outlines = [f["properties"]["outline"] for f in read(message.payload)["features"]]
+    outlines = [f["properties"]["geometry_quality"] for f in read(message.payload)["features"]]
     assert outlines == ["hull", "exact"]
 
 

@@ -13,18 +13,18 @@ import pytest
 from sam3edge.core.errors import EndpointError, EngineError, FrameError, ModelMissing
 from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
 from sam3edge.core.fallback.budget import Budget, Limits, Spent
-from sam3edge.core.fallback.detector import HardExample, Restraint, SecondOpinion
+from sam3edge.core.fallback.detector import FallbackDetector, HardExample, RequestLimits
 from sam3edge.core.fallback.policy import FallbackOptions, Policy
-from sam3edge.core.flow import Flow, Task, Topics
+from sam3edge.core.flow import DetectionOptions, Flow, Topics
 from sam3edge.core.gate import OpenGate
 from sam3edge.core.ports import Engine
-from sam3edge.core.types import Findings, Prompt, Reason
+from sam3edge.core.types import Detections, Prompt, Reason
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.invocations.fake import FakeEndpoint
 from sam3edge.sources.fake import ListSource
 from support.samples import frame, red_square
 
-RED = Task((Prompt("red"),))
+RED = DetectionOptions((Prompt("red"),))
 
 
 class Clock:
@@ -49,7 +49,7 @@ class Colourblind(FakeEngine):
     def segment(self, frame, prompts):  # type: ignore[no-untyped-def]
         found = super().segment(frame, prompts)
         doubtful = tuple(type(i)(i.prompt, 0.5, i.box, i.mask) for i in found.instances)
-        return type(found)(doubtful, found.timing, found.unanswered)
+        return type(found)(doubtful, found.timing, found.unsupported_prompts)
 
 
 class Slow(FakeEngine):
@@ -79,13 +79,13 @@ class Pair:
         self.examples = Kept()
         self.backlog = 0
         self.spent = [Spent()]
-        restraint = Restraint(
+        restraint = RequestLimits(
             Budget(limits, Spent(), self.spent.append, self.clock),
             Breaker(BreakerOptions(failures=3, pause=30.0), self.clock),
             Retry(),
             10.0,
         )
-        self.opinion = SecondOpinion(
+        self.opinion = FallbackDetector(
             self.endpoint,
             Policy(FallbackOptions(reasons, **options), accelerator),
             restraint,
@@ -96,7 +96,7 @@ class Pair:
             uniform=lambda low, high: high,
         )
 
-    def ask(self, engine: Engine | Exception, task: Task = RED) -> Findings:
+    def ask(self, engine: Engine | Exception, task: DetectionOptions = RED) -> Detections:
         def give() -> Engine:
             if isinstance(engine, Exception):
                 raise engine
@@ -130,11 +130,11 @@ def test_a_certain_answer_of_the_device_costs_nothing() -> None:
     assert pair.counts() == {}
 
 
-REASONS: dict[Reason, Callable[[Pair], Findings]] = {
+REASONS: dict[Reason, Callable[[Pair], Detections]] = {
     "unavailable": lambda pair: pair.ask(EngineError("no memory")),
     "degraded": lambda pair: pair.ask(Cpu()),
     "slow": lambda pair: [setattr(pair, "backlog", 11), pair.ask(FakeEngine())][1],  # type: ignore[func-returns-value]
-    "unanswered": lambda pair: pair.ask(OnlyBlue()),
+    "unsupported": lambda pair: pair.ask(OnlyBlue()),
     "uncertain": lambda pair: pair.ask(Colourblind()),
 }
 
@@ -250,7 +250,7 @@ def test_a_phrase_that_nobody_knows_is_asked_once_an_hour() -> None:
     pair = Pair(cloud=OnlyBlue())
     found = [pair.ask(OnlyBlue()) for _ in range(3)]
     assert pair.endpoint.requests == 1
-    assert all("red" in answer.unanswered for answer in found)
+    assert all("red" in answer.unsupported_prompts for answer in found)
     pair.clock.now += 3601
     pair.ask(OnlyBlue())
     assert pair.endpoint.requests == 2
@@ -287,7 +287,7 @@ def test_repeats_are_suppressed_in_the_clouds_answers_too() -> None:
             return type(once)(once.instances * 2, once.timing)
 
     for overlap, found in ((None, 2), (0.5, 1)):
-        task = Task((Prompt("red"),), overlap=overlap)
+        task = DetectionOptions((Prompt("red"),), overlap=overlap)
         assert len(Pair(cloud=Twice()).ask(EngineError("gone"), task).detections) == found
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from sam3edge.core.errors import EngineError, FrameError, MessageTooLarge, OutboxFull
-from sam3edge.core.flow import Flow, Task, Topics
+from sam3edge.core.flow import DetectionOptions, Flow, Topics
 from sam3edge.core.gate import OpenGate
-from sam3edge.core.messages.detections import Answer
+from sam3edge.core.messages.detections import FrameResult
 from sam3edge.core.ports import EndOfSource
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
@@ -66,7 +66,7 @@ class Watcher:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def answered(self, answer: Answer, messages: int) -> None:
+    def answered(self, answer: FrameResult, messages: int) -> None:
         self.events.append(f"answered {answer.frame.name} {len(answer.detections)} {messages}")
 
     def rejected(self, error: FrameError) -> None:
@@ -87,7 +87,7 @@ def flow(source: Script, outbox: Memory, **changes: object) -> Flow:
         "source": source,
         "gate": OpenGate(),
         "engine": lambda: FakeEngine(),
-        "task": lambda: Task((Prompt("red"),)),
+        "task": lambda: DetectionOptions((Prompt("red"),)),
         "outbox": outbox,
         "topics": Topics("p/detections", "p/errors"),
         "observer": Watcher(),
@@ -182,7 +182,7 @@ def test_a_frame_that_the_gate_holds_back_is_done_without_a_message() -> None:
 
 def test_engine_and_task_may_change_between_two_frames() -> None:
     engines = [FakeEngine(version="1.0.0"), FakeEngine(version="2.0.0")]
-    tasks = [Task((Prompt("red"),)), Task((Prompt("blue"),))]
+    tasks = [DetectionOptions((Prompt("red"),)), DetectionOptions((Prompt("blue"),))]
     source, outbox = Script(frame(red_square(), "a"), frame(red_square(), "b")), Memory()
     flow(source, outbox, engine=lambda: engines.pop(0), task=lambda: tasks.pop(0)).run(threading.Event())
     first, second = (json.loads(m.payload) for m in outbox.messages)
@@ -192,10 +192,10 @@ def test_engine_and_task_may_change_between_two_frames() -> None:
 
 def test_a_prompt_that_the_model_cannot_answer_is_named_and_the_others_are_answered() -> None:
     source, outbox = Script(frame(red_square())), Memory()
-    task = Task((Prompt("red"), Prompt("unicorn")))
+    task = DetectionOptions((Prompt("red"), Prompt("unicorn")))
     flow(source, outbox, task=lambda: task).run(threading.Event())
     body = json.loads(outbox.messages[0].payload)
-    assert "unicorn" in body["unanswered"]
+    assert "unicorn" in body["unsupported_prompts"]
     assert len(body["features"]) == 1
 
 
@@ -207,7 +207,7 @@ def test_repeats_are_suppressed_only_when_asked() -> None:
 
     for overlap, found in ((None, 2), (0.5, 1)):
         outbox = Memory()
-        task = Task((Prompt("red"),), overlap=overlap)
+        task = DetectionOptions((Prompt("red"),), overlap=overlap)
         flow(Script(frame(red_square())), outbox, engine=lambda: Twice(), task=lambda t=task: t).run(threading.Event())
         assert len(json.loads(outbox.messages[0].payload)["features"]) == found
 

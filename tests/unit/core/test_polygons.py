@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon
 
-from sam3edge.core.polygons import detect, outline_of, simplify
+from sam3edge.core.polygons import outline_of, simplify, to_detection
 from sam3edge.core.types import Instance, MaskLogits, Prompt
 
 
@@ -150,13 +150,13 @@ def test_min_area_counts_pixels_of_the_frame() -> None:
     logits[4:8, 4:8] = 1  # 4 x 4 cells of 10 x 10 pixels
     for min_area, found in ((1500.0, True), (1700.0, False)):
         instance = Instance(Prompt("x", min_area=min_area), 0.9, (40, 40, 80, 80), logits)
-        assert (detect(instance, 160, 160, 0.5) is not None) is found
+        assert (to_detection(instance, 160, 160, 0.5) is not None) is found
 
 
 def test_the_box_is_the_bounds_of_the_outline() -> None:
     logits = np.full((16, 16), -1, np.float32)
     logits[4:8, 4:8] = 1
-    detection = detect(Instance(Prompt("x"), 0.9, (0, 0, 1, 1), logits), 160, 160, 0.5)
+    detection = to_detection(Instance(Prompt("x"), 0.9, (0, 0, 1, 1), logits), 160, 160, 0.5)
     assert detection is not None
     assert detection.box == detection.geometry.bounds
 

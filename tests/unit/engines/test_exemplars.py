@@ -59,7 +59,7 @@ def test_exemplars_change_the_answer_and_leave_other_prompts_alone(bundle: Path,
     plain, shown = Prompt("some", 0.0), Prompt("some", 0.0, label="shown", exemplars=(LEFT, RIGHT))
     alone = engine.segment(frame, [plain])
     both = engine.segment(frame, [plain, shown])
-    assert not both.unanswered
+    assert not both.unsupported_prompts
     by_text, by_box = both.instances[:QUERIES], both.instances[QUERIES:]
     assert [i.prompt for i in by_text] == [plain] * QUERIES
     assert [i.prompt for i in by_box] == [shown] * QUERIES
@@ -101,7 +101,7 @@ def test_all_prompts_go_through_one_run_of_each_graph_and_text_prompts_through_n
 def test_an_exemplar_beside_the_frame_is_refused_with_the_reason(bundle: Path, frame: Frame) -> None:
     beside = Prompt("other", 0.0, exemplars=(LEFT, Exemplar((400.0, 0.0, 500.0, 50.0))))
     found = OnnxEngine(model_files(bundle), CPU).segment(frame, [Prompt("some", 0.0), beside])
-    assert "(400.0, 0.0, 500.0, 50.0) covers nothing of the frame of 320 x 240" in found.unanswered["other"]
+    assert "(400.0, 0.0, 500.0, 50.0) covers nothing of the frame of 320 x 240" in found.unsupported_prompts["other"]
     assert {i.prompt.text for i in found.instances} == {"some"}
 
 
@@ -110,7 +110,7 @@ def test_a_bundle_without_the_graph_says_so_and_answers_the_others(bundle: Path,
     found = OnnxEngine(model_files(bare), CPU).segment(
         frame, [Prompt("some", 0.0), Prompt("other", 0.0, exemplars=(LEFT,))]
     )
-    assert "no exemplars.onnx" in found.unanswered["other"]
+    assert "no exemplars.onnx" in found.unsupported_prompts["other"]
     assert {i.prompt.text for i in found.instances} == {"some"}
 
 
@@ -120,4 +120,4 @@ def test_the_same_text_with_and_without_a_usable_exemplar(bundle: Path, frame: F
     plain, shown = Prompt("some", 0.0), Prompt("some", 0.0, exemplars=(LEFT,))
     found = OnnxEngine(model_files(bare), CPU).segment(frame, [shown, plain])
     assert [i.prompt for i in found.instances] == [plain] * QUERIES
-    assert list(found.unanswered) == ["some"]
+    assert list(found.unsupported_prompts) == ["some"]

@@ -1,4 +1,4 @@
-"""Clicks on the ONNX engine, beyond the contract of ``Outliner``."""
+"""Clicks on the ONNX engine, beyond the contract of ``InteractiveSegmenter``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from sam3edge.core.errors import EngineError, PromptError
-from sam3edge.core.types import Click, Clicks, Frame, Prompt
+from sam3edge.core.types import Frame, PointPrompt, Prompt, VisualPrompt
 from sam3edge.engines.interactive import points_of
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.engines.runtime import Graphs
@@ -21,7 +21,7 @@ from support.small_sam3 import SIDE, model_files, small_bundle
 pytestmark = pytest.mark.timeout(600)  # the first to come exports everything
 
 CPU = OnnxOptions(providers=("CPUExecutionProvider",), threads=1)
-HERE = Clicks((Click(60.0, 70.0),))
+HERE = VisualPrompt((PointPrompt(60.0, 70.0),))
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def test_points_are_shares_of_the_frame_with_the_box_first_as_its_corners() -> N
     np.testing.assert_allclose(points[0, 0], [0.5, 0.5])
     assert np.asarray(labels).tolist() == [[1]]
     frame = samples.frame(np.zeros((100, 200, 3), np.uint8))
-    both = Clicks((Click(50, 50), Click(200, 0, positive=False)), (20, 10, 60, 90))
-    points, labels = points_of([both, Clicks(mask=np.zeros((4, 4), np.float32))], frame)
+    both = VisualPrompt((PointPrompt(50, 50), PointPrompt(200, 0, positive=False)), (20, 10, 60, 90))
+    points, labels = points_of([both, VisualPrompt(mask=np.zeros((4, 4), np.float32))], frame)
     np.testing.assert_allclose(points[0], [[0.1, 0.1], [0.3, 0.9], [0.25, 0.5], [1.0, 0.0]])
     assert np.asarray(labels).tolist() == [[2, 3, 1, 0], [-10, -10, -10, -10]]
 
@@ -66,7 +66,7 @@ def test_the_answer_is_that_of_the_graphs(bundle: Path, frame: Frame) -> None:
         before=np.zeros((1, 1, SIDE // 2, SIDE // 2), np.float32),
         has_before=np.array([False]),
     )
-    several = Clicks(HERE.points, multimask=True)
+    several = VisualPrompt(HERE.points, multimask=True)
     one, three = OnnxEngine(model_files(bundle), CPU).outliner().outline(frame, [HERE, several])
     bounded = np.clip(answer["masks"][0], -32, 32)
     np.testing.assert_allclose(three.masks, bounded[1:], atol=1e-4)
@@ -115,7 +115,7 @@ def test_a_bundle_without_the_graphs_says_so(bundle: Path, demo_bundle: Path, tm
 
 
 def test_a_mask_of_another_size_is_refused(bundle: Path, frame: Frame) -> None:
-    odd = Clicks(HERE.points, mask=np.zeros((7, 9), np.float32))
+    odd = VisualPrompt(HERE.points, mask=np.zeros((7, 9), np.float32))
     with pytest.raises(PromptError, match=r"must be 32 x 32, as it was answered, not \(7, 9\)"):
         OnnxEngine(model_files(bundle), CPU).outliner().outline(frame, [odd])
 

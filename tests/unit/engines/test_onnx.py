@@ -85,7 +85,7 @@ def test_another_question_about_the_same_frame_costs_no_look_at_it(
 
 def test_an_unknown_phrase_says_which_are_known(files: ModelFiles, demo_bundle: Path) -> None:
     found = OnnxEngine(files, CPU).segment(golden_frame(demo_bundle), [Prompt("xyzzy")])
-    assert "scratch" in found.unanswered["xyzzy"]
+    assert "scratch" in found.unsupported_prompts["xyzzy"]
 
 
 def test_phrases_are_read_as_the_tokenizer_would(files: ModelFiles, demo_bundle: Path) -> None:

@@ -135,7 +135,7 @@ def test_the_files_carry_names_and_types_of_inputs_and_outputs_only(folder: Path
 
 
 def test_a_graph_that_is_too_large_for_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "LARGEST", 100)
+    monkeypatch.setattr(graphs, "MAX_GRAPH_BYTES", 100)
     weight = ir.Value(name="weight", const_value=ir.tensor(np.zeros(200, np.float32)))
     graph = ir.Graph([], [], nodes=[], initializers=[weight], opset_imports={"": 20}, name="large")
     with pytest.raises(ValueError, match=r"large\.onnx has .* GB of weights"):

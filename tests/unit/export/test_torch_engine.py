@@ -23,7 +23,7 @@ from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
 from sam3edge.core.errors import EngineError
 from sam3edge.core.ports import Engine
-from sam3edge.core.types import Exemplar, Frame, Instance, Prompt, Segmentation
+from sam3edge.core.types import EngineOutput, Exemplar, Frame, Instance, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge_export.checkpoint import read_checkpoint
 from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions, attention, cloud_options, transfer
@@ -123,7 +123,7 @@ def counted(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> Counter[str
     return runs
 
 
-def assert_same(found: Segmentation, expected: Segmentation, mask_tolerance: float = 1e-3) -> None:
+def assert_same(found: EngineOutput, expected: EngineOutput, mask_tolerance: float = 1e-3) -> None:
     assert len(found.instances) == len(expected.instances)
     for a, b in zip(found.instances, expected.instances, strict=True):
         assert a.prompt == b.prompt
@@ -162,7 +162,7 @@ def test_many_frames_are_answered_as_one_by_one(make: Callable[..., TorchEngine]
     assert sum(len(s.instances) for s in together) >= 3
     assert together[1].instances == ()
     for one, prompts, found in zip(frames, asked, together, strict=True):
-        assert_same(found, plain.segment(one, prompts) if prompts else Segmentation((), {}))
+        assert_same(found, plain.segment(one, prompts) if prompts else EngineOutput((), {}))
 
 
 @pytest.mark.parametrize("options", [TorchOptions(), STATIC])
@@ -188,10 +188,10 @@ def test_what_was_left_of_an_earlier_run_changes_nothing(make: Callable[..., Tor
     assert_same(engine.segment(golden, prompts), before, mask_tolerance=1e-6)
 
 
-def one_by_one(engine: Engine, golden: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+def one_by_one(engine: Engine, golden: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
     """Every prompt asked alone."""
     found = [engine.segment(golden, [prompt]) for prompt in prompts]
-    return Segmentation(tuple(i for s in found for i in s.instances), {})
+    return EngineOutput(tuple(i for s in found for i in s.instances), {})
 
 
 EXEMPLARS = (
@@ -227,8 +227,8 @@ def test_exemplars_that_cannot_be_used_are_named_and_the_rest_is_answered(
     too_many = Prompt("ship", exemplars=(Exemplar((0, 0, 9, 9)),) * 9)
     found = make(STATIC).segment(golden, [beyond, too_many, Prompt("metal tag")])
     assert {i.prompt.text for i in found.instances} == {"metal tag"}
-    assert "covers nothing of the frame" in found.unanswered["hole"]
-    assert "9 exemplars" in found.unanswered["ship"]
+    assert "covers nothing of the frame" in found.unsupported_prompts["hole"]
+    assert "9 exemplars" in found.unsupported_prompts["ship"]
     assert make().segment(golden, [beyond]).instances == ()
 
 
@@ -383,7 +383,7 @@ def test_phrases_are_encoded_once_and_the_oldest_leave() -> None:
 def test_its_own_text_encoder_reads_any_phrase(trained: Sam3Model) -> None:
     engine = TorchEngine(deepcopy(trained), word_tokenizer(), IDENTITY)
     found = engine.segment(frame(), [Prompt("xyzzy", 1.0), Prompt("metal tag", 1.0)])
-    assert not found.unanswered
+    assert not found.unsupported_prompts
 
 
 @pytest.mark.parametrize("size", [(1, 1), (127, 129), (300, 301), (500, 420)])

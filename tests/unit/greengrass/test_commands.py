@@ -19,7 +19,7 @@ class Station:
         self.answers: list[Message] = []
         self.full = False
         handlers = {"pause": self.pause, "refuse": self.refuse, "break": self.break_}
-        self.commands = Commands("thing-1", "site/acknowledgements", handlers, self.put)
+        self.commands = Commands("thing-1", "site/commands/response", handlers, self.put)
 
     def put(self, messages: Sequence[Message]) -> None:
         if self.full:
@@ -58,10 +58,10 @@ def test_a_command_is_obeyed_and_acknowledged(station: Station) -> None:
         "schema_version": "1.0",
         "device": "thing-1",
         "command": {"id": "c1", "name": "pause"},
-        "status": "done",
+        "status": "SUCCEEDED",
         "result": {"until": "noon"},
     }
-    assert station.answers[0].topic == "site/acknowledgements"
+    assert station.answers[0].topic == "site/commands/response"
 
 
 def test_a_repeated_command_is_answered_again_and_not_obeyed_again(station: Station) -> None:
@@ -75,12 +75,12 @@ def test_a_repeated_command_is_answered_again_and_not_obeyed_again(station: Stat
 
 def test_a_refusal_says_why(station: Station) -> None:
     answer = station.send({"id": "c1", "command": "refuse"})
-    assert (answer["status"], answer["reason"]) == ("rejected", "expected minutes, came hours")
+    assert (answer["status"], answer["reason"]) == ("REJECTED", "expected minutes, came hours")
 
 
 def test_an_unknown_command_is_told_the_known_ones(station: Station) -> None:
     answer = station.send({"id": "c1", "command": "dance"})
-    assert answer["status"] == "rejected"
+    assert answer["status"] == "REJECTED"
     assert answer["reason"] == "expected one of break, pause, refuse, came dance"
 
 
@@ -101,7 +101,7 @@ def test_an_unknown_command_is_told_the_known_ones(station: Station) -> None:
 )
 def test_what_is_no_command_is_rejected_with_the_fault(station: Station, payload: bytes, fault: str) -> None:
     answer = station.send(payload)
-    assert answer["status"] == "rejected"
+    assert answer["status"] == "REJECTED"
     assert fault in answer["reason"].lower()
     assert station.obeyed == []
 
@@ -110,7 +110,7 @@ def test_a_defect_is_acknowledged_and_not_hidden(station: Station) -> None:
     with pytest.raises(KeyError):
         station.send({"id": "c1", "command": "break"})
     answer = json.loads(station.answers[0].payload)
-    assert (answer["status"], answer["reason"]) == ("failed", "KeyError")
+    assert (answer["status"], answer["reason"]) == ("FAILED", "KeyError")
     station.send({"id": "c1", "command": "break"})
     assert len(station.obeyed) == 1
 
@@ -120,7 +120,7 @@ def test_an_answer_that_found_no_room_is_given_when_the_command_comes_again(stat
     station.commands.handle("t", b'{"id": "c1", "command": "pause"}')
     assert station.answers == []
     station.full = False
-    assert station.send({"id": "c1", "command": "pause"})["status"] == "done"
+    assert station.send({"id": "c1", "command": "pause"})["status"] == "SUCCEEDED"
     assert len(station.obeyed) == 1
 
 

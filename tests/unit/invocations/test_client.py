@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 
 from sam3edge.core.errors import EndpointError, SettingsError
-from sam3edge.core.flow import Task, look
-from sam3edge.core.types import Exemplar, Findings, Frame, Prompt
+from sam3edge.core.flow import DetectionOptions, detect
+from sam3edge.core.types import Detections, Exemplar, Frame, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.invocations.client import EndpointClient, Larger, UploadOptions
 from sam3edge.invocations.connect import Asynchronous, open_endpoint
-from sam3edge.invocations.deadline import Punctual
+from sam3edge.invocations.deadline import Deadline
 from sam3edge.invocations.http import HttpTransport, invocations_url, retry_after
-from sam3edge.invocations.request import LONGEST_ATTRIBUTES, Request
+from sam3edge.invocations.request import MAX_ATTRIBUTES, Request
 from support.samples import frame, red_square
 from support.stand_in import Asked, Reply, StandIn, another_schema, busy, no_json, outside
 
@@ -45,7 +45,7 @@ def client(server: StandIn, **options: Any) -> EndpointClient:
 
 def test_it_answers_as_the_engine_there_does_in_pixels_of_the_frame(server: StandIn) -> None:
     found = client(server).ask(frame(red_square()), RED, SECONDS)
-    here = look(FakeEngine(), frame(red_square()), Task(RED))
+    here = detect(FakeEngine(), frame(red_square()), DetectionOptions(RED))
     assert (found.model.name, found.model.version) == ("colors", "9.9.9")
     assert found.detections[0].box == pytest.approx(here.detections[0].box, abs=1)
     assert found.detections[0].area == pytest.approx(here.detections[0].area, rel=0.05)
@@ -85,14 +85,14 @@ def test_phrases_travel_whole_in_the_header_or_when_there_are_many_in_json(serve
     found = client(server).ask(frame(red_square()), odd, SECONDS)
     assert server.asked[0].phrases == [prompt.text for prompt in odd]
     assert server.asked[0].headers["Content-Type"] == "image/jpeg"
-    assert set(found.unanswered) == {"a|b, c=d; e", "grün", "100% red"}
+    assert set(found.unsupported_prompts) == {"a|b, c=d; e", "grün", "100% red"}
     many = (*(Prompt(f"phrase {i}") for i in range(200)), Prompt("red"))
     assert len(client(server).ask(frame(red_square()), many, SECONDS).detections) == 1
     assert server.asked[1].headers["Content-Type"] == "application/json"
     assert "X-Amzn-SageMaker-Custom-Attributes" not in server.asked[1].headers
     assert server.asked[1].phrases == [prompt.text for prompt in many]
     for asked in server.asked:
-        assert len(asked.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")) <= LONGEST_ATTRIBUTES
+        assert len(asked.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")) <= MAX_ATTRIBUTES
 
 
 def test_the_lowest_threshold_is_sent_and_each_prompt_keeps_its_own(server: StandIn) -> None:
@@ -108,7 +108,7 @@ def test_the_lowest_threshold_is_sent_and_each_prompt_keeps_its_own(server: Stan
 def test_exemplars_are_not_sent(server: StandIn) -> None:
     shown = Prompt("visual", exemplars=(Exemplar((0, 0, 10, 10)),))
     found = client(server).ask(frame(red_square()), (*RED, shown), SECONDS)
-    assert "exemplars" in found.unanswered["visual"]
+    assert "exemplars" in found.unsupported_prompts["visual"]
     with pytest.raises(EndpointError, match="exemplars"):
         client(server).ask(frame(red_square()), (shown,), SECONDS)
 
@@ -135,7 +135,7 @@ def test_a_server_that_hangs_up_is_worth_another_try(server: StandIn) -> None:
 @pytest.mark.parametrize("punctual", [False, True])
 def test_a_slow_server_is_given_up_in_time(server: StandIn, punctual: bool) -> None:
     server.manner = server.slow
-    endpoint = Punctual(client(server)) if punctual else client(server)
+    endpoint = Deadline(client(server)) if punctual else client(server)
     started = time.monotonic()
     with pytest.raises(EndpointError, match=r"no answer within 0\.3 s") as caught:
         endpoint.ask(frame(), RED, 0.3)
@@ -161,7 +161,7 @@ def test_a_server_that_drips_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=drip, args=(listener,))
         thread.start()
-        endpoint = Punctual(EndpointClient(HttpTransport(f"http://127.0.0.1:{listener.getsockname()[1]}")))
+        endpoint = Deadline(EndpointClient(HttpTransport(f"http://127.0.0.1:{listener.getsockname()[1]}")))
         try:
             with pytest.raises(EndpointError, match="no answer within"):
                 endpoint.ask(frame(), RED, 0.5)
@@ -180,7 +180,7 @@ LIES: dict[str, Callable[[StandIn], Callable[[Asked], Reply]]] = {
     "which was not asked for": lambda server: server.lying(
         lambda d: d["features"][0]["properties"].update(prompt="blue")
     ),
-    "says of 'red' that it has none": lambda server: server.lying(lambda d: d["unanswered"].update(red="no")),
+    "says of 'red' that it has none": lambda server: server.lying(lambda d: d["unsupported_prompts"].update(red="no")),
     "score: Input should be less": lambda server: server.lying(
         lambda d: d["features"][0]["properties"].update(score=1.5)
     ),
@@ -221,7 +221,7 @@ def test_members_that_a_newer_endpoint_adds_are_left_alone(server: StandIn) -> N
 
 
 def test_an_answer_without_end_is_not_read(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sam3edge.invocations.http.LARGEST_ANSWER", 200_000)
+    monkeypatch.setattr("sam3edge.invocations.http.MAX_RESPONSE_BYTES", 200_000)
     server.manner = lambda asked: Reply(b" " * 5_000_000)
     with pytest.raises(EndpointError, match="more than 200000 bytes"):
         client(server).ask(frame(), RED, SECONDS)
@@ -333,10 +333,10 @@ def test_what_exceeds_the_body_limit_goes_the_asynchronous_way_undiminished() ->
 
 def test_what_goes_wrong_in_its_thread_comes_out_of_it() -> None:
     class Broken:
-        def ask(self, frame: Frame, prompts: Any, seconds: float) -> Findings:
+        def ask(self, frame: Frame, prompts: Any, seconds: float) -> Detections:
             raise ZeroDivisionError
 
         def close(self) -> None: ...
 
     with pytest.raises(ZeroDivisionError):
-        Punctual(Broken()).ask(frame(), RED, SECONDS)
+        Deadline(Broken()).ask(frame(), RED, SECONDS)

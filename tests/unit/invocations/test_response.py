@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam3edge.core.errors import EndpointError
-from sam3edge.core.flow import Task, look
-from sam3edge.core.messages.detections import answer_of, encode
+from sam3edge.core.flow import DetectionOptions, detect
+from sam3edge.core.messages.detections import encode, frame_result
 from sam3edge.core.types import Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.images.decoding import DecodeOptions, decode
@@ -30,8 +30,8 @@ PICTURE = picture_of(FRAME, 320, 1 << 20)
 def honest() -> dict[str, Any]:
     """What a good endpoint says about ``PICTURE``."""
     small = frame(decode(PICTURE.jpeg, DecodeOptions()).image)
-    found = look(FakeEngine(), small, Task(PROMPTS))
-    [whole] = encode(answer_of("endpoint", small, PROMPTS, found), "", 1 << 30, 4.0)
+    found = detect(FakeEngine(), small, DetectionOptions(PROMPTS))
+    [whole] = encode(frame_result("endpoint", small, PROMPTS, found), "", 1 << 30, 4.0)
     return dict(json.loads(whole.payload))
 
 
@@ -75,7 +75,7 @@ def test_a_changed_answer_is_refused_or_can_be_published(changes: list[tuple[tup
         assert shapely.box(0, 0, FRAME.width, FRAME.height).buffer(0.1).covers(detection.geometry)
         assert detection.prompt in PROMPTS
         assert 0 <= detection.score <= 1
-    encoded = encode(answer_of("line-7", FRAME, PROMPTS, found), "t", 131_072, 4.0)
+    encoded = encode(frame_result("line-7", FRAME, PROMPTS, found), "t", 131_072, 4.0)
     assert json.loads(encoded[0].payload)["frame"]["width"] == FRAME.width
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from sam3edge.core.errors import MessageTooLarge, OutboxFull, PublishError, SettingsError
 from sam3edge.outbox.database import PAGE_BYTES
-from sam3edge.outbox.limits import EvictOldest, HoldBack, OutboxOptions, Overflow, Window
+from sam3edge.outbox.limits import Block, DropOldest, OutboxOptions, Overflow, Window
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.outbox.table import disk_bytes
 from support.outbox_samples import Clock, message, unflushed
@@ -251,7 +251,7 @@ class TestWindow:
 
 class TestOverflow:
     def test_holding_back_waits_for_room(self, open_outbox: Open) -> None:
-        outbox = open_outbox(room_for(2), HoldBack())
+        outbox = open_outbox(room_for(2), Block())
         outbox.put([message(10), message(11)])
         with pytest.raises(OutboxFull, match="Wait for room"):
             outbox.put([message(12)])
@@ -275,14 +275,14 @@ class TestOverflow:
         assert not outbox.wait_for_room(0.01)
 
     def test_evicting_drops_the_oldest_and_counts(self, open_outbox: Open) -> None:
-        outbox = open_outbox(room_for(4), EvictOldest())
+        outbox = open_outbox(room_for(4), DropOldest())
         outbox.put([message(n) for n in range(10, 14)])
         outbox.put([message(20), message(21)])
         assert outbox.statistics().evicted == 2
         assert ids(outbox) == ["12", "13", "20", "21"]
 
     def test_evicting_spares_what_is_being_sent_and_what_belongs_to_the_frame(self, open_outbox: Open) -> None:
-        outbox = open_outbox(room_for(4), EvictOldest())
+        outbox = open_outbox(room_for(4), DropOldest())
         outbox.put([message(n) for n in range(10, 14)])
         (held,) = outbox.take(1)
         outbox.put([message(11), message(30)])  # 11 is there already
@@ -291,21 +291,21 @@ class TestOverflow:
         assert outbox.statistics().evicted == 1
 
     def test_evicting_refuses_when_everything_is_being_sent(self, open_outbox: Open) -> None:
-        outbox = open_outbox(room_for(2), EvictOldest())
+        outbox = open_outbox(room_for(2), DropOldest())
         outbox.put([message(10), message(11)])
         outbox.take(2)
         with pytest.raises(OutboxFull, match="being sent"):
             outbox.put([message(12)])
 
     def test_a_resting_message_may_be_evicted(self, open_outbox: Open) -> None:
-        outbox = open_outbox(room_for(2), EvictOldest())
+        outbox = open_outbox(room_for(2), DropOldest())
         outbox.put([message(10), message(11)])
         (held,) = outbox.take(1)
         outbox.release(held.seq)
         outbox.put([message(12)])
         assert outbox.retake(held.seq) is None
 
-    @pytest.mark.parametrize("overflow", [HoldBack(), EvictOldest()])
+    @pytest.mark.parametrize("overflow", [Block(), DropOldest()])
     def test_what_can_never_fit_is_a_clear_error(self, open_outbox: Open, overflow: Overflow) -> None:
         outbox = open_outbox(room_for(2), overflow)
         outbox.put([message(10)])
@@ -350,7 +350,7 @@ class TestDisk:
     def test_the_file_follows_the_quota(self, tmp_path: Path, payload: int) -> None:
         options = OutboxOptions(max_bytes=4 << 20, window=Window(messages=10_000))
         sizes = []
-        outbox = unflushed(Outbox(tmp_path / "outbox.db", options, overflow=EvictOldest()))
+        outbox = unflushed(Outbox(tmp_path / "outbox.db", options, overflow=DropOldest()))
         number = 0
         while outbox.statistics().evicted < 50:
             frame = []
@@ -393,7 +393,7 @@ class TestDisk:
         assert ids(outbox) == ["1", "2"]
 
     def test_on_a_full_disk_the_oldest_make_room(self, open_outbox: Open) -> None:
-        outbox = open_outbox(None, EvictOldest())
+        outbox = open_outbox(None, DropOldest())
         outbox.put([message(n, size=20_000) for n in range(4)])
         (pages,) = outbox._database._connection.execute("PRAGMA page_count").fetchone()
         limit_pages(outbox, pages)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sam3edge.core.errors import OutboxFull
 from sam3edge.core.types import Message
-from sam3edge.outbox.limits import EvictOldest, OutboxOptions, Window
+from sam3edge.outbox.limits import DropOldest, OutboxOptions, Window
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.outbox.table import disk_bytes
 from support.outbox_samples import Clock, message, unflushed
@@ -55,7 +55,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         options = OutboxOptions(max_bytes=MAX_BYTES, window=Window(messages=WINDOW))
-        overflow = EvictOldest() if self.evicting else None
+        overflow = DropOldest() if self.evicting else None
         self.outbox = unflushed(Outbox(self.folder / "outbox.db", options, overflow=overflow, clock=self.clock))
 
     def trailing(self) -> list[Message]:

@@ -8,15 +8,15 @@ import pytest
 
 from sam3edge.core.errors import EndpointError
 from sam3edge.core.fallback.budget import Spent
-from sam3edge.segmenter.budget_file import Ledger
+from sam3edge.segmenter.budget_file import BudgetFile
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "budget.json"
-    assert Ledger(path).read() == Spent()
-    Ledger(path).write(Spent(1, 2, 3, 4))
-    Ledger(path).write(Spent(1, 3, 3, 5))
-    assert Ledger(path).read() == Spent(1, 3, 3, 5)
+    assert BudgetFile(path).read() == Spent()
+    BudgetFile(path).write(Spent(1, 2, 3, 4))
+    BudgetFile(path).write(Spent(1, 3, 3, 5))
+    assert BudgetFile(path).read() == Spent(1, 3, 3, 5)
     assert [p.name for p in path.parent.iterdir()] == ["budget.json"]
 
 
@@ -27,11 +27,11 @@ def test_a_damaged_file_does_not_keep_the_device_from_starting(
     tmp_path: Path, damaged: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "budget.json").write_bytes(damaged)
-    assert Ledger(tmp_path / "budget.json").read() == Spent()
+    assert BudgetFile(tmp_path / "budget.json").read() == Spent()
     assert "begins anew" in caplog.text
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(EndpointError, match="cannot be written"):
-        Ledger(tmp_path / "file" / "budget.json").write(Spent())
+        BudgetFile(tmp_path / "file" / "budget.json").write(Spent())

@@ -19,7 +19,7 @@ from sam3edge.core.ports import Engine
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.greengrass.fake import FakeNucleus
 from sam3edge.segmenter import wiring
-from sam3edge.segmenter.component import Surroundings, serve
+from sam3edge.segmenter.component import ComponentContext, serve
 from sam3edge.segmenter.settings import Settings
 from support.samples import red_square
 from support.stand_in import StandIn
@@ -35,7 +35,7 @@ class Device:
         self.images.mkdir()
         source = {"Type": "folder", "Path": str(self.images), "SettleSeconds": 0.05, "RescanSeconds": 0.3}
         self.nucleus = FakeNucleus({"Prompts": ["red"], "Source": source, "HeartbeatSeconds": 1, **keys})
-        self.where = Surroundings("line-7", root / "work", root / "store", 50_000, 2)
+        self.where = ComponentContext("line-7", root / "work", root / "store", 50_000, 2)
         (root / "work").mkdir()
         self.stop = threading.Event()
         self.error: Exception | None = None
@@ -162,8 +162,8 @@ def test_a_command_changes_prompts_for_good_and_is_acknowledged(device: Device) 
     device.start()
     device.wait(lambda: device.nucleus.states)
     device.command(id="1", command="set_prompts", arguments={"prompts": ["blue", "green"]})
-    device.wait(lambda: device.published("acknowledgements"))
-    assert device.published("acknowledgements")[0]["status"] == "done"
+    device.wait(lambda: device.published("commands/response"))
+    assert device.published("commands/response")[0]["status"] == "SUCCEEDED"
     device.wait(lambda: device.nucleus.configuration()["Prompts"] == ["blue", "green"])
     device.nucleus.settle()
     device.put("a.png")
@@ -185,9 +185,9 @@ def test_a_bad_command_is_refused_and_changes_nothing(device: Device, command: d
     device.wait(lambda: device.nucleus.states)
     before = device.nucleus.configuration()
     device.command(id="1", **command)
-    device.wait(lambda: device.published("acknowledgements"))
-    answer = device.published("acknowledgements")[0]
-    assert answer["status"] == "rejected"
+    device.wait(lambda: device.published("commands/response"))
+    answer = device.published("commands/response")[0]
+    assert answer["status"] == "REJECTED"
     assert len(answer["reason"]) > 10
     assert device.nucleus.configuration() == before
 
@@ -196,7 +196,7 @@ def test_a_snapshot_is_the_next_frame_as_a_picture_that_fits(device: Device) -> 
     device.start()
     device.wait(lambda: device.nucleus.states)
     device.command(id="7", command="snapshot", arguments={})
-    device.wait(lambda: device.published("acknowledgements"))
+    device.wait(lambda: device.published("commands/response"))
     grey = np.random.default_rng(0).integers(0, 255, (1500, 2000, 1), dtype=np.uint8)  # noise makes the largest JPEG
     device.put("a.png", np.repeat(grey, 3, 2))
     device.wait(lambda: device.published("snapshots"))

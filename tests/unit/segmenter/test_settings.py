@@ -11,7 +11,7 @@ import yaml
 import sam3edge
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.types import Prompt
-from sam3edge.segmenter.settings import FolderKeys, read_settings
+from sam3edge.segmenter.settings import FolderSettings, read_settings
 
 FOLDER = {"Type": "folder", "Path": "/images"}
 
@@ -23,7 +23,7 @@ def configuration(**keys: Any) -> dict[str, Any]:
 def test_the_recipes_default_configuration_is_valid() -> None:
     recipe = yaml.safe_load((Path(sam3edge.__file__).parent / "segmenter" / "recipe.yaml").read_text())
     settings = read_settings(recipe["ComponentConfiguration"]["DefaultConfiguration"])
-    assert isinstance(settings.source, FolderKeys)
+    assert isinstance(settings.source, FolderSettings)
 
 
 def test_text_is_read_as_numbers_and_truth() -> None:
@@ -41,7 +41,7 @@ def test_text_is_read_as_numbers_and_truth() -> None:
     assert settings.threshold == 0.4
     assert settings.max_payload_bytes == 7000
     assert settings.providers == ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    assert isinstance(settings.source, FolderKeys)
+    assert isinstance(settings.source, FolderSettings)
     assert settings.source.recursive is True
 
 
@@ -63,14 +63,14 @@ def test_prompts_have_their_own_values_or_the_components() -> None:
         ({"Tolerence": 2}, "Tolerence"),
         ({"Source": {"Type": "floppy"}}, "Source"),
         ({"Source": {"Type": "folder"}}, "Path"),
-        ({"Source": {**FOLDER, "Afterwards": "move"}}, "MoveTo is needed"),
+        ({"Source": {**FOLDER, "OnProcessed": "move"}}, "MoveTo is needed"),
         ({"TopicPrefix": "a/#"}, "TopicPrefix"),
         ({"TopicPrefix": "a/b/c/d/e/f/g"}, "TopicPrefix"),
         ({"MaxPayloadBytes": 200_000}, "MaxPayloadBytes"),
         ({"Publisher": {"Type": "files"}}, "Folder is needed"),
         ({"Fallback": {"Reasons": ["boredom"]}}, "Fallback.Reasons"),
         ({"Fallback": {"Reasons": []}}, "Fallback.Reasons"),
-        ({"Fallback": {"Band": [0.6, 0.4]}}, "lower first"),
+        ({"Fallback": {"UncertainScores": [0.6, 0.4]}}, "lower first"),
         ({"Fallback": {"Presence": 0.4}}, "Fallback.Presence"),
         ({"Fallback": {"Asynchronous": {"Endpoint": "a", "Uploads": "b/c"}}}, "Fallback.Asynchronous.Uploads"),
     ],
@@ -98,7 +98,7 @@ def test_a_cameras_password_is_in_no_message() -> None:
 
 def test_what_prompts_and_thresholds_change_needs_no_rebuild_and_a_source_does() -> None:
     before = read_settings(configuration())
-    assert not before.needs_rebuild(read_settings(configuration(Prompts=["dent"], Threshold=0.7, Tolerance=1)))
+    assert not before.needs_rebuild(read_settings(configuration(Prompts=["dent"], Threshold=0.7, SimplifyTolerance=1)))
     assert before.needs_rebuild(read_settings(configuration(Source={"Type": "folder", "Path": "/elsewhere"})))
 
 
@@ -108,9 +108,9 @@ def test_the_nucleuss_own_keys_are_left_alone() -> None:
 
 def test_fallback_is_off_until_there_is_an_endpoint_and_text_is_read() -> None:
     assert read_settings(configuration()).fallback.endpoint == ""
-    keys = {"Endpoint": "sam3", "Reasons": "slow, uncertain", "Band": ["0.3", "0.7"], "RequestsPerHour": "5"}
+    keys = {"Endpoint": "sam3", "Reasons": "slow, uncertain", "UncertainScores": ["0.3", "0.7"], "RequestsPerHour": "5"}
     fallback = read_settings(configuration(Fallback=keys)).fallback
     assert fallback.reasons == ["slow", "uncertain"]
-    assert fallback.band == (0.3, 0.7)
+    assert fallback.uncertain_scores == (0.3, 0.7)
     assert fallback.requests_per_hour == 5
     assert read_settings(configuration()).needs_rebuild(read_settings(configuration(Fallback=keys)))

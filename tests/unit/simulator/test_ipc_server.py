@@ -150,10 +150,10 @@ def test_dropping_a_request_may_or_may_not_have_had_its_effect(
 def test_silence_and_delay(server: IpcServer, connect, nucleus: FakeNucleus) -> None:
     client = connect()
     server.faults.inject("PublishToIoTCore", Silence())
-    unanswered = client.publish_to_iot_core_async(topic_name="a", qos="1", payload=b"lost")
+    unsupported_prompts = client.publish_to_iot_core_async(topic_name="a", qos="1", payload=b"lost")
     server.faults.inject("PublishToIoTCore", Delay(0.2))
     publish(client, b"late")
-    assert not unanswered.done()
+    assert not unsupported_prompts.done()
     assert [one.payload for one in nucleus.published] == [b"lost", b"late"]
 
 

@@ -115,11 +115,11 @@ def test_an_archive_cannot_write_outside_its_folder(packages: Packages, tmp_path
 
 
 def test_logs_rotate_and_are_read_across_files(tmp_path: Path) -> None:
-    log = ComponentLog(tmp_path, "thing", largest=400)
+    logger = ComponentLog(tmp_path, "thing", largest=400)
     for number in range(60):
-        log.write("INFO", f"line {number}", origin="stdout")
-    log.close()
-    log.write("INFO", "after the end", origin="stdout")
+        logger.write("INFO", f"line {number}", origin="stdout")
+    logger.close()
+    logger.write("INFO", "after the end", origin="stdout")
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == ["thing.log"] + [f"thing.log.{number}" for number in range(1, KEPT_LOGS + 1)]
     assert all(path.stat().st_size <= 400 for path in tmp_path.iterdir())

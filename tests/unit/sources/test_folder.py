@@ -161,7 +161,7 @@ def test_a_rewritten_file_is_a_new_frame(tmp_path: Path) -> None:
 
 def test_a_file_rewritten_while_it_is_worked_on_is_not_put_away(tmp_path: Path) -> None:
     path = put(tmp_path / "in/x.png", 1, age=10)
-    with opened(tmp_path, afterwards=Delete()) as source:
+    with opened(tmp_path, on_processed=Delete()) as source:
         first = next_frame(source)
         put(path, 2)
         source.done(first)
@@ -174,7 +174,7 @@ def test_a_file_rewritten_while_it_is_worked_on_is_not_put_away(tmp_path: Path) 
 
 def test_a_file_whose_mode_changed_while_it_was_worked_on_is_put_away(tmp_path: Path) -> None:
     path = put(tmp_path / "in/x.png", 1, age=10)
-    with opened(tmp_path, afterwards=Delete()) as source:
+    with opened(tmp_path, on_processed=Delete()) as source:
         frame = next_frame(source)
         path.chmod(0o600)
         source.done(frame)
@@ -183,11 +183,11 @@ def test_a_file_whose_mode_changed_while_it_was_worked_on_is_put_away(tmp_path: 
 
 def test_kept_files_stay_and_are_not_repeated_after_a_restart(tmp_path: Path) -> None:
     paths = [put(tmp_path / f"in/{n}.png", n, age=10) for n in range(3)]
-    with opened(tmp_path, afterwards=Keep()) as source:
+    with opened(tmp_path, on_processed=Keep()) as source:
         assert finish(source, 2) == ["0.png", "1.png"]
         unfinished = next_frame(source)
     assert all(path.exists() for path in paths)
-    with opened(tmp_path, afterwards=Keep()) as source:
+    with opened(tmp_path, on_processed=Keep()) as source:
         again = next_frame(source)
         assert (again.name, again.id) == ("2.png", unfinished.id)
         assert nothing_comes(source)
@@ -195,7 +195,7 @@ def test_kept_files_stay_and_are_not_repeated_after_a_restart(tmp_path: Path) ->
 
 def test_files_are_deleted_afterwards(tmp_path: Path) -> None:
     path = put(tmp_path / "in/x.png")
-    with opened(tmp_path, afterwards=Delete()) as source:
+    with opened(tmp_path, on_processed=Delete()) as source:
         frame = next_frame(source)
         assert path.exists()
         source.done(frame)
@@ -207,7 +207,7 @@ def test_files_are_moved_afterwards_even_within_the_watched_folder(tmp_path: Pat
     put(tmp_path / "in/a/x.png")
     put(tmp_path / "in/quarantine/old.png")
     done = tmp_path / "in/done"
-    changes = {"afterwards": MoveTo(done), "quarantine": tmp_path / "in/quarantine", "recursive": True}
+    changes = {"on_processed": MoveTo(done), "quarantine": tmp_path / "in/quarantine", "recursive": True}
     with opened(tmp_path, **changes) as source:
         assert finish(source, 1) == ["a/x.png"]
         assert (done / "a/x.png").exists()
@@ -277,7 +277,7 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     path = os.fsdecode(os.fsencode(tmp_path / "in") + b"/caf\xe9.png")
     Path(path).write_bytes(picture(1))
-    with opened(tmp_path, afterwards=MoveTo(tmp_path / "done")) as source:
+    with opened(tmp_path, on_processed=MoveTo(tmp_path / "done")) as source:
         assert finish(source, 1) == ["caf\N{REPLACEMENT CHARACTER}.png"]
     assert [os.fsencode(path.name) for path in (tmp_path / "done").iterdir()] == [b"caf\xe9.png"]
 

@@ -120,7 +120,7 @@ def test_images_over_the_pixel_limit_are_refused(tmp_path: Path) -> None:
 
 def test_a_frame_that_the_engine_refuses_goes_to_quarantine(tmp_path: Path) -> None:
     put(tmp_path / "in/x.png")
-    with opened(tmp_path, afterwards=Delete()) as source:
+    with opened(tmp_path, on_processed=Delete()) as source:
         frame = next_frame(source)
         source.reject(FrameError("too odd", frame_id=frame.id, name=frame.name))
         source.reject(FrameError("too odd", frame_id=frame.id, name=frame.name))
@@ -166,7 +166,7 @@ def test_a_file_deleted_before_it_was_read_is_skipped(tmp_path: Path) -> None:
 
 def test_a_file_deleted_while_it_was_worked_on(tmp_path: Path) -> None:
     put(tmp_path / "in/x.png")
-    with opened(tmp_path, afterwards=MoveTo(tmp_path / "done")) as source:
+    with opened(tmp_path, on_processed=MoveTo(tmp_path / "done")) as source:
         frame = next_frame(source)
         (tmp_path / "in/x.png").unlink()
         source.done(frame)
@@ -217,17 +217,17 @@ def test_a_sub_folder_that_may_not_be_read_hides_its_files_but_forgets_none(ordi
         assert nothing_comes(source)
 
 
-@pytest.mark.parametrize("afterwards", ["move", "delete", "reject"])
+@pytest.mark.parametrize("on_processed", ["move", "delete", "reject"])
 def test_what_cannot_be_put_away_is_not_repeated_and_is_put_away_later(
-    ordinary_user: Path, afterwards: str, caplog: pytest.LogCaptureFixture
+    ordinary_user: Path, on_processed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = ordinary_user
-    changes = {"afterwards": MoveTo(root / "done") if afterwards == "move" else Delete()}
+    changes = {"on_processed": MoveTo(root / "done") if on_processed == "move" else Delete()}
     path = put(root / "in/x.png", 1, age=10)
     with opened(root, **changes) as source:
         frame = next_frame(source)
         (root / "in").chmod(0o500)
-        if afterwards == "reject":
+        if on_processed == "reject":
             source.reject(FrameError("bad", frame_id=frame.id, name=frame.name))
         else:
             source.done(frame)
@@ -257,7 +257,7 @@ def test_a_full_disk_where_files_are_moved_to(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "replace", other_file_system)
     path = put(tmp_path / "in/x.png", 1, age=10)
     content, status = path.read_bytes(), path.stat()
-    with opened(tmp_path, afterwards=MoveTo(tmp_path / "done")) as source:
+    with opened(tmp_path, on_processed=MoveTo(tmp_path / "done")) as source:
         frame = next_frame(source)
         with monkeypatch.context() as context:
             context.setattr(shutil, "copyfileobj", full)
@@ -274,7 +274,7 @@ def test_a_full_disk_where_files_are_moved_to(tmp_path: Path, monkeypatch: pytes
 def test_a_journal_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for n in range(3):
         put(tmp_path / f"in/{n}.png", n, age=10)
-    with opened(tmp_path, afterwards=Keep()) as source:
+    with opened(tmp_path, on_processed=Keep()) as source:
         connection = source._journal._connection
         connection.execute("PRAGMA query_only = ON")
         assert finish(source, 2) == ["0.png", "1.png"]
@@ -286,7 +286,7 @@ def test_a_journal_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCapt
         connection.execute("PRAGMA query_only = OFF")
         put(tmp_path / "in/3.png", 3)
         assert finish(source, 1) == ["3.png"]
-    with opened(tmp_path, afterwards=Keep()) as source:
+    with opened(tmp_path, on_processed=Keep()) as source:
         assert finish(source, 1) == ["2.png"]
         assert nothing_comes(source)
 

@@ -18,12 +18,12 @@ from typing import Protocol
 from sam3edge.core.errors import EndpointError, EngineError, NotAsked
 from sam3edge.core.fallback.breaker import Breaker, Retry, State
 from sam3edge.core.fallback.budget import Budget, Spent
-from sam3edge.core.fallback.policy import Disagreement, Load, Policy, Wish, compare, suppress_repeated
-from sam3edge.core.flow import Task, look
+from sam3edge.core.fallback.policy import Disagreement, Escalation, Load, Policy, compare, suppress_repeated
+from sam3edge.core.flow import DetectionOptions, detect
 from sam3edge.core.ports import Endpoint, Engine
-from sam3edge.core.types import Findings, Frame, Origin, Prompt
+from sam3edge.core.types import Detections, Frame, Origin, Prompt
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FORGET_SECONDS = 3600.0
 """After so long the cloud is asked again about a phrase that it did not know either."""
@@ -35,9 +35,9 @@ class HardExample:
 
     frame: Frame
     prompts: tuple[Prompt, ...]
-    device: Findings
-    cloud: Findings
-    wish: Wish
+    device: Detections
+    cloud: Detections
+    wish: Escalation
     disagreement: Disagreement
 
 
@@ -49,7 +49,7 @@ class Examples(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Restraint:
+class RequestLimits:
     """What keeps the device from asking too often and from waiting too long.
 
     Attributes:
@@ -83,7 +83,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class FallbackStatus:
     """How it stands between device and cloud, for the heartbeat."""
 
     counts: Counts
@@ -92,8 +92,8 @@ class Standing:
     last_failure: str
 
 
-class SecondOpinion:
-    """An ``Answerer`` that falls back to the cloud. Used by the flow's thread; ``standing`` by any.
+class FallbackDetector:
+    """An ``Detector`` that falls back to the cloud. Used by the flow's thread; ``standing`` by any.
 
     Args:
         backlog: frames that wait at the source.
@@ -106,7 +106,7 @@ class SecondOpinion:
         self,
         endpoint: Endpoint,
         policy: Policy,
-        restraint: Restraint,
+        restraint: RequestLimits,
         examples: Examples,
         backlog: Callable[[], int],
         *,
@@ -128,12 +128,12 @@ class SecondOpinion:
         self._complained_of = ""
         self._looked_at: float | None = None
         self._look_seconds = 0.0
-        self._hopeless: dict[str, float] = {}  # phrase -> until when
+        self._unsupported: dict[str, float] = {}  # phrase -> until when
 
-    def answer(self, frame: Frame, task: Task, engine: Callable[[], Engine]) -> Findings:
-        """See ``Answerer``."""
+    def answer(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+        """See ``Detector``."""
         refusal: EndpointError | None = None
-        wish: Wish | None = None
+        wish: Escalation | None = None
         try:
             own_engine = engine()
             wish = self._policy.instead(own_engine.model, self._load())
@@ -149,10 +149,10 @@ class SecondOpinion:
             return self._compare(frame, task, own)
         return _by_device(own, wish, refusal)
 
-    def standing(self) -> Standing:
+    def standing(self) -> FallbackStatus:
         """A snapshot."""
         with self._lock:
-            return Standing(
+            return FallbackStatus(
                 self._counts, self._restraint.breaker.state, self._restraint.budget.spent, self._last_failure
             )
 
@@ -160,18 +160,20 @@ class SecondOpinion:
         age = 0.0 if self._looked_at is None else self._clock() - self._looked_at
         return Load(self._look_seconds, age, self._backlog())
 
-    def _look(self, engine: Engine, frame: Frame, task: Task) -> Findings:
+    def _look(self, engine: Engine, frame: Frame, task: DetectionOptions) -> Detections:
         started = self._clock()
-        own = look(engine, frame, task)
+        own = detect(engine, frame, task)
         self._looked_at = self._clock()
         self._look_seconds = self._looked_at - started
         return own
 
-    def _replace(self, frame: Frame, task: Task, problem: EngineError, refusal: EndpointError | None) -> Findings:
+    def _replace(
+        self, frame: Frame, task: DetectionOptions, problem: EngineError, refusal: EndpointError | None
+    ) -> Detections:
         """The cloud's answer where the device has none; the device's error where the cloud has none either."""
         if frame.id != self._complained_of:  # a frame that waits for a model comes by again and again
             self._complained_of = frame.id
-            log.warning("this device has no answer: %s", problem, extra={"frame": frame.id})
+            logger.warning("this device has no answer: %s", problem, extra={"frame": frame.id})
         wish = self._policy.unavailable(str(problem))
         if wish is None or refusal is not None:  # it was asked about this frame already
             raise problem
@@ -180,19 +182,21 @@ class SecondOpinion:
         except EndpointError as error:
             raise problem from error
 
-    def _compare(self, frame: Frame, task: Task, own: Findings) -> Findings:
+    def _compare(self, frame: Frame, task: DetectionOptions, own: Detections) -> Detections:
         """The better answer where the device's leaves something open; where both have answered differently, a hard
         example."""
         now = self._clock()
-        self._hopeless = {text: until for text, until in self._hopeless.items() if until > now}
-        wish = self._policy.beside(own, self._hopeless.keys())
+        self._unsupported = {text: until for text, until in self._unsupported.items() if until > now}
+        wish = self._policy.beside(own, self._unsupported.keys())
         if wish is None:
             return own
         try:
             other = self._ask(frame, task, wish)
         except EndpointError as error:
             return _by_device(own, wish, error)
-        self._hopeless |= {text: now + FORGET_SECONDS for text in other.unanswered if text in own.unanswered}
+        self._unsupported |= {
+            text: now + FORGET_SECONDS for text in other.unsupported_prompts if text in own.unsupported_prompts
+        }
         disagreement = compare(own, other)
         if disagreement:
             self._count(disagreements=1)
@@ -203,7 +207,7 @@ class SecondOpinion:
             return replace(_by_device(own, wish, None), timing=timing)
         return replace(other, timing=timing)
 
-    def _ask(self, frame: Frame, task: Task, wish: Wish) -> Findings:
+    def _ask(self, frame: Frame, task: DetectionOptions, wish: Escalation) -> Detections:
         """The cloud's answer; raises EndpointError."""
         deadline = self._clock() + self._restraint.seconds
         try:
@@ -221,7 +225,7 @@ class SecondOpinion:
             found = replace(found, detections=suppress_repeated(found.detections, task.overlap))
         return replace(found, origin=Origin("cloud", wish.reason, wish.detail))
 
-    def _request(self, frame: Frame, prompts: Sequence[Prompt], deadline: float) -> Findings:
+    def _request(self, frame: Frame, prompts: Sequence[Prompt], deadline: float) -> Detections:
         """One request, if one may go out."""
         budget, breaker = self._restraint.budget, self._restraint.breaker
         refusal = breaker.refusal()
@@ -241,7 +245,7 @@ class SecondOpinion:
             breaker.failed(error.retry_after)
             self._count(failures=1)
             self._last_failure = str(error)
-            log.warning("the endpoint did not answer: %s", error, extra={"frame": frame.id})
+            logger.warning("the endpoint did not answer: %s", error, extra={"frame": frame.id})
             raise
         breaker.succeeded()
         self._count(answered=1)
@@ -252,6 +256,6 @@ class SecondOpinion:
             self._counts = replace(self._counts, **{n: getattr(self._counts, n) + by for n, by in more.items()})
 
 
-def _by_device(own: Findings, wish: Wish, refusal: EndpointError | None) -> Findings:
+def _by_device(own: Detections, wish: Escalation, refusal: EndpointError | None) -> Detections:
     why = f"{wish.detail}; {refusal}" if refusal is not None else f"{wish.detail}; the cloud's answer is no better"
     return replace(own, origin=Origin("device", wish.reason, why))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import shapely
 
 from sam3edge.core.errors import SettingsError
-from sam3edge.core.types import Detection, Findings, ModelInfo, Prompt, Reason
+from sam3edge.core.types import Detection, Detections, ModelInfo, Prompt, Reason
 
 CPU = "CPUExecutionProvider"
 """ONNX Runtime's name of what every device has."""
@@ -43,18 +43,18 @@ class FallbackOptions:
     max_seconds: float = 0.0
     recheck_seconds: float = 60.0
     max_backlog: int = 0
-    band: tuple[float, float] = (0.4, 0.6)
+    uncertain_scores: tuple[float, float] = (0.4, 0.6)
     presence: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 <= self.band[0] <= self.band[1] <= 1:
-            raise SettingsError(f"the band must be two scores from 0 to 1, the lower first, got {self.band}")
+        if not 0 <= self.uncertain_scores[0] <= self.uncertain_scores[1] <= 1:
+            raise SettingsError(f"expected two scores from 0 to 1, the lower first, got {self.uncertain_scores}")
         if not 0.5 < self.presence <= 1:
             raise SettingsError(f"presence must be more than 0.5 and at most 1, got {self.presence}")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Escalation:
     """That the cloud should answer.
 
     Attributes:
@@ -91,11 +91,11 @@ class Policy:
     options: FallbackOptions
     accelerator: bool = False
 
-    def unavailable(self, problem: str) -> Wish | None:
+    def unavailable(self, problem: str) -> Escalation | None:
         """For a device without a model, or with one that fails."""
         return self._wish("unavailable", problem)
 
-    def instead(self, model: ModelInfo, load: Load) -> Wish | None:
+    def instead(self, model: ModelInfo, load: Load) -> Escalation | None:
         """Before the device looks: whether the cloud had better do it."""
         options = self.options
         if self.accelerator and model.provider == CPU:
@@ -108,23 +108,23 @@ class Policy:
             return self._wish("slow", f"the last answer took {load.seconds:.1f} s, {options.max_seconds:g} s may pass")
         return None
 
-    def beside(self, found: Findings, hopeless: Set[str] = frozenset()) -> Wish | None:
+    def beside(self, found: Detections, hopeless: Set[str] = frozenset()) -> Escalation | None:
         """After the device has looked: whether the cloud should look, too.
 
         Args:
             hopeless: phrases that the cloud could not answer either.
         """
-        unknown = [text for text in found.unanswered if text not in hopeless]
+        unknown = [text for text in found.unsupported_prompts if text not in hopeless]
         if unknown:
-            wish = self._wish("unanswered", f"this model does not know {', '.join(unknown)}")
+            wish = self._wish("unsupported", f"this model does not know {', '.join(unknown)}")
             if wish is not None:
                 return wish
         doubt = self.doubt(found)
         return self._wish("uncertain", doubt) if doubt else None
 
-    def doubt(self, found: Findings) -> str:
+    def doubt(self, found: Detections) -> str:
         """What is uncertain about an answer; empty when nothing is."""
-        low, high = self.options.band
+        low, high = self.options.uncertain_scores
         for detection in found.detections:
             if low <= detection.score <= high:
                 return f"{detection.prompt.name} scored {detection.score:.2f}"
@@ -137,23 +137,23 @@ class Policy:
                 return f"{prompt.name} {what}, though its presence is {confidence.presence:.2f}"
         return ""
 
-    def better(self, device: Findings, cloud: Findings) -> Findings:
+    def better(self, device: Detections, cloud: Detections) -> Detections:
         """Which of two answers about one frame is published.
 
         The cloud's, because it was asked only where the device's own left something open and the model there is not cut
         down for a device; unless it answers fewer of the prompts or is in doubt itself. Then nothing was gained, and
         the device's is the better one: it saw every pixel of the frame, the cloud a smaller picture.
         """
-        if len(cloud.unanswered) != len(device.unanswered):
-            return min(cloud, device, key=lambda findings: len(findings.unanswered))
+        if len(cloud.unsupported_prompts) != len(device.unsupported_prompts):
+            return min(cloud, device, key=lambda findings: len(findings.unsupported_prompts))
         return device if self.doubt(cloud) else cloud
 
     def _contradicts(self, presence: float, admitted: bool) -> bool:
         bound = self.options.presence
         return bound < 1 and (1 - presence if admitted else presence) >= bound
 
-    def _wish(self, reason: Reason, detail: str) -> Wish | None:
-        return Wish(reason, detail) if reason in self.options.reasons else None
+    def _wish(self, reason: Reason, detail: str) -> Escalation | None:
+        return Escalation(reason, detail) if reason in self.options.reasons else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +167,12 @@ class Disagreement:
         return bool(self.device or self.cloud)
 
 
-def compare(device: Findings, cloud: Findings) -> Disagreement:
+def compare(device: Detections, cloud: Detections) -> Disagreement:
     """Pair the objects of two answers about one frame: those of one prompt whose outlines overlap best come first.
 
     Prompts that one of the two could not answer are left out: of them, it has said nothing.
     """
-    silent = {*device.unanswered, *cloud.unanswered}
+    silent = {*device.unsupported_prompts, *cloud.unsupported_prompts}
     only_device = only_cloud = 0
     for prompt in {d.prompt: None for d in (*device.detections, *cloud.detections) if d.prompt.text not in silent}:
         ours, theirs = _of(device, prompt), _of(cloud, prompt)
@@ -194,7 +194,7 @@ def suppress_repeated(detections: Sequence[Detection], limit: float) -> tuple[De
     return tuple(detections[i] for i in sorted(kept))
 
 
-def _of(findings: Findings, prompt: Prompt) -> list[Detection]:
+def _of(findings: Detections, prompt: Prompt) -> list[Detection]:
     return [d for d in findings.detections if d.prompt == prompt]
 
 

@@ -20,14 +20,14 @@ from typing_extensions import NotRequired, TypedDict
 
 from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.polygons import simplify
-from sam3edge.core.types import Detection, Findings, Frame, Message, ModelInfo, Origin, Prompt, Reason
+from sam3edge.core.types import Detection, Detections, Frame, Message, ModelInfo, Origin, Prompt, Reason
 
 SCHEMA_VERSION = "1.0"
 
 NAMESPACE = uuid.UUID("6f0a5b52-6d1c-5b0e-9d7e-5a3ed6e00001")
 """Message ids are UUIDs of version 5 in this namespace, so that the same frame always has the same ids."""
 
-LONGEST_DETAIL = 200
+MAX_DETAIL = 200
 """Characters of what is said about the origin: the smallest transport carries 7,000 bytes."""
 
 HULL_VERTICES = 24
@@ -68,7 +68,7 @@ class Properties(TypedDict):
     prompt: str
     score: float
     area: float
-    outline: Literal["exact", "coarse", "hull"]
+    geometry_quality: Literal["exact", "coarse", "hull"]
 
 
 class Feature(TypedDict):
@@ -137,7 +137,7 @@ class DetectionsMessage(TypedDict):
     frame: FrameMember
     model: ModelMember
     prompts: list[PromptMember]
-    unanswered: dict[str, str]
+    unsupported_prompts: dict[str, str]
     timing: dict[str, float]
     part: PartMember
     origin: NotRequired[OriginMember]
@@ -145,7 +145,7 @@ class DetectionsMessage(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class FrameResult:
     """Everything that is said of one frame.
 
     Attributes:
@@ -161,14 +161,14 @@ class Answer:
     prompts: tuple[Prompt, ...]
     detections: tuple[Detection, ...]
     timing: Mapping[str, float]
-    unanswered: Mapping[str, str]
+    unsupported_prompts: Mapping[str, str]
     origin: Origin | None = None
 
 
-def answer_of(device: str, frame: Frame, prompts: tuple[Prompt, ...], found: Findings) -> Answer:
+def frame_result(device: str, frame: Frame, prompts: tuple[Prompt, ...], found: Detections) -> FrameResult:
     """What was found in a frame, as it is said."""
     f = found
-    return Answer(device, frame, f.model, prompts, f.detections, f.timing, f.unanswered, f.origin)
+    return FrameResult(device, frame, f.model, prompts, f.detections, f.timing, f.unsupported_prompts, f.origin)
 
 
 def message_id(device: str, frame_id: str, kind: str, index: int = 0) -> str:
@@ -176,7 +176,7 @@ def message_id(device: str, frame_id: str, kind: str, index: int = 0) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{device}/{frame_id}/{kind}/{index}"))
 
 
-def encode(answer: Answer, topic: str, max_bytes: int, coarsest: float) -> list[Message]:
+def encode(answer: FrameResult, topic: str, max_bytes: int, coarsest: float) -> list[Message]:
     """Write an answer as one or more messages of at most ``max_bytes`` each.
 
     Args:
@@ -228,7 +228,7 @@ def encode_error(device: str, error: FrameError, topic: str) -> Message:
     return Message(identity, topic, _dump(report))
 
 
-def _envelope(answer: Answer, index: int, count: int, max_bytes: int) -> DetectionsMessage:
+def _envelope(answer: FrameResult, index: int, count: int, max_bytes: int) -> DetectionsMessage:
     """The message without its features, which are put in as the bytes that they were measured by."""
     frame, model = answer.frame, answer.model
     prompts: list[PromptMember] = [
@@ -257,7 +257,7 @@ def _envelope(answer: Answer, index: int, count: int, max_bytes: int) -> Detecti
             "provider": model.provider,
         },
         "prompts": prompts,
-        "unanswered": dict(answer.unanswered),
+        "unsupported_prompts": dict(answer.unsupported_prompts),
         "timing": {stage: round(ms, 2) for stage, ms in answer.timing.items()},
         "part": {"index": index, "count": count},
     }
@@ -273,16 +273,16 @@ def _origin(origin: Origin) -> OriginMember:
     member: OriginMember = {"by": origin.by}
     if origin.reason is not None:
         member["reason"] = origin.reason
-        member["detail"] = origin.detail[:LONGEST_DETAIL]
+        member["detail"] = origin.detail[:MAX_DETAIL]
     return member
 
 
 def _feature(
-    answer: Answer,
+    answer: FrameResult,
     index: int,
     detection: Detection,
     geometry: Polygon | MultiPolygon,
-    outline: Literal["exact", "coarse", "hull"],
+    geometry_quality: Literal["exact", "coarse", "hull"],
 ) -> Feature:
     prompt, model, score = detection.prompt, answer.model, round(detection.score, 4)
     return {
@@ -303,7 +303,7 @@ def _feature(
             "prompt": prompt.text,
             "score": score,
             "area": round(detection.area, 1),
-            "outline": outline,
+            "geometry_quality": geometry_quality,
         },
     }
 

@@ -23,7 +23,7 @@ _SIZES: Mapping[int, int] = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
 }  # fmt: skip
 
-_MOST_VALUES = 1_000_000
+_MAX_VALUES = 1_000_000
 """A strip for every row of the tallest image that anyone decodes is a tenth of this."""
 
 
@@ -90,8 +90,8 @@ class TagReader:
         """The values of an unsigned integer tag."""
         if entry.type not in _INTEGERS:
             raise HeaderError(f"expected a TIFF tag of integers, got type {entry.type}")
-        if entry.count > _MOST_VALUES:
-            raise HeaderError(f"expected at most {_MOST_VALUES} values in a TIFF tag, got {entry.count}")
+        if entry.count > _MAX_VALUES:
+            raise HeaderError(f"expected at most {_MAX_VALUES} values in a TIFF tag, got {entry.count}")
         return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.type]}", self._bytes(entry))
 
     def text(self, entry: Entry) -> str:

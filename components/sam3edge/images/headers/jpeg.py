@@ -14,7 +14,7 @@ _STANDALONE = frozenset(range(0xD0, 0xD8)) | {0x01}
 _AFTER_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 """The marker that ends entropy-coded data: neither a stuffed byte nor a restart."""
 
-_MOST_SCANS = 64
+_MAX_SCANS = 64
 """A progressive file has about ten. Each costs a pass over the whole picture, so thousands of tiny ones are a bomb."""
 
 
@@ -45,8 +45,8 @@ def read(data: bytes) -> ImageHeader:
             exif = read_exif(segment)
         elif marker == _SOS:
             scans += 1
-            if scans > _MOST_SCANS:
-                raise HeaderError(f"the JPEG has more than {_MOST_SCANS} scans")
+            if scans > _MAX_SCANS:
+                raise HeaderError(f"the JPEG has more than {_MAX_SCANS} scans")
             at = _end_of_scan(data, at)
     if size is None or scans == 0:
         raise HeaderError("the JPEG holds no image")

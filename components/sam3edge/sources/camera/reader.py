@@ -13,7 +13,7 @@ from sam3edge.core.backoff import Backoff
 from sam3edge.core.types import RgbImage
 from sam3edge.sources.camera.capture import Capture
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _DAMAGED_IN_A_ROW = 25
 
@@ -139,7 +139,7 @@ class Reader:
             if not self._stop.is_set():
                 delay = self._backoff.next()
                 what = "cannot be opened" if capture is None else "was lost"
-                _log.warning("Camera %s %s; trying again in %.1f s", self._name, what, delay)
+                logger.warning("Camera %s %s; trying again in %.1f s", self._name, what, delay)
                 self._stop.wait(delay)
 
     def _read(self, capture: Capture) -> None:
@@ -157,7 +157,7 @@ class Reader:
                 continue
             damaged = 0
             if not self.connected:
-                _log.info("Camera %s gives %d x %d pixels", self._name, image.shape[1], image.shape[0])
+                logger.info("Camera %s gives %d x %d pixels", self._name, image.shape[1], image.shape[0])
                 self.connected = True
                 self._backoff.reset()
             self._newest.put(Picture(image, captured_at))

@@ -17,12 +17,12 @@ from sam3edge.sources.camera.frames import FrameSequence
 from sam3edge.sources.camera.reader import Newest, Reader
 from sam3edge.sources.camera.video import PacedVideoSource, VideoSource
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _PATIENCE = 3
 """Times the time limit after which a call counts as hanging. OpenCV keeps the limits itself where its backend can."""
 
-_MOST_ABANDONED = 3
+_MAX_ABANDONED = 3
 _LOOK_EVERY = 0.5
 
 
@@ -143,7 +143,7 @@ class CameraSource:
 
     def reject(self, error: FrameError) -> None:
         """Nothing but a line in the log: the picture has gone."""
-        _log.warning("Frame %s of camera %s was rejected: %s", error.name, self._shown, error)
+        logger.warning("Frame %s of camera %s was rejected: %s", error.name, self._shown, error)
 
     def close(self) -> None:
         """Stop reading and release the camera; see ``Source.close``."""
@@ -153,16 +153,16 @@ class CameraSource:
         self._reader.stop()
         self._reader.join(self._options.read_timeout)
         if self._reader.alive:
-            _log.warning("Camera %s does not come back; it is released when it does", self._shown)
+            logger.warning("Camera %s does not come back; it is released when it does", self._shown)
 
     def _replace_hanging_reader(self) -> None:
         """Open the camera anew beside a call that never came back; it cannot be interrupted, only left behind."""
         if not self._reader.hangs:
             return
         self._abandoned = [reader for reader in self._abandoned if reader.alive]
-        if len(self._abandoned) >= _MOST_ABANDONED:
+        if len(self._abandoned) >= _MAX_ABANDONED:
             return
-        _log.error("Camera %s hangs; opening it anew", self._shown)
+        logger.error("Camera %s hangs; opening it anew", self._shown)
         self._reader.stop()
         self._abandoned.append(self._reader)
         self._reader = self._start_reader()

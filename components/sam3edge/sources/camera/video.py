@@ -13,7 +13,7 @@ from sam3edge.core.types import Frame
 from sam3edge.sources.camera.capture import Capture
 from sam3edge.sources.camera.frames import FrameSequence
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _USUAL_FPS = 25.0
 
@@ -55,7 +55,7 @@ class VideoSource:
 
     def reject(self, error: FrameError) -> None:
         """Nothing but a line in the log: a frame cannot be put away."""
-        _log.warning("Frame %s of %s was rejected: %s", error.name, self._path, error)
+        logger.warning("Frame %s of %s was rejected: %s", error.name, self._path, error)
 
     def close(self) -> None:
         """Close the file; see ``Source.close``."""

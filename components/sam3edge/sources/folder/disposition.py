@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-_LONGEST_NAME = 180
+_MAX_NAME = 180
 """Bytes; file systems allow 255."""
 
 
-class Afterwards(Protocol):
+class OnProcessed(Protocol):
     """What becomes of a file whose frame is done.
 
     Attributes:
@@ -105,7 +105,7 @@ def _free_place(path: Path, folder: Path, relative: str, frame_id: str) -> Path:
 
 def _with_room(path: Path) -> Path:
     """The path with its name cut so that a frame id and the ending of a report still fit."""
-    excess = len(os.fsencode(path.name)) - _LONGEST_NAME
+    excess = len(os.fsencode(path.name)) - _MAX_NAME
     return path if excess <= 0 else path.with_name(os.fsdecode(os.fsencode(path.stem)[:-excess]) + path.suffix)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sam3edge.core.errors import SettingsError
 from sam3edge.sources.folder.listing import Stamp
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _VERSION = 1
 _LOCK_SECONDS = 2.0
@@ -82,7 +82,7 @@ class Journal:
             self._connection.commit()
         except sqlite3.Error as error:
             self._connection.rollback()
-            _log.error("The journal %s cannot be written (%s); %d rows are kept in memory",
+            logger.error("The journal %s cannot be written (%s); %d rows are kept in memory",
                        self._path, error, len(self._unwritten))  # fmt: skip
         else:
             self._unwritten.clear()
@@ -117,7 +117,7 @@ class Journal:
             self._connection.commit()
         except sqlite3.Error as error:
             self._connection.rollback()
-            _log.error("The journal %s cannot be written (%s); rows of missing files stay", self._path, error)
+            logger.error("The journal %s cannot be written (%s); rows of missing files stay", self._path, error)
 
     def close(self) -> None:
         """Release the file. Idempotent."""
@@ -129,7 +129,7 @@ class Journal:
         try:
             row = self._connection.execute("SELECT * FROM settled WHERE path = ?", (os.fsencode(path),)).fetchone()
         except sqlite3.Error as error:
-            _log.error("The journal %s cannot be read (%s); %r may be repeated", self._path, error, path)
+            logger.error("The journal %s cannot be read (%s); %r may be repeated", self._path, error, path)
             return None
         return _settled(row) if row else None
 
@@ -141,7 +141,7 @@ def _open_or_begin_anew(path: Path) -> sqlite3.Connection:
         raise
     except sqlite3.DatabaseError as error:
         aside = path.with_name(path.name + ".damaged")
-        _log.error("The journal %s is damaged (%s); set aside as %s, files may be repeated", path, error, aside)
+        logger.error("The journal %s is damaged (%s); set aside as %s, files may be repeated", path, error, aside)
         path.replace(aside)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
@@ -123,7 +123,7 @@ class FolderScope:
                 if not folder:
                     raise
                 complete = False
-                _log.warning("Sub-folder %r cannot be read: %s", folder, error)
+                logger.warning("Sub-folder %r cannot be read: %s", folder, error)
         return Listing(files, complete, (status.st_dev, status.st_ino))
 
     def _counts(self, name: str) -> bool:

@@ -20,13 +20,13 @@ from sam3edge.core.ports import EndOfSource
 from sam3edge.core.types import Frame
 from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
 from sam3edge.sources.folder.content import Content, Fingerprint, StillChanging, fingerprint_of, frame_id, read_content
-from sam3edge.sources.folder.disposition import Afterwards, Keep, Quarantine
+from sam3edge.sources.folder.disposition import Keep, OnProcessed, Quarantine
 from sam3edge.sources.folder.journal import Journal, Settled
 from sam3edge.sources.folder.listing import IMAGE_SUFFIXES, FolderScope, NotAFile, stamp_of
 from sam3edge.sources.folder.queue import Arrival, Arrivals
 from sam3edge.sources.folder.watcher import Closed, FolderWatch, Gone, Seen
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class FolderOptions:
         quarantine: where files go that are no usable image, each with a report; made when missing. It and the folder of
             ``MoveTo`` may lie within the watched folder.
         source_id: ``Frame.source``, and part of every frame's id.
-        afterwards: what becomes of a file whose frame is done: ``Keep()``, ``MoveTo(folder)`` or ``Delete()``.
+        on_processed: what becomes of a file whose frame is done: ``Keep()``, ``MoveTo(folder)`` or ``Delete()``.
         recursive: whether sub-folders are watched too.
         suffixes: endings of the files to read, lower case with the dot; others are left alone.
         max_bytes: larger files are refused unread.
@@ -55,7 +55,7 @@ class FolderOptions:
     journal: Path
     quarantine: Path
     source_id: str = "folder"
-    afterwards: Afterwards = field(default_factory=Keep)
+    on_processed: OnProcessed = field(default_factory=Keep)
     recursive: bool = False
     suffixes: frozenset[str] = IMAGE_SUFFIXES
     max_bytes: int = 512 * 1024 * 1024
@@ -177,13 +177,13 @@ class FolderSource:
                     return None
             content = read_content(path, self._options.max_bytes)
         except FileNotFoundError:
-            _log.info("File %r has gone before it was read", relative)
+            logger.info("File %r has gone before it was read", relative)
         except NotAFile as error:
-            _log.warning("%r is skipped: %s", relative, error)
+            logger.warning("%r is skipped: %s", relative, error)
         except StillChanging:
             self._arrivals.later(relative, self._options.settle_seconds)
         except OSError as error:
-            _log.warning("File %r cannot be read: %s; trying again", relative, error)
+            logger.warning("File %r cannot be read: %s; trying again", relative, error)
             self._arrivals.later(relative, self._options.retry_seconds)
         else:
             return self._deliver(arrival, content)
@@ -220,13 +220,13 @@ class FolderSource:
     def _settle(self, identity: str, reason: str | None) -> None:
         delivered = self._outstanding.pop(identity, None)
         if delivered is None:
-            _log.debug("Frame %s is not outstanding", identity)
+            logger.debug("Frame %s is not outstanding", identity)
             return
         if not self._is_unchanged(identity, delivered):
-            _log.info("File %r was replaced or removed while it was worked on", delivered.relative)
+            logger.info("File %r was replaced or removed while it was worked on", delivered.relative)
             return
         settled = Settled(delivered.relative, delivered.fingerprint.stamp, identity, reason)
-        filed = reason is None and self._options.afterwards.keeps
+        filed = reason is None and self._options.on_processed.keeps
         self._journal.settle(settled, filed=filed)
         if not filed:
             self._overdue[settled.path] = settled
@@ -245,7 +245,7 @@ class FolderSource:
         except (FileNotFoundError, NotAFile, StillChanging):
             return False
         except OSError as error:
-            _log.warning("File %r cannot be looked at: %s; taken as unchanged", delivered.relative, error)
+            logger.warning("File %r cannot be looked at: %s; taken as unchanged", delivered.relative, error)
             return True
 
     def _file_overdue(self, deadline: float) -> None:
@@ -261,12 +261,12 @@ class FolderSource:
                 self._move(settled)
         except OSError as error:
             what = "put away" if settled.reason is None else "moved to quarantine"
-            _log.error("File %r cannot be %s: %s; it is not lost and is tried again", settled.path, what, error)
+            logger.error("File %r cannot be %s: %s; it is not lost and is tried again", settled.path, what, error)
             self._overdue.move_to_end(settled.path)
             self._overdue_at = time.monotonic() + self._options.retry_seconds
             return
         del self._overdue[settled.path]
-        if settled.reason is None and self._options.afterwards.keeps:
+        if settled.reason is None and self._options.on_processed.keeps:
             self._journal.settle(settled, filed=True)
         else:
             self._journal.forget([settled.path])
@@ -280,7 +280,7 @@ class FolderSource:
     def _move(self, settled: Settled) -> None:
         path = self._scope.root / settled.path
         if settled.reason is None:
-            self._options.afterwards.file(path, settled.path, settled.frame_id)
+            self._options.on_processed.file(path, settled.path, settled.frame_id)
             return
         report = {
             "source": self._options.source_id,
@@ -291,7 +291,7 @@ class FolderSource:
             "modified_at": _moment(settled.stamp.mtime_ns).isoformat(),
             "quarantined_at": datetime.now(timezone.utc).isoformat(),
         }
-        _log.warning("File %r goes to quarantine: %s", settled.path, settled.reason)
+        logger.warning("File %r goes to quarantine: %s", settled.path, settled.reason)
         self._quarantine.file(path, settled.path, settled.frame_id, report)
 
 
@@ -301,7 +301,7 @@ def _scope(options: FolderOptions) -> FolderScope:
     except OSError as error:
         raise SettingsError(f"the folder {options.folder} cannot be watched: {error}") from error
     excluded = set()
-    for folder in (options.quarantine, options.afterwards.folder):
+    for folder in (options.quarantine, options.on_processed.folder):
         if folder is None:
             continue
         try:

@@ -22,7 +22,7 @@ from watchdog.observers.api import BaseObserver
 
 from sam3edge.sources.folder.listing import FolderScope, Listing, Stamp
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Closed(NamedTuple):
@@ -130,7 +130,7 @@ class FolderWatch:
             )
             observer.start()
         except OSError as error:
-            _log.warning(
+            logger.warning(
                 "Folder %r cannot be watched (%s), only listed every %g s; raise fs.inotify.max_user_watches "
                 "or max_user_instances if it is a local one",
                 str(self._scope.root), error, self._rescan_seconds,
@@ -153,7 +153,7 @@ class FolderWatch:
                 current = self._scope.listing()
             except OSError as error:
                 if not failing:
-                    _log.warning("Folder %r cannot be read: %s; trying on", str(self._scope.root), error)
+                    logger.warning("Folder %r cannot be read: %s; trying on", str(self._scope.root), error)
                 failing = True
                 continue
             failing = False
@@ -164,7 +164,7 @@ class FolderWatch:
         for relative, stamp in current.changes_since(last):
             self._sightings.put(Seen(relative, stamp))
         if current.folder_identity != last.folder_identity:
-            _log.warning("Folder %r was replaced, mounted or taken away", str(self._scope.root))
+            logger.warning("Folder %r was replaced, mounted or taken away", str(self._scope.root))
             return current
         missing = last.files.keys() - current.files.keys()
         if not current.complete:

@@ -22,7 +22,7 @@ from sam3edge_export.onnx.precision.formats import misfit
 from sam3edge_export.onnx.precision.graph import Graph
 from sam3edge_export.onnx.precision.rules import MATRIX, MOVEMENT, Rules
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SINGLE = TensorProto.FLOAT
 NORMALISATIONS = frozenset({"LayerNormalization", "InstanceNormalization", "GroupNormalization"})
@@ -109,7 +109,7 @@ class _Plan:
                 continue
             reason = misfit(self._graph.array(name), self._rules.form)
             if reason is not None:
-                log.warning("%s: %s stays float32, and so does what uses it: %s", self._graph.name, name, reason)
+                logger.warning("%s: %s stays float32, and so does what uses it: %s", self._graph.name, name, reason)
                 found.add(name)
         return found
 

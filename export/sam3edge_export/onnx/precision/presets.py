@@ -27,7 +27,7 @@ from sam3edge_export.onnx.precision.quantization import products_before, quantiz
 from sam3edge_export.onnx.precision.rules import BRAIN, HALF
 from sam3edge_export.onnx.precision.storage import store_in_half
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Numbers = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -144,7 +144,7 @@ class Half:
         found = largest_magnitudes(path, computed(graph.nodes, graph.floats), images[:LOOKED_AT])
         wide = {value: largest for value, largest in found.items() if not largest <= limit}
         for value, largest in wide.items():
-            log.warning("%s: %s reaches %.3g on the images given and stays float32", graph.name, value, largest)
+            logger.warning("%s: %s reaches %.3g on the images given and stays float32", graph.name, value, largest)
         return list(wide)
 
 

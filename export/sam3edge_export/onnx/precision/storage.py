@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from sam3edge_export.onnx.precision.formats import Float16, misfit
 from sam3edge_export.onnx.precision.graph import LARGE, Graph
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def store_in_half(graph: Graph) -> None:
@@ -26,7 +26,7 @@ def store_in_half(graph: Graph) -> None:
         values = graph.array(name)
         reason = misfit(values, half)
         if reason is not None:
-            log.warning("%s: %s is stored in float32: %s", graph.name, name, reason)
+            logger.warning("%s: %s is stored in float32: %s", graph.name, name, reason)
             continue
         stored = f"{name}.half"
         casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))

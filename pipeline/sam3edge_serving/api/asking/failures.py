@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from sam3edge_serving.api.problems import (
     BadRequest,
     Busy,
+    GatewayTimeout,
     ModelFailed,
     NotReady,
     Problem,
     TooLarge,
-    TooLate,
     Unanswerable,
 )
 
@@ -22,7 +22,7 @@ _BY_STATUS: Mapping[int, type[Problem]] = {
     422: Unanswerable,
     429: Busy,
     503: NotReady,
-    504: TooLate,
+    504: GatewayTimeout,
 }
 _SPOKEN = frozenset((400, 413, 422))
 """The client's own mistakes: what the endpoint says of them is meant for the client."""
@@ -32,8 +32,8 @@ _OWN_WORDS: Mapping[int, str] = {
     503: "the model is not ready, it may be starting; try again later",
     504: "the model did not answer in time; send a smaller image or fewer phrases, or use POST /v1/uploads",
 }
-MOST_CHARACTERS = 500
-LONGEST_WAIT = 60
+MAX_CHARACTERS = 500
+MAX_WAIT = 60
 
 
 def problem_of(status: int, body: bytes, retry_after: str | None, otherwise: int) -> Problem:
@@ -50,7 +50,7 @@ def problem_of(status: int, body: bytes, retry_after: str | None, otherwise: int
         return ModelFailed("the model failed on this request; try again, and tell the operator when it happens again")
     if status in _SPOKEN:
         return kind(spoken(body) or "the model's endpoint refused the request")
-    wait = min(int(retry_after), LONGEST_WAIT) if retry_after and retry_after.isdecimal() else otherwise
+    wait = min(int(retry_after), MAX_WAIT) if retry_after and retry_after.isdecimal() else otherwise
     return kind(_OWN_WORDS[status], retry_after=wait if status in (429, 503) else None)
 
 
@@ -62,4 +62,4 @@ def spoken(body: bytes) -> str:
         return ""
     member = value.get("error") if isinstance(value, dict) else None
     message = member.get("message") if isinstance(member, dict) else None
-    return message[:MOST_CHARACTERS] if isinstance(message, str) else ""
+    return message[:MAX_CHARACTERS] if isinstance(message, str) else ""

@@ -8,11 +8,11 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sam3edge_serving.api.asking.failures import problem_of
-from sam3edge_serving.api.asking.question import GEOJSON, Looking, read_answer, to_request
+from sam3edge_serving.api.asking.question import GEOJSON, DetectionQuery, read_answer, to_request
 from sam3edge_serving.api.images import Image
-from sam3edge_serving.api.problems import NotReady, TooLate
+from sam3edge_serving.api.problems import GatewayTimeout, NotReady
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 CONNECT_SECONDS = 3.0
@@ -33,7 +33,7 @@ class HttpModel:
         timeout = urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=seconds)
         self._pool = urllib3.PoolManager(timeout=timeout, retries=False)
 
-    def ask(self, image: Image, looking: Looking) -> str:
+    def ask(self, image: Image, looking: DetectionQuery) -> str:
         """See ``Model``."""
         asked = to_request(image, looking)
         headers = {"Content-Type": asked.content_type, "Accept": GEOJSON}
@@ -42,11 +42,11 @@ class HttpModel:
         try:
             answer = self._pool.request("POST", self._url, body=asked.body, headers=headers, redirect=False)
         except ReadTimeoutError as error:
-            raise TooLate("the model did not answer in time; send a smaller image or fewer phrases") from error
+            raise GatewayTimeout("the model did not answer in time; send a smaller image or fewer phrases") from error
         except HTTPError as error:
-            log.warning("the endpoint could not be asked: %s", type(error).__name__)
+            logger.warning("the endpoint could not be asked: %s", type(error).__name__)
             raise NotReady("the model's endpoint cannot be reached", retry_after=self._retry_after) from error
         if answer.status != 200:
-            log.warning("the endpoint answered %s", answer.status)
+            logger.warning("the endpoint answered %s", answer.status)
             raise problem_of(answer.status, answer.data, answer.headers.get("Retry-After"), self._retry_after)
         return read_answer(answer.data)

@@ -13,15 +13,15 @@ from sam3edge_serving.api.problems import ModelFailed, TooLarge, Unanswerable
 
 GEOJSON = "application/geo+json"
 
-MOST_ATTRIBUTES = 1024
+MAX_ATTRIBUTES = 1024
 """Characters of custom attributes that SageMaker hands through (CustomAttributes of InvokeEndpoint)."""
 
-MOST_BYTES = 25_000_000
+MAX_BYTES = 25_000_000
 """Of a request to a real-time endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class DetectionQuery:
     """What to look for.
 
     Attributes:
@@ -54,7 +54,7 @@ class Looking:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class InvocationRequest:
     """A request to the endpoint; ``attributes`` is empty where the body says it all."""
 
     body: bytes = field(repr=False)
@@ -65,7 +65,7 @@ class Asked:
 class Model(Protocol):
     """What answers questions about images. Used by one thread."""
 
-    def ask(self, image: Image, looking: Looking) -> str:
+    def ask(self, image: Image, looking: DetectionQuery) -> str:
         """What is found, as the device's message (``detections.schema.json``).
 
         Raises:
@@ -73,19 +73,19 @@ class Model(Protocol):
         """
 
 
-def to_request(image: Image, looking: Looking) -> Asked:
+def to_request(image: Image, looking: DetectionQuery) -> InvocationRequest:
     """The image with custom attributes, or both in JSON where the attributes are too long for their header.
 
     Raises:
         TooLarge: more than an endpoint takes.
     """
     attributes = looking.attributes()
-    if len(attributes) <= MOST_ATTRIBUTES:
-        asked = Asked(image.data, image.media_type, attributes)
+    if len(attributes) <= MAX_ATTRIBUTES:
+        asked = InvocationRequest(image.data, image.media_type, attributes)
     else:
         members = {"image": base64.b64encode(image.data).decode(), **looking.json()}
-        asked = Asked(json.dumps(members).encode(), "application/json")
-    if len(asked.body) > MOST_BYTES:
+        asked = InvocationRequest(json.dumps(members).encode(), "application/json")
+    if len(asked.body) > MAX_BYTES:
         raise TooLarge("image and phrases together are too large; ask for fewer phrases or send a smaller image")
     return asked
 

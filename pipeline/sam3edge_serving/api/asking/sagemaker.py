@@ -15,11 +15,11 @@ from botocore.exceptions import (
 )
 
 from sam3edge_serving.api.asking.failures import problem_of
-from sam3edge_serving.api.asking.question import GEOJSON, Looking, read_answer, to_request
+from sam3edge_serving.api.asking.question import GEOJSON, DetectionQuery, read_answer, to_request
 from sam3edge_serving.api.images import Image
-from sam3edge_serving.api.problems import Broken, Busy, ModelFailed, NotReady, Problem, TooLate
+from sam3edge_serving.api.problems import Busy, GatewayTimeout, InternalError, ModelFailed, NotReady, Problem
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _BUSY = frozenset(("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"))
 _NOT_READY = frozenset(("ModelNotReadyException", "ServiceUnavailable", "ServiceUnavailableException"))
@@ -41,7 +41,7 @@ class SageMakerModel:
         self._endpoint = endpoint
         self._retry_after = retry_after
 
-    def ask(self, image: Image, looking: Looking) -> str:
+    def ask(self, image: Image, looking: DetectionQuery) -> str:
         """See ``Model``."""
         asked = to_request(image, looking)
         optional = {"CustomAttributes": asked.attributes} if asked.attributes else {}
@@ -66,25 +66,25 @@ def service_problem(error: ClientError, retry_after: int) -> Problem:
     code = error.response.get("Error", {}).get("Code", "")
     if code == "ModelError":
         status, message = error.response.get("OriginalStatusCode"), error.response.get("OriginalMessage") or ""
-        log.warning("the endpoint's container answered %s", status)
+        logger.warning("the endpoint's container answered %s", status)
         return problem_of(int(status or 500), message.encode(), None, retry_after)
-    log.warning("SageMaker answered %s", code)
+    logger.warning("SageMaker answered %s", code)
     if code in _BUSY:
         return Busy("the model has too much to do; try again later", retry_after=retry_after)
     if code in _NOT_READY:
         return NotReady("the model is not ready, it may be starting; try again later", retry_after=retry_after)
     if code in _REFUSED:
-        return Broken("the model's endpoint is not there for this API; tell the operator", code="endpoint_refused")
+        return InternalError("this API may not use the model's endpoint; tell the operator", code="endpoint_refused")
     return ModelFailed("the model's endpoint failed; try again", code="endpoint_failed")
 
 
 def network_problem(error: Exception, retry_after: int) -> Problem:
     """Why SageMaker could not be asked."""
-    log.warning("SageMaker could not be asked: %s", type(error).__name__)
+    logger.warning("SageMaker could not be asked: %s", type(error).__name__)
     if isinstance(error, ReadTimeoutError):
-        return TooLate(
+        return GatewayTimeout(
             "the model did not answer in time; send a smaller image or fewer phrases, or use POST /v1/uploads"
         )
     if isinstance(error, (ConnectTimeoutError, ConnectionError, HTTPClientError)):
         return NotReady("the model's endpoint cannot be reached; try again later", retry_after=retry_after)
-    return Broken("the model's endpoint cannot be asked by this API; tell the operator", code="endpoint_refused")
+    return InternalError("the model's endpoint cannot be asked by this API; tell the operator", code="endpoint_refused")

@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import Any
 
-from sam3edge_serving.api.asking.question import Looking
+from sam3edge_serving.api.asking.question import DetectionQuery
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import Reply, Request, dump, json_reply
 from sam3edge_serving.api.prompts import check_phrases
@@ -26,7 +26,7 @@ def complete(parts: Parts, request: Request) -> Reply:
     chat = read_chat(request.json())
     must_be_known(parts, chat.model)
     phrases = check_phrases(chat.phrases, parts.max_prompts, chat.phrases_at)
-    looking = Looking(phrases, chat.threshold, chat.image_id)
+    looking = DetectionQuery(phrases, chat.threshold, chat.image_id)
 
     def answer() -> Reply:
         image = parts.images.from_text(chat.image, chat.image_at)

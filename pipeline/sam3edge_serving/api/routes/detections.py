@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from sam3edge_serving.api.asking.question import GEOJSON, Looking
+from sam3edge_serving.api.asking.question import GEOJSON, DetectionQuery
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import JSON, Reply, Request, json_reply
 from sam3edge_serving.api.images import Image
@@ -46,11 +46,11 @@ class DetectionRequest(BaseModel):
             raise ValueError("give image or upload, not both")
         return self
 
-    def looking(self, most: int) -> Looking:
+    def looking(self, most: int) -> DetectionQuery:
         """Raises BadRequest."""
         text = self.text_prompt
         phrases = split_phrases(text) if isinstance(text, str) else tuple(text)
-        return Looking(check_phrases(phrases, most, "text_prompt"), self.threshold, self.image_id)
+        return DetectionQuery(check_phrases(phrases, most, "text_prompt"), self.threshold, self.image_id)
 
 
 def detect(parts: Parts, request: Request) -> Reply:
@@ -85,7 +85,7 @@ def look(parts: Parts, request: Request, job_id: str) -> Reply:
 
 def _answer_file(parts: Parts, request: Request, wanted: DetectionRequest, form: File) -> Reply:
     looking = wanted.looking(parts.max_prompts)
-    looking = looking if looking.image_id else Looking(looking.phrases, looking.threshold, form.name[:256])
+    looking = looking if looking.image_id else DetectionQuery(looking.phrases, looking.threshold, form.name[:256])
 
     def answer() -> Reply:
         return _found(parts, parts.images.from_bytes(form.data, "image"), looking)
@@ -104,7 +104,7 @@ def _answer_text(parts: Parts, request: Request, wanted: DetectionRequest, text:
     return parts.once.run(request, asked, answer)
 
 
-def _found(parts: Parts, image: Image, looking: Looking) -> Reply:
+def _found(parts: Parts, image: Image, looking: DetectionQuery) -> Reply:
     return Reply(200, parts.model.ask(image, looking), GEOJSON)
 
 

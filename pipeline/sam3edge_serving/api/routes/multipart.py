@@ -15,7 +15,7 @@ from sam3edge_serving.api.problems import BadRequest
 
 MULTIPART = "multipart/form-data"
 IMAGE = "image"
-MOST_FIELDS = 64
+MAX_FIELDS = 64
 REPEATED = "text_prompt"
 """The one field that may come several times, once for each phrase."""
 
@@ -76,9 +76,9 @@ def read_form(request: Request) -> Form:
 
 
 def _form(fields: list[tuple[str, str]], files: list[tuple[str, File]]) -> Form:
-    if len(fields) > MOST_FIELDS or len(files) > 1 or any(name != IMAGE for name, _ in files):
+    if len(fields) > MAX_FIELDS or len(files) > 1 or any(name != IMAGE for name, _ in files):
         raise BadRequest(
-            f"a multipart body must have one file, {IMAGE!r}, and at most {MOST_FIELDS} fields", param=IMAGE
+            f"a multipart body must have one file, {IMAGE!r}, and at most {MAX_FIELDS} fields", param=IMAGE
         )
     members: dict[str, Any] = {}
     for name, value in fields:

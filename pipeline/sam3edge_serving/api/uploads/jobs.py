@@ -15,12 +15,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
 from sam3edge_serving.api.asking.failures import spoken
-from sam3edge_serving.api.asking.question import GEOJSON, MOST_ATTRIBUTES, Looking, read_answer
+from sam3edge_serving.api.asking.question import GEOJSON, MAX_ATTRIBUTES, DetectionQuery, read_answer
 from sam3edge_serving.api.asking.sagemaker import network_problem, service_problem
-from sam3edge_serving.api.problems import BadRequest, ErrorMember, ModelFailed, NotFound, TooLate, Unanswerable
+from sam3edge_serving.api.problems import BadRequest, ErrorMember, GatewayTimeout, ModelFailed, NotFound, Unanswerable
 from sam3edge_serving.api.uploads.storage import Address, Storage
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _ID = re.compile(r"det-[0-9a-f]{32}")
 
@@ -66,17 +66,17 @@ class Jobs:
     retry_after: int
     clock: Callable[[], float] = time.time
 
-    def start(self, key_id: str, image: Address, media_type: str, looking: Looking) -> dict[str, Any]:
+    def start(self, key_id: str, image: Address, media_type: str, looking: DetectionQuery) -> dict[str, Any]:
         """Ask about an uploaded image.
 
         Raises:
             Problem: it cannot be asked.
         """
         attributes = looking.attributes()
-        if len(attributes) > MOST_ATTRIBUTES:
+        if len(attributes) > MAX_ATTRIBUTES:
             raise BadRequest(
                 f"phrases, threshold and image_id together take {len(attributes)} characters, URL-encoded, and at most "
-                f"{MOST_ATTRIBUTES} can be sent with an upload; ask for fewer phrases",
+                f"{MAX_ATTRIBUTES} can be sent with an upload; ask for fewer phrases",
                 param="text_prompt",
             )
         job_id = f"det-{uuid.uuid4().hex}"
@@ -118,7 +118,7 @@ class Jobs:
         if failure is not None:
             return _state(job, "failed", error=_why(failure))
         if self.clock() > job.created + self.queue_seconds + self.job_seconds:
-            late = TooLate("the model did not answer in time; ask again, or send a smaller image")
+            late = GatewayTimeout("the model did not answer in time; ask again, or send a smaller image")
             return _state(job, "failed", error=late.body()["error"])
         return _state(job, "queued")
 

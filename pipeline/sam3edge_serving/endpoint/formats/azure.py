@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from sam3edge.core.types import Click, Clicks, Frame, MaskLogits
+from sam3edge.core.types import Frame, MaskLogits, PointPrompt, VisualPrompt
 from sam3edge_serving.endpoint.formats.masks import full_mask, to_png
 from sam3edge_serving.endpoint.formats.queries import Asked, Found, Outlined, PointedAt, image_of, prompts_of
 from sam3edge_serving.endpoint.problems import BadRequest, TooLarge
@@ -144,7 +144,7 @@ def _phrases(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else _PHRASES.validate_python(value)
 
 
-def _clicks(row: dict[str, JsonValue], most: int) -> tuple[Clicks, ...]:
+def _clicks(row: dict[str, JsonValue], most: int) -> tuple[VisualPrompt, ...]:
     multimask = row.get("multimask_output") or False
     if not isinstance(multimask, bool):
         raise ValueError("multimask_output must be true or false")
@@ -159,8 +159,8 @@ def _clicks(row: dict[str, JsonValue], most: int) -> tuple[Clicks, ...]:
     clicks = []
     for i in range(count):
         own = zip(points[i], labels[i], strict=True) if points else ()
-        given = tuple(Click(x, y, label == 1) for (x, y), label in own)
-        clicks.append(Clicks(given, boxes[i] if boxes else None, None, multimask))
+        given = tuple(PointPrompt(x, y, label == 1) for (x, y), label in own)
+        clicks.append(VisualPrompt(given, boxes[i] if boxes else None, None, multimask))
     return tuple(clicks)
 
 

@@ -57,7 +57,7 @@ class CocoAnswer(TypedDict):
     images: list[CocoImage]
     categories: list[CocoCategory]
     annotations: list[CocoAnnotation]
-    unanswered: dict[str, str]
+    unsupported_prompts: dict[str, str]
 
 
 def write(found: Found, endpoint: str) -> bytes:
@@ -86,6 +86,6 @@ def write(found: Found, endpoint: str) -> bytes:
         "images": [{"id": 1, "file_name": frame.name, "width": frame.width, "height": frame.height}],
         "categories": [{"id": number, "name": prompt.name} for prompt, number in category.items()],
         "annotations": annotations,
-        "unanswered": dict(found.segmentation.unanswered),
+        "unsupported_prompts": dict(found.segmentation.unsupported_prompts),
     }
     return json.dumps(answer, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

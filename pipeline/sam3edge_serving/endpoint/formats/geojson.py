@@ -6,8 +6,8 @@ import time
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sam3edge.core.messages.detections import Answer, encode
-from sam3edge.core.polygons import detect
+from sam3edge.core.messages.detections import FrameResult, encode
+from sam3edge.core.polygons import to_detection
 from sam3edge_serving.endpoint.formats.queries import Asked, Found, ImageText, ImageValue, Share, image_of, prompts_of
 from sam3edge_serving.endpoint.problems import TooLarge
 
@@ -15,7 +15,7 @@ MEDIA_TYPE = "application/geo+json"
 TOLERANCE, COARSEST = 0.5, 4.0
 """Pixels by which an outline may be simplified, as on the device."""
 
-LARGEST = 25 * 2**20
+MAX_RESPONSE_BYTES = 25 * 2**20
 """Bytes of an answer: what SageMaker hands through."""
 
 
@@ -43,11 +43,13 @@ def write(found: Found, endpoint: str) -> bytes:
     """
     started = time.perf_counter()
     frame, segmentation = found.frame, found.segmentation
-    outlined = (detect(i, frame.width, frame.height, TOLERANCE) for i in segmentation.instances)
+    outlined = (to_detection(i, frame.width, frame.height, TOLERANCE) for i in segmentation.instances)
     detections = tuple(d for d in outlined if d is not None)
     timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
-    answer = Answer(endpoint, frame, found.model, found.prompts, detections, timing, segmentation.unanswered)
-    parts = encode(answer, "", LARGEST, COARSEST)
+    answer = FrameResult(
+        endpoint, frame, found.model, found.prompts, detections, timing, segmentation.unsupported_prompts
+    )
+    parts = encode(answer, "", MAX_RESPONSE_BYTES, COARSEST)
     if len(parts) > 1:
-        raise TooLarge(f"the answer takes more than {LARGEST} bytes; ask for fewer prompts or raise the threshold")
+        raise TooLarge(f"the answer takes more than {MAX_RESPONSE_BYTES} bytes; ask for fewer prompts")
     return parts[0].payload

@@ -10,13 +10,13 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sam3edge.core.types import Clicks, Frame, ModelInfo, Outline, Prompt, Segmentation
+from sam3edge.core.types import EngineOutput, Frame, MaskPrediction, ModelInfo, Prompt, VisualPrompt
 from sam3edge_serving.endpoint.problems import BadRequest, TooLarge, Unanswerable
 
 _DATA_URL = re.compile(r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[^;,]*)*;base64,", re.IGNORECASE | re.ASCII)
 _ADDRESS = re.compile(r"(?:https?|s3|gs|ftp|file):", re.IGNORECASE)
 
-MOST_CHARACTERS = 256
+MAX_CHARACTERS = 256
 """Of a phrase. The model reads 32 tokens of it."""
 
 
@@ -69,7 +69,7 @@ class PointedAt:
     """
 
     image: EncodedImage
-    clicks: tuple[Clicks, ...]
+    clicks: tuple[VisualPrompt, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +79,7 @@ class Found:
     frame: Frame
     model: ModelInfo
     prompts: tuple[Prompt, ...]
-    segmentation: Segmentation
+    segmentation: EngineOutput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +87,7 @@ class Outlined:
     """What the model outlined of what was pointed at."""
 
     frame: Frame
-    outlines: tuple[Outline, ...]
+    outlines: tuple[MaskPrediction, ...]
 
 
 def image_of(image: str | ImageValue) -> EncodedImage:
@@ -121,9 +121,9 @@ def checked(prompts: Sequence[Prompt], most: int) -> tuple[Prompt, ...]:
     if len(prompts) > most:
         raise TooLarge(f"at most {most} prompts can be asked of an image, these are {len(prompts)}")
     for prompt in prompts:
-        if not 0 < len(prompt.text) <= MOST_CHARACTERS or not prompt.text.isprintable():
+        if not 0 < len(prompt.text) <= MAX_CHARACTERS or not prompt.text.isprintable():
             raise BadRequest(
-                f"a phrase must be 1 to {MOST_CHARACTERS} printable characters, such as 'red car'; this one has "
+                f"a phrase must be 1 to {MAX_CHARACTERS} printable characters, such as 'red car'; this one has "
                 f"{len(prompt.text)}: {prompt.text[:40]!r}"
             )
     return tuple(dict.fromkeys(prompts))
@@ -135,9 +135,9 @@ def must_be_answered(found: Found) -> Found:
     Raises:
         Unanswerable: the model could answer none of the prompts.
     """
-    unanswered = found.segmentation.unanswered
-    if all(prompt.text in unanswered for prompt in found.prompts):
-        text, reason = next(iter(unanswered.items()))
+    unsupported_prompts = found.segmentation.unsupported_prompts
+    if all(prompt.text in unsupported_prompts for prompt in found.prompts):
+        text, reason = next(iter(unsupported_prompts.items()))
         raise Unanswerable(f"the prompt {text!r} cannot be answered: {reason}")
     return found
 

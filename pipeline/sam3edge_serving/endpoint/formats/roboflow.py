@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shapely.geometry import MultiPolygon, Polygon
 from typing_extensions import NotRequired, TypedDict
 
-from sam3edge.core.polygons import detect
+from sam3edge.core.polygons import to_detection
 from sam3edge.core.types import VISUAL, Exemplar, Instance, Prompt
 from sam3edge_serving.endpoint.formats.geojson import TOLERANCE
 from sam3edge_serving.endpoint.formats.masks import Rle, full_mask, to_rle
@@ -106,7 +106,7 @@ class PromptListAnswer(TypedDict):
 
 def write(request: PromptListRequest, found: Found) -> bytes:
     """An answer to every listed prompt, in their order."""
-    unanswered = found.segmentation.unanswered
+    unsupported_prompts = found.segmentation.unsupported_prompts
     results: list[PromptResult] = []
     for index, prompt in enumerate(request.each()):
         listed = request.prompts[index]
@@ -121,8 +121,8 @@ def write(request: PromptListRequest, found: Found) -> bytes:
             },
             "predictions": _predictions(mine, found, request.format),
         }
-        if prompt.text in unanswered:
-            result["error"] = unanswered[prompt.text]
+        if prompt.text in unsupported_prompts:
+            result["error"] = unsupported_prompts[prompt.text]
         results.append(result)
     seconds = round(sum(found.segmentation.timing.values()) / 1000, 4)
     answer: PromptListAnswer = {"prompt_results": results, "time": seconds}
@@ -158,7 +158,7 @@ def _predictions(instances: Sequence[Instance], found: Found, form: Format) -> l
         if form == "rle":
             masks = to_rle(full_mask(instance.mask, width, height))
         else:
-            detection = detect(instance, width, height, TOLERANCE)
+            detection = to_detection(instance, width, height, TOLERANCE)
             if detection is None:
                 continue
             masks = _shells(detection.geometry)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from sam3edge.core.ports import Engine
-from sam3edge.core.types import Frame, Instance, ModelInfo, Prompt, Segmentation
+from sam3edge.core.types import EngineOutput, Frame, Instance, ModelInfo, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge_export.parity.fixtures import FixtureError, Fixtures, read_fixtures, read_phrases
-from sam3edge_export.parity.gate import ByInstances, ByLogits, Parity, Side, run_gate
+from sam3edge_export.parity.gate import ByInstances, ByLogits, Candidate, Parity, run_gate
 from sam3edge_export.parity.report import write_report
-from sam3edge_export.parity.stages import Witness, differences, largest
+from sam3edge_export.parity.stages import TensorRecorder, differences, largest
 from sam3edge_export.parity.verdict import TOLERANCES
 from support.samples import frame, red_square
 
@@ -33,7 +33,7 @@ class Bent:
     def model(self) -> ModelInfo:
         return self._engine.model
 
-    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         answer = self._engine.segment(frame, prompts)
         changed = [self._change(i) for i in answer.instances]
         return replace(answer, instances=tuple(i for i in changed if i is not None))
@@ -46,7 +46,7 @@ FIXTURES = Fixtures((frame(red_square(10)), frame(red_square(30))), ("red", "gre
 
 
 def gate(engine: Engine, fixtures: Fixtures = FIXTURES) -> Parity:
-    return run_gate(Side(FakeEngine(), None), Side(engine, None), fixtures, ByInstances(), TOLERANCES["fp32"])
+    return run_gate(Candidate(FakeEngine(), None), Candidate(engine, None), fixtures, ByInstances(), TOLERANCES["fp32"])
 
 
 def test_an_export_that_finds_the_same_passes() -> None:
@@ -72,7 +72,12 @@ def test_an_export_whose_masks_shrink_fails() -> None:
 def test_progress_is_told_frame_by_frame() -> None:
     told: list[int] = []
     run_gate(
-        Side(FakeEngine(), None), Side(FakeEngine(), None), FIXTURES, ByInstances(), TOLERANCES["fp32"], told.append
+        Candidate(FakeEngine(), None),
+        Candidate(FakeEngine(), None),
+        FIXTURES,
+        ByInstances(),
+        TOLERANCES["fp32"],
+        told.append,
     )
     assert told == [1, 2]
 
@@ -80,11 +85,11 @@ def test_progress_is_told_frame_by_frame() -> None:
 class Scores:
     """An engine of random weights: every query has a score near a quarter, whatever is asked."""
 
-    def __init__(self, shift: float, logits: float = 0, witness: Witness | None = None) -> None:
+    def __init__(self, shift: float, logits: float = 0, witness: TensorRecorder | None = None) -> None:
         self._shift, self._logits, self._witness = shift, logits, witness
         self.model = ModelInfo("random", "0.0.0", "sha256:" + "0" * 64, "fp32", "fake")
 
-    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> Segmentation:
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         scores = [0.2501, 0.2502, 0.2600, 0.2601, 0.2602]
         if self._witness is not None:  # half of the logits in each of two runs
             self._witness("decoder", {"logits": np.zeros((1, 5)), "presence": np.zeros((1, 1))})
@@ -95,21 +100,21 @@ class Scores:
             for s in scores
             if s + self._shift > p.threshold
         ]
-        return Segmentation(tuple(instances), {})
+        return EngineOutput(tuple(instances), {})
 
     def close(self) -> None:
         pass
 
 
-def witnessed(logits: float) -> Witness:
-    witness = Witness()
+def witnessed(logits: float) -> TensorRecorder:
+    witness = TensorRecorder()
     witness("decoder", {"logits": np.full((1, 5), logits), "presence": np.zeros((1, 1))})
     return witness
 
 
-def watched(shift: float, logits: float) -> Side:
-    witness = Witness()
-    return Side(Scores(shift, logits, witness), witness)
+def watched(shift: float, logits: float) -> Candidate:
+    witness = TensorRecorder()
+    return Candidate(Scores(shift, logits, witness), witness)
 
 
 def test_without_learned_weights_the_threshold_is_put_into_the_widest_gap() -> None:

@@ -18,25 +18,25 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from sam3edge_serving.api.asking.plain_http import HttpModel
-from sam3edge_serving.api.asking.question import MOST_ATTRIBUTES, Looking, to_request
+from sam3edge_serving.api.asking.question import MAX_ATTRIBUTES, DetectionQuery, to_request
 from sam3edge_serving.api.asking.sagemaker import SageMakerModel
 from sam3edge_serving.api.images import Image
 from sam3edge_serving.api.problems import (
     BadRequest,
-    Broken,
     Busy,
+    GatewayTimeout,
+    InternalError,
     ModelFailed,
     NotReady,
     Problem,
     TooLarge,
-    TooLate,
     Unanswerable,
 )
 from sam3edge_serving.endpoint.attributes import read_attributes
 from support.api_rig import GEOJSON, PNG
 
 IMAGE = Image(PNG, "image/png")
-LOOKING = Looking(("red car", "a,b|c;d=e", "Größe"), 0.4, "yard 7, left.png")
+LOOKING = DetectionQuery(("red car", "a,b|c;d=e", "Größe"), 0.4, "yard 7, left.png")
 REFUSAL = json.dumps({"error": {"message": "no such phrase", "type": "x", "param": None, "code": "unanswerable"}})
 NOT_ANSWERS = [
     b"",
@@ -54,12 +54,12 @@ def test_the_endpoint_reads_the_attributes_as_they_were_meant() -> None:
     read = read_attributes(LOOKING.attributes())
     assert (read.phrases, read.threshold, read.image_id) == (LOOKING.phrases, 0.4, LOOKING.image_id)
     assert LOOKING.attributes().isascii()
-    assert read_attributes(Looking(("dent",)).attributes()).threshold is None
+    assert read_attributes(DetectionQuery(("dent",)).attributes()).threshold is None
 
 
 def test_attributes_that_are_too_long_go_into_the_body() -> None:
-    long = Looking(tuple(f"{letter}" + "é" * 100 for letter in "abc"), 0.4, "x")
-    assert len(long.attributes()) > MOST_ATTRIBUTES
+    long = DetectionQuery(tuple(f"{letter}" + "é" * 100 for letter in "abc"), 0.4, "x")
+    assert len(long.attributes()) > MAX_ATTRIBUTES
     asked = to_request(IMAGE, long)
     assert (asked.content_type, asked.attributes) == ("application/json", "")
     body = json.loads(asked.body)
@@ -68,7 +68,7 @@ def test_attributes_that_are_too_long_go_into_the_body() -> None:
 
 def test_what_no_endpoint_takes_is_not_sent() -> None:
     with pytest.raises(TooLarge):
-        to_request(Image(bytes(25_000_001), "image/png"), Looking(("dent",)))
+        to_request(Image(bytes(25_000_001), "image/png"), DetectionQuery(("dent",)))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_an_endpoint_that_lies(runtime: Any, data: bytes) -> None:
         (422, Unanswerable, "no such phrase"),
         (429, Busy, "too much to do"),
         (503, NotReady, "not ready"),
-        (504, TooLate, "in time"),
+        (504, GatewayTimeout, "in time"),
         (500, ModelFailed, "failed"),
         (406, ModelFailed, "failed"),
         (415, ModelFailed, "failed"),
@@ -150,8 +150,8 @@ def test_what_the_container_says_through_sagemaker(
         ("ModelNotReadyException", NotReady),
         ("ServiceUnavailable", NotReady),
         ("ThrottlingException", Busy),
-        ("ValidationError", Broken),
-        ("AccessDeniedException", Broken),
+        ("ValidationError", InternalError),
+        ("AccessDeniedException", InternalError),
         ("InternalFailure", ModelFailed),
         ("InternalDependencyException", ModelFailed),
     ],
@@ -168,10 +168,10 @@ def test_what_sagemaker_itself_says(runtime: Any, code: str, problem: type[Probl
 @pytest.mark.parametrize(
     ("error", "problem"),
     [
-        (ReadTimeoutError(endpoint_url="https://x"), TooLate),
+        (ReadTimeoutError(endpoint_url="https://x"), GatewayTimeout),
         (ConnectTimeoutError(endpoint_url="https://x"), NotReady),
         (EndpointConnectionError(endpoint_url="https://x"), NotReady),
-        (NoCredentialsError(), Broken),
+        (NoCredentialsError(), InternalError),
     ],
 )
 def test_a_network_that_fails(error: Exception, problem: type[Problem]) -> None:
@@ -272,7 +272,7 @@ def test_what_the_container_says(
 
 def test_a_container_that_is_too_slow_or_gone(container: Container) -> None:
     container.wait = Event()
-    with pytest.raises(TooLate):
+    with pytest.raises(GatewayTimeout):
         http_model(container, 0.2).ask(IMAGE, LOOKING)
     container.wait.set()
     with pytest.raises(NotReady):

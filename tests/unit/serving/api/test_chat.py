@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sam3edge_serving.api.asking.question import Looking
+from sam3edge_serving.api.asking.question import DetectionQuery
 from sam3edge_serving.api.routes.chat_request import SCHEMA_ID
 from support.api_rig import DATA_URL, GEOJSON, JPEG, PNG, Api, chat
 
@@ -28,7 +28,7 @@ def test_the_content_is_the_geojson(api: Api) -> None:
     assert choice["message"] == {"role": "assistant", "content": GEOJSON, "refusal": None}
     ((image, looking),) = api.model.asked
     assert (image.data, image.media_type) == (PNG, "image/png")
-    assert looking == Looking(("red car", "dent", "scratch"), 0.4, "a.png")
+    assert looking == DetectionQuery(("red car", "dent", "scratch"), 0.4, "a.png")
 
 
 def test_the_last_user_message_is_the_prompt_and_the_last_image_the_image(api: Api) -> None:

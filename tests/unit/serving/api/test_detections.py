@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sam3edge_serving.api.asking.question import Looking
+from sam3edge_serving.api.asking.question import DetectionQuery
 from support.api_rig import DATA_URL, GEOJSON, JPEG, MAX_IMAGE_BYTES, PNG, Api, Heard
 
 PATH = "/v1/detections"
@@ -45,7 +45,7 @@ def test_json(api: Api, text: Any, phrases: tuple[str, ...], image: str) -> None
     assert heard.headers["x-request-id"]
     ((asked, looking),) = api.model.asked
     assert asked.data == PNG
-    assert looking == Looking(phrases, 0.25, "x")
+    assert looking == DetectionQuery(phrases, 0.25, "x")
 
 
 def test_multipart(api: Api) -> None:
@@ -60,7 +60,7 @@ def test_multipart(api: Api) -> None:
     assert (heard.status, heard.text) == (200, GEOJSON)
     ((asked, looking),) = api.model.asked
     assert (asked.data, asked.media_type) == (tricky, "image/jpeg")
-    assert looking == Looking(("red car", "Größe"), 0.5, "yard 7.png")
+    assert looking == DetectionQuery(("red car", "Größe"), 0.5, "yard 7.png")
 
 
 def test_multipart_with_the_image_as_a_field(api: Api) -> None:

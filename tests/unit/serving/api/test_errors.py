@@ -9,7 +9,7 @@ import json
 import pytest
 
 from sam3edge_serving.api.gateway_responses import GATEWAY_RESPONSES
-from sam3edge_serving.api.problems import Busy, ModelFailed, NotReady, Problem, TooLate, Unanswerable
+from sam3edge_serving.api.problems import Busy, GatewayTimeout, ModelFailed, NotReady, Problem, Unanswerable
 from sam3edge_simulator.api_gateway.gateway import GATEWAY_BYTES, Gateway, own
 from support.api_rig import DATA_URL, MAX_IMAGE_BYTES, PNG, Api, Heard, chat
 
@@ -140,7 +140,7 @@ def test_a_request_that_is_too_large_for_gateway_or_function(api: Api, size: int
         (Busy("busy", retry_after=3), 429, "model_busy", "3"),
         (NotReady("cold", retry_after=7), 503, "model_not_ready", "7"),
         (ModelFailed("failed"), 502, "model_failed", None),
-        (TooLate("late"), 504, "timeout", None),
+        (GatewayTimeout("late"), 504, "timeout", None),
         (Unanswerable("no such phrase"), 422, "unanswerable", None),
     ],
 )

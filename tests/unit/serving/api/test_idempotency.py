@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
-from sam3edge_serving.api.idempotency import Once
+from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.problems import NotReady
 from sam3edge_serving.api.uploads.storage import Storage
 from sam3edge_simulator.api_gateway.memory import MemoryRecords
@@ -34,7 +34,7 @@ def make(request: pytest.FixtureRequest, aws: Aws, table: str, bucket: str) -> C
 
     def make_api(text: str) -> Api:
         records = MemoryRecords() if request.param == "memory" else DynamoDBPersistenceLayer(table_name=table)
-        return Api(model=SayingModel(text), once=Once(records, Storage(aws.s3, bucket), 3600))
+        return Api(model=SayingModel(text), once=IdempotencyStore(records, Storage(aws.s3, bucket), 3600))
 
     return make_api
 
@@ -120,11 +120,11 @@ def test_a_long_answer_without_a_bucket_is_asked_again() -> None:
 
 
 def test_a_table_that_is_gone(aws: Aws) -> None:
-    api = Api(once=Once(DynamoDBPersistenceLayer(table_name="nowhere"), None, 3600))
+    api = Api(once=IdempotencyStore(DynamoDBPersistenceLayer(table_name="nowhere"), None, 3600))
     assert api.post(PATH, BODY, ONCE).refusal() == (503, "idempotency_failed", None)
 
 
 def test_an_api_that_remembers_nothing_says_so() -> None:
-    api = Api(once=Once(None, None, 60))
+    api = Api(once=IdempotencyStore(None, None, 60))
     assert api.post(PATH, BODY, ONCE).refusal() == (400, "no_idempotency", None)
     assert api.post(PATH, BODY).status == 200

@@ -18,7 +18,7 @@ from sam3edge_serving.api.uploads.storage import Storage
 from support.api_rig import GEOJSON, PNG, Api, Aws
 from support.async_endpoint import AsyncEndpoint
 
-MOST = 10_000_000
+MAX = 10_000_000
 
 
 @dataclass
@@ -58,7 +58,7 @@ def setting_of(aws: Aws, bucket: str, failure: ClientError | None = None) -> Set
     """Put together."""
     clock, storage, endpoint = Clock(), Storage(aws.s3, bucket), AsyncEndpoint(aws.s3, bucket, failure)
     jobs = Jobs(storage, endpoint, "my-endpoint", 600, 1200, 900, 5, clock)
-    return Setting(Api(large=Large(Uploads(storage, MOST, 900, clock), jobs)), endpoint, clock, bucket, aws.s3)
+    return Setting(Api(large=Large(Uploads(storage, MAX, 900, clock), jobs)), endpoint, clock, bucket, aws.s3)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_an_upload_is_bounded_by_what_is_signed(setting: Setting) -> None:
     ("body", "refusal"),
     [
         ({"content_type": "image/gif"}, (400, "invalid_request", "content_type")),
-        ({"content_type": "image/png", "bytes": MOST + 1}, (413, "too_large", "bytes")),
+        ({"content_type": "image/png", "bytes": MAX + 1}, (413, "too_large", "bytes")),
         ({"content_type": "image/png", "bytes": 0}, (400, "invalid_request", "bytes")),
         ({"content_type": "image/png", "key": "../other"}, (400, "invalid_request", "key")),
         ({}, (400, "invalid_request", "content_type")),
@@ -181,7 +181,7 @@ def test_a_detection_that_is_not_there(setting: Setting, name: str) -> None:
 
 def test_an_upload_of_another_type_or_size(setting: Setting) -> None:
     for data, kind, refusal in [
-        (b"x" * (MOST + 1), "image/png", (413, "too_large", "upload")),
+        (b"x" * (MAX + 1), "image/png", (413, "too_large", "upload")),
         (PNG, "text/html", (400, "invalid_image", "upload")),
     ]:
         upload = setting.upload()

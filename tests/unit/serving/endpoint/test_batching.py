@@ -11,7 +11,7 @@ import pytest
 
 from sam3edge.core.errors import EngineError, FrameError, PromptError
 from sam3edge.core.ports import Engine
-from sam3edge.core.types import Click, Clicks, Exemplar, Frame, Prompt, Segmentation
+from sam3edge.core.types import EngineOutput, Exemplar, Frame, PointPrompt, Prompt, VisualPrompt
 from sam3edge_serving.endpoint.batching import UNHEALTHY_AFTER, Batcher
 from support.engines import Pointing, Together, Watched
 from support.samples import frame, red_square
@@ -60,7 +60,7 @@ def shifted(x: int) -> Frame:
     return frame(red_square(x))
 
 
-def hold(batcher: Batcher, engine: Watched) -> Future[Segmentation]:
+def hold(batcher: Batcher, engine: Watched) -> Future[EngineOutput]:
     """Keep the model busy, so that what is asked now gathers."""
     engine.may_go_on.clear()
     first = batcher.find(shifted(200), (RED,))
@@ -93,7 +93,7 @@ def test_each_question_hears_of_its_own_prompts_only(start: Start) -> None:
     found = [answer.result(SECONDS) for answer in answers]
     assert [len(one.instances) for one in found] == [1, 1, 1, 0]
     assert found[0].instances[0].prompt == loose
-    assert [set(one.unanswered) for one in found] == [set(), set(), {"zebra"}, {"okapi"}]
+    assert [set(one.unsupported_prompts) for one in found] == [set(), set(), {"zebra"}, {"okapi"}]
 
 
 def test_pictures_go_to_the_engine_together_where_it_takes_several(start: Start) -> None:
@@ -206,7 +206,7 @@ def test_a_bad_question_is_no_failure_of_the_model(start: Start, error: Exceptio
 
 
 def test_clicks_are_answered_by_engines_that_have_an_outliner(start: Start) -> None:
-    clicks = (Clicks((Click(130, 110),)),)
+    clicks = (VisualPrompt((PointPrompt(130, 110),)),)
     [outline] = start(Pointing()).point_at(shifted(100), clicks).result(SECONDS)
     assert np.count_nonzero(outline.best > 0) == 60 * 60
     with pytest.raises(PromptError, match="points"):
@@ -216,7 +216,7 @@ def test_clicks_are_answered_by_engines_that_have_an_outliner(start: Start) -> N
 def test_a_click_outside_is_the_askers_fault(start: Start) -> None:
     batcher = start(Pointing())
     with pytest.raises(PromptError):
-        batcher.point_at(shifted(100), (Clicks((Click(-5, 0),)),)).result(SECONDS)
+        batcher.point_at(shifted(100), (VisualPrompt((PointPrompt(-5, 0),)),)).result(SECONDS)
     assert not batcher.trouble
 
 

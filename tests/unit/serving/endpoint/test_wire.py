@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
 from sam3edge.cli.schemas import detections_schema
-from sam3edge.core.types import Box, Click, Exemplar, Instance, Outline, Prompt, Segmentation
+from sam3edge.core.types import Box, EngineOutput, Exemplar, Instance, MaskPrediction, PointPrompt, Prompt
 from sam3edge_serving.endpoint.formats import azure, coco, geojson, roboflow
 from sam3edge_serving.endpoint.formats.errors import dump, error_of
 from sam3edge_serving.endpoint.formats.masks import Rle, box_of, full_mask, to_png, to_rle
@@ -69,7 +69,7 @@ def square(x: int, y: int, side: int, width: int = 320, height: int = 240) -> np
 def found(*instances: tuple[Prompt, npt.NDArray[np.bool_]], asked: tuple[Prompt, ...] = (RED, GREEN)) -> Found:
     box: Box = (0, 0, 1, 1)
     made = tuple(Instance(prompt, 0.87654, box, logits(inside)) for prompt, inside in instances)
-    return Found(frame(name="street.png"), MODEL, asked, Segmentation(made, {"vision": 1.5}, {}))
+    return Found(frame(name="street.png"), MODEL, asked, EngineOutput(made, {"vision": 1.5}, {}))
 
 
 # -- images ---------------------------------------------------------------------------------------------------------
@@ -113,10 +113,10 @@ def test_too_many_phrases() -> None:
 
 
 def test_an_answer_must_answer_something() -> None:
-    some = Found(frame(), MODEL, (RED, GREEN), Segmentation((), {}, {"green": "unknown"}))
+    some = Found(frame(), MODEL, (RED, GREEN), EngineOutput((), {}, {"green": "unknown"}))
     assert must_be_answered(some) is some
     with pytest.raises(Unanswerable, match="'green' cannot be answered: unknown"):
-        must_be_answered(Found(frame(), MODEL, (GREEN,), Segmentation((), {}, {"green": "unknown"})))
+        must_be_answered(Found(frame(), MODEL, (GREEN,), EngineOutput((), {}, {"green": "unknown"})))
 
 
 # -- bodies of JSON -------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_geojson_is_the_devices_message() -> None:
 
 
 def test_an_answer_larger_than_sagemaker_hands_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geojson, "LARGEST", 2500)
+    monkeypatch.setattr(geojson, "MAX_RESPONSE_BYTES", 2500)
     many = [(RED, square(x, 0, 5)) for x in range(0, 200, 10)]
     with pytest.raises(TooLarge, match="2500 bytes"):
         geojson.write(found(*many), "here")
@@ -274,7 +274,7 @@ def test_prompt_lists_that_say_nothing(prompt: dict[str, Any], says: str) -> Non
 def test_every_listed_prompt_is_answered_repetitions_and_all(form: str) -> None:
     request = listed({"text": "red"}, {"text": "zebra"}, {"text": "red"}, format=form)
     seen = found((RED, square(100, 80, 60)), asked=request.asked(5).prompts)
-    seen = Found(seen.frame, MODEL, seen.prompts, Segmentation(seen.segmentation.instances, {}, {"zebra": "unknown"}))
+    seen = Found(seen.frame, MODEL, seen.prompts, EngineOutput(seen.segmentation.instances, {}, {"zebra": "unknown"}))
     answer = json.loads(roboflow.write(request, seen))
     results = answer["prompt_results"]
     assert [r["prompt_index"] for r in results] == [0, 1, 2]
@@ -315,15 +315,15 @@ def test_azures_own_example() -> None:
 @pytest.mark.parametrize(
     ("points", "labels", "expected"),
     [
-        ("[[280,320], [300,350]]", "", [[Click(280, 320)], [Click(300, 350)]]),
-        ("[[[280,320], [300,350]]]", "[[1,0]]", [[Click(280, 320), Click(300, 350, positive=False)]]),
-        ([[280, 320]], [1], [[Click(280, 320)]]),
+        ("[[280,320], [300,350]]", "", [[PointPrompt(280, 320)], [PointPrompt(300, 350)]]),
+        ("[[[280,320], [300,350]]]", "[[1,0]]", [[PointPrompt(280, 320), PointPrompt(300, 350, positive=False)]]),
+        ([[280, 320]], [1], [[PointPrompt(280, 320)]]),
         ("[280, 320]", "0", None),
-        ("[280, 320]", "[0]", [[Click(280, 320, positive=False)]]),
-        ("[[1,2],[3,4]]", "[1,0]", [[Click(1, 2)], [Click(3, 4, positive=False)]]),
+        ("[280, 320]", "[0]", [[PointPrompt(280, 320, positive=False)]]),
+        ("[[1,2],[3,4]]", "[1,0]", [[PointPrompt(1, 2)], [PointPrompt(3, 4, positive=False)]]),
     ],
 )
-def test_points_nested_in_each_way(points: Any, labels: Any, expected: list[list[Click]] | None) -> None:
+def test_points_nested_in_each_way(points: Any, labels: Any, expected: list[list[PointPrompt]] | None) -> None:
     if expected is None:
         with pytest.raises(BadRequest):
             one(points, labels=labels)
@@ -333,7 +333,7 @@ def test_points_nested_in_each_way(points: Any, labels: Any, expected: list[list
 
 def test_points_and_boxes_belong_together() -> None:
     first, second = one("[[[1,2]],[[3,4]]]", "[[0,0,5,5],[1,1,6,6]]", multimask=True).clicks
-    assert (first.box, first.points, first.multimask) == ((0, 0, 5, 5), (Click(1, 2),), True)
+    assert (first.box, first.points, first.multimask) == ((0, 0, 5, 5), (PointPrompt(1, 2),), True)
     assert second.box == (1, 1, 6, 6)
 
 
@@ -393,7 +393,7 @@ def test_phrases_or_clicks() -> None:
 def test_azure_answers() -> None:
     masks = np.stack([logits(square(10, 10, 5)), logits(square(20, 20, 5))])
     rows = [
-        azure.row_of(Outlined(frame(), (Outline(masks, np.array([0.9, 0.25], np.float32), 0.99),))),
+        azure.row_of(Outlined(frame(), (MaskPrediction(masks, np.array([0.9, 0.25], np.float32), 0.99),))),
         azure.row_of(found((GREEN, square(100, 80, 60)))),
     ]
     first, second = json.loads(azure.write(rows))
