@@ -135,7 +135,7 @@ def test_next_keeps_to_its_timeout(source: Source, case: Case) -> None:
     for timeout in (0.0, 0.1):
         begin = time.monotonic()
         source.next(timeout)
-        assert time.monotonic() - begin < timeout + 2.0
+        assert time.monotonic() - begin < timeout + PATIENCE  # it returns; how soon is the machine's business
 
 
 def test_the_end_is_told_as_often_as_asked(source: Source, case: Case) -> None:

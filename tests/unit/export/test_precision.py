@@ -97,6 +97,14 @@ def found_in(folder: Path) -> list[tuple[Instance, ...]]:
     return answers
 
 
+class PlainArithmetic(ort.SessionOptions):  # type: ignore[misc]
+    """Options of a session that computes node by node, as the ONNX standard says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+
 def agreement(a: Instance, b: Instance) -> float:
     """IoU of two masks at the resolution of the model."""
     ours, theirs = np.asarray(a.mask) > 0, np.asarray(b.mask) > 0
@@ -140,12 +148,19 @@ def test_files_are_smaller(demo: Path, tmp_path: Path, precision: Precision, vis
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_the_same_objects_are_found(
-    demo: Path, tmp_path: Path, precision: Precision, score: float, overlap: float
+    demo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: Precision,
+    score: float,
+    overlap: float,
 ) -> None:
     """Small masks of 64 x 64 pixels: one pixel of an object of 20 is an IoU of 0.95."""
     out = applied(precision, demo, tmp_path / "out", [draw_scene(seed).image for seed in range(6)])
     if precision.name in NARROW:  # what a GPU would round, the CPU provider would not
         out = emulated(out)
+    elif precision.name == "int8":  # the provider's fused kernels saturate or not, according to the processor
+        monkeypatch.setattr(ort, "SessionOptions", PlainArithmetic)
     for expected, ours in zip(found_in(demo), found_in(out), strict=True):
         assert expected
         assert sorted(i.prompt.text for i in ours) == sorted(i.prompt.text for i in expected)

@@ -94,7 +94,7 @@ class TestPublishing:
     def test_one_answer_that_never_comes_is_no_lost_connection(
         self, connect: Connect, server: IpcServer, lost: Lost
     ) -> None:
-        client = connect(replace(QUICK, timeout=0.3))
+        client = connect(replace(QUICK, timeout=1.5))  # long enough for the answer that does come
         server.faults.inject("PublishToIoTCore", Silence())
         with pytest.raises(PublishError, match="No answer") as caught:
             client.publish("t", b"x")

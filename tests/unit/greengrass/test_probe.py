@@ -20,7 +20,7 @@ def nucleus() -> Iterator[FakeNucleus]:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.005)
@@ -87,7 +87,7 @@ def test_closing_does_not_wait_for_the_interval(nucleus: FakeNucleus) -> None:
     begin = time.monotonic()
     probe.close()
     probe.close()
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 30  # of the 60 of the interval
     assert nucleus.subscriptions == ()
 
 

@@ -40,7 +40,7 @@ class Opener:
 
     def wait(self, opened: int) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: len(self.opened) == opened, 5)
+            return self._changed.wait_for(lambda: len(self.opened) == opened, 30)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def keep(events: EventThread, opener: Opener, heard: list[Any] | None = None) ->
 def settled(events: EventThread) -> None:
     done = threading.Event()
     events.submit(done.set)
-    assert done.wait(5)
+    assert done.wait(30)
 
 
 def test_a_stream_that_ended_is_opened_again(events: EventThread) -> None:
@@ -151,7 +151,7 @@ class TestEventThread:
         events.submit(done.set, 0.06)
         events.submit(lambda: ran.append("first"))
         events.submit(lambda: ran.append("second"))
-        assert done.wait(5)
+        assert done.wait(30)
         assert ran == ["first", "second", "late"]
 
     def test_may_close_itself(self) -> None:
@@ -163,7 +163,7 @@ class TestEventThread:
             done.set()
 
         events.submit(job)
-        assert done.wait(5)
+        assert done.wait(30)
         events.close(5)
 
 
