@@ -1,6 +1,6 @@
 """The one flow: where a frame comes in, where it becomes polygons, and where it leaves.
 
-    Source -> Frame -> gate -> Engine.segment(frame, prompts) -> instances -> polygons -> message -> outbox
+    Source -> Frame -> gate -> Engine.segment(frame, prompts) -> detections -> stages -> message -> outbox
 
 That the device's own engine finds what there is can be exchanged for another ``Detector``, which also asks the cloud
 (``core/fallback/detector.py``); by default it is not.
@@ -24,6 +24,7 @@ from sam3edge.core.messages.detections import FrameResult, encode, encode_error,
 from sam3edge.core.polygons import to_detection
 from sam3edge.core.ports import EndOfSource, Engine, Source
 from sam3edge.core.postprocess import suppress_repeats
+from sam3edge.core.stages import DetectionStage, apply_stages
 from sam3edge.core.types import Detections, Frame, Message, Prompt
 
 POLL_SECONDS = 0.5
@@ -59,7 +60,7 @@ class Topics:
 class Detector(Protocol):
     """Who says what is in a frame."""
 
-    def answer(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+    def detect(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
         """Find what the task asks for.
 
         Args:
@@ -74,7 +75,7 @@ class Detector(Protocol):
 class LocalDetector:
     """Answers with this device's engine and nothing else."""
 
-    def answer(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+    def detect(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
         """See ``Detector``."""
         return detect(engine(), frame, task)
 
@@ -123,7 +124,8 @@ class Flow:
         device: the thing's name.
         engine: gives the engine for the next frame; it may be another one than before.
         task: gives what to look for in the next frame.
-        answerer: finds it.
+        detector: finds it.
+        stages: what happens to the detections before they become a message, in this order.
     """
 
     device: str
@@ -134,7 +136,8 @@ class Flow:
     outbox: Outbox
     topics: Topics
     observer: Observer
-    answerer: Detector = field(default_factory=LocalDetector)
+    detector: Detector = field(default_factory=LocalDetector)
+    stages: Sequence[DetectionStage] = ()
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set or the source ends; the frame in hand is finished first.
@@ -162,7 +165,8 @@ class Flow:
         found = self._find(frame, task, stop)
         if found is None:
             return
-        answer = frame_result(self.device, frame, task.prompts, found)
+        detections = apply_stages(self.stages, frame, found)
+        answer = frame_result(self.device, frame, task.prompts, detections)
         messages = encode(answer, self.topics.detections, task.max_payload, task.coarsest)
         try:
             stored = self._store(messages, stop)
@@ -176,7 +180,7 @@ class Flow:
         """What is in the frame; None when asked to stop before there was any model."""
         while True:
             try:
-                return self.answerer.answer(frame, task, self.engine)
+                return self.detector.detect(frame, task, self.engine)
             except ModelMissing:
                 if stop.is_set():
                     return None

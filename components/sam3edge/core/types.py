@@ -6,11 +6,11 @@ a frame of width W covers 0..W. Times are timezone-aware UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ MaskLogits = npt.NDArray[np.float32]
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the frame."""
+
+
+JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,6 +184,7 @@ class Detection:
         box: x0, y0, x1, y1 in pixels of the frame; the bounds of ``geometry``.
         area: pixels covered by the mask, before simplification.
         geometry: valid polygon or multi-polygon in pixels of the frame.
+        properties: what stages have added (``core/stages.py``): JSON values by name, written into the feature.
     """
 
     prompt: Prompt
@@ -188,6 +192,7 @@ class Detection:
     box: Box
     area: float
     geometry: Polygon | MultiPolygon
+    properties: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

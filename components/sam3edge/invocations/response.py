@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, TypeAlias
 
@@ -12,12 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from shapely.geometry import MultiPolygon, Polygon
 
 from sam3edge.core.errors import EndpointError
+from sam3edge.core.messages.detections import STANDARD_PROPERTIES
 from sam3edge.core.polygons import simplify
-from sam3edge.core.types import Detection, Detections, Frame, ModelInfo, Prompt
+from sam3edge.core.types import Detection, Detections, Frame, JsonValue, ModelInfo, Prompt
 from sam3edge.images.jpeg import Picture
 
 SLACK = 1.0
 """Pixels of the uploaded picture by which an outline may lie outside, for rounding."""
+
+MAX_ADDED, MAX_ADDED_BYTES = 32, 4000
+"""Properties that a feature may bring beside those of every feature; the smallest transport carries 7,000 bytes."""
 
 Share: TypeAlias = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Name: TypeAlias = Annotated[str, Field(max_length=300)]
@@ -43,6 +48,7 @@ class _MultiPolygon(_Checked):
 
 
 class _Properties(_Checked):
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
     imageGeometry: Annotated[_Polygon | _MultiPolygon, Field(discriminator="type")]  # noqa: N815, as OSML writes it
     prompt: Name
     score: Share
@@ -125,7 +131,7 @@ def _detections(
     for prompt in prompts:
         admitted = properties.score > prompt.threshold and area >= prompt.min_area
         if prompt.text == properties.prompt and admitted:
-            yield Detection(prompt, properties.score, (x0, y0, x1, y1), area, geometry)
+            yield Detection(prompt, properties.score, (x0, y0, x1, y1), area, geometry, _added(properties))
 
 
 def _outline(geometry: _Polygon | _MultiPolygon, picture: Picture) -> Polygon | MultiPolygon:
@@ -141,3 +147,15 @@ def _outline(geometry: _Polygon | _MultiPolygon, picture: Picture) -> Polygon | 
     if not outline.is_valid:
         raise EndpointError(f"an outline is none: {shapely.is_valid_reason(outline)}")
     return outline
+
+
+def _added(properties: _Properties) -> dict[str, JsonValue]:
+    """What the endpoint's own stages have added to a feature; raises ValueError where it is too much to pass on."""
+    extra = properties.model_extra or {}
+    added = {name: value for name, value in extra.items() if name not in STANDARD_PROPERTIES}
+    size = len(json.dumps(added, allow_nan=False))  # a message cannot hold NaN
+    if len(added) > MAX_ADDED or size > MAX_ADDED_BYTES:
+        raise ValueError(
+            f"expected at most {MAX_ADDED} more properties of {MAX_ADDED_BYTES} bytes, got {len(added)} of {size}"
+        )
+    return added

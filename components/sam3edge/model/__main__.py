@@ -46,6 +46,9 @@ def main() -> int:
     arguments = parser.parse_args()
     configure_logs("INFO")
     device = os.environ.get("AWS_IOT_THING_NAME", "")
+    if not device:
+        logger.error("AWS_IOT_THING_NAME is not set; this program is started by a Greengrass nucleus")
+        return 5
     try:
         nucleus = GreengrassClient(on_lost=lambda error: logger.error("%s", error))
         try:

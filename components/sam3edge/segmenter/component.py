@@ -151,7 +151,7 @@ class Component:
                 self._outbox,
                 Topics(self._topic("detections"), self._topic("errors")),
                 self._statistics,
-                LocalDetector() if self._fallback is None else self._fallback.answerer,
+                LocalDetector() if self._fallback is None else self._fallback.detector,
             )
             leave = _Either(self._asked_to_stop, self._leave)
             self._await_model(engine, leave)

@@ -26,14 +26,14 @@ class Fallback:
             does not.
     """
 
-    answerer: FallbackDetector
+    detector: FallbackDetector
     endpoint: Endpoint
     examples: HardExamples
     model_wait: float | None
 
     def report(self) -> dict[str, Any]:
         """Counters, breaker and budget, for the heartbeat."""
-        standing = self.answerer.standing()
+        standing = self.detector.standing()
         return {
             **asdict(standing.counts),
             "breaker": standing.breaker,
@@ -84,9 +84,9 @@ def build_fallback(settings: Settings, device: str, work: Path, backlog: Callabl
     )
     examples = HardExamples(work / "fallback" / "hard-examples", device, keys.hard_example_bytes)
     examples.start()
-    answerer = FallbackDetector(endpoint, policy, restraint, examples, backlog)
+    detector = FallbackDetector(endpoint, policy, restraint, examples, backlog)
     stands_in = "unavailable" in keys.reasons
-    return Fallback(answerer, endpoint, examples, keys.model_wait_seconds if stands_in else None)
+    return Fallback(detector, endpoint, examples, keys.model_wait_seconds if stands_in else None)
 
 
 def _options(keys: FallbackSettings) -> FallbackOptions:

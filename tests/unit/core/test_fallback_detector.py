@@ -102,7 +102,7 @@ class Pair:
                 raise engine
             return engine
 
-        return self.opinion.answer(frame(red_square()), task, give)
+        return self.opinion.detect(frame(red_square()), task, give)
 
     def counts(self) -> dict[str, int]:
         counts = self.opinion.standing().counts

@@ -96,3 +96,28 @@ def test_what_is_scaled_is_scaled_by_axis() -> None:
     assert detection.box == pytest.approx((320, 180, 480, 360), abs=0.11)
     assert detection.area == pytest.approx(160 * 180)
     assert detection.geometry.area == pytest.approx(160 * 180, rel=0.01)
+
+
+def with_properties(added: dict[str, Any]) -> bytes:
+    document = copy.deepcopy(HONEST)
+    document["features"][0]["properties"] |= added
+    return json.dumps(document).encode()
+
+
+def test_what_the_endpoints_stages_have_added_survives() -> None:
+    added = {"zone": "gate-3", "track": {"id": 7, "ages": [1, 2.5, None]}}
+    found = read_answer(with_properties(added), FRAME, PICTURE, PROMPTS)
+    assert found.detections[0].properties == added
+    [message] = encode(frame_result("line-7", FRAME, PROMPTS, found), "t", 131_072, 4.0)
+    properties = json.loads(message.payload)["features"][0]["properties"]
+    assert (properties["zone"], properties["track"]) == (added["zone"], added["track"])
+
+
+@pytest.mark.parametrize(
+    "added",
+    [{"long": "x" * 5000}, {f"p{n}": n for n in range(40)}, {"distance": float("nan")}],
+    ids=["long", "many", "NaN"],
+)
+def test_properties_that_cannot_be_passed_on_are_refused(added: dict[str, Any]) -> None:
+    with pytest.raises(EndpointError):
+        read_answer(with_properties(added), FRAME, PICTURE, PROMPTS)

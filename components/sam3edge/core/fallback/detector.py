@@ -130,7 +130,7 @@ class FallbackDetector:
         self._look_seconds = 0.0
         self._unsupported: dict[str, float] = {}  # phrase -> until when
 
-    def answer(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+    def detect(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
         """See ``Detector``."""
         refusal: EndpointError | None = None
         wish: Escalation | None = None

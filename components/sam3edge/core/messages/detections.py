@@ -57,7 +57,7 @@ class ModelMetadata(TypedDict):
 
 
 class Properties(TypedDict):
-    """Properties of one found object."""
+    """Properties of one found object; stages may add others (``core/stages.py``)."""
 
     imageGeometry: PixelGeometry
     imageBBox: list[float]
@@ -69,6 +69,10 @@ class Properties(TypedDict):
     score: float
     area: float
     geometry_quality: Literal["exact", "coarse", "hull"]
+
+
+STANDARD_PROPERTIES = frozenset(Properties.__annotations__)
+"""Names that properties added by stages may not have."""
 
 
 class Feature(TypedDict):
@@ -304,8 +308,17 @@ def _feature(
             "score": score,
             "area": round(detection.area, 1),
             "geometry_quality": geometry_quality,
+            **_added(detection),
         },
     }
+
+
+def _added(detection: Detection) -> Any:
+    """What stages have added; raises ValueError where it would replace a member of every feature."""
+    taken = sorted(STANDARD_PROPERTIES & detection.properties.keys())
+    if taken:
+        raise ValueError(f"a stage's property must have a name of its own, got {', '.join(taken)}; rename it")
+    return detection.properties
 
 
 def _pixel_geometry(geometry: Polygon | MultiPolygon) -> PixelGeometry:
