@@ -61,13 +61,13 @@ class BuildError(Sam3EdgeError):
 
 @dataclass(frozen=True, slots=True)
 class BundleSpec:
-    """What a bundle is to be.
+    """Specification of a bundle.
 
     Attributes:
         name, version: its identity.
-        phrases: whose text features go into ``prompts.npz``, as ``normal_phrase`` gives them.
+        phrases: whose text features go into ``prompts.npz``, as ``normalize_text`` gives them.
         precision: what its graphs compute in.
-        abilities: beyond finding what the phrases name: ``text`` reads phrases that are not known at export,
+        capabilities: beyond finding what the phrases name: ``text`` reads phrases that are not known at export,
             ``exemplars`` takes prompts that show boxes, ``interactive`` answers clicks and needs a tracker.
         license_text: of the weights; it travels with them.
         waive_iou: see ``tolerance_of``.
@@ -78,15 +78,15 @@ class BundleSpec:
     version: str
     phrases: tuple[str, ...]
     precision: Precision
-    abilities: frozenset[Capability]
+    capabilities: frozenset[Capability]
     license_text: str
     waive_iou: float | None = None
     providers: tuple[str, ...] = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """What came of it: ``manifest`` is None when the gate failed and no bundle was wanted then."""
+class BuildResult:
+    """Result of a build: ``manifest`` is None when the gate failed and no bundle was written."""
 
     manifest: Manifest | None
     parity: Parity
@@ -95,49 +95,49 @@ class Built:
 def build_bundle(
     checkpoint: Checkpoint,
     tokenizer: Tokenizer,
-    recipe: BundleSpec,
+    spec: BundleSpec,
     fixtures: Fixtures,
-    judge: Criterion,
+    criterion: Criterion,
     out: Path,
     *,
     signer: Signer | None = None,
     keep_failing: bool = False,
     step: Step = lambda what, done, of: None,
-) -> Built:
+) -> BuildResult:
     """Export ``checkpoint`` into the new folder ``out``.
 
     Args:
         keep_failing: write the bundle although the gate failed; its manifest says so.
 
     Raises:
-        BuildError: ``out`` is there already, or the checkpoint lacks what the recipe wants.
+        BuildError: ``out`` is there already, or the checkpoint lacks what the spec wants.
         PrecisionError, EngineError, SigningError: of the parts.
     """
-    _check(recipe, checkpoint, out)
+    _check(spec, checkpoint, out)
     with staging(out) as folder:
-        _write_files(checkpoint, tokenizer, recipe, fixtures, folder, step)
-        engine, witness = _device_engine(recipe, checkpoint, folder)
+        _write_files(checkpoint, tokenizer, spec, fixtures, folder, step)
+        engine, recorder = _device_engine(spec, checkpoint, folder)
         try:
             reference = _reference(checkpoint, tokenizer)
             parity = run_gate(
                 reference,
-                Candidate(engine, witness),
+                Candidate(engine, recorder),
                 fixtures,
-                judge,
-                tolerance_of(recipe.precision.computes_in, recipe.precision.stores, recipe.waive_iou),
+                criterion,
+                tolerance_of(spec.precision.computes_in, spec.precision.stores, spec.waive_iou),
                 lambda done: step("comparing with the checkpoint", done, len(fixtures.frames)),
             )
             if not parity.passed and not keep_failing:
-                return Built(None, parity)
+                return BuildResult(None, parity)
             _write_golden(engine, fixtures.frames[-1], parity.asked, folder)
         finally:
             engine.close()
-        manifest = _manifest(recipe, checkpoint, folder, parity.summary())
+        manifest = _manifest(spec, checkpoint, folder, parity.summary())
         if signer is not None:
             manifest = sign_manifest(manifest, signer)
         write_manifest(folder, manifest)
         folder.rename(out)
-    return Built(manifest, parity)
+    return BuildResult(manifest, parity)
 
 
 def write_prompts(phrases: Sequence[str], features: Any, mask: Any, path: Path) -> None:
@@ -145,13 +145,13 @@ def write_prompts(phrases: Sequence[str], features: Any, mask: Any, path: Path) 
     np.savez(path, phrases=np.array(list(phrases)), features=np.asarray(features), mask=np.asarray(mask))
 
 
-def _check(recipe: BundleSpec, checkpoint: Checkpoint, out: Path) -> None:
+def _check(spec: BundleSpec, checkpoint: Checkpoint, out: Path) -> None:
     refuse_existing(out)
-    if "interactive" in recipe.abilities and checkpoint.tracker is None:
+    if "interactive" in spec.capabilities and checkpoint.tracker is None:
         raise BuildError("this checkpoint has no tracker, which answers clicks; export it without the interactive part")
-    if not any(recipe.precision.runs_on(provider) for provider in recipe.providers):
+    if not any(spec.precision.runs_on(provider) for provider in spec.providers):
         raise BuildError(
-            f"{recipe.precision.name} graphs run on none of {', '.join(recipe.providers)} of the ONNX Runtime that is "
+            f"{spec.precision.name} graphs run on none of {', '.join(spec.providers)} of the ONNX Runtime that is "
             "installed here, so the gate could not try them; export on a machine that has one"
         )
 
@@ -174,22 +174,22 @@ def staging(out: Path) -> Iterator[Path]:
 
 
 def _write_files(
-    checkpoint: Checkpoint, tokenizer: Tokenizer, recipe: BundleSpec, fixtures: Fixtures, folder: Path, step: Step
+    checkpoint: Checkpoint, tokenizer: Tokenizer, spec: BundleSpec, fixtures: Fixtures, folder: Path, step: Step
 ) -> None:
-    tracker = checkpoint.tracker if "interactive" in recipe.abilities else None
-    optional: list[Optional] = [name for name in ("exemplars", "text") if name in recipe.abilities]
+    tracker = checkpoint.tracker if "interactive" in spec.capabilities else None
+    optional: list[Optional] = [name for name in ("exemplars", "text") if name in spec.capabilities]
     export_graphs(checkpoint.model, folder, tracker, optional, lambda done, of: step("writing graphs", done, of))
-    step(f"turning graphs into {recipe.precision.name}", 0, 1)
-    recipe.precision.apply(folder, [frame.image for frame in fixtures.frames])
+    step(f"turning graphs into {spec.precision.name}", 0, 1)
+    spec.precision.apply(folder, [frame.image for frame in fixtures.frames])
     _give_memory_back()
-    step(f"turning graphs into {recipe.precision.name}", 1, 1)
-    if "text" in recipe.abilities:
+    step(f"turning graphs into {spec.precision.name}", 1, 1)
+    if "text" in spec.capabilities:
         tokenizer.save(str(folder / "tokenizer.json"))
-    ids = torch.from_numpy(token_ids(tokenizer, recipe.phrases))
+    ids = torch.from_numpy(token_ids(tokenizer, spec.phrases))
     with torch.no_grad():
         features = TextGraph(checkpoint.model).eval()(ids)
-    write_prompts(recipe.phrases, features, ids != 0, folder / "prompts.npz")
-    (folder / LICENSE).write_text(recipe.license_text, encoding="utf-8")
+    write_prompts(spec.phrases, features, ids != 0, folder / "prompts.npz")
+    (folder / LICENSE).write_text(spec.license_text, encoding="utf-8")
 
 
 def _give_memory_back() -> None:
@@ -203,23 +203,23 @@ def _give_memory_back() -> None:
 
 
 def _reference(checkpoint: Checkpoint, tokenizer: Tokenizer) -> Candidate:
-    witness = TensorRecorder()
+    recorder = TensorRecorder()
     identity = Identity("checkpoint", checkpoint.kind, "sha256:" + checkpoint.sha256)
-    return Candidate(TorchEngine(checkpoint.model, tokenizer, identity, observe=witness), witness)
+    return Candidate(TorchEngine(checkpoint.model, tokenizer, identity, observe=recorder), recorder)
 
 
-def _device_engine(recipe: BundleSpec, checkpoint: Checkpoint, folder: Path) -> tuple[OnnxEngine, TensorRecorder]:
+def _device_engine(spec: BundleSpec, checkpoint: Checkpoint, folder: Path) -> tuple[OnnxEngine, TensorRecorder]:
     """The engine that devices have, on files that no manifest names yet."""
     files = ModelFiles(
         folder,
-        recipe.name,
-        recipe.version,
+        spec.name,
+        spec.version,
         "sha256:" + "0" * 64,
-        recipe.precision.computes_in,
+        spec.precision.computes_in,
         _input_size(checkpoint.model),
     )
-    witness = TensorRecorder()
-    return OnnxEngine(files, OnnxOptions(recipe.providers), observe=witness), witness
+    recorder = TensorRecorder()
+    return OnnxEngine(files, OnnxOptions(spec.providers), observe=recorder), recorder
 
 
 def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder: Path) -> None:
@@ -245,16 +245,16 @@ def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder:
     logger.info("the golden image holds %d instances", len(instances))
 
 
-def _manifest(recipe: BundleSpec, checkpoint: Checkpoint, folder: Path, parity: dict[str, Any]) -> Manifest:
+def _manifest(spec: BundleSpec, checkpoint: Checkpoint, folder: Path, parity: dict[str, Any]) -> Manifest:
     return Manifest(
         format=1,
-        name=recipe.name,
-        version=recipe.version,
+        name=spec.name,
+        version=spec.version,
         input_size=_input_size(checkpoint.model),
-        precision=recipe.precision.computes_in,
-        weights=recipe.precision.stores,
+        precision=spec.precision.computes_in,
+        weights=spec.precision.stores,
         source_sha256=checkpoint.sha256,
-        vocabulary=list(recipe.phrases),
+        vocabulary=list(spec.phrases),
         files=describe_files(folder),
         parity=parity,
     )

@@ -116,27 +116,27 @@ def export(
         step("reading the checkpoint", 0, 1)
         read = read_checkpoint(checkpoint, sizes)
         step("reading the checkpoint", 1, 1)
-        if read.leftovers:
-            say(f"{len(read.leftovers)} entries of the checkpoint are not used: {_few(read.leftovers)}")
-        abilities: list[Capability] = []
-        abilities += ["text"] if text_encoder else []
-        abilities += ["exemplars"] if exemplars else []
-        abilities += ["interactive"] if interactive and read.tracker is not None else []
-        recipe = BundleSpec(
+        if read.unexpected_keys:
+            say(f"{len(read.unexpected_keys)} entries of the checkpoint are not used: {_few(read.unexpected_keys)}")
+        capabilities: list[Capability] = []
+        capabilities += ["text"] if text_encoder else []
+        capabilities += ["exemplars"] if exemplars else []
+        capabilities += ["interactive"] if interactive and read.tracker is not None else []
+        spec = BundleSpec(
             found_name,
             found_version,
             phrases,
             chosen,
-            frozenset(abilities),
+            frozenset(capabilities),
             license_text,
             waive_iou,
         )
-        judge: Criterion = ByLogits() if untrained else ByInstances(threshold)
+        criterion: Criterion = ByLogits() if untrained else ByInstances(threshold)
         tokenizer = _tokenizer(checkpoint, int(sizes.text_config.max_position_embeddings))
         built = build_bundle(
-            read, tokenizer, recipe, fixtures, judge, out, signer=signer, keep_failing=keep_failing, step=step
+            read, tokenizer, spec, fixtures, criterion, out, signer=signer, keep_failing=keep_failing, step=step
         )
-        against = [_meta_parity(checkpoint, read, tokenizer, fixtures, judge)] if against_meta else []
+        against = [_meta_parity(checkpoint, read, tokenizer, fixtures, criterion)] if against_meta else []
         folder = report or out.with_name(out.name + ".report")
         write_report(built.parity, against, folder)
     _say_verdict(built, out, folder)
@@ -180,23 +180,23 @@ def add_phrases(
     """Write a bundle that knows more phrases; its graphs stay as they are."""
     with errors_in_words():
         from sam3edge.bundle.manifest import read_manifest
-        from sam3edge_export import vocabulary as book
+        from sam3edge_export import vocabulary
         from sam3edge_export.checkpoint import read_checkpoint
         from sam3edge_export.checkpoint.folder import read_config_file
         from sam3edge_export.parity.fixtures import read_phrases
 
         manifest = read_manifest(bundle)
         wanted = read_phrases(prompts)
-        length = book.context_length(bundle)
-        encode: book.Encoder
+        length = vocabulary.context_length(bundle)
+        encode: vocabulary.Encoder
         if checkpoint is None:
-            encode, tokenizer = book.BundleEncoder(bundle), book.bundle_tokenizer(bundle, length)
+            encode, tokenizer = vocabulary.BundleEncoder(bundle), vocabulary.bundle_tokenizer(bundle, length)
         else:
             sizes = read_config_file(config)[0] if config else None
-            encode = book.CheckpointEncoder(read_checkpoint(checkpoint, sizes), manifest)
+            encode = vocabulary.CheckpointEncoder(read_checkpoint(checkpoint, sizes), manifest)
             tokenizer = _tokenizer(checkpoint, length)
         _, new_version = _identity(out, manifest.name, version)
-        fresh = book.add_phrases(bundle, wanted, new_version, out, tokenizer, encode, _signer(key, kms_key))
+        fresh = vocabulary.add_phrases(bundle, wanted, new_version, out, tokenizer, encode, _signer(key, kms_key))
     say(f"{out}: {fresh.name} {fresh.version} knows {len(fresh.vocabulary)} phrases")
 
 
@@ -309,7 +309,7 @@ def _tokenizer(checkpoint: Path, length: int) -> Any:
     return build_tokenizer(length=length)
 
 
-def _meta_parity(checkpoint: Path, read: Any, tokenizer: Any, fixtures: Any, judge: Any) -> Any:
+def _meta_parity(checkpoint: Path, read: Any, tokenizer: Any, fixtures: Any, criterion: Any) -> Any:
     """Meta's own code against our reference."""
     from sam3edge_export.parity.gate import Candidate, run_gate
     from sam3edge_export.parity.verdict import TOLERANCES
@@ -318,7 +318,7 @@ def _meta_parity(checkpoint: Path, read: Any, tokenizer: Any, fixtures: Any, jud
 
     reference = Candidate(TorchEngine(read.model, tokenizer, Identity("checkpoint", read.kind, read.sha256)), None)
     meta = Candidate(MetaReference(checkpoint, "cuda"), None)
-    return run_gate(reference, meta, fixtures, judge, TOLERANCES["fp32"])
+    return run_gate(reference, meta, fixtures, criterion, TOLERANCES["fp32"])
 
 
 def _say_verdict(built: Any, out: Path, report: Path) -> None:

@@ -22,7 +22,7 @@ OPTIONAL = {
 
 
 def describe(bundle: Path) -> Group:
-    """A verified bundle's identity, abilities, proofs, files and graphs.
+    """A verified bundle's identity, capabilities, proofs, files and graphs.
 
     Raises:
         BundleError: it is damaged.
@@ -36,14 +36,14 @@ def _identity(bundle: Path, manifest: Manifest) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     expected = Golden.model_validate_json((bundle / EXPECTED).read_bytes())
-    abilities = [what for name, what in OPTIONAL.items() if name in manifest.files]
+    capabilities = [what for name, what in OPTIONAL.items() if name in manifest.files]
     rows: list[tuple[str, str]] = [
         ("bundle", f"{manifest.name} {manifest.version}"),
         ("digest", manifest.digest()),
         ("checkpoint", f"sha256:{manifest.source_sha256}"),
         ("input", f"{manifest.input_size} x {manifest.input_size} pixels"),
         ("precision", f"{manifest.precision}, weights in {manifest.weights}"),
-        ("abilities", "; ".join(["finds what a phrase names", *abilities])),
+        ("capabilities", "; ".join(["finds what a phrase names", *capabilities])),
         ("vocabulary", _listed(manifest.vocabulary)),
         ("golden run", f"{len(expected.instances)} instances of {_listed(expected.prompts)}"),
         ("parity", _parity(manifest.parity)),

@@ -93,7 +93,7 @@ def add_phrases(
     where the file system can.
 
     Args:
-        phrases: as ``normal_phrase`` gives them; those that the bundle knows already are left as they are.
+        phrases: as ``normalize_text`` gives them; those that the bundle knows already are left as they are.
         version: of the new bundle.
         tokenizer: pads and truncates to the model's context length.
 

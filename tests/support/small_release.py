@@ -28,12 +28,12 @@ def small_release(factory: pytest.TempPathFactory) -> Path:
 
     def release(folder: Path) -> None:
         checkpoint = Checkpoint("transformers", small_model(), small_tracker(), "0" * 64, ())
-        recipe = BundleSpec(
+        spec = BundleSpec(
             "small", "1.0.0", PHRASES, precision_named("fp32"), frozenset({"exemplars", "interactive"}), "None.\n"
         )
         with mock.patch.object(build, "export_graphs", copy):
             built = build_bundle(
-                checkpoint, _tokenizer(), recipe, read_fixtures(SCENES, PHRASES, 2), ByLogits(), folder / "small-1.0.0"
+                checkpoint, _tokenizer(), spec, read_fixtures(SCENES, PHRASES, 2), ByLogits(), folder / "small-1.0.0"
             )
         assert built.parity.passed, built.parity.failures
 

@@ -2,8 +2,8 @@
 
 unpacked/
   bundle/                     everything, or
-  bundle-0/  bundle-1/  ...   each some of the files; one that is too large even alone is in pieces that follow each
-                              other in different folders: vision.onnx.part-000, vision.onnx.part-001, ...
+  bundle-0/  bundle-1/  ...   each some of the files; one that is too large even alone is split into chunks that follow
+                              each other in different folders: vision.onnx.part-000, vision.onnx.part-001, ...
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from sam3edge.bundle.manifest import MANIFEST, Manifest, read_manifest
 from sam3edge.core.errors import BundleError
 
 _FOLDER = re.compile(r"bundle(-\d+)?")
-_PIECE = re.compile(r"(?P<name>.+)\.part-(?P<number>\d{3})")
+_CHUNK = re.compile(r"(?P<name>.+)\.part-(?P<number>\d{3})")
 
 _BLOCK = 1 << 20
 
 
 def chunk_name(name: str, number: int) -> str:
-    """What the piece ``number`` (0..999) of the file ``name`` is called."""
+    """Name of the chunk ``number`` (0..999) of the file ``name``."""
     return f"{name}.part-{number:03d}"
 
 
 def find_artifacts(unpacked: Path) -> BundleArtifacts:
-    """The shipment among a component's unpacked artifacts.
+    """The bundle's artifacts among a component's unpacked ones.
 
     Raises:
         BundleError: there is none.
@@ -58,7 +58,7 @@ class BundleArtifacts:
         return read_manifest(holders[0] if holders else self.folders[0])
 
     def copy_to(self, target: Path, manifest: Manifest) -> None:
-        """Put the bundle together in the empty folder ``target``, joining what is in pieces.
+        """Put the bundle together in the empty folder ``target``, joining what is in chunks.
 
         Never writes more than the manifest's sizes add up to. Digests are not looked at: ``verify`` checks the copy.
 
@@ -68,22 +68,22 @@ class BundleArtifacts:
         """
         found = self._sort(manifest)
         for name, entry in manifest.files.items():
-            pieces = found.get(name, {})
-            if not pieces or sorted(pieces) != list(range(len(pieces))):
-                what = f"a piece of {name}" if pieces else name
+            chunks = found.get(name, {})
+            if not chunks or sorted(chunks) != list(range(len(chunks))):
+                what = f"a chunk of {name}" if chunks else name
                 raise BundleError(f"{what} is missing from {self._names()}; deploy the bundle again")
-            size = sum(piece.stat().st_size for piece in pieces.values())
+            size = sum(chunk.stat().st_size for chunk in chunks.values())
             if size != entry.size:
                 raise BundleError(
                     f"{name} has {size} bytes where the manifest says {entry.size}; deploy the bundle again"
                 )
-        for name, pieces in found.items():
+        for name, chunks in found.items():
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            _join([pieces[number] for number in sorted(pieces)], path)
+            _join([chunks[number] for number in sorted(chunks)], path)
 
     def _sort(self, manifest: Manifest) -> dict[str, dict[int, Path]]:
-        """Every file of the bundle by its name: its pieces by number, one numbered 0 when it is whole."""
+        """Every file of the bundle by its name: its chunks by number, one numbered 0 when it is whole."""
         found: dict[str, dict[int, Path]] = {}
         for folder in self.folders:
             for path in (p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()):
@@ -101,14 +101,14 @@ class BundleArtifacts:
 
 
 def _which(inside: str, manifest: Manifest) -> tuple[str, int]:
-    piece = _PIECE.fullmatch(inside)
-    if piece is not None and inside not in manifest.files:
-        return piece["name"], int(piece["number"])
+    chunk = _CHUNK.fullmatch(inside)
+    if chunk is not None and inside not in manifest.files:
+        return chunk["name"], int(chunk["number"])
     return inside, 0
 
 
-def _join(pieces: Sequence[Path], path: Path) -> None:
+def _join(chunks: Sequence[Path], path: Path) -> None:
     with path.open("wb") as whole:
-        for piece in pieces:
-            with piece.open("rb") as content:
+        for chunk in chunks:
+            with chunk.open("rb") as content:
                 shutil.copyfileobj(content, whole, _BLOCK)

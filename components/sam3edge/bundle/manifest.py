@@ -134,11 +134,11 @@ def describe_files(root: Path) -> dict[str, FileEntry]:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file, read in pieces."""
+    """Hex SHA-256 of a file, read in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
+        while block := stream.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 

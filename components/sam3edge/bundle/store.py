@@ -37,7 +37,7 @@ class Store:
         """Where the store is."""
         return self._root
 
-    def install(self, shipment: BundleArtifacts, manifest: Manifest) -> Path:
+    def install(self, artifacts: BundleArtifacts, manifest: Manifest) -> Path:
         """Copy a bundle into the store, next to the others; the current one stays current.
 
         The caller verifies the copy that is returned, not the original, so that nothing can change in between.
@@ -47,14 +47,14 @@ class Store:
         """
         target = self._place(manifest)
         if not target.exists():
-            self._copy(shipment, manifest, target)
+            self._copy(artifacts, manifest, target)
         return target
 
     def holds(self, manifest: Manifest) -> bool:
         """Whether a copy of this bundle is there, good or not."""
         return self._place(manifest).exists()
 
-    def exchange(self, shipment: BundleArtifacts, manifest: Manifest) -> Path:
+    def exchange(self, artifacts: BundleArtifacts, manifest: Manifest) -> Path:
         """As ``install``, in place of a copy that is there and no longer good. A segmenter that has loaded the old one
         keeps its open files; it loads the new one at its next start.
 
@@ -65,7 +65,7 @@ class Store:
         old = Path(tempfile.mkdtemp(prefix=".replaced-", dir=target.parent)) / "old"
         target.rename(old)
         try:
-            self._copy(shipment, manifest, target)
+            self._copy(artifacts, manifest, target)
         except BundleError:
             old.rename(target)  # a damaged bundle may still be better than none
             raise
@@ -97,7 +97,7 @@ class Store:
     def _place(self, manifest: Manifest) -> Path:
         return self._root / "bundles" / _name(manifest)
 
-    def _copy(self, shipment: BundleArtifacts, manifest: Manifest, target: Path) -> None:
+    def _copy(self, artifacts: BundleArtifacts, manifest: Manifest, target: Path) -> None:
         """Make ``target``, whole or not at all."""
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ class Store:
             staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
             try:
                 staging.chmod(0o755)  # the segmenter may run as another user
-                shipment.copy_to(staging, manifest)
+                artifacts.copy_to(staging, manifest)
                 _flush(staging)
                 staging.rename(target)
             finally:

@@ -50,9 +50,10 @@ def detect(
     with errors_in_words():
         from sam3edge.cli.detect import BundleFinder, Finder, detect_in, endpoint_finder, images_in, names_for
         from sam3edge.core.errors import BundleError, EndpointError, FrameError, SettingsError
+        from sam3edge.core.phrases import single_spaced
         from sam3edge.core.types import Prompt
 
-        texts = list(dict.fromkeys(" ".join(text.split()) for text in prompt))
+        texts = list(dict.fromkeys(single_spaced(text) for text in prompt))
         if not all(texts):
             raise SettingsError("a prompt is a short noun phrase, and one of them is empty")
         prompts = tuple(Prompt(text, threshold) for text in texts)

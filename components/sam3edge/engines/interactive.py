@@ -78,7 +78,7 @@ class InteractiveEngine:
         key = identity(frame)
         if self._seen is None or self._seen[0] != key:
             self._seen = None
-            tokens = self._vision.see(frame)[TOKENS]
+            tokens = self._vision.encode(frame)[TOKENS]
             self._seen = (key, self._graphs.run("interactive_vision", {TOKENS: tokens}, _MAPS))
         return self._seen[1]
 

@@ -88,7 +88,7 @@ class OnnxEngine:
         confidence: dict[Prompt, Confidence] = {}
         most = self._options.prompts_per_run
         try:
-            features = self._vision.see(frame)
+            features = self._vision.encode(frame)
             clock.lap("vision")
             for some in (asked[i : i + most] for i in range(0, len(asked), most)):
                 found, sure = self._answer(some, text, features, frame, clock)

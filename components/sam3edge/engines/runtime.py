@@ -97,9 +97,9 @@ class Graphs:
         return [value.name for value in self._sessions[graph].get_outputs()]
 
     def run(
-        self, graph: str, inputs: Mapping[str, Value], stay: Sequence[str], leave: Sequence[str] = ()
+        self, graph: str, inputs: Mapping[str, Value], device_outputs: Sequence[str], host_outputs: Sequence[str] = ()
     ) -> dict[str, ort.OrtValue]:
-        """Run a graph with outputs ``stay`` left on the accelerator and ``leave`` brought to the host.
+        """Run a graph with ``device_outputs`` left on the accelerator and ``host_outputs`` brought to the host.
 
         Outputs that are not named are not computed. Raises what ONNX Runtime raises.
         """
@@ -110,12 +110,12 @@ class Graphs:
                 binding.bind_cpu_input(name, np.ascontiguousarray(value))
             else:
                 binding.bind_ortvalue_input(name, value)
-        for name in stay:
+        for name in device_outputs:
             binding.bind_output(name, self._device)
-        for name in leave:
+        for name in host_outputs:
             binding.bind_output(name, "cpu")
         session.run_with_iobinding(binding)
-        outputs = dict(zip((*stay, *leave), binding.get_outputs(), strict=True))
+        outputs = dict(zip((*device_outputs, *host_outputs), binding.get_outputs(), strict=True))
         if self._observe is not None:
             readable = {name: v for name, v in outputs.items() if v.data_type() != "tensor(bfloat16)"}  # not for numpy
             self._observe(graph, {name: value.numpy() for name, value in readable.items()})

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from sam3edge.core.errors import EngineError, PromptError
-from sam3edge.engines.text_normalization import clean_phrase, normal_phrase
+from sam3edge.engines.text_normalization import clean_text, normalize_text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +57,10 @@ class TextFeatureCache:
     def look_up(self, phrases: tuple[str, ...]) -> tuple[TextFeatures, dict[str, str]]:
         """Features of the phrases that the model can answer, and why it cannot answer the others."""
         if self._last is None or self._last[0] != phrases:
-            refused = {p: reason for p in phrases if (reason := self._learn(normal_phrase(p)))}
+            refused = {p: reason for p in phrases if (reason := self._learn(normalize_text(p)))}
             found = [p for p in phrases if p not in refused]
             shape = next(iter(self._known.values()))[0].shape if self._known else (0, 0)
-            known = [self._known[normal_phrase(p)] for p in found]
+            known = [self._known[normalize_text(p)] for p in found]
             text = TextFeatures(
                 {p: i for i, p in enumerate(found)},
                 np.stack([features for features, _ in known]) if found else np.zeros((0, *shape), np.float32),
@@ -101,6 +101,6 @@ class TextFeatureCache:
                 raise EngineError(f"{path.name} of the bundle does not load: {error}") from error
             self._encoder = (self._load(self._root / "text.onnx"), tokenizer)
         session, tokenizer = self._encoder
-        ids = np.array([tokenizer.encode(clean_phrase(phrase)).ids], np.int64)
+        ids = np.array([tokenizer.encode(clean_text(phrase)).ids], np.int64)
         features = session.run(["text"], {"input_ids": ids})[0]
         return np.asarray(features[0], np.float32), np.asarray(ids[0] != 0)

@@ -11,17 +11,18 @@ import html
 import re
 
 from sam3edge.core.errors import PromptError
+from sam3edge.core.phrases import single_spaced
 
 _PLAIN = re.compile(r"[\t\n\r -%'-~]*")
 """ASCII without control characters and ``&``: ftfy leaves it as it is, but for line breaks, which are white space."""
 
 
-def normal_phrase(phrase: str) -> str:
+def normalize_text(phrase: str) -> str:
     """As bundles keep a phrase: lower case, single spaces."""
-    return " ".join(phrase.lower().split())
+    return single_spaced(phrase.lower())
 
 
-def clean_phrase(phrase: str) -> str:
+def clean_text(phrase: str) -> str:
     """What the reference makes of a phrase.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One look at a frame, for all who ask about it."""
+"""The features of a frame, computed once for everything that is asked about it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sam3edge.core.types import Frame
 from sam3edge.engines.runtime import Graphs
 
 Features: TypeAlias = Mapping[str, ort.OrtValue]
-"""What the vision graph saw, by the names of its outputs, on the accelerator."""
+"""Outputs of the vision graph by their names, on the accelerator."""
 
 FEATURES = ("fine", "medium", "coarse", "geometry")
 TOKENS = "tokens"
-"""What the graphs that answer clicks start from; an output of bundles that have them."""
+"""Input of the interactive graphs; an output of bundles that have them."""
 
 
 def identity(frame: Frame) -> object:
@@ -24,25 +24,25 @@ def identity(frame: Frame) -> object:
 
 
 class Vision:
-    """The vision graph, and what it saw in the last frame.
+    """The vision graph, and the features of the last frame.
 
-    Kept until another frame comes, so that more prompts and clicks on the same image cost no vision run: at 1008 pixels
-    112 MB of features in single precision on the accelerator, and 21 MB of tokens where they are needed.
+    They are kept until the next frame, so that more prompts and clicks on the same image cost no vision run: at 1008
+    pixels 112 MB of features in single precision on the accelerator, and 21 MB of tokens where they are needed.
     """
 
     def __init__(self, graphs: Graphs) -> None:
         self._graphs = graphs
         self._wanted = [name for name in (*FEATURES, TOKENS) if name in graphs.outputs("vision")]
-        self._seen: tuple[object, Features] | None = None
+        self._last: tuple[object, Features] | None = None
 
-    def see(self, frame: Frame) -> Features:
+    def encode(self, frame: Frame) -> Features:
         """Features of a frame, on the accelerator. Raises what ONNX Runtime raises."""
         key = identity(frame)
-        if self._seen is None or self._seen[0] != key:
-            self._seen = None  # before the next are made: both together may not fit
-            self._seen = (key, self._graphs.run("vision", {"image": frame.image[None]}, self._wanted))
-        return self._seen[1]
+        if self._last is None or self._last[0] != key:
+            self._last = None  # before the next are made: both together may not fit
+            self._last = (key, self._graphs.run("vision", {"image": frame.image[None]}, self._wanted))
+        return self._last[1]
 
     def forget(self) -> None:
-        """Let the features go."""
-        self._seen = None
+        """Drop the features."""
+        self._last = None

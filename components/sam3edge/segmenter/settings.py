@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, field_validator, model_validator
 
 from sam3edge.core.flow import DetectionOptions
+from sam3edge.core.phrases import single_spaced
 from sam3edge.core.types import Prompt, Reason
 from sam3edge.greengrass.settings import ComponentSettings, SettingsModel, validate_settings
 
@@ -166,7 +167,7 @@ class Live(SettingsModel):
         """What the flow is to do."""
         prompts = tuple(
             Prompt(
-                " ".join(p.text.split()),
+                single_spaced(p.text),
                 self.threshold if p.threshold is None else p.threshold,
                 self.min_area if p.min_area is None else p.min_area,
                 p.label,

@@ -47,7 +47,7 @@ class Assembled:
 
     model: Sam3Model
     tracker: Sam3TrackerModel | None
-    leftovers: tuple[str, ...]
+    unexpected_keys: tuple[str, ...]
 
 
 def assemble(source: Source, config: Sam3Config, tracker_config: Sam3TrackerConfig) -> Assembled:

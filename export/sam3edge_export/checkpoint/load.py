@@ -34,14 +34,14 @@ class Checkpoint:
         tracker: the interactive model, in evaluation mode, on the detector's own vision trunk; None when the checkpoint
             has none. Of it, only the trunk is shared: feature pyramid, prompt encoder and mask decoder are its own.
         sha256: hex digest of the file; of a folder with shards, the digest of their digests (``content_digest``).
-        leftovers: entries that went into neither model, in the order of the file.
+        unexpected_keys: entries that went into neither model, in the order of the file.
     """
 
     kind: Literal["meta", "transformers"]
     model: Sam3Model
     tracker: Sam3TrackerModel | None
     sha256: str
-    leftovers: tuple[str, ...]
+    unexpected_keys: tuple[str, ...]
 
 
 def read_config(path: Path) -> Sam3Config:
@@ -81,7 +81,7 @@ def read_checkpoint(
     sha256 = content_digest(files)
     config = config or own
     built = assemble(source, config, interactive or tracker_config(config, stated))
-    return Checkpoint(kind, built.model, built.tracker, sha256, built.leftovers)
+    return Checkpoint(kind, built.model, built.tracker, sha256, built.unexpected_keys)
 
 
 def content_digest(files: Sequence[Path]) -> str:

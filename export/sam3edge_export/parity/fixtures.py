@@ -12,7 +12,7 @@ import numpy as np
 
 from sam3edge.core.errors import Sam3EdgeError
 from sam3edge.core.types import Frame, RgbImage
-from sam3edge.engines.text_normalization import normal_phrase
+from sam3edge.engines.text_normalization import normalize_text
 from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -69,7 +69,7 @@ def read_phrases(path: Path) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FixtureError(f"expected a text file in UTF-8, a phrase a line; {path} cannot be read: {error}") from error
-    phrases = tuple(dict.fromkeys(normal for line in lines if (normal := normal_phrase(line)) and normal[0] != "#"))
+    phrases = tuple(dict.fromkeys(normal for line in lines if (normal := normalize_text(line)) and normal[0] != "#"))
     if not phrases:
         raise FixtureError(f"{path} holds no phrase; write one a line")
     return phrases

@@ -27,10 +27,10 @@ CHOICES = 20
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One side of the comparison: an engine, and what witnesses its stages (a foreign engine has none)."""
+    """One side of the comparison: an engine, and what records its stages (a foreign engine has none)."""
 
     engine: Engine
-    witness: TensorRecorder | None
+    recorder: TensorRecorder | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,14 +38,14 @@ class Parity:
     """What the gate found.
 
     Attributes:
-        judge: what was judged by: ``instances`` or ``logits``.
+        criterion: ``instances`` or ``logits``.
         reference, ours: what ran on each side.
         failures: empty when the gate is passed.
         stages: largest absolute difference of each tensor by stage over all frames.
         asked: the prompts of the last frame, which becomes the golden image.
     """
 
-    judge: str
+    criterion: str
     reference: str
     ours: str
     tolerance: Tolerance
@@ -64,7 +64,7 @@ class Parity:
         pairs = [pair for c in self.comparisons for pair in c.pairs]
         return {
             "passed": self.passed,
-            "judged_by": self.judge,
+            "judged_by": self.criterion,
             "reference": self.reference,
             "bundle": self.ours,
             "tolerance": asdict(self.tolerance),
@@ -143,7 +143,7 @@ def run_gate(
     reference: Candidate,
     ours: Candidate,
     fixtures: Fixtures,
-    judge: Criterion,
+    criterion: Criterion,
     tolerance: Tolerance,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Parity:
@@ -160,23 +160,23 @@ def run_gate(
     comparisons, runs = [], []
     asked: tuple[Prompt, ...] = ()
     for done, frame in enumerate(fixtures.frames, 1):
-        for witness in (reference.witness, ours.witness):
-            if witness is not None:
-                witness.forget()
-        prompts, theirs = judge.ask(reference.engine, frame, fixtures.phrases)
+        for recorder in (reference.recorder, ours.recorder):
+            if recorder is not None:
+                recorder.forget()
+        prompts, theirs = criterion.ask(reference.engine, frame, fixtures.phrases)
         mine = list(ours.engine.segment(frame, prompts).instances)
         comparisons.append(compare(frame, theirs, mine, tolerance.score))
-        if reference.witness is not None and ours.witness is not None:
-            runs.append(differences(reference.witness, ours.witness))
+        if reference.recorder is not None and ours.recorder is not None:
+            runs.append(differences(reference.recorder, ours.recorder))
         asked = tuple(prompts)
         progress(done)
     stages = largest(runs)
     return Parity(
-        judge.name,
+        criterion.name,
         _described(reference.engine),
         _described(ours.engine),
         tolerance,
-        tuple(judge.judge(stages, comparisons, tolerance)),
+        tuple(criterion.judge(stages, comparisons, tolerance)),
         tuple(comparisons),
         stages,
         asked,

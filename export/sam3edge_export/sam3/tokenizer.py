@@ -1,6 +1,6 @@
 """SAM 3's tokenizer: CLIP's byte-pair encoding, as a ``tokenizer.json`` that the tokenizers library reads.
 
-Together with ``clean_phrase`` it gives the ids of Meta's ``sam3/model/tokenizer_ve.py``. One corner differs: where a
+Together with ``clean_text`` it gives the ids of Meta's ``sam3/model/tokenizer_ve.py``. One corner differs: where a
 phrase spells ``<start_of_text>`` or ``<end_of_text>`` right behind punctuation, Meta's takes it as letters and signs.
 """
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from sam3edge.core.errors import Sam3EdgeError
-from sam3edge.engines.text_normalization import clean_phrase
+from sam3edge.engines.text_normalization import clean_text
 
 START, END = "<start_of_text>", "<end_of_text>"
 CONTEXT_LENGTH = 32
@@ -101,7 +101,7 @@ def token_ids(tokenizer: Tokenizer, phrases: Sequence[str]) -> npt.NDArray[np.in
     Raises:
         PromptError: a phrase is not plain ASCII, and the package ftfy is not installed.
     """
-    encoded = tokenizer.encode_batch([clean_phrase(phrase) for phrase in phrases])
+    encoded = tokenizer.encode_batch([clean_text(phrase) for phrase in phrases])
     return np.array([encoding.ids for encoding in encoded], np.int64)
 
 

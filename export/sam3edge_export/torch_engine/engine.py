@@ -25,7 +25,7 @@ from sam3edge.engines.exemplars import PADDING, boxes_of, outside
 from sam3edge_export.sam3.graphs import VisionFeatures
 from sam3edge_export.torch_engine.options import REFERENCE, Identity, TorchOptions
 from sam3edge_export.torch_engine.preprocess import normalise, to_square
-from sam3edge_export.torch_engine.stages import Chosen, EagerRunner, Question, Runner, Stages
+from sam3edge_export.torch_engine.stages import DecoderInputs, EagerRunner, Runner, SelectedQueries, Stages
 from sam3edge_export.torch_engine.static import CudaGraphs, Repeat, StaticRunner, sizes_up_to
 from sam3edge_export.torch_engine.text_features import PhraseFeatures, TextEncoder
 from sam3edge_export.torch_engine.transfer import Clock, link_to
@@ -155,7 +155,7 @@ class TorchEngine:
         clock.lap("upload")
         pixels = normalise(torch.stack([to_square(image, self._side) for image in images]))
         clock.lap("preprocess")
-        features = self._runner.see(pixels)
+        features = self._runner.encode(pixels)
         if self._observe is not None:
             self._observe("vision", {name: self._link.download(t.float()) for name, t in features._asdict().items()})
         clock.lap("vision")
@@ -163,19 +163,19 @@ class TorchEngine:
         found: list[list[Instance]] = [[] for _ in frames]
         for start in range(0, len(pairs), self._options.max_pairs):
             some = pairs[start : start + self._options.max_pairs]
-            for i, instances in self._answer(self._runner, features, frames, some, clock):
+            for i, instances in self._segment_pairs(self._runner, features, frames, some, clock):
                 found[i] += instances
         timing = clock.read()
         return [EngineOutput(tuple(instances), timing) for instances in found]
 
-    def _answer(
+    def _segment_pairs(
         self, runner: Runner, features: VisionFeatures, frames: Sequence[Frame], pairs: Sequence[Pair], clock: Clock
     ) -> Iterator[tuple[int, list[Instance]]]:
         """Instances of each frame that ``pairs`` ask about."""
         prompts = [prompt for _, prompt in pairs]
         owner = np.array([i for i, _ in pairs], np.int64)
-        answers = runner.answer(features, self._ask(frames, pairs, owner))
-        packed = self._link.download(answers.packed)  # the one synchronisation before the masks
+        decoded = runner.decode(features, self._decoder_inputs(frames, pairs, owner))
+        packed = self._link.download(decoded.packed)  # the one synchronisation before the masks
         clock.lap("decoder")
         boxes, logits, presence = packed[..., :4], packed[..., 4], packed[:, :1, 5]
         scores = scores_of(logits, presence)
@@ -184,7 +184,7 @@ class TorchEngine:
         admitted = admit(scores, prompts, self._options.max_instances)
         masks = np.zeros((0, 0, 0), np.float32)
         if admitted:
-            found = runner.outline(features, answers, self._choose(admitted, owner))
+            found = runner.predict_masks(features, decoded, self._select(admitted, owner))
             clock.lap("masks")
             masks = self._link.download(found)
         clock.lap("masks" if not admitted else "download")
@@ -195,18 +195,20 @@ class TorchEngine:
             yield i, to_instances(prompts, mine, scores, boxes, masks[start:stop], frames[i].width, frames[i].height)
             start = stop
 
-    def _ask(self, frames: Sequence[Frame], pairs: Sequence[Pair], owner: npt.NDArray[np.int64]) -> Question:
+    def _decoder_inputs(
+        self, frames: Sequence[Frame], pairs: Sequence[Pair], owner: npt.NDArray[np.int64]
+    ) -> DecoderInputs:
         text, text_mask = self._phrases.look_up([prompt.text for _, prompt in pairs])
         index = self._link.upload(owner)
         most = max(len(prompt.exemplars) for _, prompt in pairs)
         if not most:
-            return Question(index, text, text_mask, None)
+            return DecoderInputs(index, text, text_mask, None)
         boxes = np.full((len(pairs), most, 4), 0.5, np.float32)
         labels = np.full((len(pairs), most), PADDING, np.int64)
         for row, (i, prompt) in enumerate(pairs):
             own, kinds = boxes_of([prompt], frames[i])
             boxes[row, : own.shape[1]], labels[row, : own.shape[1]] = own[0], kinds[0]
-        return Question(index, text, text_mask, (self._link.upload(boxes), self._link.upload(labels)))
+        return DecoderInputs(index, text, text_mask, (self._link.upload(boxes), self._link.upload(labels)))
 
     def _refusals(self, frame: Frame, prompts: Sequence[Prompt]) -> dict[Prompt, str]:
         """Prompts whose exemplars cannot be used, and why."""
@@ -221,7 +223,7 @@ class TorchEngine:
                 refused[prompt] = f"it has {len(prompt.exemplars)} exemplars, and this engine takes at most {most}"
         return refused
 
-    def _choose(self, admitted: Admitted, owner: npt.NDArray[np.int64]) -> Chosen:
+    def _select(self, admitted: Admitted, owner: npt.NDArray[np.int64]) -> SelectedQueries:
         rows = np.array([row for row, _ in admitted], np.int64)
         widest = max(len(queries) for _, queries in admitted)
         query_index = np.zeros((len(admitted), widest), np.int64)
@@ -230,7 +232,7 @@ class TorchEngine:
             query_index[i, : len(queries)] = queries
             there[i, : len(queries)] = True
         keep = np.flatnonzero(there).astype(np.int64)
-        return Chosen(*(self._link.upload(index) for index in (owner[rows], rows, query_index, keep)))
+        return SelectedQueries(*(self._link.upload(index) for index in (owner[rows], rows, query_index, keep)))
 
     @contextlib.contextmanager
     def _running(self, what: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The three stages of an answer on a device, and what runs them at their own size (at fixed sizes: ``static.py``)."""
+"""The three stages of segmentation, and what runs them at their own size (at fixed sizes: ``static.py``)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sam3edge_export.torch_engine.options import TorchOptions
 from sam3edge_export.torch_engine.precision import MixedDecoderGraph, cast_weights
 
 
-class Question(NamedTuple):
-    """What the decoder is asked, N prompts at once.
+class DecoderInputs(NamedTuple):
+    """Inputs of the decoder, N prompts at once.
 
     Attributes:
-        image_index: int64 [N], which image each prompt is asked of.
+        image_index: int64 [N], the image of each prompt.
         text: float32 [N, L, C].
         text_mask: bool [N, L].
         boxes: float32 [N, K, 4] and labels int64 [N, K] of exemplars as ``ExemplarGraph.forward`` takes them, or None
@@ -34,8 +34,8 @@ class Question(NamedTuple):
     boxes: tuple[Tensor, Tensor] | None
 
 
-class Answers(NamedTuple):
-    """What the decoder says of N pairs.
+class DecoderOutputs(NamedTuple):
+    """Outputs of the decoder for N pairs.
 
     Attributes:
         packed: float32 [N, Q, 6]: x0, y0, x1, y1 in 0..1, query logit, presence logit; one tensor, so that one copy
@@ -53,7 +53,7 @@ class Answers(NamedTuple):
     text_mask: Tensor
 
 
-class Chosen(NamedTuple):
+class SelectedQueries(NamedTuple):
     """Admitted queries, as ``MaskGraph.forward`` takes them: ``image_index`` and ``pair_index`` int64 [M],
     ``query_index`` int64 [M, K], ``keep`` int64 [T]."""
 
@@ -66,13 +66,13 @@ class Chosen(NamedTuple):
 class Runner(Protocol):
     """Runs the stages. What a call returns may lie in memory that the next call of the same method overwrites."""
 
-    def see(self, pixels: Tensor) -> VisionFeatures:
+    def encode(self, pixels: Tensor) -> VisionFeatures:
         """Encode normalised pixels float32 [B, 3, S, S]."""
 
-    def answer(self, features: VisionFeatures, question: Question) -> Answers:
-        """Answer N prompts about what ``see`` has returned last."""
+    def decode(self, features: VisionFeatures, inputs: DecoderInputs) -> DecoderOutputs:
+        """Decode N prompts on the features that ``encode`` returned last."""
 
-    def outline(self, features: VisionFeatures, answers: Answers, chosen: Chosen) -> Tensor:
+    def predict_masks(self, features: VisionFeatures, decoded: DecoderOutputs, selected: SelectedQueries) -> Tensor:
         """Mask logits float32 [T, 4G, 4G] of the admitted queries, in memory of their own."""
 
 
@@ -113,14 +113,14 @@ class Stages:
         if options.compilation != "none":
             compile_regions(model, self.decoder, mode=options.compilation)
 
-    def decode(self, coarse: Tensor, image_index: Tensor, shown: Exemplified) -> Answers:
-        """Answer N prompts, each with a geometry token of its own."""
+    def decode(self, coarse: Tensor, image_index: Tensor, shown: Exemplified) -> DecoderOutputs:
+        """Decode N prompts, each with a geometry token of its own."""
         text, text_mask, geometry = shown
         own = torch.arange(len(geometry), device=self.device)
         d = self.decoder(coarse, geometry, image_index, text.to(self.dtype), text_mask, own)
         presence = d.presence.unsqueeze(1).expand(-1, d.logits.shape[1], -1)
         packed = torch.cat([d.boxes, d.logits.unsqueeze(-1), presence], -1).float()
-        return Answers(packed, d.queries.to(self.dtype), d.encoded, d.prompt, text_mask)
+        return DecoderOutputs(packed, d.queries.to(self.dtype), d.encoded, d.prompt, text_mask)
 
 
 class EagerRunner:
@@ -129,15 +129,15 @@ class EagerRunner:
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
 
-    def see(self, pixels: Tensor) -> VisionFeatures:
+    def encode(self, pixels: Tensor) -> VisionFeatures:
         """See ``Runner``."""
         with compiling():
             features: VisionFeatures = self._stages.vision(pixels)
         return features
 
-    def answer(self, features: VisionFeatures, question: Question) -> Answers:
+    def decode(self, features: VisionFeatures, inputs: DecoderInputs) -> DecoderOutputs:
         """See ``Runner``."""
-        index, text, text_mask, boxes = question
+        index, text, text_mask, boxes = inputs
         with compiling():
             if boxes is None:
                 shown = Exemplified(text, text_mask, features.geometry.index_select(0, index))
@@ -145,16 +145,16 @@ class EagerRunner:
                 shown = self._stages.exemplars(features.coarse, index, *boxes, text, text_mask)
             return self._stages.decode(features.coarse, index, shown)
 
-    def outline(self, features: VisionFeatures, answers: Answers, chosen: Chosen) -> Tensor:
+    def predict_masks(self, features: VisionFeatures, decoded: DecoderOutputs, selected: SelectedQueries) -> Tensor:
         """See ``Runner``."""
         with compiling():
             masks: Tensor = self._stages.masks(
                 features.fine,
                 features.medium,
-                answers.encoded,
-                answers.prompt,
-                answers.text_mask,
-                answers.queries,
-                *chosen,
+                decoded.encoded,
+                decoded.prompt,
+                decoded.text_mask,
+                decoded.queries,
+                *selected,
             )
         return masks.float()

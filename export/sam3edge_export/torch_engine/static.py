@@ -20,7 +20,7 @@ from torch import Tensor
 from sam3edge_export.sam3.exemplars import PADDING, Exemplified
 from sam3edge_export.sam3.graphs import VisionFeatures
 from sam3edge_export.torch_engine.compiling import compiling
-from sam3edge_export.torch_engine.stages import Answers, Chosen, Question, Stages
+from sam3edge_export.torch_engine.stages import DecoderInputs, DecoderOutputs, SelectedQueries, Stages
 
 WARM_UPS = 3
 """Runs before a recording: compilation, cuDNN's choice of algorithms and the libraries' workspaces must be done by
@@ -107,28 +107,28 @@ class StaticRunner:
             self._room(pairs, length + boxes, dtype=torch.bool),
             self._room(pairs, 1, width),
         )
-        self._answers = Answers(
+        self._decoded = DecoderOutputs(
             self._room(pairs, stages.queries, 6, dtype=torch.float32),
             self._room(pairs, stages.queries, width),
             self._room(pairs, grid * grid, width),
             self._room(pairs, length + boxes + 1, width),
             self._shown.text_mask,
         )
-        self._chosen_image = self._room(pairs, dtype=torch.int64)
-        self._chosen_pair = self._room(pairs, dtype=torch.int64)
+        self._selected_image = self._room(pairs, dtype=torch.int64)
+        self._selected_pair = self._room(pairs, dtype=torch.int64)
         self._embedded = self._map(pairs, 4 * grid)
 
-    def see(self, pixels: Tensor) -> VisionFeatures:
+    def encode(self, pixels: Tensor) -> VisionFeatures:
         """See ``Runner``."""
         count = len(pixels)
         self._pixels[:count].copy_(pixels)
-        self._run("vision", _next(count, self._image_sizes), self._see)
+        self._run("vision", _next(count, self._image_sizes), self._run_vision)
         return VisionFeatures(*(tensor[:count] for tensor in self._features))
 
-    def answer(self, features: VisionFeatures, question: Question) -> Answers:
+    def decode(self, features: VisionFeatures, inputs: DecoderInputs) -> DecoderOutputs:
         """See ``Runner``. The tokens of exemplars follow those of the text; without exemplars they are masked."""
         self._check(features)
-        index, text, text_mask, boxes = question
+        index, text, text_mask, boxes = inputs
         count = len(index)
         size = _next(count, self._pair_sizes)
         self._image_index[:count].copy_(index)
@@ -142,21 +142,21 @@ class StaticRunner:
             self._boxes[:count, :given].copy_(boxes[0])
             self._labels[:count].fill_(PADDING)
             self._labels[:count, :given].copy_(boxes[1])
-            self._run("exemplars", size, self._show)
-        self._run("decoder", size, self._answer)
-        return Answers(*(tensor[:count] for tensor in self._answers))
+            self._run("exemplars", size, self._run_exemplars)
+        self._run("decoder", size, self._run_decoder)
+        return DecoderOutputs(*(tensor[:count] for tensor in self._decoded))
 
-    def outline(self, features: VisionFeatures, answers: Answers, chosen: Chosen) -> Tensor:
+    def predict_masks(self, features: VisionFeatures, decoded: DecoderOutputs, selected: SelectedQueries) -> Tensor:
         """See ``Runner``. The pixel decoder, which is most of the work, runs at a fixed size; the product with the
         admitted queries at its own."""
         self._check(features)
-        count = len(chosen.pair_index)
-        self._chosen_image[:count].copy_(chosen.image_index)
-        self._chosen_pair[:count].copy_(chosen.pair_index)
-        self._run("masks", _next(count, self._pair_sizes), self._embed)
-        queries = answers.queries[chosen.pair_index[:, None], chosen.query_index]
+        count = len(selected.pair_index)
+        self._selected_image[:count].copy_(selected.image_index)
+        self._selected_pair[:count].copy_(selected.pair_index)
+        self._run("masks", _next(count, self._pair_sizes), self._run_pixel_decoder)
+        queries = decoded.queries[selected.pair_index[:, None], selected.query_index]
         masks = self._stages.masks.masks(self._embedded[:count], queries)
-        return masks.flatten(0, 1).index_select(0, chosen.keep).float()
+        return masks.flatten(0, 1).index_select(0, selected.keep).float()
 
     def _run(self, stage: str, size: int, work: Callable[[int], None]) -> None:
         if (stage, size) not in self._runs:
@@ -166,11 +166,11 @@ class StaticRunner:
         else:
             self._runs[stage, size]()
 
-    def _see(self, size: int) -> None:
+    def _run_vision(self, size: int) -> None:
         for room, found in zip(self._features, self._stages.vision(self._pixels[:size]), strict=True):
             room[:size].copy_(found)
 
-    def _show(self, size: int) -> None:
+    def _run_exemplars(self, size: int) -> None:
         text, mask = (room[:size, : self._length] for room in self._shown[:2])
         boxes, labels = self._boxes[:size], self._labels[:size]
         index = self._image_index[:size]
@@ -178,28 +178,28 @@ class StaticRunner:
         for room, found in zip(self._shown, shown, strict=True):
             room[:size].copy_(found)
 
-    def _answer(self, size: int) -> None:
+    def _run_decoder(self, size: int) -> None:
         shown = Exemplified(*(room[:size] for room in self._shown))
         found = self._stages.decode(self._features.coarse, self._image_index[:size], shown)
-        for room, tensor in zip(self._answers[:4], found[:4], strict=True):
+        for room, tensor in zip(self._decoded[:4], found[:4], strict=True):
             room[:size].copy_(tensor)
 
-    def _embed(self, size: int) -> None:
-        a = self._answers
+    def _run_pixel_decoder(self, size: int) -> None:
+        a = self._decoded
         pixels = self._stages.masks.pixels(
             self._features.fine,
             self._features.medium,
             a.encoded,
             a.prompt,
             a.text_mask,
-            self._chosen_image[:size],
-            self._chosen_pair[:size],
+            self._selected_image[:size],
+            self._selected_pair[:size],
         )
         self._embedded[:size].copy_(pixels)
 
     def _check(self, features: VisionFeatures) -> None:
         if features.coarse.data_ptr() != self._features.coarse.data_ptr():
-            raise ValueError("expected the features that this runner's see() has returned, got some from elsewhere")
+            raise ValueError("expected the features that this runner's encode() has returned, got some from elsewhere")
 
     def _room(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         return torch.zeros(shape, dtype=dtype or self._stages.dtype, device=self._stages.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sam3edge.core.phrases import single_spaced
 from sam3edge_serving.api.problems import BadRequest
 
 BETWEEN = re.compile(r"[,\n\r]+")
@@ -16,7 +17,7 @@ MAX_CHARACTERS = 256
 
 def split_phrases(text: str) -> tuple[str, ...]:
     """``"red car, dent\\nscratch"`` -> red car; dent; scratch."""
-    return tuple(" ".join(part.split()) for part in BETWEEN.split(text) if part.strip())
+    return tuple(single_spaced(part) for part in BETWEEN.split(text) if part.strip())
 
 
 def check_phrases(phrases: Sequence[str], most: int, param: str) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ def check_phrases(phrases: Sequence[str], most: int, param: str) -> tuple[str, .
     Raises:
         BadRequest: none, too many, too long, or no text.
     """
-    phrases = tuple(dict.fromkeys(" ".join(phrase.split()) for phrase in phrases))
+    phrases = tuple(dict.fromkeys(single_spaced(phrase) for phrase in phrases))
     if not phrases or not all(phrases):
         raise BadRequest(
             "the request must say in words what to look for, such as 'scratch, dent'; it has no text",

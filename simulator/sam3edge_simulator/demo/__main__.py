@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from sam3edge.core.errors import BundleError
+from sam3edge.core.phrases import single_spaced
 from sam3edge_simulator.demo.run import Options, run_demo
 from sam3edge_simulator.deployment_document import DeploymentFailed
 
@@ -31,7 +32,7 @@ def demo(
         raise typer.BadParameter(f"expected classic or lite, got {profile}", param_hint="--profile")
     if not images.is_dir():
         raise typer.BadParameter(f"{images} is no folder", param_hint="--images")
-    wanted = tuple(" ".join(text.split()) for text in prompts.split(",") if text.strip())
+    wanted = tuple(single_spaced(text) for text in prompts.split(",") if text.strip())
     try:
         complete = run_demo(Options(images, wanted, bundle, out, profile, threshold), console)
     except BundleError as error:

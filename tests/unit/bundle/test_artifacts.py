@@ -17,7 +17,7 @@ from sam3edge.core.errors import BundleError
 
 @pytest.fixture
 def unpacked(bundle: Path, tmp_path: Path) -> Path:
-    """``masks.onnx`` in three pieces, over three folders; the manifest in the last."""
+    """``masks.onnx`` in three chunks, over three folders; the manifest in the last."""
     folder = tmp_path / "unpacked"
     for number in range(3):
         (folder / f"bundle-{number}").mkdir(parents=True)
@@ -35,9 +35,9 @@ def unpacked(bundle: Path, tmp_path: Path) -> Path:
 
 
 def put_together(unpacked: Path, target: Path) -> Manifest:
-    shipment = find_artifacts(unpacked)
+    artifacts = find_artifacts(unpacked)
     target.mkdir()
-    shipment.copy_to(target, shipment.manifest())
+    artifacts.copy_to(target, artifacts.manifest())
     return verify(target, None)
 
 
@@ -68,15 +68,15 @@ def lose_the_folder_of_the_manifest(unpacked: Path) -> None:
     shutil.rmtree(unpacked / "bundle-2")
 
 
-def lose_a_piece(unpacked: Path) -> None:
+def lose_a_chunk(unpacked: Path) -> None:
     (unpacked / "bundle-1" / "masks.onnx.part-001").unlink()
 
 
-def lose_the_last_piece(unpacked: Path) -> None:
+def lose_the_last_chunk(unpacked: Path) -> None:
     (unpacked / "bundle-2" / "masks.onnx.part-002").unlink()
 
 
-def cut_a_piece(unpacked: Path) -> None:
+def cut_a_chunk(unpacked: Path) -> None:
     path = unpacked / "bundle-1" / "masks.onnx.part-001"
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -90,7 +90,7 @@ def add_a_file(unpacked: Path) -> None:
     (unpacked / "bundle-1" / "golden" / "extra.so").write_bytes(b"x")
 
 
-def add_a_piece_of_nothing(unpacked: Path) -> None:
+def add_a_chunk_of_nothing(unpacked: Path) -> None:
     (unpacked / "bundle-1" / "extra.so.part-000").write_bytes(b"x")
 
 
@@ -102,14 +102,14 @@ def link_elsewhere(unpacked: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lose_a_folder, "a piece of masks.onnx is missing from bundle-1, bundle-2"),
+        (lose_a_folder, "a chunk of masks.onnx is missing from bundle-1, bundle-2"),
         (lose_the_folder_of_the_manifest, "manifest.json cannot be read"),
-        (lose_a_piece, "a piece of masks.onnx is missing"),
-        (lose_the_last_piece, "masks.onnx has .* bytes where the manifest says"),
-        (cut_a_piece, "masks.onnx has .* bytes where the manifest says"),
+        (lose_a_chunk, "a chunk of masks.onnx is missing"),
+        (lose_the_last_chunk, "masks.onnx has .* bytes where the manifest says"),
+        (cut_a_chunk, "masks.onnx has .* bytes where the manifest says"),
         (leave_an_old_folder, "vision.onnx is in bundle, bundle-0, bundle-1, bundle-2 more than once"),
         (add_a_file, "bundle-1 holds 'golden/extra.so', which its manifest does not name"),
-        (add_a_piece_of_nothing, "bundle-1 holds 'extra.so.part-000', which its manifest does not name"),
+        (add_a_chunk_of_nothing, "bundle-1 holds 'extra.so.part-000', which its manifest does not name"),
         (link_elsewhere, "bundle-0 holds 'vision.onnx', which its manifest does not name"),
     ],
 )
@@ -118,13 +118,13 @@ def test_damage_is_refused_before_anything_is_copied(
 ) -> None:
     damage(unpacked)
     store = Store(tmp_path / "store")
-    shipment = find_artifacts(unpacked)
+    artifacts = find_artifacts(unpacked)
     with pytest.raises(BundleError, match=says):
-        store.install(shipment, shipment.manifest())
+        store.install(artifacts, artifacts.manifest())
     assert not [p for p in (tmp_path / "store").rglob("*") if p.is_file() or p.name.startswith(".staging-")]
 
 
-def test_swapped_pieces_are_joined_and_then_refused_by_their_digest(unpacked: Path, tmp_path: Path) -> None:
+def test_swapped_chunks_are_joined_and_then_refused_by_their_digest(unpacked: Path, tmp_path: Path) -> None:
     one, two = (unpacked / f"bundle-{i}" / f"masks.onnx.part-00{i}" for i in (0, 1))
     first, second = one.read_bytes(), two.read_bytes()
     one.write_bytes(second)
@@ -133,7 +133,7 @@ def test_swapped_pieces_are_joined_and_then_refused_by_their_digest(unpacked: Pa
         put_together(unpacked, tmp_path / "whole")
 
 
-def test_a_file_whose_own_name_looks_like_a_piece_stays_whole(bundle: Path, tmp_path: Path) -> None:
+def test_a_file_whose_own_name_looks_like_a_chunk_stays_whole(bundle: Path, tmp_path: Path) -> None:
     manifest = read_manifest(bundle)
     (bundle / "LICENSE.txt").rename(bundle / "LICENSE.txt.part-000")
     files = {**manifest.files, "LICENSE.txt.part-000": manifest.files["LICENSE.txt"]}

@@ -170,12 +170,13 @@ def test_the_digest_is_the_files_and_leftovers_are_what_no_graph_uses(checkpoint
     assert checkpoint.kind == "meta"
     assert checkpoint.sha256 == sha256_of(published)
     groups = {
-        re.split(r"[.#]\d", name)[0].removeprefix("detector.").removeprefix("tracker.") for name in checkpoint.leftovers
+        re.split(r"[.#]\d", name)[0].removeprefix("detector.").removeprefix("tracker.")
+        for name in checkpoint.unexpected_keys
     }
     assert "backbone.vision_backbone.trunk.blocks" in groups  # rotary frequencies
     assert "geometry_encoder.points_pool_project.weight" in groups
     assert "transformer.encoder.layers" in groups  # the tracker's memory
-    assert len(checkpoint.leftovers) == 170
+    assert len(checkpoint.unexpected_keys) == 170
 
 
 def test_the_tracker_stands_on_the_detectors_trunk_and_nothing_is_held_twice(checkpoint: Checkpoint) -> None:
@@ -232,7 +233,7 @@ def test_a_folder_of_the_video_model_is_read(tmp_path: Path) -> None:
         for part in ("mask_decoder", "prompt_encoder", "shared_image_embedding"):
             assert same(read.tracker.get_submodule(part), video.tracker_model.get_submodule(part))
         assert same(read.tracker.vision_encoder.neck, video.tracker_neck)
-        assert all(name.startswith("tracker_model.") for name in read.leftovers)
+        assert all(name.startswith("tracker_model.") for name in read.unexpected_keys)
     # transformers' own way in gives the same detector
     assert same(read.model, Sam3Model.from_pretrained(hub, config=read_config(hub), local_files_only=True))
 
@@ -255,7 +256,7 @@ def test_a_folder_of_the_detector_alone_is_read(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     read = read_checkpoint(tmp_path)
     assert read.tracker is None
-    assert read.leftovers == ()
+    assert read.unexpected_keys == ()
     assert same(read.model, model)
     assert read.sha256 == sha256_of(tmp_path / "model.safetensors")
 

@@ -13,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from sam3edge.core.errors import PromptError
-from sam3edge.engines.text_normalization import clean_phrase
+from sam3edge.engines.text_normalization import clean_text
 from sam3edge_export.sam3.tokenizer import TokenizerError, build_tokenizer, read_tokenizer, token_ids, vocabulary_path
 from support.odd_phrases import odd_phrases
 
@@ -64,17 +64,17 @@ def test_a_long_phrase_loses_its_last_words_and_not_the_end(tokenizer: Tokenizer
 
 
 def test_cleaning_is_the_references() -> None:
-    assert clean_phrase("  Tom &amp;amp; Jerry\n") == "tom & jerry"
-    assert clean_phrase("“ﬁsh”") == '"fish"'
-    assert clean_phrase("schÃ¶n") == "schön"
-    assert clean_phrase("ΣΑΣ") == "σας"
+    assert clean_text("  Tom &amp;amp; Jerry\n") == "tom & jerry"
+    assert clean_text("“ﬁsh”") == '"fish"'
+    assert clean_text("schÃ¶n") == "schön"
+    assert clean_text("ΣΑΣ") == "σας"
 
 
 def test_a_plain_phrase_needs_no_ftfy_and_another_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ftfy", None)
-    assert clean_phrase("A  Red\tCar's <door>") == "a red car's <door>"
+    assert clean_text("A  Red\tCar's <door>") == "a red car's <door>"
     with pytest.raises(PromptError, match=r"'Straße' is not plain ASCII.*package ftfy; install it"):
-        clean_phrase("Straße")
+        clean_text("Straße")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ftfy") is None, reason="compares with ftfy")

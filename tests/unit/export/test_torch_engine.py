@@ -30,7 +30,7 @@ from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions, at
 from sam3edge_export.torch_engine.compiling import compile_regions
 from sam3edge_export.torch_engine.precision import SINGLE
 from sam3edge_export.torch_engine.preprocess import to_square, to_square_in_float
-from sam3edge_export.torch_engine.stages import Question
+from sam3edge_export.torch_engine.stages import DecoderInputs
 from sam3edge_export.torch_engine.static import sizes_up_to
 from sam3edge_export.torch_engine.text_features import PhraseFeatures
 from sam3edge_pipeline.training.model import word_tokenizer
@@ -118,7 +118,7 @@ def counted(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> Counter[str
 
         return run
 
-    for stage in ("see", "answer", "outline"):
+    for stage in ("encode", "decode", "predict_masks"):
         monkeypatch.setattr(engine._runner, stage, count(stage, getattr(engine._runner, stage)))
     return runs
 
@@ -172,11 +172,11 @@ def test_stages_run_once_for_everything_that_is_asked(
     engine, golden = make(options), golden_frame(demo_bundle)
     runs = counted(engine, monkeypatch)
     engine.segment_many([golden] * 2, [[Prompt("metal tag", 0.1), Prompt("ship", 0.1)]] * 2)
-    assert runs == {"see": 1, "answer": 1, "outline": 1}
+    assert runs == {"encode": 1, "decode": 1, "predict_masks": 1}
     engine.segment(golden, [Prompt("ship", 1.0)])
-    assert runs == {"see": 2, "answer": 2, "outline": 1}
+    assert runs == {"encode": 2, "decode": 2, "predict_masks": 1}
     engine.segment(golden, [])
-    assert runs == {"see": 2, "answer": 2, "outline": 1}
+    assert runs == {"encode": 2, "decode": 2, "predict_masks": 1}
 
 
 def test_what_was_left_of_an_earlier_run_changes_nothing(make: Callable[..., TorchEngine], demo_bundle: Path) -> None:
@@ -270,9 +270,9 @@ def test_static_features_of_another_runner_are_refused(make: Callable[..., Torch
     assert one is not None
     assert other is not None
     pixels = torch.zeros(1, 3, 128, 128)
-    question = Question(torch.zeros(1).long(), torch.zeros(1, 8, 96), torch.ones(1, 8).bool(), None)
+    inputs = DecoderInputs(torch.zeros(1).long(), torch.zeros(1, 8, 96), torch.ones(1, 8).bool(), None)
     with torch.no_grad(), pytest.raises(ValueError, match="from elsewhere"):
-        other.answer(one.see(pixels), question)
+        other.decode(one.encode(pixels), inputs)
 
 
 def test_sizes() -> None:
@@ -370,14 +370,14 @@ def test_phrases_are_encoded_once_and_the_oldest_leave() -> None:
         asked.append(list(phrases))
         return torch.tensor([[[float(len(p))]] for p in phrases]), torch.ones(len(phrases), 1).bool()
 
-    book = PhraseFeatures(encode, capacity=2)
-    assert book.look_up(["a", "bb", "a"])[0].flatten().tolist() == [1, 2, 1]
-    book.look_up(["a"])
-    assert book.look_up(["ccc"])[0].flatten().tolist() == [3]
-    book.look_up(["a"])
-    book.look_up(["bb"])
+    features = PhraseFeatures(encode, capacity=2)
+    assert features.look_up(["a", "bb", "a"])[0].flatten().tolist() == [1, 2, 1]
+    features.look_up(["a"])
+    assert features.look_up(["ccc"])[0].flatten().tolist() == [3]
+    features.look_up(["a"])
+    features.look_up(["bb"])
     assert asked == [["a", "bb"], ["ccc"], ["bb"]]
-    assert book.look_up(["x" * n for n in range(1, 6)])[0].flatten().tolist() == [1, 2, 3, 4, 5]
+    assert features.look_up(["x" * n for n in range(1, 6)])[0].flatten().tolist() == [1, 2, 3, 4, 5]
 
 
 def test_its_own_text_encoder_reads_any_phrase(trained: Sam3Model) -> None:
@@ -426,10 +426,10 @@ def resize_of(path: Path) -> ort.InferenceSession:
 
 
 def failing(engine: TorchEngine, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def see(_: Tensor) -> None:
+    def encode(_: Tensor) -> None:
         raise error
 
-    monkeypatch.setattr(engine._runner, "see", see)
+    monkeypatch.setattr(engine._runner, "encode", encode)
 
 
 @pytest.mark.parametrize(

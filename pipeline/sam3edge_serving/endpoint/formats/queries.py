@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sam3edge.core.phrases import single_spaced
 from sam3edge.core.types import EngineOutput, Frame, MaskPrediction, ModelInfo, Prompt, VisualPrompt
 from sam3edge_serving.endpoint.problems import BadRequest, TooLarge, Unanswerable
 
@@ -113,7 +114,7 @@ def prompts_of(phrases: Sequence[str], threshold: float, most: int) -> tuple[Pro
         BadRequest: a phrase is empty, too long, or no text.
         TooLarge: more than ``most``.
     """
-    return checked(tuple(Prompt(" ".join(phrase.split()), threshold) for phrase in phrases), most)
+    return checked(tuple(Prompt(single_spaced(phrase), threshold) for phrase in phrases), most)
 
 
 def checked(prompts: Sequence[Prompt], most: int) -> tuple[Prompt, ...]:

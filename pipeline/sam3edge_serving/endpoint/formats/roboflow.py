@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shapely.geometry import MultiPolygon, Polygon
 from typing_extensions import NotRequired, TypedDict
 
+from sam3edge.core.phrases import single_spaced
 from sam3edge.core.polygons import to_detection
 from sam3edge.core.types import VISUAL, Exemplar, Instance, Prompt
 from sam3edge_serving.endpoint.formats.geojson import TOLERANCE
@@ -134,7 +135,7 @@ def _prompt(listed: ListedPrompt, index: int, threshold: float) -> Prompt:
     labels = listed.box_labels if listed.box_labels is not None else [1] * len(boxes)
     if len(labels) != len(boxes):
         raise BadRequest(f"prompts.{index} has {len(boxes)} boxes and {len(labels)} box_labels; give one for each")
-    text = " ".join((listed.text or "").split())
+    text = single_spaced(listed.text or "")
     if not text and not boxes:
         raise BadRequest(f"prompts.{index} has neither text nor boxes; give it at least one of them")
     exemplars = tuple(_exemplar(box, label, index) for box, label in zip(boxes, labels, strict=True))

@@ -85,15 +85,15 @@ def test_progress_is_told_frame_by_frame() -> None:
 class Scores:
     """An engine of random weights: every query has a score near a quarter, whatever is asked."""
 
-    def __init__(self, shift: float, logits: float = 0, witness: TensorRecorder | None = None) -> None:
-        self._shift, self._logits, self._witness = shift, logits, witness
+    def __init__(self, shift: float, logits: float = 0, recorder: TensorRecorder | None = None) -> None:
+        self._shift, self._logits, self._recorder = shift, logits, recorder
         self.model = ModelInfo("random", "0.0.0", "sha256:" + "0" * 64, "fp32", "fake")
 
     def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         scores = [0.2501, 0.2502, 0.2600, 0.2601, 0.2602]
-        if self._witness is not None:  # half of the logits in each of two runs
-            self._witness("decoder", {"logits": np.zeros((1, 5)), "presence": np.zeros((1, 1))})
-            self._witness("decoder", {"logits": np.full((1, 5), self._logits), "presence": np.zeros((1, 1))})
+        if self._recorder is not None:  # half of the logits in each of two runs
+            self._recorder("decoder", {"logits": np.zeros((1, 5)), "presence": np.zeros((1, 1))})
+            self._recorder("decoder", {"logits": np.full((1, 5), self._logits), "presence": np.zeros((1, 1))})
         instances = [
             Instance(p, s + self._shift, (0, 0, 9, 9), np.full((8, 8), s * 10, np.float32))
             for p in prompts
@@ -107,14 +107,14 @@ class Scores:
 
 
 def witnessed(logits: float) -> TensorRecorder:
-    witness = TensorRecorder()
-    witness("decoder", {"logits": np.full((1, 5), logits), "presence": np.zeros((1, 1))})
-    return witness
+    recorder = TensorRecorder()
+    recorder("decoder", {"logits": np.full((1, 5), logits), "presence": np.zeros((1, 1))})
+    return recorder
 
 
 def watched(shift: float, logits: float) -> Candidate:
-    witness = TensorRecorder()
-    return Candidate(Scores(shift, logits, witness), witness)
+    recorder = TensorRecorder()
+    return Candidate(Scores(shift, logits, recorder), recorder)
 
 
 def test_without_learned_weights_the_threshold_is_put_into_the_widest_gap() -> None:
