@@ -13,7 +13,6 @@ again.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,9 +20,8 @@ from typing import Protocol
 from sam3edge.core.errors import FrameError, MessageTooLarge, ModelMissing, OutboxFull
 from sam3edge.core.gate import Gate
 from sam3edge.core.messages.detections import FrameResult, encode, encode_error, frame_result
-from sam3edge.core.polygons import to_detection
+from sam3edge.core.polygons import TOLERANCE, to_detections
 from sam3edge.core.ports import EndOfSource, Engine, Source
-from sam3edge.core.postprocess import suppress_repeats
 from sam3edge.core.stages import DetectionStage, apply_stages
 from sam3edge.core.types import Detections, Frame, Message, Prompt
 
@@ -43,7 +41,7 @@ class DetectionOptions:
     """
 
     prompts: tuple[Prompt, ...]
-    tolerance: float = 0.5
+    tolerance: float = TOLERANCE
     coarsest: float = 4.0
     overlap: float | None = None
     max_payload: int = 131_072
@@ -80,17 +78,10 @@ class LocalDetector:
         return detect(engine(), frame, task)
 
 
-def detect(engine: Engine, frame: Frame, task: DetectionOptions) -> Detections:
+def detect(engine: Engine, frame: Frame, options: DetectionOptions) -> Detections:
     """What an engine finds in a frame, as polygons; raises what ``Engine.segment`` raises."""
-    segmentation = engine.segment(frame, task.prompts)
-    started = time.perf_counter()
-    instances = list(segmentation.instances)
-    if task.overlap is not None:
-        instances = suppress_repeats(instances, task.overlap)
-    outlined = (to_detection(i, frame.width, frame.height, task.tolerance) for i in instances)
-    detections = tuple(d for d in outlined if d is not None)
-    timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
-    return Detections(engine.model, detections, timing, segmentation.unsupported_prompts, segmentation.confidence)
+    output = engine.segment(frame, options.prompts)
+    return to_detections(output, frame, engine.model, tolerance=options.tolerance, nms_iou=options.overlap)
 
 
 class Outbox(Protocol):

@@ -1,4 +1,4 @@
-"""From scores to instances: who is admitted, and who repeats somebody else."""
+"""From the graphs' outputs to instances and masks: which queries are admitted, and what is made of them."""
 
 from __future__ import annotations
 
@@ -64,21 +64,6 @@ def confidence_of(
     }
 
 
-def suppress_repeats(instances: Sequence[Instance], limit: float) -> list[Instance]:
-    """Class-wise mask suppression: of instances of one prompt whose masks overlap with an intersection over union
-    greater than ``limit``, only the best scored stays. Order is kept."""
-    kept: list[int] = []
-    masks: dict[Prompt, list[tuple[npt.NDArray[np.bool_], int]]] = {}
-    for i in sorted(range(len(instances)), key=lambda i: -instances[i].score):
-        inside = instances[i].mask > 0
-        area = int(inside.sum())
-        better = masks.setdefault(instances[i].prompt, [])
-        if all(_iou(inside, area, other, other_area) <= limit for other, other_area in better):
-            kept.append(i)
-            better.append((inside, area))
-    return [instances[i] for i in sorted(kept)]
-
-
 def to_instances(
     prompts: Sequence[Prompt],
     admitted: Sequence[tuple[int, npt.NDArray[np.int64]]],
@@ -137,11 +122,6 @@ def fill_holes(mask: MaskLogits, area: int = 256, level: float = 10.0) -> MaskLo
     small = stats[:, cv2.CC_STAT_AREA] <= area
     small[0] = False  # the foreground
     return np.where(small[labels], np.float32(level), mask) if count > 1 else mask
-
-
-def _iou(a: npt.NDArray[np.bool_], a_area: int, b: npt.NDArray[np.bool_], b_area: int) -> float:
-    inner = int(np.count_nonzero(a & b))
-    return inner / max(1, a_area + b_area - inner)
 
 
 def _sigmoid(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -10,11 +10,10 @@ from sam3edge.core.postprocess import (
     confidence_of,
     fill_holes,
     scores_of,
-    suppress_repeats,
     to_instances,
     to_outline,
 )
-from sam3edge.core.types import Confidence, Instance, Prompt
+from sam3edge.core.types import Confidence, Prompt
 
 
 def square(x: int, size: int = 10) -> np.ndarray:
@@ -57,21 +56,6 @@ def test_boxes_are_scaled_to_the_frame_and_clipped() -> None:
     boxes = np.array([[[0, 0, 0, 0], [-0.1, 0.25, 0.5, 1.2]]], np.float32)
     [instance] = to_instances([Prompt("a")], admitted, np.full((1, 2), 0.7, np.float32), boxes, masks, 200, 100)
     assert instance.box == pytest.approx((0, 25, 100, 100))
-
-
-def test_a_repetition_goes_the_better_one_stays_and_other_prompts_are_not_touched() -> None:
-    a, b = Prompt("a"), Prompt("b")
-    first = Instance(a, 0.7, (0, 0, 1, 1), square(5))
-    better = Instance(a, 0.9, (0, 0, 1, 1), square(6))
-    apart = Instance(a, 0.6, (0, 0, 1, 1), square(20))
-    other = Instance(b, 0.5, (0, 0, 1, 1), square(5))
-    assert suppress_repeats([first, better, apart, other], 0.5) == [better, apart, other]
-
-
-def test_an_instance_on_top_of_a_larger_one_stays() -> None:
-    a = Prompt("a")
-    large, small = Instance(a, 0.9, (0, 0, 1, 1), square(2, 24)), Instance(a, 0.8, (0, 0, 1, 1), square(8, 6))
-    assert suppress_repeats([large, small], 0.5) == [large, small]
 
 
 def test_one_mask_is_the_one_that_the_rule_picked_and_several_are_the_others() -> None:

@@ -18,8 +18,9 @@ from typing import Protocol
 from sam3edge.core.errors import EndpointError, EngineError, NotAsked
 from sam3edge.core.fallback.breaker import Breaker, Retry, State
 from sam3edge.core.fallback.budget import Budget, Spent
-from sam3edge.core.fallback.policy import Disagreement, Escalation, Load, Policy, compare, suppress_repeated
+from sam3edge.core.fallback.policy import Disagreement, Escalation, Load, Policy, compare
 from sam3edge.core.flow import DetectionOptions, detect
+from sam3edge.core.matching import suppress_detections
 from sam3edge.core.ports import Endpoint, Engine
 from sam3edge.core.types import Detections, Frame, Origin, Prompt
 
@@ -222,7 +223,7 @@ class FallbackDetector:
             self._sleep(pause)
             found = self._request(frame, task.prompts, deadline)
         if task.overlap is not None:
-            found = replace(found, detections=suppress_repeated(found.detections, task.overlap))
+            found = replace(found, detections=suppress_detections(found.detections, task.overlap))
         return replace(found, origin=Origin("cloud", wish.reason, wish.detail))
 
     def _request(self, frame: Frame, prompts: Sequence[Prompt], deadline: float) -> Detections:
