@@ -87,7 +87,7 @@ class Component:
         self._lost: Exception | None = None
         self._prefix = settings.topic_prefix or f"sam3edge/{where.device}"
         self._max_payload = settings.max_payload_bytes or where.max_payload
-        self._task = settings.task(self._max_payload)
+        self._options = settings.detection_options(self._max_payload)
         self._statistics = Statistics()
         self._outbox: Outbox
         self._delivery: Delivery
@@ -147,7 +147,7 @@ class Component:
                 source,
                 wiring.build_gate(settings.source),
                 engine,
-                lambda: self._task,
+                lambda: self._options,
                 self._outbox,
                 Topics(self._topic("detections"), self._topic("errors")),
                 self._statistics,
@@ -200,8 +200,8 @@ class Component:
             self._leave.set()
             return
         self._settings = settings
-        self._task = settings.task(self._max_payload)
-        logger.info("now looking for %s", ", ".join(p.text for p in self._task.prompts))
+        self._options = settings.detection_options(self._max_payload)
+        logger.info("now looking for %s", ", ".join(p.text for p in self._options.prompts))
 
     def _change(self, command: Command) -> dict[str, Any]:
         """Carry a command's change into the component's configuration, whose watcher then takes it over: so it outlives
@@ -242,7 +242,7 @@ class Component:
                 self._topic("status"),
                 state if current is not None else "waiting for a model",
                 current.model if current is not None else None,
-                self._task.prompts,
+                self._options.prompts,
                 self._statistics.report(),
                 asdict(self._delivery.statistics()),
                 self._max_payload,

@@ -41,19 +41,19 @@ class Statistics:
         self._last_error = ""
         self._wanted: list[Callable[[FrameResult], None]] = []
 
-    def answered(self, answer: FrameResult, messages: int) -> None:
+    def detected(self, result: FrameResult, messages: int) -> None:
         """Count a frame; serve those who asked for a snapshot of the next one."""
         with self._lock:
             self._recent.append(self._clock())
             self._counts["frames"] += 1
-            self._counts["instances"] += len(answer.detections)
+            self._counts["instances"] += len(result.detections)
             self._counts["messages"] += messages
             wanted, self._wanted = self._wanted, []
-        found = len(answer.detections)
-        total = sum(answer.timing.values())
-        logger.info("answered %s: %d found, %.0f ms", answer.frame.name, found, total, extra={"frame": answer.frame.id})
+        found = len(result.detections)
+        total = sum(result.timing.values())
+        logger.info("answered %s: %d found, %.0f ms", result.frame.name, found, total, extra={"frame": result.frame.id})
         for serve in wanted:
-            serve(answer)
+            serve(result)
 
     def rejected(self, error: FrameError) -> None:
         """Count a frame that could not be used."""

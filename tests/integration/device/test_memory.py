@@ -64,8 +64,8 @@ class Counting(Statistics):
         (self._folder / f".{i}.part").write_bytes(content)
         (self._folder / f".{i}.part").rename(self._folder / f"{i}.png")
 
-    def answered(self, answer: FrameResult, messages: int) -> None:
-        super().answered(answer, messages)
+    def detected(self, result: FrameResult, messages: int) -> None:
+        super().detected(result, messages)
         self.count += 1
         self._put(self.count + 19)
         if self.count in (WARM, ALL):
@@ -118,8 +118,8 @@ def test_a_frame_lives_no_longer_than_its_turn() -> None:
     frame = Frame("1", "s", "1", image, datetime.now(timezone.utc), "sha256:0")
     source = ListSource([frame])
     del image, frame
-    task = DetectionOptions((Prompt("red"),))
-    parts = (source, OpenGate(), FakeEngine, lambda: task, Memory(), Topics("d", "e"), Statistics())
+    options = DetectionOptions((Prompt("red"),))
+    parts = (source, OpenGate(), FakeEngine, lambda: options, Memory(), Topics("d", "e"), Statistics())
     Flow("d", *parts).run(threading.Event())  # type: ignore[arg-type]
     gc.collect()
     assert alive() is None

@@ -96,13 +96,13 @@ class Pair:
             uniform=lambda low, high: high,
         )
 
-    def ask(self, engine: Engine | Exception, task: DetectionOptions = RED) -> Detections:
+    def ask(self, engine: Engine | Exception, options: DetectionOptions = RED) -> Detections:
         def give() -> Engine:
             if isinstance(engine, Exception):
                 raise engine
             return engine
 
-        return self.opinion.detect(frame(red_square()), task, give)
+        return self.opinion.detect(frame(red_square()), options, give)
 
     def counts(self) -> dict[str, int]:
         counts = self.opinion.standing().counts
@@ -287,8 +287,8 @@ def test_repeats_are_suppressed_in_the_clouds_answers_too() -> None:
             return type(once)(once.instances * 2, once.timing)
 
     for overlap, found in ((None, 2), (0.5, 1)):
-        task = DetectionOptions((Prompt("red"),), overlap=overlap)
-        assert len(Pair(cloud=Twice()).ask(EngineError("gone"), task).detections) == found
+        options = DetectionOptions((Prompt("red"),), overlap=overlap)
+        assert len(Pair(cloud=Twice()).ask(EngineError("gone"), options).detections) == found
 
 
 class Memory(list[Any]):
@@ -300,7 +300,7 @@ class Memory(list[Any]):
 
 
 class Nobody:
-    def answered(self, answer: Any, messages: int) -> None: ...
+    def detected(self, result: Any, messages: int) -> None: ...
     def rejected(self, error: Any) -> None: ...
     def unchanged(self, frame: Any) -> None: ...
 
