@@ -248,7 +248,7 @@ class Batcher:
                 if not isinstance(engine, GivesOutliner):
                     raise PromptError("this engine answers no points and boxes; ask by text")
                 self._outliner = _outliner_of(engine)
-            question.answer.set_result(self._outliner.outline(question.frame, question.clicks))
+            question.answer.set_result(self._outliner.predict(question.frame, question.clicks))
         except Exception as error:
             self._fail(question.answer, error)
 
