@@ -94,7 +94,7 @@ class FallbackStatus:
 
 
 class FallbackDetector:
-    """An ``Detector`` that falls back to the cloud. Used by the flow's thread; ``standing`` by any.
+    """A ``Detector`` that falls back to the cloud. Used by the flow's thread; ``standing`` by any.
 
     Args:
         backlog: frames that wait at the source.

@@ -100,7 +100,7 @@ def row_of(seen: Found | Outlined) -> RowAnswer:
     frame = seen.frame
     if isinstance(seen, Outlined):
         return _row(_prediction(frame, _shown(prediction)) for prediction in seen.outlines)
-    found = seen.segmentation.instances
+    found = seen.output.instances
     return _row(_prediction(frame, ((i.mask, i.score) for i in found if i.prompt == p)) for p in seen.prompts)
 
 

@@ -41,7 +41,7 @@ def write(found: Found, endpoint: str) -> bytes:
     Raises:
         TooLarge: it is larger than can be handed through.
     """
-    detections = to_detections(found.segmentation, found.frame, found.model)
+    detections = to_detections(found.output, found.frame, found.model)
     result = frame_result(endpoint, found.frame, found.prompts, detections)
     parts = encode(replace(result, origin=None), "", MAX_RESPONSE_BYTES, COARSEST)
     if len(parts) > 1:

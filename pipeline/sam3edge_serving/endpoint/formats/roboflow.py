@@ -104,7 +104,7 @@ class PromptListAnswer(TypedDict):
 
 def write(request: PromptListRequest, found: Found) -> bytes:
     """An answer to every listed prompt, in their order."""
-    unsupported_prompts = found.segmentation.unsupported_prompts
+    unsupported_prompts = found.output.unsupported_prompts
     predictions = _predictions(found, request.format)
     results: list[PromptResult] = []
     for index, prompt in enumerate(request.each()):
@@ -122,7 +122,7 @@ def write(request: PromptListRequest, found: Found) -> bytes:
         if prompt.text in unsupported_prompts:
             result["error"] = unsupported_prompts[prompt.text]
         results.append(result)
-    seconds = round(sum(found.segmentation.timing.values()) / 1000, 4)
+    seconds = round(sum(found.output.timing.values()) / 1000, 4)
     answer: PromptListAnswer = {"prompt_results": results, "time": seconds}
     return json.dumps(answer, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
@@ -150,7 +150,7 @@ def _exemplar(box: SizedBox | CornerBox, label: int, index: int) -> Exemplar:
 
 def _predictions(found: Found, form: Format) -> list[tuple[Prompt, Prediction]]:
     """All found objects, each with the prompt it answers."""
-    frame, output = found.frame, found.segmentation
+    frame, output = found.frame, found.output
     masks: list[tuple[Instance | Detection, list[list[list[float]]] | Rle]]
     if form == "rle":
         masks = [(i, to_rle(full_mask(i.mask, frame.width, frame.height))) for i in output.instances]

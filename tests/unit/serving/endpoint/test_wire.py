@@ -274,7 +274,7 @@ def test_prompt_lists_that_say_nothing(prompt: dict[str, Any], says: str) -> Non
 def test_every_listed_prompt_is_answered_repetitions_and_all(form: str) -> None:
     request = listed({"text": "red"}, {"text": "zebra"}, {"text": "red"}, format=form)
     seen = found((RED, square(100, 80, 60)), asked=request.asked(5).prompts)
-    seen = Found(seen.frame, MODEL, seen.prompts, EngineOutput(seen.segmentation.instances, {}, {"zebra": "unknown"}))
+    seen = Found(seen.frame, MODEL, seen.prompts, EngineOutput(seen.output.instances, {}, {"zebra": "unknown"}))
     answer = json.loads(roboflow.write(request, seen))
     results = answer["prompt_results"]
     assert [r["prompt_index"] for r in results] == [0, 1, 2]
