@@ -19,7 +19,9 @@ from typing import Protocol
 
 from sam3edge.core.errors import FrameError, MessageTooLarge, ModelMissing, OutboxFull
 from sam3edge.core.gate import Gate
-from sam3edge.core.messages.detections import FrameResult, encode, encode_error, frame_result
+from sam3edge.core.messages.detections import FrameResult, encode, frame_result
+from sam3edge.core.messages.errors import frame_error
+from sam3edge.core.messages.topics import Topics
 from sam3edge.core.polygons import TOLERANCE, to_detections
 from sam3edge.core.ports import EndOfSource, Engine, Source
 from sam3edge.core.stages import DetectionStage, apply_stages
@@ -45,14 +47,6 @@ class DetectionOptions:
     coarsest: float = 4.0
     overlap: float | None = None
     max_payload: int = 131_072
-
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """Where the flow's messages go."""
-
-    detections: str
-    errors: str
 
 
 class Detector(Protocol):
@@ -178,7 +172,7 @@ class Flow:
                 stop.wait(POLL_SECONDS)
 
     def _reject(self, error: FrameError, stop: threading.Event) -> None:
-        report = encode_error(self.device, error, self.topics.errors)
+        report = frame_error(self.device, error, self.topics.errors)
         if self._store([report], stop):
             self.source.reject(error)
             self.observer.rejected(error)

@@ -48,7 +48,7 @@ def test_from_deployment_to_geojson(make_rig: Callable[[Profile], Rig], profile:
     assert "metal tag" in labels
     assert "ship" not in labels
     assert rig.consumer.on("errors")[0]["frame"]["name"] == "b.jpg"
-    assert rig.consumer.on("status/model")[0]["kind"] == "activated"
+    assert rig.consumer.on("status/model")[0]["message_type"] == "model_activated"
     rig.wait(lambda: rig.consumer.status().get("counts", {}).get("frames") == 2)
     assert not (rig.watched / "b.jpg").exists()
 

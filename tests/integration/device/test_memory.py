@@ -14,9 +14,10 @@ import pytest
 
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
-from sam3edge.core.flow import DetectionOptions, Flow, Topics
+from sam3edge.core.flow import DetectionOptions, Flow
 from sam3edge.core.gate import OpenGate
 from sam3edge.core.messages.detections import FrameResult
+from sam3edge.core.messages.topics import Topics
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
@@ -89,7 +90,7 @@ def test_memory_is_flat_over_1000_images(demo_bundle: Path, tmp_path: Path, figu
     delivery.start()
     observer = Counting(stop, pictures, watched)
     prompts = (Prompt("metal tag"), Prompt("tree"))
-    topics = Topics("p/detections", "p/errors")
+    topics = Topics("p")
     flow = Flow(
         "line-7", source, OpenGate(), lambda: engine, lambda: DetectionOptions(prompts), outbox, topics, observer
     )
@@ -119,7 +120,7 @@ def test_a_frame_lives_no_longer_than_its_turn() -> None:
     source = ListSource([frame])
     del image, frame
     options = DetectionOptions((Prompt("red"),))
-    parts = (source, OpenGate(), FakeEngine, lambda: options, Memory(), Topics("d", "e"), Statistics())
+    parts = (source, OpenGate(), FakeEngine, lambda: options, Memory(), Topics("d"), Statistics())
     Flow("d", *parts).run(threading.Event())  # type: ignore[arg-type]
     gc.collect()
     assert alive() is None

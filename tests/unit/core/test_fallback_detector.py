@@ -15,8 +15,9 @@ from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
 from sam3edge.core.fallback.budget import Budget, Limits, Spent
 from sam3edge.core.fallback.detector import FallbackDetector, HardExample, RequestLimits
 from sam3edge.core.fallback.policy import FallbackOptions, Policy
-from sam3edge.core.flow import DetectionOptions, Flow, Topics
+from sam3edge.core.flow import DetectionOptions, Flow
 from sam3edge.core.gate import OpenGate
+from sam3edge.core.messages.topics import Topics
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Detections, Prompt, Reason
 from sam3edge.engines.fake import FakeEngine
@@ -308,7 +309,7 @@ class Nobody:
 def run(pair: Pair, engine: Callable[[], Engine]) -> list[dict[str, Any]]:
     outbox = Memory()
     source = ListSource([frame(red_square(), "a.png"), frame(np.zeros((240, 320, 3), np.uint8), "b.png")])
-    topics = Topics("p/detections", "p/errors")
+    topics = Topics("p")
     flow = Flow("d", source, OpenGate(), engine, lambda: RED, outbox, topics, Nobody(), pair.opinion)
     flow.run(threading.Event())
     return [json.loads(message.payload) for message in outbox]

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from sam3edge.core.errors import EngineError, FrameError, MessageTooLarge, OutboxFull
-from sam3edge.core.flow import DetectionOptions, Flow, Topics
+from sam3edge.core.flow import DetectionOptions, Flow
 from sam3edge.core.gate import OpenGate
 from sam3edge.core.messages.detections import FrameResult
+from sam3edge.core.messages.topics import Topics
 from sam3edge.core.ports import EndOfSource
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
@@ -89,7 +90,7 @@ def flow(source: Script, outbox: Memory, **changes: object) -> Flow:
         "engine": lambda: FakeEngine(),
         "options": lambda: DetectionOptions((Prompt("red"),)),
         "outbox": outbox,
-        "topics": Topics("p/detections", "p/errors"),
+        "topics": Topics("p"),
         "observer": Watcher(),
     }
     return Flow(**{**parts, **changes})  # type: ignore[arg-type]
