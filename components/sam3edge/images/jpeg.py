@@ -15,6 +15,10 @@ QUALITY = 90
 MIN_SIDE = 64
 """Pixels of the longer side below which an image is not worth sending."""
 
+SMALLEST_STEP, LARGEST_STEP = 0.7, 0.9
+"""Bounds of how much shorter the sides become between two tries. Noise takes fewer bytes a pixel in a smaller image, so
+the estimate alone would make it needlessly small."""
+
 
 class JpegError(Sam3EdgeError):
     """A frame cannot be made into a JPEG of the size that is asked for."""
@@ -50,11 +54,12 @@ def picture_of(frame: Frame, longest_side: int, max_bytes: int, quality: int = Q
         picture = _encode(frame, side, quality)
         if len(picture.jpeg) <= max_bytes:
             return picture
-        side = int(side * min(0.9, math.sqrt(max(0, max_bytes) / len(picture.jpeg)) * 0.95))
-        if side < MIN_SIDE:
+        if side <= MIN_SIDE:
             raise JpegError(
                 f"{frame.name} does not fit into {max_bytes} bytes as JPEG, the last try took {len(picture.jpeg)}"
             )
+        step = math.sqrt(max(0, max_bytes) / len(picture.jpeg)) * 0.95  # as if all sizes took the same bytes a pixel
+        side = max(MIN_SIDE, int(side * min(LARGEST_STEP, max(SMALLEST_STEP, step))))
 
 
 def _encode(frame: Frame, side: int, quality: int) -> Picture:
