@@ -36,9 +36,9 @@ format: env-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# the JSON Schema of the detections message, kept in the repository
+# the JSON Schema of every topic, kept in the repository
 schema: env-dev
-	$(BIN)/python -m sam3edge.cli.schemas > components/sam3edge/core/messages/schemas/detections.schema.json
+	$(BIN)/python -m sam3edge.cli.schemas --out components/sam3edge/core/messages/schemas
 
 # the picture in the README, from the overlays of the last demo
 picture: env

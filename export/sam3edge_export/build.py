@@ -26,7 +26,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3Model
 from sam3edge.bundle import golden
 from sam3edge.bundle.manifest import Manifest, describe_files, write_manifest
 from sam3edge.core.errors import Sam3EdgeError
-from sam3edge.core.polygons import to_detection
+from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
@@ -232,11 +232,9 @@ def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder:
     answered = {i.prompt for i in engine.segment(frame, asked).instances}
     prompts = sorted(asked, key=lambda p: p not in answered)[:GOLDEN_PROMPTS]
     found = engine.segment(frame, prompts)
-    outlined = (to_detection(i, frame.width, frame.height, 0.5) for i in found.instances)
     instances = [
         golden.GoldenInstance(prompt=d.prompt.text, score=round(d.score, 4), box=d.box, area=round(d.area, 1))
-        for d in outlined
-        if d is not None
+        for d in to_detections(found, frame, engine.model).detections
     ]
     expected = golden.Golden(prompts=[p.text for p in prompts], threshold=prompts[0].threshold, instances=instances)
     (folder / golden.EXPECTED).parent.mkdir()

@@ -61,8 +61,8 @@ def test_exactly_the_wanted_queries_are_admitted() -> None:
     frames = [decode(content) for content in photographs(subject.side, 2)]
     load = Load(2, 4, 3, 7)
     found = engine.segment_many(frames, force(engine, frames, load))
-    for segmentation in found:
-        admitted = [sum(i.prompt.text == word for i in segmentation.instances) for word in WORDS[:4]]
+    for output in found:
+        admitted = [sum(i.prompt.text == word for i in output.instances) for word in WORDS[:4]]
         assert admitted == [7, 7, 7, 0]
 
 

@@ -26,7 +26,7 @@ PROMPTS = [
     VisualPrompt((ON, BESIDE)),
     VisualPrompt(box=BOX),
     VisualPrompt((ON,), BOX),
-    VisualPrompt((ON,), multimask=True),
+    VisualPrompt((ON,), multimask_output=True),
 ]
 
 
@@ -49,33 +49,33 @@ def picture() -> Frame:
 
 
 def test_each_object_has_an_answer_in_order(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    outlines = outliner.outline(picture, PROMPTS)
+    outlines = outliner.predict(picture, PROMPTS)
     assert len(outlines) == len(PROMPTS)
     for prompt, outline in zip(PROMPTS, outlines, strict=True):
         assert outline.masks.dtype == np.float32
         assert outline.masks.ndim == 3
-        assert len(outline.masks) == len(outline.quality) == (3 if prompt.multimask else 1)
-        assert ((outline.quality >= 0) & (outline.quality <= 1)).all()
+        assert len(outline.masks) == len(outline.iou_predictions) == (3 if prompt.multimask_output else 1)
+        assert ((outline.iou_predictions >= 0) & (outline.iou_predictions <= 1)).all()
         assert 0 <= outline.presence <= 1
-        np.testing.assert_array_equal(outline.best, outline.masks[int(np.argmax(outline.quality))])
+        np.testing.assert_array_equal(outline.best, outline.masks[int(np.argmax(outline.iou_predictions))])
 
 
 def test_an_object_is_answered_as_if_it_were_asked_alone(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    for prompt, among in zip(PROMPTS, outliner.outline(picture, PROMPTS), strict=True):
-        [alone] = outliner.outline(picture, [prompt])
+    for prompt, among in zip(PROMPTS, outliner.predict(picture, PROMPTS), strict=True):
+        [alone] = outliner.predict(picture, [prompt])
         np.testing.assert_allclose(among.masks, alone.masks, atol=1e-3)
-        np.testing.assert_allclose(among.quality, alone.quality, atol=1e-4)
+        np.testing.assert_allclose(among.iou_predictions, alone.iou_predictions, atol=1e-4)
 
 
 def test_nothing_asked_is_nothing_answered(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    assert len(outliner.outline(picture, [])) == 0
+    assert len(outliner.predict(picture, [])) == 0
 
 
 def test_an_answer_can_be_refined(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    [first] = outliner.outline(picture, [VisualPrompt((ON,))])
-    [second] = outliner.outline(picture, [VisualPrompt((ON, BESIDE), mask=first.best)])
+    [first] = outliner.predict(picture, [VisualPrompt((ON,))])
+    [second] = outliner.predict(picture, [VisualPrompt((ON, BESIDE), mask_input=first.best)])
     assert second.best.shape == first.best.shape
-    [by_mask_alone] = outliner.outline(picture, [VisualPrompt(mask=first.best)])
+    [by_mask_alone] = outliner.predict(picture, [VisualPrompt(mask_input=first.best)])
     assert by_mask_alone.best.shape == first.best.shape
 
 
@@ -92,17 +92,17 @@ def test_what_is_not_in_the_frame_is_refused(
     outliner: InteractiveSegmenter, picture: Frame, wrong: VisualPrompt
 ) -> None:
     with pytest.raises(PromptError):
-        outliner.outline(picture, [VisualPrompt((ON,)), wrong])
-    assert len(outliner.outline(picture, [VisualPrompt((ON,))])) == 1
+        outliner.predict(picture, [VisualPrompt((ON,)), wrong])
+    assert len(outliner.predict(picture, [VisualPrompt((ON,))])) == 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 700), (2000, 8)])
 def test_frames_of_any_size(outliner: InteractiveSegmenter, size: tuple[int, int]) -> None:
     picture = frame(np.asarray(cv2.resize(red_square(), size), np.uint8))
-    [outline] = outliner.outline(picture, [VisualPrompt((PointPrompt(size[0] / 2, size[1] / 2),))])
+    [outline] = outliner.predict(picture, [VisualPrompt((PointPrompt(size[0] / 2, size[1] / 2),))])
     assert np.isfinite(outline.masks).all()
 
 
 def test_the_far_border_belongs_to_the_frame(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    [outline] = outliner.outline(picture, [replace(PROMPTS[0], points=(PointPrompt(320.0, 240.0),))])
+    [outline] = outliner.predict(picture, [replace(PROMPTS[0], points=(PointPrompt(320.0, 240.0),))])
     assert np.isfinite(outline.masks).all()

@@ -17,8 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from urllib.parse import unquote
 
-from sam3edge.core.messages.detections import FrameResult, encode
-from sam3edge.core.polygons import to_detection
+from sam3edge.core.messages.detections import encode, frame_result
+from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
 from sam3edge.images.decoding import DecodeOptions, decode
@@ -60,12 +60,8 @@ class StandIn:
             found = self.engine.segment(frame, prompts)
             if len(found.unsupported_prompts) == len(prompts):
                 return 422, _error(f"the prompt {phrases[0]!r} cannot be answered")
-            outlined = (to_detection(i, frame.width, frame.height, 0.5) for i in found.instances)
-            detections = tuple(d for d in outlined if d is not None)
-            said = FrameResult(
-                "endpoint", frame, self.engine.model, prompts, detections, found.timing, found.unsupported_prompts
-            )
-            (whole,) = encode(said, "", 25 * 2**20, 4.0)
+            detections = to_detections(found, frame, self.engine.model)
+            (whole,) = encode(frame_result("endpoint", frame, prompts, detections), "", 25 * 2**20, 4.0)
             return 200, whole.payload
 
 

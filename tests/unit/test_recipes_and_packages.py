@@ -19,6 +19,8 @@ import sam3edge
 from sam3edge.bundle.artifacts import find_artifacts
 from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.verify import verify
+from sam3edge.core.messages import topics
+from sam3edge.core.messages.schemas import schema_file
 from sam3edge_pipeline.greengrass_build.archives import Member, spread, whole_file
 from sam3edge_pipeline.greengrass_build.build import NAMES, Built, build_component
 from sam3edge_simulator.artifacts import Packages
@@ -70,6 +72,32 @@ def test_access_is_no_wider_than_our_topics(component: str) -> None:
             assert name.startswith(NAMES[component])
             assert all("*" not in operation for operation in policy["operations"])
             assert all(re.fullmatch(r"sam3edge/\+/[a-z]+(/[a-z]+)?", topic) for topic in policy["resources"])
+
+
+PUBLISHED = {
+    "segmenter": {topics.DETECTIONS, topics.ERRORS, topics.STATUS, topics.COMMAND_RESPONSES, topics.SNAPSHOTS},
+    "model": {topics.MODEL_STATUS, topics.ERRORS},
+}
+RECEIVED = {"segmenter": {topics.COMMANDS}, "model": set[str]()}
+
+
+def test_every_topic_is_some_components() -> None:
+    assert set(topics.NAMES) == set().union(*PUBLISHED.values(), *RECEIVED.values())
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_access_is_to_the_topics_that_the_component_uses(component: str) -> None:
+    policies = source(component)["ComponentConfiguration"]["DefaultConfiguration"]["accessControl"]
+    allowed: dict[str, set[str]] = {
+        "aws.greengrass#PublishToIoTCore": set(),
+        "aws.greengrass#SubscribeToIoTCore": set(),
+    }
+    for policy in policies["aws.greengrass.ipc.mqttproxy"].values():
+        for operation in policy["operations"]:
+            allowed[operation] |= set(policy["resources"])
+    any_thing = topics.DEFAULT_PREFIX.format(thing="+")
+    assert allowed["aws.greengrass#PublishToIoTCore"] == {f"{any_thing}/{name}" for name in PUBLISHED[component]}
+    assert allowed["aws.greengrass#SubscribeToIoTCore"] == {f"{any_thing}/{name}" for name in RECEIVED[component]}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -130,6 +158,7 @@ def test_the_artifact_holds_the_code_and_nothing_that_is_not_needed(tmp_path: Pa
     assert "sam3edge/segmenter/__main__.py" in names
     assert "sam3edge/greengrass/install.py" in names
     assert "requirements.txt" in names
+    assert {f"sam3edge/core/messages/schemas/{schema_file(topic)}" for topic in topics.NAMES} <= set(names)
     assert not [n for n in names if "__pycache__" in n or n.endswith((".pyc", ".yaml")) or n.startswith("/")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sam3edge.core.errors import BundleError
-from sam3edge.core.polygons import to_detection
+from sam3edge.core.matching import box_iou, pair_in_order
+from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
-from sam3edge.core.types import Box, Detection, Frame, Prompt
+from sam3edge.core.types import Detection, Frame, Prompt
 
 IMAGE = "golden/image.png"
 EXPECTED = "golden/expected.json"
@@ -56,13 +58,12 @@ def run_golden(root: Path, engine: Engine) -> float:
     golden = _read(root)
     frame = golden_frame(root)
     prompts = [Prompt(text, golden.threshold) for text in golden.prompts]
-    segmentation = engine.segment(frame, prompts)
-    if segmentation.unsupported_prompts:
-        phrase, reason = next(iter(segmentation.unsupported_prompts.items()))
+    output = engine.segment(frame, prompts)
+    if output.unsupported_prompts:
+        phrase, reason = next(iter(output.unsupported_prompts.items()))
         raise BundleError(f"golden run: the phrase {phrase!r} is not answered: {reason}")
-    outlined = (to_detection(i, frame.width, frame.height, 0.5) for i in segmentation.instances)
-    _compare(golden, [d for d in outlined if d is not None])
-    return sum(segmentation.timing.values())
+    _compare(golden, to_detections(output, frame, engine.model).detections)
+    return sum(output.timing.values())
 
 
 def golden_frame(root: Path) -> Frame:
@@ -83,14 +84,15 @@ def _read(root: Path) -> Golden:
         raise BundleError(f"{EXPECTED} of {root.name} is missing or not a golden result") from error
 
 
-def _compare(golden: Golden, found: list[Detection]) -> None:
-    free = list(found)
-    for wanted in golden.instances:
-        match = max(
-            (d for d in free if d.prompt.text == wanted.prompt), key=lambda d: _iou(d.box, wanted.box), default=None
-        )
-        if match is None or _iou(match.box, wanted.box) < BOX_OVERLAP:
+def _compare(golden: Golden, found: Sequence[Detection]) -> None:
+    """Pair what must be found, in its order, with what is found of the same prompt, by the overlap of their boxes."""
+    overlaps = box_iou([wanted.box for wanted in golden.instances], [d.box for d in found])
+    same_prompt = [[wanted.prompt == d.prompt.text for d in found] for wanted in golden.instances]
+    pairs = dict(pair_in_order(overlaps * np.reshape(same_prompt, overlaps.shape), BOX_OVERLAP))
+    for number, wanted in enumerate(golden.instances):
+        if number not in pairs:
             raise BundleError(f"golden run: a {wanted.prompt!r} at {wanted.box} must be found and is not")
+        match = found[pairs[number]]
         if abs(match.score - wanted.score) > SCORE_SLACK:
             raise BundleError(
                 f"golden run: the {wanted.prompt!r} at {wanted.box} must score {wanted.score:.3f}, it scores "
@@ -101,14 +103,6 @@ def _compare(golden: Golden, found: list[Detection]) -> None:
                 f"golden run: the {wanted.prompt!r} at {wanted.box} must cover {wanted.area:.0f} pixels, it covers "
                 f"{match.area:.0f}"
             )
-        free.remove(match)
-    if free:
-        raise BundleError(f"golden run: a {free[0].prompt.text!r} at {free[0].box} is found and must not be")
-
-
-def _iou(a: Box, b: Box) -> float:
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    inner = max(0.0, w) * max(0.0, h)
-    area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return inner / (area - inner) if area > inner else 0.0
+    for number, extra in enumerate(found):
+        if number not in pairs.values():
+            raise BundleError(f"golden run: a {extra.prompt.text!r} at {extra.box} is found and must not be")

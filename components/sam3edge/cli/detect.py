@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import EndpointError, FrameError, SettingsError
 from sam3edge.core.fallback.breaker import Retry
 from sam3edge.core.flow import DetectionOptions, detect
-from sam3edge.core.messages.detections import encode, frame_result
+from sam3edge.core.messages.detections import FrameResult, encode, frame_result
 from sam3edge.core.ports import Endpoint
 from sam3edge.core.types import Detections, Frame, Origin, Prompt
 from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
@@ -34,17 +34,17 @@ MAX_WAIT = 30.0
 _UNDIVIDED = 1 << 40
 
 
-class Finder(Protocol):
-    """Who finds what is asked for."""
+class ImageDetector(Protocol):
+    """What finds the prompts' objects in one image."""
 
-    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
+    def detect(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
         """Raises FrameError, EngineError or EndpointError."""
 
     def close(self) -> None:
-        """Let the model or the connection go."""
+        """Release the model or the connection."""
 
 
-class BundleFinder:
+class BundleDetector:
     """A bundle on this computer.
 
     Raises:
@@ -57,16 +57,16 @@ class BundleFinder:
 
         self._engine = OnnxEngine(model_files(bundle, verify(bundle, None)))
 
-    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
-        """See ``Finder``."""
+    def detect(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
+        """See ``ImageDetector``."""
         return detect(self._engine, frame, DetectionOptions(prompts))
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         self._engine.close()
 
 
-class EndpointFinder:
+class EndpointDetector:
     """An endpoint, asked again while it says that it is busy.
 
     Args:
@@ -81,8 +81,8 @@ class EndpointFinder:
         self._sleep = sleep
         self._retry = Retry(shortest=0.5, longest=MAX_WAIT, least=0.0)
 
-    def find(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
-        """See ``Finder``."""
+    def detect(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
+        """See ``ImageDetector``."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 found = self._endpoint.ask(frame, prompts, self._seconds)
@@ -96,7 +96,7 @@ class EndpointFinder:
         raise AssertionError("unreachable")
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Release the connection."""
         self._endpoint.close()
 
 
@@ -105,27 +105,21 @@ def _soon(shortest: float, longest: float) -> float:
     return random.uniform(shortest, min(longest, shortest + 1.0))
 
 
-def endpoint_finder(where: str, seconds: float) -> EndpointFinder:
+def endpoint_detector(where: str, seconds: float) -> EndpointDetector:
     """For an address or a name in SageMaker; raises SettingsError."""
-    return EndpointFinder(open_endpoint(where, UploadOptions(), seconds), seconds)
+    return EndpointDetector(open_endpoint(where, UploadOptions(), seconds), seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Detected:
-    """One image's answer, as it is published: a GeoJSON document, undivided."""
-
-    path: Path
-    document: bytes
-    objects: int
-    unsupported_prompts: tuple[str, ...]
-
-
-def detect_in(path: Path, finder: Finder, prompts: tuple[Prompt, ...]) -> Detected:
-    """Ask about one image file; raises FrameError and what ``Finder.find`` raises."""
+def detect_in(path: Path, detector: ImageDetector, prompts: tuple[Prompt, ...]) -> FrameResult:
+    """Ask about one image file; raises FrameError and what ``ImageDetector.detect`` raises."""
     frame = read_frame(path)
-    found = finder.find(frame, prompts)
-    [whole] = encode(frame_result(DEVICE, frame, prompts, found), "", _UNDIVIDED, 0.0)
-    return Detected(path, whole.payload, len(found.detections), tuple(found.unsupported_prompts))
+    return frame_result(DEVICE, frame, prompts, detector.detect(frame, prompts))
+
+
+def geojson(result: FrameResult) -> bytes:
+    """The document that a device publishes, undivided."""
+    [whole] = encode(result, "", _UNDIVIDED, 0.0)
+    return whole.payload
 
 
 def read_frame(path: Path) -> Frame:

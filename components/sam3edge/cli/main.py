@@ -48,7 +48,15 @@ def detect(
 ) -> None:
     """Find what the prompts name in images, and write GeoJSON as devices publish it."""
     with errors_in_words():
-        from sam3edge.cli.detect import BundleFinder, Finder, detect_in, endpoint_finder, images_in, names_for
+        from sam3edge.cli.detect import (
+            BundleDetector,
+            ImageDetector,
+            detect_in,
+            endpoint_detector,
+            geojson,
+            images_in,
+            names_for,
+        )
         from sam3edge.core.errors import BundleError, EndpointError, FrameError, SettingsError
         from sam3edge.core.phrases import single_spaced
         from sam3edge.core.types import Prompt
@@ -60,23 +68,24 @@ def detect(
         files = images_in(images)
         if not endpoint and not bundle.is_dir():
             raise BundleError(f"there is no bundle in {bundle}; give --bundle, or --endpoint to ask in the cloud")
-        finder: Finder = endpoint_finder(endpoint, timeout) if endpoint else BundleFinder(bundle)
+        detector: ImageDetector = endpoint_detector(endpoint, timeout) if endpoint else BundleDetector(bundle)
         failed = 0
         unsupported_prompts: set[str] = set()
-        with closing(finder), _progress() as bars:
+        with closing(detector), _progress() as bars:
             task = bars.add_task("looking", total=len(files))
             for image, name in zip(files, names_for(files), strict=True):
                 try:
-                    detected = detect_in(image, finder, prompts)
-                    _write(out / f"{name}.geojson", detected.document)
+                    result = detect_in(image, detector, prompts)
+                    document = geojson(result)
+                    _write(out / f"{name}.geojson", document)
                     if overlay:
-                        _draw(image, out / f"{name}.png", detected.document, texts)
+                        _draw(image, out / f"{name}.png", document, texts)
                 except (FrameError, EndpointError) as error:
                     failed += 1
                     say(f"[bold red]not answered:[/] {escape(str(image))}: {escape(str(error))}")
                 else:
-                    unsupported_prompts.update(detected.unsupported_prompts)
-                    say(f"{escape(str(image))}: {detected.objects} found")
+                    unsupported_prompts.update(result.unsupported_prompts)
+                    say(f"{escape(str(image))}: {len(result.detections)} found")
                 bars.advance(task)
     if unsupported_prompts:
         say(f"the model does not know {escape(', '.join(sorted(unsupported_prompts)))}")

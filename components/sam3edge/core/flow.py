@@ -2,8 +2,8 @@
 
     Source -> Frame -> gate -> Engine.segment(frame, prompts) -> detections -> stages -> message -> outbox
 
-That the device's own engine finds what there is can be exchanged for another ``Detector``, which also asks the cloud
-(``core/fallback/detector.py``); by default it is not.
+The device's own engine finds what there is, unless another ``Detector`` is given, which also asks the cloud
+(``core/fallback/detector.py``). A stage (``core/stages.py``) adds properties to detections, or drops some.
 
 A frame is taken off its source only after what was found in it is durable in the outbox, so a process killed at any
 point either has not begun with the frame or finds its messages already there (their ids are the same) when it begins
@@ -13,17 +13,17 @@ again.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sam3edge.core.errors import FrameError, MessageTooLarge, ModelMissing, OutboxFull
 from sam3edge.core.gate import Gate
-from sam3edge.core.messages.detections import FrameResult, encode, encode_error, frame_result
-from sam3edge.core.polygons import to_detection
+from sam3edge.core.messages.detections import FrameResult, encode, frame_result
+from sam3edge.core.messages.errors import frame_error
+from sam3edge.core.messages.topics import Topics
+from sam3edge.core.polygons import TOLERANCE, to_detections
 from sam3edge.core.ports import EndOfSource, Engine, Source
-from sam3edge.core.postprocess import suppress_repeats
 from sam3edge.core.stages import DetectionStage, apply_stages
 from sam3edge.core.types import Detections, Frame, Message, Prompt
 
@@ -43,54 +43,39 @@ class DetectionOptions:
     """
 
     prompts: tuple[Prompt, ...]
-    tolerance: float = 0.5
+    tolerance: float = TOLERANCE
     coarsest: float = 4.0
     overlap: float | None = None
     max_payload: int = 131_072
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """Where the flow's messages go."""
-
-    detections: str
-    errors: str
-
-
 class Detector(Protocol):
     """Who says what is in a frame."""
 
-    def detect(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
-        """Find what the task asks for.
+    def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+        """Find what the options ask for.
 
         Args:
             engine: gives this device's engine; raises ModelMissing where there is none yet.
 
         Raises:
             FrameError: this image cannot be processed.
-            EngineError: there is no answer.
+            EngineError: nobody could look.
         """
 
 
 class LocalDetector:
-    """Answers with this device's engine and nothing else."""
+    """Asks this device's engine and nothing else."""
 
-    def detect(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+    def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
         """See ``Detector``."""
-        return detect(engine(), frame, task)
+        return detect(engine(), frame, options)
 
 
-def detect(engine: Engine, frame: Frame, task: DetectionOptions) -> Detections:
+def detect(engine: Engine, frame: Frame, options: DetectionOptions) -> Detections:
     """What an engine finds in a frame, as polygons; raises what ``Engine.segment`` raises."""
-    segmentation = engine.segment(frame, task.prompts)
-    started = time.perf_counter()
-    instances = list(segmentation.instances)
-    if task.overlap is not None:
-        instances = suppress_repeats(instances, task.overlap)
-    outlined = (to_detection(i, frame.width, frame.height, task.tolerance) for i in instances)
-    detections = tuple(d for d in outlined if d is not None)
-    timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
-    return Detections(engine.model, detections, timing, segmentation.unsupported_prompts, segmentation.confidence)
+    output = engine.segment(frame, options.prompts)
+    return to_detections(output, frame, engine.model, tolerance=options.tolerance, nms_iou=options.overlap)
 
 
 class Outbox(Protocol):
@@ -106,8 +91,8 @@ class Outbox(Protocol):
 class Observer(Protocol):
     """Who wants to know what the flow does: statistics, snapshots, a progress display."""
 
-    def answered(self, answer: FrameResult, messages: int) -> None:
-        """A frame was answered with so many messages, and they are durable."""
+    def detected(self, result: FrameResult, messages: int) -> None:
+        """What was found in a frame is durable, as this number of messages."""
 
     def rejected(self, error: FrameError) -> None:
         """A frame could not be used."""
@@ -123,7 +108,7 @@ class Flow:
     Attributes:
         device: the thing's name.
         engine: gives the engine for the next frame; it may be another one than before.
-        task: gives what to look for in the next frame.
+        options: gives what to look for in the next frame.
         detector: finds it.
         stages: what happens to the detections before they become a message, in this order.
     """
@@ -132,7 +117,7 @@ class Flow:
     source: Source
     gate: Gate
     engine: Callable[[], Engine]
-    task: Callable[[], DetectionOptions]
+    options: Callable[[], DetectionOptions]
     outbox: Outbox
     topics: Topics
     observer: Observer
@@ -151,7 +136,7 @@ class Flow:
                 if frame is None:
                     continue
                 if self.gate.admit(frame):
-                    self._answer(frame, stop)
+                    self._process(frame, stop)
                 else:
                     self.source.done(frame)
                     self.observer.unchanged(frame)
@@ -160,34 +145,34 @@ class Flow:
             except EndOfSource:
                 return
 
-    def _answer(self, frame: Frame, stop: threading.Event) -> None:
-        task = self.task()
-        found = self._find(frame, task, stop)
-        if found is None:
+    def _process(self, frame: Frame, stop: threading.Event) -> None:
+        options = self.options()
+        detections = self._detect(frame, options, stop)
+        if detections is None:
             return
-        detections = apply_stages(self.stages, frame, found)
-        answer = frame_result(self.device, frame, task.prompts, detections)
-        messages = encode(answer, self.topics.detections, task.max_payload, task.coarsest)
+        detections = apply_stages(self.stages, frame, detections)
+        result = frame_result(self.device, frame, options.prompts, detections)
+        messages = encode(result, self.topics.detections, options.max_payload, options.coarsest)
         try:
             stored = self._store(messages, stop)
         except MessageTooLarge as error:
-            raise FrameError(f"its answer cannot be queued: {error}", frame_id=frame.id, name=frame.name) from error
+            raise FrameError(f"its detections cannot be queued: {error}", frame_id=frame.id, name=frame.name) from error
         if stored:
             self.source.done(frame)
-            self.observer.answered(answer, len(messages))
+            self.observer.detected(result, len(messages))
 
-    def _find(self, frame: Frame, task: DetectionOptions, stop: threading.Event) -> Detections | None:
+    def _detect(self, frame: Frame, options: DetectionOptions, stop: threading.Event) -> Detections | None:
         """What is in the frame; None when asked to stop before there was any model."""
         while True:
             try:
-                return self.detector.detect(frame, task, self.engine)
+                return self.detector.detect(frame, options, self.engine)
             except ModelMissing:
                 if stop.is_set():
                     return None
                 stop.wait(POLL_SECONDS)
 
     def _reject(self, error: FrameError, stop: threading.Event) -> None:
-        report = encode_error(self.device, error, self.topics.errors)
+        report = frame_error(self.device, error, self.topics.errors)
         if self._store([report], stop):
             self.source.reject(error)
             self.observer.rejected(error)

@@ -9,6 +9,7 @@ pixels of the frame, between the pixels rather than around them.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import TypeAlias, cast
 
@@ -20,7 +21,8 @@ from contourpy import FillType, LineType, SerialContourGenerator, ZInterp
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from sam3edge.core.types import Detection, Instance, MaskLogits
+from sam3edge.core.matching import suppress_instances
+from sam3edge.core.types import Detection, Detections, EngineOutput, Frame, Instance, MaskLogits, ModelInfo
 
 _Filled: TypeAlias = tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.uint32]]]
 """What contourpy gives for ``FillType.OuterOffset``: points and ring offsets of every part."""
@@ -41,6 +43,33 @@ SLIVER = 1.0
 ROUNDNESS = 0.02
 """Simplification moves the outline of a shape by at most this share of area / perimeter, so that a small or thin shape
 keeps an intersection over union of at least 0.98 with its mask, whatever the tolerance."""
+
+
+TOLERANCE = 0.5
+"""Pixels by which an outline moves at most to save vertices, unless the configuration says otherwise."""
+
+
+def to_detections(
+    output: EngineOutput,
+    frame: Frame,
+    model: ModelInfo,
+    *,
+    tolerance: float = TOLERANCE,
+    nms_iou: float | None = None,
+) -> Detections:
+    """What an engine found in a frame, as polygons; adds the milliseconds that this takes as ``polygons``.
+
+    Args:
+        model: whose output it is.
+        tolerance: as in ``to_detection``.
+        nms_iou: of instances of one prompt that overlap more than this, only the best scored stays; None keeps all.
+    """
+    started = time.perf_counter()
+    instances = output.instances if nms_iou is None else suppress_instances(output.instances, nms_iou)
+    outlined = (to_detection(i, frame.width, frame.height, tolerance) for i in instances)
+    detections = tuple(d for d in outlined if d is not None)
+    timing = {**output.timing, "polygons": (time.perf_counter() - started) * 1000}
+    return Detections(model, detections, timing, output.unsupported_prompts, output.confidence)
 
 
 def to_detection(instance: Instance, width: int, height: int, tolerance: float) -> Detection | None:

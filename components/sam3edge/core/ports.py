@@ -89,10 +89,10 @@ class Endpoint(Protocol):
 
 
 class InteractiveSegmenter(Protocol):
-    """What outlines the objects that a person points at. Used by one thread."""
+    """What segments the objects that a person points at. Used by one thread."""
 
-    def outline(self, frame: Frame, clicks: Sequence[VisualPrompt]) -> Sequence[MaskPrediction]:
-        """Outline one object for each of ``clicks``, in their order.
+    def predict(self, frame: Frame, prompts: Sequence[VisualPrompt]) -> Sequence[MaskPrediction]:
+        """Segment one object for each of ``prompts``, in their order.
 
         Every object is answered as if it were asked alone. Asking about a frame again costs no second look at it.
 

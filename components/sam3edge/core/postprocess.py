@@ -1,4 +1,4 @@
-"""From scores to instances: who is admitted, and who repeats somebody else."""
+"""From the graphs' outputs to instances and masks: which queries are admitted, and what is made of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from sam3edge.core.types import Confidence, Instance, MaskLogits, MaskPrediction
 
 MASK_RANGE = 32.0
 """The reference bounds the logits of a mask that it hands on to be refined (``sam1_task_predictor.py``)."""
+
+HOLE_SHARE = 256 / 288**2
+"""Share of a mask's area up to which a hole is filled before the mask is shown: the reference's 256 pixels of a mask of
+288 x 288 (``max_hole_area`` in ``sam1_task_predictor.py``)."""
 
 
 def scores_of(logits: npt.NDArray[np.float32], presence: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -64,21 +68,6 @@ def confidence_of(
     }
 
 
-def suppress_repeats(instances: Sequence[Instance], limit: float) -> list[Instance]:
-    """Class-wise mask suppression: of instances of one prompt whose masks overlap with an intersection over union
-    greater than ``limit``, only the best scored stays. Order is kept."""
-    kept: list[int] = []
-    masks: dict[Prompt, list[tuple[npt.NDArray[np.bool_], int]]] = {}
-    for i in sorted(range(len(instances)), key=lambda i: -instances[i].score):
-        inside = instances[i].mask > 0
-        area = int(inside.sum())
-        better = masks.setdefault(instances[i].prompt, [])
-        if all(_iou(inside, area, other, other_area) <= limit for other, other_area in better):
-            kept.append(i)
-            better.append((inside, area))
-    return [instances[i] for i in sorted(kept)]
-
-
 def to_instances(
     prompts: Sequence[Prompt],
     admitted: Sequence[tuple[int, npt.NDArray[np.int64]]],
@@ -108,40 +97,42 @@ def to_instances(
     return instances
 
 
-def to_outline(
-    masks: npt.NDArray[np.float32], quality: npt.NDArray[np.float32], presence: float, single: int, multimask: bool
+def to_mask_prediction(
+    masks: npt.NDArray[np.float32],
+    iou_predictions: npt.NDArray[np.float32],
+    presence: float,
+    single: int,
+    multimask_output: bool,
 ) -> MaskPrediction:
-    """The answer to clicks, by the reference's rule: the three masks that a click may mean, or the single one.
+    """What is predicted from clicks, by the reference's rule: the three masks that a click may mean, or the single one.
 
     Args:
         masks: float32 [4, h, w] logits, the first for prompts that leave no doubt.
-        quality: float32 [4].
+        iou_predictions: float32 [4].
         presence: logit.
-        single: which of the four is the answer when one is wanted.
-        multimask: whether several are wanted.
+        single: which of the four is predicted when one is wanted.
+        multimask_output: whether several are wanted.
     """
-    chosen = slice(1, None) if multimask else slice(single, single + 1)
+    chosen = slice(1, None) if multimask_output else slice(single, single + 1)
     bounded = np.clip(np.asarray(masks[chosen], np.float32), -MASK_RANGE, MASK_RANGE)
     probability = float(_sigmoid(np.asarray(presence, np.float32)))
-    return MaskPrediction(bounded, np.asarray(quality[chosen], np.float32), probability)
+    return MaskPrediction(bounded, np.asarray(iou_predictions[chosen], np.float32), probability)
 
 
-def fill_holes(mask: MaskLogits, area: int = 256, level: float = 10.0) -> MaskLogits:
-    """Fill holes of at most ``area`` mask pixels by setting them to ``level``.
+def fill_holes(mask: MaskLogits, share: float = HOLE_SHARE, level: float = 10.0) -> MaskLogits:
+    """Fill holes of at most ``share`` of the mask's area by setting them to ``level``; for showing a mask.
 
     Meta's predictor does so before a mask of clicks is shown, and hands the unfilled mask on to be refined
-    (``postprocess_masks`` in ``sam3/model/utils/sam1_utils.py``, with these figures at 288 x 288 mask pixels).
-    Background is connected over corners, and a small background region at the border counts as a hole, as there.
+    (``postprocess_masks`` in ``sam3/model/utils/sam1_utils.py``). Background is connected over corners, and a small
+    background region at the border counts as a hole, as there.
+
+    Returns:
+        A new mask; the given one where nothing is filled.
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats((mask <= 0).astype(np.uint8), connectivity=8)
-    small = stats[:, cv2.CC_STAT_AREA] <= area
+    small = stats[:, cv2.CC_STAT_AREA] <= share * mask.size
     small[0] = False  # the foreground
     return np.where(small[labels], np.float32(level), mask) if count > 1 else mask
-
-
-def _iou(a: npt.NDArray[np.bool_], a_area: int, b: npt.NDArray[np.bool_], b_area: int) -> float:
-    inner = int(np.count_nonzero(a & b))
-    return inner / max(1, a_area + b_area - inner)
 
 
 def _sigmoid(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

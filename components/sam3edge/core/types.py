@@ -137,20 +137,23 @@ class PointPrompt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisualPrompt:
-    """All that a person has said so far about one object. At least one of clicks, box and mask is needed.
+    """All that a person has said so far about one object. At least one of points, box and mask input is needed.
+
+    The names are those of Meta's ``SAM3InteractiveImagePredictor.predict`` (``point_coords`` and ``point_labels`` are
+    the points).
 
     Attributes:
         points: clicks on the object, and beside it.
         box: around the object, x0, y0, x1, y1 in pixels of the frame.
-        mask: one of the masks of an earlier ``MaskPrediction`` of this object, to be refined.
-        multimask: whether to answer with several masks, for one click that may mean a part, the object or the whole;
-            else with the one that the model's rule picks, which suits several clicks or a box.
+        mask_input: one of the masks of an earlier ``MaskPrediction`` of this object, to be refined.
+        multimask_output: whether to predict several masks, for one click that may mean a part, the object or the whole;
+            else the one that the model's rule picks, which suits several clicks or a box.
     """
 
     points: tuple[PointPrompt, ...] = ()
     box: Box | None = None
-    mask: MaskLogits | None = None
-    multimask: bool = False
+    mask_input: MaskLogits | None = None
+    multimask_output: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,18 +163,18 @@ class MaskPrediction:
     Attributes:
         masks: float32 [K, h, w] logits over the whole frame at the model's mask resolution, foreground is > 0; one, or
             several when they were asked for, in the model's order.
-        quality: float32 [K], the intersection over union that the model expects of each, 0..1.
+        iou_predictions: float32 [K], the intersection over union with the object that the model expects of each, 0..1.
         presence: probability that there is an object at all, 0..1.
     """
 
     masks: npt.NDArray[np.float32]
-    quality: npt.NDArray[np.float32]
+    iou_predictions: npt.NDArray[np.float32]
     presence: float
 
     @property
     def best(self) -> MaskLogits:
-        """float32 [h, w], the mask of the highest quality."""
-        return np.asarray(self.masks[int(self.quality.argmax())])
+        """float32 [h, w], the mask of the highest predicted intersection over union."""
+        return np.asarray(self.masks[int(self.iou_predictions.argmax())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +260,7 @@ class EngineOutput:
     Attributes:
         instances: admitted instances, by prompt in the order asked, then by falling score.
         timing: milliseconds by stage (``preprocess``, ``vision``, ``exemplars``, ``decoder``, ``masks``).
-        unanswered: prompts that this model cannot answer, each with the reason.
+        unsupported_prompts: texts of prompts that this model cannot answer, each with the reason.
         confidence: by prompt that was answered; empty where the engine does not say.
     """
 
@@ -278,7 +281,7 @@ class Origin:
     Attributes:
         by: who looked.
         reason: why the cloud was wanted; None when it was not.
-        detail: the same for people, and why the device answered all the same.
+        detail: the same for people, and why the device answered nevertheless.
     """
 
     by: Literal["device", "cloud"] = "device"
@@ -293,7 +296,7 @@ class Detections:
     Attributes:
         model: who answered.
         timing: milliseconds by stage.
-        unanswered, confidence: as in ``EngineOutput``.
+        unsupported_prompts, confidence: as in ``EngineOutput``.
         origin: whose answer it is, and why.
     """
 

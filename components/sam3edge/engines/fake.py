@@ -75,32 +75,32 @@ class FakeEngine:
 class FakeInteractiveSegmenter:
     """The region of even colour under the first positive click, or in the middle of the box, is the object.
 
-    With ``multimask`` the answers are the region, the region with its holes filled, and the whole frame.
+    With ``multimask_output`` the masks are the region, the region with its holes filled, and the whole frame.
     """
 
-    def outline(self, frame: Frame, clicks: Sequence[VisualPrompt]) -> Sequence[MaskPrediction]:
+    def predict(self, frame: Frame, prompts: Sequence[VisualPrompt]) -> Sequence[MaskPrediction]:
         """See ``InteractiveSegmenter``."""
-        return tuple(self._one(frame, one) for one in clicks)
+        return tuple(self._one(frame, one) for one in prompts)
 
-    def _one(self, frame: Frame, clicks: VisualPrompt) -> MaskPrediction:
-        region = self._region(frame, clicks)
+    def _one(self, frame: Frame, prompt: VisualPrompt) -> MaskPrediction:
+        region = self._region(frame, prompt)
         masks = [region]
-        if clicks.multimask:
+        if prompt.multimask_output:
             contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             filled = cv2.drawContours(np.zeros(region.shape, np.uint8), contours, -1, 1, cv2.FILLED)
             masks += [filled > 0, np.ones_like(region)]
         logits = np.stack([np.where(mask, 4.0, -4.0) for mask in masks]).astype(np.float32)
         return MaskPrediction(logits, np.array([0.9, 0.8, 0.1][: len(masks)], np.float32), 0.99)
 
-    def _region(self, frame: Frame, clicks: VisualPrompt) -> npt.NDArray[np.bool_]:
-        pointed = [(p.x, p.y) for p in clicks.points if p.positive]
-        if clicks.box is not None:
-            x0, y0, x1, y1 = clicks.box
+    def _region(self, frame: Frame, prompt: VisualPrompt) -> npt.NDArray[np.bool_]:
+        pointed = [(p.x, p.y) for p in prompt.points if p.positive]
+        if prompt.box is not None:
+            x0, y0, x1, y1 = prompt.box
             pointed.append(((x0 + x1) / 2, (y0 + y1) / 2))
         if not pointed:
-            if clicks.mask is None:
+            if prompt.mask_input is None:
                 raise PromptError("nothing was pointed at: give at least one click, a box, or a mask to refine")
-            return np.asarray(clicks.mask > 0)
+            return np.asarray(prompt.mask_input > 0)
         x, y = pointed[0]
         if not (0 <= x <= frame.width and 0 <= y <= frame.height):
             raise PromptError(f"{x}, {y} is outside of the frame of {frame.width} x {frame.height} pixels")

@@ -1,35 +1,31 @@
-"""Commands from the cloud, each answered with an acknowledgement.
+"""Commands from the cloud, each with a response. How both are written is in ``core/messages/commands.py``.
 
-A command is a JSON object on the component's command topic, and the acknowledgement one on another topic::
-
-    {"id": "3f1c", "command": "pause", "arguments": {"minutes": 5}}
-
-    {"type": "Acknowledgement", "id": "<message id>", "schema_version": "1.0", "device": "<thing>",
-     "command": {"id": "3f1c", "name": "pause"}, "status": "SUCCEEDED", "result": {...}}
-
-``status`` is ``done``, ``rejected`` (this cannot be obeyed; ``reason`` says why) or ``failed`` (a defect; ``reason``
-names it). MQTT may deliver a command twice, and a sender that got no answer will repeat it: a command whose id was seen
-lately is not obeyed again, its acknowledgement is sent again.
+``REJECTED`` is a command that cannot be carried out, ``FAILED`` a defect; ``reason`` names it. MQTT may deliver a
+command twice, and a sender that got no response will repeat it: a command whose id was seen lately is not carried out
+again, its response is sent again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from sam3edge.core.errors import OutboxFull, Sam3EdgeError
-from sam3edge.core.messages.detections import NAMESPACE, SCHEMA_VERSION
+from sam3edge.core.messages.commands import MAX_COMMAND_ID, MAX_COMMAND_NAME, not_done, succeeded
+from sam3edge.core.messages.envelope import to_json
 from sam3edge.core.types import Message
 
 logger = logging.getLogger(__name__)
+
+MAX_SHOWN = 60
+"""Characters of a wrong value that a response repeats."""
 
 _REMEMBERED = 200
 
@@ -37,9 +33,16 @@ _REMEMBERED = 200
 class _Received(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    id: str = Field(min_length=1, max_length=128)
-    command: str = Field(min_length=1, max_length=64)
+    id: str = Field(min_length=1, max_length=MAX_COMMAND_ID)
+    command: str = Field(min_length=1, max_length=MAX_COMMAND_NAME)
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("arguments")
+    @classmethod
+    def _is_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Pydantic reads ``NaN`` and ``Infinity``, which are not JSON and could not be sent back."""
+        to_json(value)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Command:
     """What is to be done.
 
     Attributes:
-        id: the sender's, to recognise the answer by.
+        id: the sender's, to recognise the response by.
         name: which handler it is for.
         arguments: JSON values.
     """
@@ -58,17 +61,17 @@ class Command:
 
 
 CommandHandler = Callable[[Command], Mapping[str, Any]]
-"""Obeys, and returns JSON values for the acknowledgement; raises a Sam3EdgeError to reject."""
+"""Carries a command out, and returns JSON values for the response; raises a Sam3EdgeError to reject it."""
 
 
 class Commands:
-    """Obeys commands. Used by one thread; ``handle`` is what the nucleus's ``subscribe`` wants.
+    """Carries commands out. Used by one thread; ``handle`` is what the nucleus's ``subscribe`` wants.
 
     Args:
         device: the thing's name.
-        topic: where acknowledgements go.
+        topic: where responses go.
         handlers: by command name.
-        put: accepts the acknowledgement: the outbox's ``put``.
+        put: accepts the response: the outbox's ``put``.
     """
 
     def __init__(
@@ -82,60 +85,52 @@ class Commands:
         self._topic = topic
         self._handlers = dict(handlers)
         self._put = put
-        self._answered: OrderedDict[str, Message] = OrderedDict()
+        self._responses: OrderedDict[str, Message] = OrderedDict()
 
     def handle(self, topic: str, payload: bytes) -> None:
-        """Obey one command, and answer."""
+        """Carry one command out, and respond."""
         try:
             received = _Received.model_validate_json(payload)
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'message'}: {f['msg']}" for f in error.errors())
+            faults = "; ".join(_describe(fault) for fault in error.errors(include_url=False))
             unknown = Command(id=hashlib.sha256(payload).hexdigest()[:32], name="", arguments={})
             reason = f"expected a JSON object with id, command and arguments; {faults}"
-            self._answer(unknown, self._acknowledgement(unknown, "REJECTED", {"reason": reason}))
+            self._respond(unknown, self._rejected(unknown, reason))
             return
         command = Command(received.id, received.command, received.arguments)
-        answer = self._answered.get(command.id)
-        if answer is None:
-            answer = self._obey(command)
-        self._answer(command, answer)
+        response = self._responses.get(command.id)
+        if response is None:
+            response = self._carry_out(command)
+        self._respond(command, response)
 
-    def _obey(self, command: Command) -> Message:
+    def _carry_out(self, command: Command) -> Message:
         handler = self._handlers.get(command.name)
         if handler is None:
             known = ", ".join(sorted(self._handlers))
-            return self._acknowledgement(
-                command, "REJECTED", {"reason": f"expected one of {known}, came {command.name}"}
-            )
+            return self._rejected(command, f"expected one of {known}, got {command.name}")
         try:
-            result = handler(command)
+            return succeeded(self._device, self._topic, command.id, command.name, handler(command))
         except Sam3EdgeError as error:
-            return self._acknowledgement(command, "REJECTED", {"reason": str(error)})
+            return self._rejected(command, str(error))
         except Exception as error:
-            self._answer(command, self._acknowledgement(command, "FAILED", {"reason": type(error).__name__}))
+            reason = type(error).__name__
+            self._respond(command, not_done(self._device, self._topic, command.id, command.name, "FAILED", reason))
             raise
-        return self._acknowledgement(command, "SUCCEEDED", {"result": dict(result)})
 
-    def _acknowledgement(
-        self, command: Command, status: Literal["SUCCEEDED", "REJECTED", "FAILED"], rest: Mapping[str, Any]
-    ) -> Message:
-        message_id = str(uuid.uuid5(NAMESPACE, f"acknowledgement/{self._device}/{command.id}"))
-        body = {
-            "type": "Acknowledgement",
-            "id": message_id,
-            "schema_version": SCHEMA_VERSION,
-            "device": self._device,
-            "command": {"id": command.id, "name": command.name},
-            "status": status,
-            **rest,
-        }
-        return Message(message_id, self._topic, json.dumps(body, separators=(",", ":")).encode())
+    def _rejected(self, command: Command, reason: str) -> Message:
+        return not_done(self._device, self._topic, command.id, command.name, "REJECTED", reason)
 
-    def _answer(self, command: Command, answer: Message) -> None:
-        self._answered[command.id] = answer
-        if len(self._answered) > _REMEMBERED:
-            self._answered.popitem(last=False)
+    def _respond(self, command: Command, response: Message) -> None:
+        self._responses[command.id] = response
+        if len(self._responses) > _REMEMBERED:
+            self._responses.popitem(last=False)
         try:
-            self._put([answer])
+            self._put([response])
         except OutboxFull as error:
-            logger.warning("command %s cannot be answered now; it is when it comes again: %s", command.id, error)
+            logger.warning("no room for the response to command %s; it is sent when it repeats: %s", command.id, error)
+
+
+def _describe(fault: ErrorDetails) -> str:
+    where = ".".join(map(str, fault["loc"])) or "message"
+    shown = "" if fault["type"] == "missing" or not fault["loc"] else f", got {str(fault['input'])[:MAX_SHOWN]!r}"
+    return f"{where}: {fault['msg']}{shown}"

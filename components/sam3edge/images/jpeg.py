@@ -1,4 +1,4 @@
-"""A frame as it is uploaded: a JPEG within the endpoint's body limit."""
+"""A frame as a JPEG that fits: into a request's body, or into a message."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sam3edge.core.errors import EndpointError
+from sam3edge.core.errors import Sam3EdgeError
 from sam3edge.core.types import Frame
 
 QUALITY = 90
 MIN_SIDE = 64
-"""Pixels of the longer side below which a picture is not worth asking about."""
+"""Pixels of the longer side below which an image is not worth sending."""
+
+SMALLEST_STEP, LARGEST_STEP = 0.7, 0.9
+"""Bounds of how much shorter the sides become between two tries. Noise takes fewer bytes a pixel in a smaller image, so
+the estimate alone would make it needlessly small."""
+
+
+class JpegError(Sam3EdgeError):
+    """A frame cannot be made into a JPEG of the size that is asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """What is uploaded.
+    """An encoded frame.
 
     Attributes:
         jpeg: its bytes.
@@ -30,36 +38,37 @@ class Picture:
     height: int
 
 
-def picture_of(frame: Frame, longest_side: int, max_bytes: int) -> Picture:
+def picture_of(frame: Frame, longest_side: int, max_bytes: int, quality: int = QUALITY) -> Picture:
     """Encode a frame, made smaller until it fits.
 
     Args:
         longest_side: pixels that the longer side has at most.
         max_bytes: of the JPEG.
+        quality: of the JPEG, 1..100.
 
     Raises:
-        EndpointError: not even a thumbnail fits.
+        JpegError: not even a thumbnail fits.
     """
     side = min(longest_side, max(frame.width, frame.height))
     while True:
-        picture = _encode(frame, side)
+        picture = _encode(frame, side, quality)
         if len(picture.jpeg) <= max_bytes:
             return picture
-        side = int(side * min(0.9, math.sqrt(max_bytes / len(picture.jpeg)) * 0.95))
-        if side < MIN_SIDE:
-            raise EndpointError(
-                f"{frame.name} does not fit into {max_bytes} bytes as JPEG, the last try took {len(picture.jpeg)}; "
-                "raise the limit on the request's body"
+        if side <= MIN_SIDE:
+            raise JpegError(
+                f"{frame.name} does not fit into {max_bytes} bytes as JPEG, the last try took {len(picture.jpeg)}"
             )
+        step = math.sqrt(max(0, max_bytes) / len(picture.jpeg)) * 0.95  # as if all sizes took the same bytes a pixel
+        side = max(MIN_SIDE, int(side * min(LARGEST_STEP, max(SMALLEST_STEP, step))))
 
 
-def _encode(frame: Frame, side: int) -> Picture:
+def _encode(frame: Frame, side: int, quality: int) -> Picture:
     share = side / max(frame.width, frame.height)
     width, height = max(1, round(frame.width * share)), max(1, round(frame.height * share))
     image = frame.image
     if share < 1:
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise EndpointError(f"{frame.name} with {width} x {height} pixels cannot be encoded as JPEG")
+        raise JpegError(f"{frame.name} with {width} x {height} pixels cannot be encoded as JPEG")
     return Picture(jpeg.tobytes(), width, height)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sam3edge.core.errors import EndpointError
 from sam3edge.core.types import Detections, Frame, Prompt
-from sam3edge.images.jpeg import picture_of
+from sam3edge.images.jpeg import JpegError, picture_of
 from sam3edge.invocations.request import Transport, request_of, room_for_jpeg
 from sam3edge.invocations.response import read_answer
 
@@ -61,7 +61,10 @@ class EndpointClient:
         room = room_for_jpeg(max_body, phrases, frame.id)
         if self._larger is not None:
             room = room_for_jpeg(self._larger.max_body, phrases, frame.id)
-        picture = picture_of(frame, self._options.longest_side, room)
+        try:
+            picture = picture_of(frame, self._options.longest_side, room)
+        except JpegError as error:
+            raise EndpointError(f"{error}; raise the limit on the request's body") from error
         request = request_of(picture, phrases, frame.id)
         if self._larger is not None and len(request.body) > max_body:
             transport = self._larger.transport

@@ -11,22 +11,22 @@ import argparse
 import logging
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from sam3edge.bundle.artifacts import find_artifacts
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import BundleError, ConnectionLost, SettingsError
-from sam3edge.core.messages.events import event_message
+from sam3edge.core.messages.errors import bundle_refused
+from sam3edge.core.messages.status import model_activated
+from sam3edge.core.messages.topics import topics_of
 from sam3edge.core.types import Message
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.greengrass.client import GreengrassClient
 from sam3edge.greengrass.nucleus import Nucleus
 from sam3edge.logs import configure_logs
 from sam3edge.model.activation import activate
-from sam3edge.model.settings import Settings, read_settings
+from sam3edge.model.settings import read_settings
 from sam3edge.outbox.delivery import Delivery
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.publishers.greengrass import GreengrassPublisher
@@ -46,10 +46,8 @@ def main() -> int:
     arguments = parser.parse_args()
     configure_logs("INFO")
     device = os.environ.get("AWS_IOT_THING_NAME", "")
-    if not device:
-        logger.error("AWS_IOT_THING_NAME is not set; this program is started by a Greengrass nucleus")
-        return 5
     try:
+        topics_of(device)  # before anything is written or published
         nucleus = GreengrassClient(on_lost=lambda error: logger.error("%s", error))
         try:
             return _activate(nucleus, device, arguments.artifacts, Store(arguments.store), arguments.work)
@@ -58,24 +56,25 @@ def main() -> int:
     except ConnectionLost as error:
         logger.error("the nucleus is gone: %s", error)
         return 3
+    except SettingsError as error:
+        logger.error("refused: %s", error)
+        return 5
 
 
 def _activate(nucleus: Nucleus, device: str, artifacts: Path, store: Store, work: Path) -> int:
-    settings, status = Settings(), 0
-    report: dict[str, Any]
+    topics = topics_of(device)  # a configuration that is refused is reported where it would be by default
     try:
         settings = read_settings(nucleus.configuration())
+        topics = topics_of(device, settings.topic_prefix)
         keys = read_public_keys(settings.public_key) if settings.public_key else None
         options = OnnxOptions(tuple(settings.providers), cache=store.root / "engine-cache")
         info = activate(find_artifacts(artifacts), store, keys, lambda files: OnnxEngine(files, options))
-        topic, kind, report = "status/model", "activated", {"model": asdict(info)}
     except (SettingsError, BundleError) as error:
         logger.error("refused: %s", error)
-        topic, kind, report = "errors", "model", {"error": type(error).__name__, "reason": str(error)}
-        status = 6 if isinstance(error, BundleError) else 5
-    prefix = settings.topic_prefix or f"sam3edge/{device}"
-    _publish(nucleus, work, event_message(device, f"{prefix}/{topic}", kind, **report))
-    return status
+        _publish(nucleus, work, bundle_refused(device, error, topics.errors))
+        return 6 if isinstance(error, BundleError) else 5
+    _publish(nucleus, work, model_activated(device, topics.model_status, info))
+    return 0
 
 
 def _publish(nucleus: Nucleus, work: Path, report: Message) -> None:

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from sam3edge.core.errors import ConnectionLost, EngineError, SettingsError
+from sam3edge.core.messages.topics import topics_of
 from sam3edge.greengrass.client import GreengrassClient
 from sam3edge.logs import configure_logs
 from sam3edge.segmenter.component import ComponentContext, serve
@@ -35,9 +36,6 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     device = os.environ.get("AWS_IOT_THING_NAME", "")
-    if not device:
-        logger.error("AWS_IOT_THING_NAME is not set; this program is started by a Greengrass nucleus")
-        return 5
     where = ComponentContext(device, arguments.work, arguments.store, arguments.max_payload, arguments.in_flight)
     lost = threading.Event()
 
@@ -47,6 +45,7 @@ def main() -> int:
         stop.set()
 
     try:
+        topics_of(device)  # before anything is written or published
         nucleus = GreengrassClient(on_lost=on_lost)
         try:
             serve(nucleus, where, stop)

@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import OutboxFull, SettingsError
-from sam3edge.core.flow import Flow, LocalDetector, Topics
+from sam3edge.core.flow import Flow, LocalDetector
 from sam3edge.core.messages.detections import FrameResult
-from sam3edge.core.messages.events import event_message
+from sam3edge.core.messages.errors import component_error
+from sam3edge.core.messages.status import Heartbeat, State, status
+from sam3edge.core.messages.topics import topics_of
 from sam3edge.core.types import Message
 from sam3edge.greengrass.commands import Command, Commands
 from sam3edge.greengrass.nucleus import Nucleus
@@ -26,15 +28,12 @@ from sam3edge.segmenter import wiring
 from sam3edge.segmenter.active import ActiveEngine
 from sam3edge.segmenter.fallback_wiring import Fallback, build_fallback
 from sam3edge.segmenter.settings import Settings, read_settings
-from sam3edge.segmenter.status import Heartbeat, Statistics, snapshot_message, status_message
+from sam3edge.segmenter.status import HeartbeatThread, Statistics, snapshot_of
 
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long an orderly shutdown waits for the outbox to empty; what is left goes out after the next start."""
-
-MAX_REASON = 1000
-"""Characters of a report; it has to fit into the smallest payload there is."""
 
 Outcome = Literal["stopped", "ended", "rebuild"]
 
@@ -85,9 +84,9 @@ class Component:
         self._leave = threading.Event()
         self._rebuild: Settings | None = None
         self._lost: Exception | None = None
-        self._prefix = settings.topic_prefix or f"sam3edge/{where.device}"
+        self._topics = topics_of(where.device, settings.topic_prefix)
         self._max_payload = settings.max_payload_bytes or where.max_payload
-        self._task = settings.task(self._max_payload)
+        self._options = settings.detection_options(self._max_payload)
         self._statistics = Statistics()
         self._outbox: Outbox
         self._delivery: Delivery
@@ -131,12 +130,12 @@ class Component:
             stack.callback(self._nucleus.on_configuration(self._reconfigure).close)
             commands = Commands(
                 where.device,
-                self._topic("commands/response"),
+                self._topics.command_responses,
                 {"set_prompts": self._change, "set_threshold": self._change, "snapshot": self._request_snapshot},
                 self._outbox.put,
             )
-            stack.callback(self._nucleus.subscribe(self._topic("commands"), commands.handle).close)
-            beat = Heartbeat(settings.heartbeat_seconds, lambda: self._beat("running", engine))
+            stack.callback(self._nucleus.subscribe(self._topics.commands, commands.handle).close)
+            beat = HeartbeatThread(settings.heartbeat_seconds, lambda: self._beat("running", engine))
             beat.start()
             stack.callback(beat.close)
             if self._refusal is not None:
@@ -147,9 +146,9 @@ class Component:
                 source,
                 wiring.build_gate(settings.source),
                 engine,
-                lambda: self._task,
+                lambda: self._options,
                 self._outbox,
-                Topics(self._topic("detections"), self._topic("errors")),
+                self._topics,
                 self._statistics,
                 LocalDetector() if self._fallback is None else self._fallback.detector,
             )
@@ -179,9 +178,6 @@ class Component:
                 logger.warning("there is no model after %.0f s; the cloud stands in for it", patience)
                 return
 
-    def _topic(self, name: str) -> str:
-        return f"{self._prefix}/{name}"
-
     def _on_lost(self, error: Exception) -> None:
         self._lost = error
         self._leave.set()
@@ -200,27 +196,28 @@ class Component:
             self._leave.set()
             return
         self._settings = settings
-        self._task = settings.task(self._max_payload)
-        logger.info("now looking for %s", ", ".join(p.text for p in self._task.prompts))
+        self._options = settings.detection_options(self._max_payload)
+        logger.info("now looking for %s", ", ".join(p.text for p in self._options.prompts))
 
     def _change(self, command: Command) -> dict[str, Any]:
         """Carry a command's change into the component's configuration, whose watcher then takes it over: so it outlives
         a restart and is seen where every other change is seen."""
         key = {"set_prompts": "Prompts", "set_threshold": "Threshold"}[command.name]
         if set(command.arguments) != {key.lower()}:
-            raise SettingsError(f"expected one argument, {key.lower()}; came {', '.join(command.arguments) or 'none'}")
+            raise SettingsError(f"expected one argument, {key.lower()}; got {', '.join(command.arguments) or 'none'}")
         change = {key: command.arguments[key.lower()]}
         read_settings({**self._nucleus.configuration(), **change})
         self._nucleus.update_configuration(change)
         return change
 
     def _request_snapshot(self, command: Command) -> dict[str, Any]:
-        topic = self._topic("snapshots")
+        topic = self._topics.snapshots
 
         def serve(answer: FrameResult) -> None:
-            message = snapshot_message(self._where.device, topic, command.id, answer, self._max_payload)
-            if message is None:
-                self._report(SettingsError(f"no snapshot fits into {self._max_payload} bytes"))
+            try:
+                message = snapshot_of(answer.frame, self._where.device, topic, command.id, self._max_payload)
+            except SettingsError as error:
+                self._report(error)
             else:
                 self._put(message)
 
@@ -230,32 +227,26 @@ class Component:
     def _report(self, error: Exception) -> None:
         """Publish an error that belongs to no frame."""
         self._statistics.failed(error)
-        topic = self._topic("errors")
-        reason = str(error)[:MAX_REASON]
-        self._put(event_message(self._where.device, topic, "component", error=type(error).__name__, reason=reason))
+        self._put(component_error(self._where.device, error, self._topics.errors))
 
-    def _beat(self, state: str, engine: ActiveEngine) -> None:
+    def _beat(self, state: State, engine: ActiveEngine) -> None:
         current = engine.current()
-        self._put(
-            status_message(
-                self._where.device,
-                self._topic("status"),
-                state if current is not None else "waiting for a model",
-                current.model if current is not None else None,
-                self._task.prompts,
-                self._statistics.report(),
-                asdict(self._delivery.statistics()),
-                self._max_payload,
-                None if self._fallback is None else self._fallback.report(),
-            )
+        beat = Heartbeat(
+            state if current is not None else "waiting for a model",
+            current.model if current is not None else None,
+            self._options.prompts,
+            self._statistics.report(),
+            asdict(self._delivery.statistics()),
+            None if self._fallback is None else self._fallback.report(),
         )
+        self._put(status(self._where.device, self._topics.status, beat, self._max_payload))
 
     def _put(self, message: Message) -> None:
-        """Queue what is no frame's answer; on a full outbox it is let go, and said so."""
+        """Queue a message that is not about a frame; when the outbox is full, it is dropped and logged."""
         try:
             self._outbox.put([message])
         except OutboxFull:
-            logger.warning("the outbox is full; a message is let go", extra={"topic": message.topic})
+            logger.warning("the outbox is full; a message is dropped", extra={"topic": message.topic})
 
 
 class _Either(threading.Event):

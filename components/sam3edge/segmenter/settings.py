@@ -163,8 +163,8 @@ class Live(SettingsModel):
             return [{"Text": item} if isinstance(item, str) else item for item in value]
         return value
 
-    def task(self, max_payload: int) -> DetectionOptions:
-        """What the flow is to do."""
+    def detection_options(self, max_payload: int) -> DetectionOptions:
+        """What the flow looks for, and how it says it."""
         prompts = tuple(
             Prompt(
                 single_spaced(p.text),

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import threading
 import time
-import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable
 
-import cv2
-import numpy as np
-
-from sam3edge.core.errors import FrameError
+from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.messages.detections import FrameResult
-from sam3edge.core.messages.events import encode, event_message, now
-from sam3edge.core.types import Frame, Message, ModelInfo, Prompt
+from sam3edge.core.messages.envelope import MAX_REASON
+from sam3edge.core.messages.snapshots import snapshot, snapshot_room
+from sam3edge.core.messages.status import Counters, Counts
+from sam3edge.core.types import Frame, Message
+from sam3edge.images.jpeg import JpegError, picture_of
 
 logger = logging.getLogger(__name__)
 
 RATE_WINDOW = 60.0
 """Seconds over which frames a second are counted."""
 
-MIN_SNAPSHOT = 64
-"""Pixels of the longer side below which a snapshot is given up."""
+SNAPSHOT_SIDE = 1280
+"""Pixels of the longer side of a snapshot, at most."""
+
+SNAPSHOT_QUALITY = 80
 
 
 class Statistics:
@@ -37,23 +35,23 @@ class Statistics:
         self._started = clock()
         self._lock = threading.Lock()
         self._recent: deque[float] = deque(maxlen=10_000)
-        self._counts = {"frames": 0, "instances": 0, "messages": 0, "rejected": 0, "unchanged": 0}
+        self._counts: Counts = {"frames": 0, "instances": 0, "messages": 0, "rejected": 0, "unchanged": 0}
         self._last_error = ""
         self._wanted: list[Callable[[FrameResult], None]] = []
 
-    def answered(self, answer: FrameResult, messages: int) -> None:
+    def detected(self, result: FrameResult, messages: int) -> None:
         """Count a frame; serve those who asked for a snapshot of the next one."""
         with self._lock:
             self._recent.append(self._clock())
             self._counts["frames"] += 1
-            self._counts["instances"] += len(answer.detections)
+            self._counts["instances"] += len(result.detections)
             self._counts["messages"] += messages
             wanted, self._wanted = self._wanted, []
-        found = len(answer.detections)
-        total = sum(answer.timing.values())
-        logger.info("answered %s: %d found, %.0f ms", answer.frame.name, found, total, extra={"frame": answer.frame.id})
+        found = len(result.detections)
+        total = sum(result.timing.values())
+        logger.info("answered %s: %d found, %.0f ms", result.frame.name, found, total, extra={"frame": result.frame.id})
         for serve in wanted:
-            serve(answer)
+            serve(result)
 
     def rejected(self, error: FrameError) -> None:
         """Count a frame that could not be used."""
@@ -70,14 +68,14 @@ class Statistics:
     def failed(self, error: Exception) -> None:
         """Remember the last error."""
         with self._lock:
-            self._last_error = str(error)
+            self._last_error = str(error)[:MAX_REASON]
 
     def request_snapshot(self, serve: Callable[[FrameResult], None]) -> None:
         """Have ``serve`` called once, with the next answer."""
         with self._lock:
             self._wanted.append(serve)
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Counters:
         """Counters since the start, frames a second over the last minute, seconds of uptime, last error."""
         moment = self._clock()
         with self._lock:
@@ -85,73 +83,31 @@ class Statistics:
             frames = sum(1 for at in self._recent if at > moment - RATE_WINDOW)
             return {
                 "uptime_s": round(moment - self._started, 1),
-                "counts": dict(self._counts),
+                "counts": self._counts.copy(),
                 "frames_per_second": round(frames / span, 3),
                 "last_error": self._last_error,
             }
 
 
-def status_message(
-    device: str,
-    topic: str,
-    state: str,
-    model: ModelInfo | None,
-    prompts: tuple[Prompt, ...],
-    report: Mapping[str, Any],
-    delivery: Mapping[str, Any],
-    max_bytes: int,
-    fallback: Mapping[str, Any] | None = None,
-) -> Message:
-    """One heartbeat; an undelivered older one gives way to it. Prompts that do not fit are only counted.
+def snapshot_of(frame: Frame, device: str, topic: str, request: str, max_bytes: int) -> Message:
+    """The frame as a JPEG that fits into one message.
 
     Args:
-        fallback: how it stands with the cloud; None where none is asked.
+        request: id of the command that asked for it.
+        max_bytes: largest payload of the transport.
+
+    Raises:
+        SettingsError: not even a thumbnail fits.
     """
-    body: dict[str, Any] = {
-        "id": str(uuid.uuid4()),
-        "device": device,
-        "time": now(),
-        "state": state,
-        "model": asdict(model) if model else None,
-        "prompts": [{"text": p.text, "label": p.name, "threshold": p.threshold} for p in prompts],
-        "prompt_count": len(prompts),
-        **report,
-        "delivery": dict(delivery),
-    }
-    if fallback is not None:
-        body["fallback"] = dict(fallback)
-    while len(encode(body)) > max_bytes and body["prompts"]:
-        body["prompts"] = body["prompts"][: len(body["prompts"]) // 2]
-    return Message(body["id"], topic, encode(body), supersedes="status")
+    room = snapshot_room(device, request, frame, max_bytes)
+    try:
+        image = picture_of(frame, SNAPSHOT_SIDE, room, SNAPSHOT_QUALITY)
+    except JpegError as error:
+        raise SettingsError(f"no snapshot fits into {max_bytes} bytes: {error}; raise MaxPayloadBytes") from error
+    return snapshot(device, topic, request, frame, image.jpeg, image.width, image.height)
 
 
-def snapshot_message(device: str, topic: str, request: str, answer: FrameResult, max_bytes: int) -> Message | None:
-    """The frame as JPEG, shrunk until it fits into one message; None when even a thumbnail does not fit."""
-    image, quality = answer.frame.image[..., ::-1], 80
-    side = max(image.shape[:2])
-    target = min(side, 1280)
-    while target >= MIN_SNAPSHOT:
-        size = (max(1, round(image.shape[1] * target / side)), max(1, round(image.shape[0] * target / side)))
-        small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-        _, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        message = event_message(
-            device,
-            topic,
-            "snapshot",
-            request=request,
-            frame={"id": answer.frame.id, "name": answer.frame.name},
-            width=size[0],
-            height=size[1],
-            media_type="image/jpeg",
-            image=base64.b64encode(jpeg.tobytes()).decode(),
-        )
-        if len(message.payload) <= max_bytes:
-            return message
-        target = int(target * 0.75)
-    return None
-
-
-class Heartbeat:
+class HeartbeatThread:
     """Calls ``beat`` at once and then every ``seconds``, from a thread of its own."""
 
     def __init__(self, seconds: float, beat: Callable[[], None]) -> None:

@@ -13,8 +13,8 @@ from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 
+from sam3edge.core.matching import Overlaps, mask_iou, outline_iou, pair_best_first
 from sam3edge.core.polygons import outline_of
 from sam3edge.core.types import Frame, Instance, Prompt
 
@@ -74,27 +74,21 @@ def compare(frame: Frame, reference: Sequence[Instance], ours: Sequence[Instance
     missing: list[Instance] = []
     extra: list[Instance] = []
     for theirs, mine in zip(*_by_prompt(reference, ours), strict=True):
-        overlap = np.array([[_overlap(a.mask, b.mask) for b in mine] for a in theirs]).reshape(len(theirs), len(mine))
-        free_theirs, free_mine = set(range(len(theirs))), set(range(len(mine)))
-        for flat in np.argsort(-overlap, axis=None, kind="stable"):
-            a, b = divmod(int(flat), len(mine))
-            if a in free_theirs and b in free_mine and overlap[a, b] > 0:
-                pairs.append(_pair(frame, theirs[a], mine[b]))
-                free_theirs.remove(a)
-                free_mine.remove(b)
-        missing += [theirs[a] for a in sorted(free_theirs)]
-        extra += [mine[b] for b in sorted(free_mine)]
+        same = pair_best_first(_overlaps(theirs, mine))
+        pairs += [_pair(frame, theirs[a], mine[b]) for a, b in same]
+        paired_theirs, paired_mine = {a for a, _ in same}, {b for _, b in same}
+        missing += [one for a, one in enumerate(theirs) if a not in paired_theirs]
+        extra += [one for b, one in enumerate(mine) if b not in paired_mine]
     clear_missing = tuple(i for i in missing if i.score - i.prompt.threshold > slack)
     clear_extra = tuple(i for i in extra if i.score - i.prompt.threshold > slack)
     borderline = len(missing) + len(extra) - len(clear_missing) - len(clear_extra)
     return Comparison(frame, tuple(pairs), clear_missing, clear_extra, borderline)
 
 
-def outline_iou(a: Instance, b: Instance, frame: Frame) -> float:
+def iou_in_frame(a: Instance, b: Instance, frame: Frame) -> float:
     """Intersection over union of two instances' outlines in the frame; 1 when both are empty."""
     ours, theirs = (outline_of(i.mask, frame.width, frame.height) for i in (a, b))
-    union = shapely.union(ours, theirs).area
-    return float(shapely.intersection(ours, theirs).area / union) if union > 0 else 1.0
+    return float(outline_iou([ours], [theirs], both_empty=1.0)[0, 0])
 
 
 def _by_prompt(
@@ -115,17 +109,15 @@ def _pair(frame: Frame, reference: Instance, ours: Instance) -> Pair:
     box = float((np.abs(np.array(reference.box) - np.array(ours.box)) / size).max())
     same_size = reference.mask.shape == ours.mask.shape
     logits = float(np.abs(reference.mask - ours.mask).max()) if same_size else float("nan")
-    return Pair(reference, ours, outline_iou(reference, ours, frame), abs(reference.score - ours.score), box, logits)
+    return Pair(reference, ours, iou_in_frame(reference, ours, frame), abs(reference.score - ours.score), box, logits)
 
 
-def _overlap(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    """Intersection over union of two masks on the finer of their grids, for pairing only; two empty ones are equal."""
-    if a.shape != b.shape:
-        height, width = (max(x, y) for x, y in zip(a.shape, b.shape, strict=True))
-        a, b = _enlarged(a, height, width), _enlarged(b, height, width)
-    inside, other = a > 0, b > 0
-    union = int(np.count_nonzero(inside | other))
-    return int(np.count_nonzero(inside & other)) / union if union else 1.0
+def _overlaps(reference: Sequence[Instance], ours: Sequence[Instance]) -> Overlaps:
+    """Of masks, on the finest of their grids, for pairing only; two empty ones are equal."""
+    shapes = {i.mask.shape for i in (*reference, *ours)}
+    height, width = max((h for h, _ in shapes), default=0), max((w for _, w in shapes), default=0)
+    masks = ([_enlarged(i.mask, height, width) > 0 for i in side] for side in (reference, ours))
+    return mask_iou(*masks, both_empty=1.0)
 
 
 def _enlarged(mask: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:

@@ -73,7 +73,7 @@ class Parity:
             "missing": sum(len(c.missing) for c in self.comparisons),
             "extra": sum(len(c.extra) for c in self.comparisons),
             "borderline": sum(c.borderline for c in self.comparisons),
-            "worst_iou": round(min((p.iou for p in pairs), default=1.0), 5),
+            "worst_iou": round(min((c.worst_iou for c in self.comparisons), default=1.0), 5),
             "mean_iou": round(float(np.mean([p.iou for p in pairs])) if pairs else 1.0, 5),
             "largest_score_difference": round(max((p.score for p in pairs), default=0.0), 6),
             "largest_box_difference": round(max((p.box for p in pairs), default=0.0), 6),

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from shapely import get_parts
 
 from sam3edge.bundle.verify import model_files, verify
-from sam3edge.core.polygons import to_detection
+from sam3edge.core.matching import mask_iou, pair_in_order
+from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
-from sam3edge.core.postprocess import suppress_repeats
 from sam3edge.core.types import Detection, Frame, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge_pipeline.synthetic import HELD_OUT_SEEDS, PHRASES, Scene, draw_scene
@@ -44,8 +44,7 @@ def judge(engine: Engine, seeds: Sequence[int], threshold: float = 0.5, suppress
     for seed in seeds:
         scene = draw_scene(seed)
         frame = frame_of(scene)
-        instances = suppress_repeats(engine.segment(frame, prompts).instances, suppress)
-        detections = [d for i in instances if (d := to_detection(i, frame.width, frame.height, 0.5)) is not None]
+        detections = to_detections(engine.segment(frame, prompts), frame, engine.model, nms_iou=suppress).detections
         for phrase in PHRASES:
             truth = [i.mask for i in scene.instances if i.phrase == phrase]
             ours = [d for d in detections if d.prompt.text == phrase]
@@ -53,8 +52,9 @@ def judge(engine: Engine, seeds: Sequence[int], threshold: float = 0.5, suppress
                 absent += 1
                 answered += bool(ours)
                 continue
-            hits = match([rasterize(d, frame.width, frame.height) for d in ours], truth)
-            overlaps += hits
+            overlap = mask_iou([rasterize(d, frame.width, frame.height) for d in ours], truth)
+            hits = pair_in_order(overlap, OVERLAP)
+            overlaps += [float(overlap[pair]) for pair in hits]
             found[phrase] += len(hits)
             wanted[phrase] += len(truth)
             given[phrase] += len(ours)
@@ -86,18 +86,6 @@ def rasterize(detection: Detection, width: int, height: int) -> npt.NDArray[np.b
         points = [np.round((np.array(r.coords)[:, :2] - 0.5) * 16).astype(np.int32) for r in rings]
         cv2.fillPoly(canvas, points, 1, shift=4)
     return canvas.astype(bool)
-
-
-def match(ours: Sequence[npt.NDArray[np.bool_]], truth: Sequence[npt.NDArray[np.bool_]]) -> list[float]:
-    """IoU of every true mask that one of ours meets, each of ours used once, best scored first."""
-    free, hits = list(range(len(truth))), []
-    for mask in ours:
-        overlap = {t: float((mask & truth[t]).sum() / max(1, (mask | truth[t]).sum())) for t in free}
-        best = max(overlap, key=overlap.__getitem__, default=None)
-        if best is not None and overlap[best] >= OVERLAP:
-            free.remove(best)
-            hits.append(overlap[best])
-    return hits
 
 
 def judge_bundle(bundle: Path, scenes: int) -> dict[str, object]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from sam3edge.core.matching import BoolMask, mask_iou, pair_in_order, suppress
 from sam3edge_pipeline.synthetic import PHRASES
 from sam3edge_pipeline.training.data import SceneSet, make_batch
 
 if TYPE_CHECKING:
     from sam3edge_pipeline.training.train import Learner
+
+
+OVERLAP = 0.5
+"""A true object is found by a mask with at least this intersection over union; masks that overlap a better one more
+than this repeat it."""
 
 
 @torch.no_grad()
@@ -47,9 +53,9 @@ def evaluate(learner: Learner, scenes: SceneSet, count: int, threshold: float = 
                 image[:1], pair, admitted[None], torch.arange(len(admitted)),
             )  # fmt: skip
             logits = torch.nn.functional.interpolate(logits[None], scale_factor=2, mode="bilinear")[0]
-            masks = suppress(logits > 0)
+            masks = without_repeats(list((logits > 0).numpy(force=True)))
             given[name] += len(masks)
-            found[name] += matched(masks, truth)
+            found[name] += len(pair_in_order(mask_iou(masks, list(truth.numpy(force=True))), OVERLAP))
     learner.train()
     f1 = {name: 2 * found[name] / max(1, wanted[name] + given[name]) for name in PHRASES}
     total = 2 * sum(found.values()) / max(1, sum(wanted.values()) + sum(given.values()))
@@ -58,30 +64,8 @@ def evaluate(learner: Learner, scenes: SceneSet, count: int, threshold: float = 
     }
 
 
-def mask_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU [A, B] of bool masks [A, H, W] and [B, H, W]."""
-    a, b = a.flatten(1).float(), b.flatten(1).float()
-    inner = a @ b.T
-    return inner / (a.sum(1)[:, None] + b.sum(1)[None] - inner).clamp(min=1)
-
-
-def suppress(masks: Tensor, limit: float = 0.5) -> Tensor:
-    """Masks, best first, without those that repeat a better one."""
-    overlap = mask_iou(masks, masks)
-    kept: list[int] = []
-    for i in range(len(masks)):
-        if all(float(overlap[i, j]) <= limit for j in kept):
-            kept.append(i)
-    return masks[kept]
-
-
-def matched(masks: Tensor, truth: Tensor, limit: float = 0.5) -> int:
-    """How many true masks are met, best first and one to one, with an IoU of at least ``limit``."""
-    overlap = mask_iou(masks, truth)
-    free, hits = set(range(len(truth))), 0
-    for i in range(len(masks)):
-        best = max(free, key=lambda t: float(overlap[i, t]), default=None)
-        if best is not None and float(overlap[i, best]) >= limit:
-            free.remove(best)
-            hits += 1
-    return hits
+def without_repeats(masks: Sequence[BoolMask]) -> list[BoolMask]:
+    """Masks of one phrase, best first, without those that repeat a better one."""
+    falling = [-i for i in range(len(masks))]
+    kept = suppress(falling, [0] * len(masks), lambda i, ks: mask_iou([masks[i]], [masks[k] for k in ks]), OVERLAP)
+    return [masks[i] for i in kept]

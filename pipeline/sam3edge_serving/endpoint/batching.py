@@ -225,12 +225,12 @@ class Batcher:
                 self._see(engine, look)
             return
         self._well()
-        for look, segmentation in pairs:
-            _share(look, segmentation)
+        for look, output in pairs:
+            _share(look, output)
 
     def _see(self, engine: Engine, look: _Look) -> None:
         try:
-            segmentation = engine.segment(look.frame, tuple(look.prompts))
+            output = engine.segment(look.frame, tuple(look.prompts))
         except Exception as error:
             if len(look.questions) == 1:
                 self._fail(look.questions[0].answer, error)
@@ -240,7 +240,7 @@ class Batcher:
                 self._see(engine, _Look(question.frame, dict.fromkeys(question.prompts), [question]))
             return
         self._well()
-        _share(look, segmentation)
+        _share(look, output)
 
     def _outline(self, engine: Engine, question: _PointAt) -> None:
         try:
@@ -248,7 +248,7 @@ class Batcher:
                 if not isinstance(engine, GivesOutliner):
                     raise PromptError("this engine answers no points and boxes; ask by text")
                 self._outliner = _outliner_of(engine)
-            question.answer.set_result(self._outliner.outline(question.frame, question.clicks))
+            question.answer.set_result(self._outliner.predict(question.frame, question.clicks))
         except Exception as error:
             self._fail(question.answer, error)
 
@@ -288,12 +288,10 @@ def _identity(frame: Frame) -> Hashable:
     return frame.digest, frame.image.shape
 
 
-def _share(look: _Look, segmentation: EngineOutput) -> None:
+def _share(look: _Look, output: EngineOutput) -> None:
     """Give each question what was found of its own prompts, in the order it asked."""
     for question in look.questions:
-        mine = tuple(i for prompt in question.prompts for i in segmentation.instances if i.prompt == prompt)
+        mine = tuple(i for prompt in question.prompts for i in output.instances if i.prompt == prompt)
         texts = {prompt.text for prompt in question.prompts}
-        unsupported_prompts = {
-            text: reason for text, reason in segmentation.unsupported_prompts.items() if text in texts
-        }
-        question.answer.set_result(replace(segmentation, instances=mine, unsupported_prompts=unsupported_prompts))
+        unsupported_prompts = {text: reason for text, reason in output.unsupported_prompts.items() if text in texts}
+        question.answer.set_result(replace(output, instances=mine, unsupported_prompts=unsupported_prompts))

@@ -98,10 +98,10 @@ def force(engine: Engine, frames: Sequence[Frame], load: Load, words: Sequence[s
     open_to_all = [[Prompt(words[i], -1.0, label=str(i)) for i in range(load.prompts)] for _ in frames]
     found = engine.segment_many(frames, open_to_all)
     forced = []
-    for prompts, segmentation in zip(open_to_all, found, strict=True):
+    for prompts, output in zip(open_to_all, found, strict=True):
         mine = []
         for i, prompt in enumerate(prompts):
-            scores = [instance.score for instance in segmentation.instances if instance.prompt == prompt]
+            scores = [instance.score for instance in output.instances if instance.prompt == prompt]
             threshold = 1.0
             if i < load.present:
                 least, next_one = scores[load.instances - 1], scores[load.instances]
@@ -184,9 +184,9 @@ def _laps(work: Callable[[], object], seconds: float) -> Iterator[float]:
 
 
 def _check(found: Sequence[EngineOutput], load: Load) -> None:
-    for segmentation in found:
-        if len(segmentation.instances) != load.present * load.instances:
-            raise NotForced(f"expected {load.present} x {load.instances} instances, got {len(segmentation.instances)}")
+    for output in found:
+        if len(output.instances) != load.present * load.instances:
+            raise NotForced(f"expected {load.present} x {load.instances} instances, got {len(output.instances)}")
 
 
 def _medians(stages: Mapping[str, Sequence[float]]) -> dict[str, float]:

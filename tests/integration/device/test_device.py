@@ -13,7 +13,8 @@ import pytest
 
 from sam3edge.bundle.golden import EXPECTED
 from sam3edge.bundle.manifest import describe_files, read_manifest, write_manifest
-from sam3edge.cli.schemas import detections_schema
+from sam3edge.core.messages import topics
+from sam3edge.core.messages.schemas import schema
 from sam3edge_export.signing import Signer, new_key, sign_bundle
 from sam3edge_simulator import supervision
 from sam3edge_simulator.deployment_document import DeploymentFailed, FailurePolicy
@@ -41,14 +42,16 @@ def test_from_deployment_to_geojson(make_rig: Callable[[Profile], Rig], profile:
     rig.put_bytes("b.jpg", b"this is no picture")
     rig.put_scene("c.png", 2_000_003)
     rig.wait(lambda: set(rig.consumer.names()) == {"a.png", "c.png"} and rig.consumer.on("errors"))
-    for body in rig.consumer.on("detections"):
-        jsonschema.Draft202012Validator(detections_schema()).validate(body)
+    for topic in (topics.DETECTIONS, topics.ERRORS, topics.STATUS, topics.MODEL_STATUS):
+        assert rig.consumer.on(topic)
+        for body in rig.consumer.on(topic):
+            jsonschema.Draft202012Validator(schema(topic)).validate(body)
     [first] = [b for b in rig.consumer.on("detections") if b["frame"]["name"] == "a.png"]
     labels = {f["properties"]["label"] for f in first["features"]}
     assert "metal tag" in labels
     assert "ship" not in labels
     assert rig.consumer.on("errors")[0]["frame"]["name"] == "b.jpg"
-    assert rig.consumer.on("status/model")[0]["kind"] == "activated"
+    assert rig.consumer.on("status/model")[0]["message_type"] == "model_activated"
     rig.wait(lambda: rig.consumer.status().get("counts", {}).get("frames") == 2)
     assert not (rig.watched / "b.jpg").exists()
 
@@ -154,7 +157,9 @@ def test_commands_come_in_over_mqtt(rig: Rig) -> None:
     command = {"id": "1", "command": "set_prompts", "arguments": {"prompts": ["hole"]}}
     rig.consumer.send("sam3edge/line-7/commands", command)
     rig.wait(lambda: rig.consumer.on("commands/response"))
-    assert rig.consumer.on("commands/response")[0]["status"] == "SUCCEEDED"
+    [response] = rig.consumer.on("commands/response")
+    jsonschema.Draft202012Validator(schema(topics.COMMAND_RESPONSES)).validate(response)
+    assert response["status"] == "SUCCEEDED"
     rig.wait(lambda: rig.consumer.prompts() == ["hole"])
 
 

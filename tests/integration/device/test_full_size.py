@@ -68,7 +68,7 @@ def test_a_full_size_checkpoint_becomes_a_bundle_that_a_device_runs(
     rig = make_rig(CLASSIC)
     started = time.monotonic()
     rig.deploy_model(bundle)
-    rig.wait(lambda: [e for e in rig.consumer.on("status/model") if e["kind"] == "activated"], 1800)
+    rig.wait(lambda: [e for e in rig.consumer.on("status/model") if e["message_type"] == "model_activated"], 1800)
     figure(f"packaged, deployed, verified and activated in {time.monotonic() - started:.0f} s")
     rig.deploy_segmenter(Prompts=["metal tag", "ship"], Threshold=0.0, MaxInstances=3, Threads=2)
     rig.put_scene("a.png", 2_000_007)

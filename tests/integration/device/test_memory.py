@@ -14,9 +14,10 @@ import pytest
 
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
-from sam3edge.core.flow import DetectionOptions, Flow, Topics
+from sam3edge.core.flow import DetectionOptions, Flow
 from sam3edge.core.gate import OpenGate
 from sam3edge.core.messages.detections import FrameResult
+from sam3edge.core.messages.topics import Topics
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
@@ -64,8 +65,8 @@ class Counting(Statistics):
         (self._folder / f".{i}.part").write_bytes(content)
         (self._folder / f".{i}.part").rename(self._folder / f"{i}.png")
 
-    def answered(self, answer: FrameResult, messages: int) -> None:
-        super().answered(answer, messages)
+    def detected(self, result: FrameResult, messages: int) -> None:
+        super().detected(result, messages)
         self.count += 1
         self._put(self.count + 19)
         if self.count in (WARM, ALL):
@@ -89,7 +90,7 @@ def test_memory_is_flat_over_1000_images(demo_bundle: Path, tmp_path: Path, figu
     delivery.start()
     observer = Counting(stop, pictures, watched)
     prompts = (Prompt("metal tag"), Prompt("tree"))
-    topics = Topics("p/detections", "p/errors")
+    topics = Topics("p")
     flow = Flow(
         "line-7", source, OpenGate(), lambda: engine, lambda: DetectionOptions(prompts), outbox, topics, observer
     )
@@ -118,8 +119,8 @@ def test_a_frame_lives_no_longer_than_its_turn() -> None:
     frame = Frame("1", "s", "1", image, datetime.now(timezone.utc), "sha256:0")
     source = ListSource([frame])
     del image, frame
-    task = DetectionOptions((Prompt("red"),))
-    parts = (source, OpenGate(), FakeEngine, lambda: task, Memory(), Topics("d", "e"), Statistics())
+    options = DetectionOptions((Prompt("red"),))
+    parts = (source, OpenGate(), FakeEngine, lambda: options, Memory(), Topics("d"), Statistics())
     Flow("d", *parts).run(threading.Event())  # type: ignore[arg-type]
     gc.collect()
     assert alive() is None

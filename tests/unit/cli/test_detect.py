@@ -139,17 +139,17 @@ def test_a_busy_endpoint_is_asked_again_when_it_said(server: StandIn) -> None:
             raise waits[number - 1]
 
     endpoint = FakeEndpoint(FakeEngine(), before)
-    found = detect.EndpointFinder(endpoint, 5.0, pauses.append).find(frame(red_square()), (Prompt("red"),))
+    found = detect.EndpointDetector(endpoint, 5.0, pauses.append).detect(frame(red_square()), (Prompt("red"),))
     assert len(found.detections) == 1
     assert 7 <= pauses[0] <= 8
     assert 0.5 <= pauses[1] <= 1.5
     always = FakeEndpoint(FakeEngine(), lambda number: before(2))
     with pytest.raises(EndpointError):
-        detect.EndpointFinder(always, 5.0, pauses.append).find(frame(), (Prompt("red"),))
+        detect.EndpointDetector(always, 5.0, pauses.append).detect(frame(), (Prompt("red"),))
     assert always.requests == detect.ATTEMPTS
     final = FakeEndpoint(FakeEngine(), lambda number: (_ for _ in ()).throw(EndpointError("no")))
     with pytest.raises(EndpointError):
-        detect.EndpointFinder(final, 5.0, pauses.append).find(frame(), (Prompt("red"),))
+        detect.EndpointDetector(final, 5.0, pauses.append).detect(frame(), (Prompt("red"),))
     assert final.requests == 1
 
 

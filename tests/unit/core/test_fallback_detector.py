@@ -15,8 +15,9 @@ from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
 from sam3edge.core.fallback.budget import Budget, Limits, Spent
 from sam3edge.core.fallback.detector import FallbackDetector, HardExample, RequestLimits
 from sam3edge.core.fallback.policy import FallbackOptions, Policy
-from sam3edge.core.flow import DetectionOptions, Flow, Topics
+from sam3edge.core.flow import DetectionOptions, Flow
 from sam3edge.core.gate import OpenGate
+from sam3edge.core.messages.topics import Topics
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Detections, Prompt, Reason
 from sam3edge.engines.fake import FakeEngine
@@ -96,13 +97,13 @@ class Pair:
             uniform=lambda low, high: high,
         )
 
-    def ask(self, engine: Engine | Exception, task: DetectionOptions = RED) -> Detections:
+    def ask(self, engine: Engine | Exception, options: DetectionOptions = RED) -> Detections:
         def give() -> Engine:
             if isinstance(engine, Exception):
                 raise engine
             return engine
 
-        return self.opinion.detect(frame(red_square()), task, give)
+        return self.opinion.detect(frame(red_square()), options, give)
 
     def counts(self) -> dict[str, int]:
         counts = self.opinion.standing().counts
@@ -287,8 +288,8 @@ def test_repeats_are_suppressed_in_the_clouds_answers_too() -> None:
             return type(once)(once.instances * 2, once.timing)
 
     for overlap, found in ((None, 2), (0.5, 1)):
-        task = DetectionOptions((Prompt("red"),), overlap=overlap)
-        assert len(Pair(cloud=Twice()).ask(EngineError("gone"), task).detections) == found
+        options = DetectionOptions((Prompt("red"),), overlap=overlap)
+        assert len(Pair(cloud=Twice()).ask(EngineError("gone"), options).detections) == found
 
 
 class Memory(list[Any]):
@@ -300,7 +301,7 @@ class Memory(list[Any]):
 
 
 class Nobody:
-    def answered(self, answer: Any, messages: int) -> None: ...
+    def detected(self, result: Any, messages: int) -> None: ...
     def rejected(self, error: Any) -> None: ...
     def unchanged(self, frame: Any) -> None: ...
 
@@ -308,7 +309,7 @@ class Nobody:
 def run(pair: Pair, engine: Callable[[], Engine]) -> list[dict[str, Any]]:
     outbox = Memory()
     source = ListSource([frame(red_square(), "a.png"), frame(np.zeros((240, 320, 3), np.uint8), "b.png")])
-    topics = Topics("p/detections", "p/errors")
+    topics = Topics("p")
     flow = Flow("d", source, OpenGate(), engine, lambda: RED, outbox, topics, Nobody(), pair.opinion)
     flow.run(threading.Event())
     return [json.loads(message.payload) for message in outbox]

@@ -17,7 +17,6 @@ from sam3edge.core.fallback.policy import (
     Load,
     Policy,
     compare,
-    suppress_repeated,
 )
 from sam3edge.core.types import Confidence, Detection, Detections, ModelInfo, Prompt, Reason
 from support.samples import MODEL
@@ -159,12 +158,6 @@ def test_disagreement_is_what_only_one_of_them_found(
 ) -> None:
     assert compare(device, cloud) == expected
     assert bool(expected) == (expected != Disagreement(0, 0))
-
-
-def test_repeats_are_suppressed_by_prompt_and_score() -> None:
-    best, repeat, other, elsewhere = box(0), box(1, score=0.8), box(1, DENT, 0.7), box(50, score=0.6)
-    assert suppress_repeated((repeat, best, other, elsewhere), 0.5) == (best, other, elsewhere)
-    assert suppress_repeated((repeat, best), 0.99) == (repeat, best)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from sam3edge.core.errors import EngineError, FrameError, MessageTooLarge, OutboxFull
-from sam3edge.core.flow import DetectionOptions, Flow, Topics
+from sam3edge.core.flow import DetectionOptions, Flow
 from sam3edge.core.gate import OpenGate
 from sam3edge.core.messages.detections import FrameResult
+from sam3edge.core.messages.topics import Topics
 from sam3edge.core.ports import EndOfSource
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
@@ -66,8 +67,8 @@ class Watcher:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def answered(self, answer: FrameResult, messages: int) -> None:
-        self.events.append(f"answered {answer.frame.name} {len(answer.detections)} {messages}")
+    def detected(self, result: FrameResult, messages: int) -> None:
+        self.events.append(f"detected {result.frame.name} {len(result.detections)} {messages}")
 
     def rejected(self, error: FrameError) -> None:
         self.events.append(f"rejected {error.name}")
@@ -87,9 +88,9 @@ def flow(source: Script, outbox: Memory, **changes: object) -> Flow:
         "source": source,
         "gate": OpenGate(),
         "engine": lambda: FakeEngine(),
-        "task": lambda: DetectionOptions((Prompt("red"),)),
+        "options": lambda: DetectionOptions((Prompt("red"),)),
         "outbox": outbox,
-        "topics": Topics("p/detections", "p/errors"),
+        "topics": Topics("p"),
         "observer": Watcher(),
     }
     return Flow(**{**parts, **changes})  # type: ignore[arg-type]
@@ -126,7 +127,7 @@ def test_a_bad_frame_is_reported_put_away_and_the_next_one_answered() -> None:
     flow(source, outbox, observer=watcher).run(threading.Event())
     assert source.rejected == [bad]
     assert [m.topic for m in outbox.messages] == ["p/errors", "p/detections"]
-    assert watcher.events == ["rejected bad.jpg", "answered good.png 1 1"]
+    assert watcher.events == ["rejected bad.jpg", "detected good.png 1 1"]
 
 
 def test_a_frame_that_the_engine_refuses_is_put_away_too() -> None:
@@ -180,11 +181,11 @@ def test_a_frame_that_the_gate_holds_back_is_done_without_a_message() -> None:
     assert watcher.events == ["unchanged a.png"]
 
 
-def test_engine_and_task_may_change_between_two_frames() -> None:
+def test_engine_and_options_may_change_between_two_frames() -> None:
     engines = [FakeEngine(version="1.0.0"), FakeEngine(version="2.0.0")]
-    tasks = [DetectionOptions((Prompt("red"),)), DetectionOptions((Prompt("blue"),))]
+    asked = [DetectionOptions((Prompt("red"),)), DetectionOptions((Prompt("blue"),))]
     source, outbox = Script(frame(red_square(), "a"), frame(red_square(), "b")), Memory()
-    flow(source, outbox, engine=lambda: engines.pop(0), task=lambda: tasks.pop(0)).run(threading.Event())
+    flow(source, outbox, engine=lambda: engines.pop(0), options=lambda: asked.pop(0)).run(threading.Event())
     first, second = (json.loads(m.payload) for m in outbox.messages)
     assert (first["model"]["version"], len(first["features"])) == ("1.0.0", 1)
     assert (second["model"]["version"], len(second["features"])) == ("2.0.0", 0)
@@ -192,8 +193,8 @@ def test_engine_and_task_may_change_between_two_frames() -> None:
 
 def test_a_prompt_that_the_model_cannot_answer_is_named_and_the_others_are_answered() -> None:
     source, outbox = Script(frame(red_square())), Memory()
-    task = DetectionOptions((Prompt("red"), Prompt("unicorn")))
-    flow(source, outbox, task=lambda: task).run(threading.Event())
+    options = DetectionOptions((Prompt("red"), Prompt("unicorn")))
+    flow(source, outbox, options=lambda: options).run(threading.Event())
     body = json.loads(outbox.messages[0].payload)
     assert "unicorn" in body["unsupported_prompts"]
     assert len(body["features"]) == 1
@@ -207,8 +208,10 @@ def test_repeats_are_suppressed_only_when_asked() -> None:
 
     for overlap, found in ((None, 2), (0.5, 1)):
         outbox = Memory()
-        task = DetectionOptions((Prompt("red"),), overlap=overlap)
-        flow(Script(frame(red_square())), outbox, engine=lambda: Twice(), task=lambda t=task: t).run(threading.Event())
+        options = DetectionOptions((Prompt("red"),), overlap=overlap)
+        flow(Script(frame(red_square())), outbox, engine=lambda: Twice(), options=lambda o=options: o).run(
+            threading.Event()
+        )
         assert len(json.loads(outbox.messages[0].payload)["features"]) == found
 
 

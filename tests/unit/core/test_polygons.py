@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon
 
+from sam3edge.core.matching import mask_iou
 from sam3edge.core.polygons import outline_of, simplify, to_detection
 from sam3edge.core.types import Instance, MaskLogits, Prompt
 
@@ -37,10 +38,6 @@ def rasterize(geometry: Polygon | MultiPolygon, width: int, height: int) -> npt.
     ys, xs = np.mgrid[0:height, 0:width]
     shapely.prepare(geometry)
     return np.asarray(shapely.contains_xy(geometry, xs.ravel() + 0.5, ys.ravel() + 0.5).reshape(height, width))
-
-
-def iou(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
-    return float((a & b).sum() / max(1, (a | b).sum()))
 
 
 def distances(grid: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -82,7 +79,7 @@ def test_rasterised_again_the_outline_is_the_mask(logits: MaskLogits, size: tupl
     geometry = simplify(outline_of(logits, width, height), 0.5)
     assert geometry.is_valid
     assert all(ring.is_simple for part in shapely.get_parts(geometry) for ring in [part.exterior, *part.interiors])
-    assert iou(rasterize(geometry, width, height), mask) >= 0.98
+    assert mask_iou([rasterize(geometry, width, height)], [mask]) >= 0.98
 
 
 @given(shapes())

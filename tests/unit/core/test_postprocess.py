@@ -1,4 +1,4 @@
-"""Who is admitted, and who repeats somebody else."""
+"""Which queries are admitted, and what is made of the graphs' outputs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from sam3edge.core.postprocess import (
     confidence_of,
     fill_holes,
     scores_of,
-    suppress_repeats,
     to_instances,
-    to_outline,
+    to_mask_prediction,
 )
-from sam3edge.core.types import Confidence, Instance, Prompt
+from sam3edge.core.types import Confidence, Prompt
 
 
 def square(x: int, size: int = 10) -> np.ndarray:
@@ -59,29 +58,14 @@ def test_boxes_are_scaled_to_the_frame_and_clipped() -> None:
     assert instance.box == pytest.approx((0, 25, 100, 100))
 
 
-def test_a_repetition_goes_the_better_one_stays_and_other_prompts_are_not_touched() -> None:
-    a, b = Prompt("a"), Prompt("b")
-    first = Instance(a, 0.7, (0, 0, 1, 1), square(5))
-    better = Instance(a, 0.9, (0, 0, 1, 1), square(6))
-    apart = Instance(a, 0.6, (0, 0, 1, 1), square(20))
-    other = Instance(b, 0.5, (0, 0, 1, 1), square(5))
-    assert suppress_repeats([first, better, apart, other], 0.5) == [better, apart, other]
-
-
-def test_an_instance_on_top_of_a_larger_one_stays() -> None:
-    a = Prompt("a")
-    large, small = Instance(a, 0.9, (0, 0, 1, 1), square(2, 24)), Instance(a, 0.8, (0, 0, 1, 1), square(8, 6))
-    assert suppress_repeats([large, small], 0.5) == [large, small]
-
-
 def test_one_mask_is_the_one_that_the_rule_picked_and_several_are_the_others() -> None:
     masks = np.arange(4, dtype=np.float32)[:, None, None] * np.ones((4, 2, 2), np.float32) * 20 - 30
     quality = np.array([0.9, 0.2, 0.7, 0.4], np.float32)
-    one = to_outline(masks, quality, 0.0, 2, multimask=False)
+    one = to_mask_prediction(masks, quality, 0.0, 2, multimask_output=False)
     assert one.masks[:, 0, 0].tolist() == [10]
-    assert one.quality.tolist() == quality[2:3].tolist()
+    assert one.iou_predictions.tolist() == quality[2:3].tolist()
     assert one.presence == 0.5
-    several = to_outline(masks, quality, 100.0, 2, multimask=True)
+    several = to_mask_prediction(masks, quality, 100.0, 2, multimask_output=True)
     assert several.masks[:, 0, 0].tolist() == [-10, 10, 30]
     assert several.presence == pytest.approx(1.0)
     assert several.best[0, 0] == 10
@@ -89,7 +73,8 @@ def test_one_mask_is_the_one_that_the_rule_picked_and_several_are_the_others() -
 
 def test_handed_on_logits_are_bounded_as_the_reference_does() -> None:
     masks = np.array([[[-100.0, 100.0]]] * 4, np.float32)
-    assert to_outline(masks, np.zeros(4, np.float32), 0.0, 0, multimask=False).masks.tolist() == [[[-32, 32]]]
+    prediction = to_mask_prediction(masks, np.zeros(4, np.float32), 0.0, 0, multimask_output=False)
+    assert prediction.masks.tolist() == [[[-32, 32]]]
 
 
 def test_small_holes_are_filled_and_large_ones_and_islands_stay() -> None:
@@ -98,12 +83,24 @@ def test_small_holes_are_filled_and_large_ones_and_islands_stay() -> None:
     mask[4, 4] = 0  # a fifth, over the corner
     mask[10:14, 10:14] = -2  # sixteen, with an island in it
     mask[11, 11] = 5
-    filled = fill_holes(mask, area=5)
+    filled = fill_holes(mask, share=5 / mask.size)
     assert (filled[2:4, 2:4] == 10).all()
     assert filled[4, 4] == 10
     assert (filled[10:14, 10:14] == mask[10:14, 10:14]).all()
-    assert (fill_holes(mask, area=4) == mask).all()
+    assert (fill_holes(mask, share=4 / mask.size) == mask).all()
     assert (fill_holes(np.ones((3, 3), np.float32)) == 1).all()
+
+
+def test_the_largest_hole_that_is_filled_is_the_references_whatever_the_masks_size() -> None:
+    mask = np.ones((288, 288), np.float32)
+    mask[10:26, 10:26] = -1  # 256 pixels
+    mask[100:117, 100:117] = -1  # 289
+    filled = fill_holes(mask)
+    assert (filled[:50] > 0).all()
+    assert (filled[100:117, 100:117] == -1).all()
+    assert (mask[10:26, 10:26] == -1).all()  # the mask that is refined is the same as before
+    half = mask[::2, ::2].copy()
+    assert (fill_holes(half) > 0).sum() == half.size - (half[50:] <= 0).sum()
 
 
 def test_confidence_tells_what_was_nearly_admitted_from_what_was() -> None:

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.flow import DetectionOptions, Flow, Topics
+from sam3edge.core.flow import DetectionOptions, Flow
 from sam3edge.core.gate import OpenGate
 from sam3edge.core.messages.detections import encode, frame_result
+from sam3edge.core.messages.topics import Topics
 from sam3edge.core.stages import DetectionStage
 from sam3edge.core.types import Detections, Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
@@ -61,7 +62,7 @@ def published(*stages: DetectionStage) -> list[Message]:
         FakeEngine,
         lambda: DetectionOptions((Prompt("red"),)),
         outbox,
-        Topics("detections", "errors"),
+        Topics("p"),
         Statistics(),
         stages=stages,
     ).run(threading.Event())
@@ -86,7 +87,7 @@ def test_stages_work_in_their_order() -> None:
 
 def test_a_stage_may_refuse_a_frame() -> None:
     [message] = published(Refusing())
-    assert message.topic == "errors"
+    assert message.topic == "p/errors"
     assert "tilt of 40 degrees" in json.loads(message.payload)["reason"]
 
 

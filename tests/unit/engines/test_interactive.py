@@ -44,7 +44,7 @@ def test_points_are_shares_of_the_frame_with_the_box_first_as_its_corners() -> N
     assert np.asarray(labels).tolist() == [[1]]
     frame = samples.frame(np.zeros((100, 200, 3), np.uint8))
     both = VisualPrompt((PointPrompt(50, 50), PointPrompt(200, 0, positive=False)), (20, 10, 60, 90))
-    points, labels = points_of([both, VisualPrompt(mask=np.zeros((4, 4), np.float32))], frame)
+    points, labels = points_of([both, VisualPrompt(mask_input=np.zeros((4, 4), np.float32))], frame)
     np.testing.assert_allclose(points[0], [[0.1, 0.1], [0.3, 0.9], [0.25, 0.5], [1.0, 0.0]])
     assert np.asarray(labels).tolist() == [[2, 3, 1, 0], [-10, -10, -10, -10]]
 
@@ -66,11 +66,11 @@ def test_the_answer_is_that_of_the_graphs(bundle: Path, frame: Frame) -> None:
         before=np.zeros((1, 1, SIDE // 2, SIDE // 2), np.float32),
         has_before=np.array([False]),
     )
-    several = VisualPrompt(HERE.points, multimask=True)
-    one, three = OnnxEngine(model_files(bundle), CPU).outliner().outline(frame, [HERE, several])
+    several = VisualPrompt(HERE.points, multimask_output=True)
+    one, three = OnnxEngine(model_files(bundle), CPU).outliner().predict(frame, [HERE, several])
     bounded = np.clip(answer["masks"][0], -32, 32)
     np.testing.assert_allclose(three.masks, bounded[1:], atol=1e-4)
-    np.testing.assert_allclose(three.quality, answer["quality"][0, 1:], atol=1e-5)
+    np.testing.assert_allclose(three.iou_predictions, answer["quality"][0, 1:], atol=1e-5)
     np.testing.assert_allclose(one.masks[0], bounded[answer["single"][0]], atol=1e-4)
     assert one.presence == pytest.approx(1 / (1 + np.exp(-answer["presence"][0, 0])), abs=1e-5)
 
@@ -88,21 +88,21 @@ def test_many_clicks_and_prompts_cost_one_look_at_the_image(
     monkeypatch.setattr(Graphs, "run", run)
     engine = OnnxEngine(model_files(bundle), CPU)
     outliner = engine.outliner()
-    outliner.outline(frame, [HERE])
-    outliner.outline(frame, [HERE, HERE])
+    outliner.predict(frame, [HERE])
+    outliner.predict(frame, [HERE, HERE])
     engine.segment(frame, [Prompt("some", 1.0)])
     assert runs == ["vision", "interactive_vision", "interactive", "interactive", "decoder"]
     runs.clear()
     engine.segment(noise(1), [Prompt("some", 1.0)])
-    outliner.outline(noise(1), [HERE])
-    outliner.outline(frame, [HERE])
+    outliner.predict(noise(1), [HERE])
+    outliner.predict(frame, [HERE])
     assert runs == ["vision", "decoder", "interactive_vision", "interactive", *runs[4:]]
     assert runs[4:] == ["vision", "interactive_vision", "interactive"]
 
 
 def test_another_image_is_answered_for_itself(bundle: Path) -> None:
     outliner = OnnxEngine(model_files(bundle), CPU).outliner()
-    (first,), (other,), (again,) = (outliner.outline(noise(seed), [HERE]) for seed in (0, 1, 0))
+    (first,), (other,), (again,) = (outliner.predict(noise(seed), [HERE]) for seed in (0, 1, 0))
     np.testing.assert_array_equal(first.masks, again.masks)
     assert np.abs(first.masks - other.masks).max() > 1e-3
 
@@ -115,13 +115,13 @@ def test_a_bundle_without_the_graphs_says_so(bundle: Path, demo_bundle: Path, tm
 
 
 def test_a_mask_of_another_size_is_refused(bundle: Path, frame: Frame) -> None:
-    odd = VisualPrompt(HERE.points, mask=np.zeros((7, 9), np.float32))
-    with pytest.raises(PromptError, match=r"must be 32 x 32, as it was answered, not \(7, 9\)"):
-        OnnxEngine(model_files(bundle), CPU).outliner().outline(frame, [odd])
+    odd = VisualPrompt(HERE.points, mask_input=np.zeros((7, 9), np.float32))
+    with pytest.raises(PromptError, match=r"expected a mask of 32 x 32 to refine, got one of shape \(7, 9\)"):
+        OnnxEngine(model_files(bundle), CPU).outliner().predict(frame, [odd])
 
 
 def test_a_graph_that_fails_says_on_what(bundle: Path, frame: Frame, tmp_path: Path) -> None:
     broken = shutil.copytree(bundle, tmp_path / "broken")
     shutil.copyfile(broken / "text.onnx", broken / "interactive.onnx")
     with pytest.raises(EngineError, match="CPUExecutionProvider failed on frame"):
-        OnnxEngine(model_files(broken), CPU).outliner().outline(frame, [HERE])
+        OnnxEngine(model_files(broken), CPU).outliner().predict(frame, [HERE])

@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
+from sam3edge.core.matching import mask_iou
 from sam3edge.core.types import Frame, Instance, ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge_export.onnx.precision import (
@@ -107,8 +108,7 @@ class PlainArithmetic(ort.SessionOptions):  # type: ignore[misc]
 
 def agreement(a: Instance, b: Instance) -> float:
     """IoU of two masks at the resolution of the model."""
-    ours, theirs = np.asarray(a.mask) > 0, np.asarray(b.mask) > 0
-    return float((ours & theirs).sum() / max(1, (ours | theirs).sum()))
+    return float(mask_iou([a.mask > 0], [b.mask > 0])[0, 0])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS, ids=lambda p: p.name)

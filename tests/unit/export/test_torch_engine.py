@@ -22,6 +22,7 @@ from sam3edge.bundle.golden import golden_frame
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
 from sam3edge.core.errors import EngineError
+from sam3edge.core.matching import mask_iou
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import EngineOutput, Exemplar, Frame, Instance, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
@@ -133,7 +134,7 @@ def assert_same(found: EngineOutput, expected: EngineOutput, mask_tolerance: flo
 
 
 def iou(a: Instance, b: Instance) -> float:
-    return float(((a.mask > 0) & (b.mask > 0)).sum() / ((a.mask > 0) | (b.mask > 0)).sum())
+    return float(mask_iou([a.mask > 0], [b.mask > 0])[0, 0])
 
 
 @pytest.mark.parametrize("launching", ["eager", "static"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -52,8 +53,9 @@ def station() -> Station:
 def test_a_command_is_obeyed_and_acknowledged(station: Station) -> None:
     answer = station.send({"id": "c1", "command": "pause", "arguments": {"minutes": 5}})
     assert station.obeyed == [Command("c1", "pause", {"minutes": 5})]
+    assert abs(datetime.fromisoformat(answer.pop("time")) - datetime.now(timezone.utc)) < timedelta(minutes=1)
     assert answer == {
-        "type": "Acknowledgement",
+        "message_type": "command_response",
         "id": station.answers[0].id,
         "schema_version": "1.0",
         "device": "thing-1",
@@ -81,7 +83,7 @@ def test_a_refusal_says_why(station: Station) -> None:
 def test_an_unknown_command_is_told_the_known_ones(station: Station) -> None:
     answer = station.send({"id": "c1", "command": "dance"})
     assert answer["status"] == "REJECTED"
-    assert answer["reason"] == "expected one of break, pause, refuse, came dance"
+    assert answer["reason"] == "expected one of break, pause, refuse, got dance"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,7 @@ def test_an_unknown_command_is_told_the_known_ones(station: Station) -> None:
         (b'{"id": "c1", "command": "pause", "arguments": [1]}', "arguments"),
         (b'{"id": "c1", "command": "pause", "argument": {}}', "argument"),
         (b"[" * 100_000, "json"),
+        (b'{"id": "c1", "command": "pause", "arguments": {"minutes": NaN}}', "arguments"),
     ],
 )
 def test_what_is_no_command_is_rejected_with_the_fault(station: Station, payload: bytes, fault: str) -> None:
@@ -104,6 +107,21 @@ def test_what_is_no_command_is_rejected_with_the_fault(station: Station, payload
     assert answer["status"] == "REJECTED"
     assert fault in answer["reason"].lower()
     assert station.obeyed == []
+
+
+def test_the_reason_repeats_what_is_wrong_and_stays_short(station: Station) -> None:
+    assert "id: Input should be a valid string, got '7'" in station.send({"id": 7, "command": "pause"})["reason"]
+    many = {"id": "c1", "command": "pause", **{f"unknown {i}": "x" * 1000 for i in range(1000)}}
+    assert len(station.send(many)["reason"]) == 1000
+
+
+def test_a_result_that_is_not_json_is_a_defect(station: Station) -> None:
+    station.pause = lambda command: {"until": float("nan")}  # type: ignore[method-assign]
+    station.commands._handlers["pause"] = station.pause
+    with pytest.raises(ValueError, match="JSON"):
+        station.send({"id": "c1", "command": "pause"})
+    answer = json.loads(station.answers[0].payload)
+    assert (answer["status"], answer["reason"]) == ("FAILED", "ValueError")
 
 
 def test_a_defect_is_acknowledged_and_not_hidden(station: Station) -> None:
@@ -127,6 +145,6 @@ def test_an_answer_that_found_no_room_is_given_when_the_command_comes_again(stat
 def test_the_memory_of_commands_is_bounded(station: Station) -> None:
     for number in range(300):
         station.send({"id": f"c{number}", "command": "pause"})
-    assert len(station.commands._answered) == 200
+    assert len(station.commands._responses) == 200
     station.send({"id": "c299", "command": "pause"})
     assert len(station.obeyed) == 300

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sam3edge_pipeline.evaluation.checkpoint import without_repeats
 from sam3edge_pipeline.synthetic import PHRASES, draw_scene
 from sam3edge_pipeline.training import train as training
 from sam3edge_pipeline.training.data import draw_set, make_batch
@@ -103,3 +104,10 @@ def test_a_few_steps_on_the_same_scenes_lower_the_loss() -> None:
         optimizer.step()
         totals.append(float(total.detach()))
     assert totals[-1] < 0.8 * totals[0]
+
+
+def test_of_masks_that_repeat_each_other_the_best_one_counts() -> None:
+    best, repeat, apart = np.zeros((3, 8, 8), bool)
+    best[:4], repeat[:5], apart[6:] = True, True, True
+    kept = without_repeats([best, repeat, apart])
+    assert [mask.sum() for mask in kept] == [32, 16]

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import jsonschema
 import numpy as np
 import pytest
 
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import ConnectionLost, EngineError, PublishError
+from sam3edge.core.messages import topics
+from sam3edge.core.messages.schemas import schema
 from sam3edge.core.ports import Engine
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.greengrass.fake import FakeNucleus
@@ -83,6 +86,13 @@ class Device:
             self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
         self.nucleus.close()
+        self.validate()
+
+    def validate(self) -> None:
+        """Everything that was published follows the schema of its topic."""
+        for topic, payload in self.nucleus.published:
+            name = topic.removeprefix(topics.topics_of(self.where.device).prefix + "/")
+            jsonschema.Draft202012Validator(schema(name)).validate(json.loads(payload))
 
 
 @pytest.fixture(autouse=True)
@@ -201,9 +211,25 @@ def test_a_snapshot_is_the_next_frame_as_a_picture_that_fits(device: Device) -> 
     device.put("a.png", np.repeat(grey, 3, 2))
     device.wait(lambda: device.published("snapshots"))
     [snapshot] = device.published("snapshots")
+    assert snapshot["message_type"] == "snapshot"
     assert snapshot["request"] == "7"
     assert len(json.dumps(snapshot)) <= 51_000
     assert 64 <= max(snapshot["width"], snapshot["height"]) < 2000
+
+
+def test_a_snapshot_that_fits_nowhere_is_reported(tmp_path: Path) -> None:
+    device = Device(tmp_path, MaxPayloadBytes=2_000)
+    try:
+        device.start()
+        device.wait(lambda: device.nucleus.states)
+        device.command(id="7", command="snapshot", arguments={})
+        device.wait(lambda: device.published("commands/response"))
+        noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+        device.put("a.png", noise)
+        device.wait(lambda: any("raise MaxPayloadBytes" in e["reason"] for e in device.published("errors")))
+        assert device.published("snapshots") == []
+    finally:
+        device.close()
 
 
 def test_the_model_is_exchanged_between_two_frames(device: Device) -> None:

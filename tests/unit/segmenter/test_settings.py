@@ -49,7 +49,7 @@ def test_prompts_have_their_own_values_or_the_components() -> None:
     settings = read_settings(
         configuration(Prompts=["a  b", {"Text": "c", "Threshold": 0.9, "Label": "C"}], Threshold=0.3, MinArea=25)
     )
-    assert settings.task(1000).prompts == (Prompt("a b", 0.3, 25.0, ""), Prompt("c", 0.9, 25.0, "C"))
+    assert settings.detection_options(1000).prompts == (Prompt("a b", 0.3, 25.0, ""), Prompt("c", 0.9, 25.0, "C"))
 
 
 @pytest.mark.parametrize(

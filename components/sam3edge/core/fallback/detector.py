@@ -18,8 +18,9 @@ from typing import Protocol
 from sam3edge.core.errors import EndpointError, EngineError, NotAsked
 from sam3edge.core.fallback.breaker import Breaker, Retry, State
 from sam3edge.core.fallback.budget import Budget, Spent
-from sam3edge.core.fallback.policy import Disagreement, Escalation, Load, Policy, compare, suppress_repeated
+from sam3edge.core.fallback.policy import Disagreement, Escalation, Load, Policy, compare
 from sam3edge.core.flow import DetectionOptions, detect
+from sam3edge.core.matching import suppress_detections
 from sam3edge.core.ports import Endpoint, Engine
 from sam3edge.core.types import Detections, Frame, Origin, Prompt
 
@@ -93,7 +94,7 @@ class FallbackStatus:
 
 
 class FallbackDetector:
-    """An ``Detector`` that falls back to the cloud. Used by the flow's thread; ``standing`` by any.
+    """A ``Detector`` that falls back to the cloud. Used by the flow's thread; ``standing`` by any.
 
     Args:
         backlog: frames that wait at the source.
@@ -130,7 +131,7 @@ class FallbackDetector:
         self._look_seconds = 0.0
         self._unsupported: dict[str, float] = {}  # phrase -> until when
 
-    def detect(self, frame: Frame, task: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+    def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
         """See ``Detector``."""
         refusal: EndpointError | None = None
         wish: Escalation | None = None
@@ -139,14 +140,14 @@ class FallbackDetector:
             wish = self._policy.instead(own_engine.model, self._load())
             if wish is not None:
                 try:
-                    return self._ask(frame, task, wish)
+                    return self._ask(frame, options, wish)
                 except EndpointError as error:
                     refusal = error
-            own = self._look(own_engine, frame, task)
+            own = self._look(own_engine, frame, options)
         except EngineError as error:
-            return self._replace(frame, task, error, refusal)
+            return self._replace(frame, options, error, refusal)
         if wish is None:
-            return self._compare(frame, task, own)
+            return self._compare(frame, options, own)
         return _by_device(own, wish, refusal)
 
     def standing(self) -> FallbackStatus:
@@ -160,15 +161,15 @@ class FallbackDetector:
         age = 0.0 if self._looked_at is None else self._clock() - self._looked_at
         return Load(self._look_seconds, age, self._backlog())
 
-    def _look(self, engine: Engine, frame: Frame, task: DetectionOptions) -> Detections:
+    def _look(self, engine: Engine, frame: Frame, options: DetectionOptions) -> Detections:
         started = self._clock()
-        own = detect(engine, frame, task)
+        own = detect(engine, frame, options)
         self._looked_at = self._clock()
         self._look_seconds = self._looked_at - started
         return own
 
     def _replace(
-        self, frame: Frame, task: DetectionOptions, problem: EngineError, refusal: EndpointError | None
+        self, frame: Frame, options: DetectionOptions, problem: EngineError, refusal: EndpointError | None
     ) -> Detections:
         """The cloud's answer where the device has none; the device's error where the cloud has none either."""
         if frame.id != self._complained_of:  # a frame that waits for a model comes by again and again
@@ -178,11 +179,11 @@ class FallbackDetector:
         if wish is None or refusal is not None:  # it was asked about this frame already
             raise problem
         try:
-            return self._ask(frame, task, wish)
+            return self._ask(frame, options, wish)
         except EndpointError as error:
             raise problem from error
 
-    def _compare(self, frame: Frame, task: DetectionOptions, own: Detections) -> Detections:
+    def _compare(self, frame: Frame, options: DetectionOptions, own: Detections) -> Detections:
         """The better answer where the device's leaves something open; where both have answered differently, a hard
         example."""
         now = self._clock()
@@ -191,7 +192,7 @@ class FallbackDetector:
         if wish is None:
             return own
         try:
-            other = self._ask(frame, task, wish)
+            other = self._ask(frame, options, wish)
         except EndpointError as error:
             return _by_device(own, wish, error)
         self._unsupported |= {
@@ -200,18 +201,18 @@ class FallbackDetector:
         disagreement = compare(own, other)
         if disagreement:
             self._count(disagreements=1)
-            self._examples.offer(HardExample(frame, task.prompts, own, other, wish, disagreement))
+            self._examples.offer(HardExample(frame, options.prompts, own, other, wish, disagreement))
         better = self._policy.better(own, other)
         timing = {**own.timing, **other.timing}
         if better is own:
             return replace(_by_device(own, wish, None), timing=timing)
         return replace(other, timing=timing)
 
-    def _ask(self, frame: Frame, task: DetectionOptions, wish: Escalation) -> Detections:
+    def _ask(self, frame: Frame, options: DetectionOptions, wish: Escalation) -> Detections:
         """The cloud's answer; raises EndpointError."""
         deadline = self._clock() + self._restraint.seconds
         try:
-            found = self._request(frame, task.prompts, deadline)
+            found = self._request(frame, options.prompts, deadline)
         except NotAsked:
             raise
         except EndpointError as error:
@@ -220,9 +221,9 @@ class FallbackDetector:
             if pause is None or breaker.state != "closed" or self._restraint.budget.refusal():
                 raise
             self._sleep(pause)
-            found = self._request(frame, task.prompts, deadline)
-        if task.overlap is not None:
-            found = replace(found, detections=suppress_repeated(found.detections, task.overlap))
+            found = self._request(frame, options.prompts, deadline)
+        if options.overlap is not None:
+            found = replace(found, detections=suppress_detections(found.detections, options.overlap))
         return replace(found, origin=Origin("cloud", wish.reason, wish.detail))
 
     def _request(self, frame: Frame, prompts: Sequence[Prompt], deadline: float) -> Detections:

@@ -8,14 +8,11 @@ Nothing here waits, reads a clock or does input and output: ``core/fallback/dete
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-import shapely
-
 from sam3edge.core.errors import SettingsError
+from sam3edge.core.matching import outline_iou, pair_best_first
 from sam3edge.core.types import Detection, Detections, ModelInfo, Prompt, Reason
 
 CPU = "CPUExecutionProvider"
@@ -176,46 +173,12 @@ def compare(device: Detections, cloud: Detections) -> Disagreement:
     only_device = only_cloud = 0
     for prompt in {d.prompt: None for d in (*device.detections, *cloud.detections) if d.prompt.text not in silent}:
         ours, theirs = _of(device, prompt), _of(cloud, prompt)
-        paired = _pairs(ours, theirs)
+        overlaps = outline_iou([d.geometry for d in ours], [d.geometry for d in theirs])
+        paired = len(pair_best_first(overlaps, SAME_OBJECT))
         only_device += len(ours) - paired
         only_cloud += len(theirs) - paired
     return Disagreement(only_device, only_cloud)
 
 
-def suppress_repeated(detections: Sequence[Detection], limit: float) -> tuple[Detection, ...]:
-    """As ``postprocess.suppress_repeats``, of outlines: of detections of one prompt that overlap with an intersection
-    over union greater than ``limit``, only the best scored stays. Order is kept."""
-    kept: list[int] = []
-    for i in sorted(range(len(detections)), key=lambda i: -detections[i].score):
-        one = detections[i]
-        rivals = [detections[k] for k in kept if detections[k].prompt == one.prompt]
-        if not rivals or float(_overlaps([one], rivals).max()) <= limit:
-            kept.append(i)
-    return tuple(detections[i] for i in sorted(kept))
-
-
 def _of(findings: Detections, prompt: Prompt) -> list[Detection]:
     return [d for d in findings.detections if d.prompt == prompt]
-
-
-def _pairs(ours: Sequence[Detection], theirs: Sequence[Detection]) -> int:
-    if not ours or not theirs:
-        return 0
-    overlaps, paired = _overlaps(ours, theirs), 0
-    while overlaps.max() >= SAME_OBJECT:
-        row, column = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
-        overlaps[row, :] = overlaps[:, column] = 0.0
-        paired += 1
-    return paired
-
-
-def _overlaps(ours: Sequence[Detection], theirs: Sequence[Detection]) -> npt.NDArray[np.float64]:
-    """float64 [len(ours), len(theirs)], intersection over union of outlines."""
-    rows = np.array([d.geometry for d in ours], object)
-    tree = shapely.STRtree([d.geometry for d in theirs])
-    overlaps = np.zeros((len(ours), len(theirs)))
-    row, column = tree.query(rows, predicate="intersects")
-    first, second = rows[row], tree.geometries[column]
-    inner = shapely.area(shapely.intersection(first, second))
-    overlaps[row, column] = inner / np.maximum(1e-9, shapely.area(first) + shapely.area(second) - inner)
-    return overlaps

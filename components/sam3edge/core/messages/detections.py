@@ -8,24 +8,29 @@ feature too large even for a message of its own is replaced by its hull; nothing
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 import shapely
 from shapely.geometry import MultiPolygon, Polygon, mapping
 from typing_extensions import NotRequired, TypedDict
 
-from sam3edge.core.errors import FrameError, SettingsError
+from sam3edge.core.errors import SettingsError
+from sam3edge.core.messages.envelope import (
+    Envelope,
+    FrameReference,
+    ModelMember,
+    Timestamp,
+    envelope,
+    message_id,
+    model_member,
+    timestamp,
+    to_json,
+)
 from sam3edge.core.polygons import simplify
 from sam3edge.core.types import Detection, Detections, Frame, Message, ModelInfo, Origin, Prompt, Reason
-
-SCHEMA_VERSION = "1.0"
-
-NAMESPACE = uuid.UUID("6f0a5b52-6d1c-5b0e-9d7e-5a3ed6e00001")
-"""Message ids are UUIDs of version 5 in this namespace, so that the same frame always has the same ids."""
 
 MAX_DETAIL = 200
 """Characters of what is said about the origin: the smallest transport carries 7,000 bytes."""
@@ -84,25 +89,13 @@ class Feature(TypedDict):
     properties: Properties
 
 
-class FrameMember(TypedDict):
-    """Which frame was looked at."""
+class FrameMember(FrameReference):
+    """Which frame was looked at; width and height are pixels."""
 
-    id: str
-    name: str
-    captured_at: str
+    captured_at: Timestamp
     width: int
     height: int
     digest: str
-
-
-class ModelMember(TypedDict):
-    """Which model looked."""
-
-    name: str
-    version: str
-    digest: str
-    precision: str
-    provider: str
 
 
 class PromptMember(TypedDict):
@@ -129,14 +122,12 @@ class PartMember(TypedDict):
     count: int
 
 
-class DetectionsMessage(TypedDict):
-    """One message on the detections topic."""
+class DetectionsMessage(Envelope):
+    """One message on the detections topic; ``type`` and ``features`` are GeoJSON's."""
 
     type: Literal["FeatureCollection"]
     features: list[Feature]
-    id: str
-    schema_version: str
-    device: str
+    message_type: Literal["detections"]
     source: str
     frame: FrameMember
     model: ModelMember
@@ -175,11 +166,6 @@ def frame_result(device: str, frame: Frame, prompts: tuple[Prompt, ...], found: 
     return FrameResult(device, frame, f.model, prompts, f.detections, f.timing, f.unsupported_prompts, f.origin)
 
 
-def message_id(device: str, frame_id: str, kind: str, index: int = 0) -> str:
-    """The stable id of one message of one frame."""
-    return str(uuid.uuid5(NAMESPACE, f"{device}/{frame_id}/{kind}/{index}"))
-
-
 def encode(answer: FrameResult, topic: str, max_bytes: int, coarsest: float) -> list[Message]:
     """Write an answer as one or more messages of at most ``max_bytes`` each.
 
@@ -191,86 +177,69 @@ def encode(answer: FrameResult, topic: str, max_bytes: int, coarsest: float) -> 
     Raises:
         SettingsError: ``max_bytes`` does not even hold an answer without any feature.
     """
-    room = max_bytes - len(_dump(_envelope(answer, 9999, 9999, max_bytes)))
+    made_at = datetime.now(timezone.utc)
+    room = max_bytes - len(to_json(_without_features(answer, 9999, 9999, max_bytes, made_at)))
     if room < 0:
         raise SettingsError(
             f"a message of at most {max_bytes} bytes does not hold an empty answer, which needs {max_bytes - room}; "
             "raise MaxPayloadBytes or shorten the names of device and frames"
         )
-    features = [_dump(_feature(answer, i, d, d.geometry, "exact")) for i, d in enumerate(answer.detections)]
+    features = [to_json(_feature(answer, i, d, d.geometry, "exact")) for i, d in enumerate(answer.detections)]
     tolerance = 1.0
     while _length(features) > room and tolerance <= coarsest:
         features = [
-            _dump(_feature(answer, i, d, simplify(d.geometry, tolerance), "coarse"))
+            to_json(_feature(answer, i, d, simplify(d.geometry, tolerance), "coarse"))
             for i, d in enumerate(answer.detections)
         ]
         tolerance *= 2
     features = [
-        f if len(f) <= room else _dump(_feature(answer, i, answer.detections[i], _hull(answer.detections[i]), "hull"))
+        f if len(f) <= room else to_json(_feature(answer, i, answer.detections[i], _hull(answer.detections[i]), "hull"))
         for i, f in enumerate(features)
     ]
     groups = _split(features, room)
     messages = []
     for index, group in enumerate(groups):
-        envelope = _dump(_envelope(answer, index, len(groups), max_bytes))
-        payload = envelope.replace(b'"features":[]', b'"features":[' + b",".join(group) + b"]", 1)
-        messages.append(Message(message_id(answer.device, answer.frame.id, "detections", index), topic, payload))
+        body = _without_features(answer, index, len(groups), max_bytes, made_at)
+        payload = to_json(body).replace(b'"features":[]', b'"features":[' + b",".join(group) + b"]", 1)
+        messages.append(Message(body["id"], topic, payload))
     return messages
 
 
-def encode_error(device: str, error: FrameError, topic: str) -> Message:
-    """Report a frame that could not be used."""
-    identity = message_id(device, error.frame_id, "error")
-    report = {
-        "id": identity,
-        "schema_version": SCHEMA_VERSION,
-        "device": device,
-        "kind": "frame",
-        "frame": {"id": error.frame_id, "name": error.name},
-        "reason": str(error)[:1000],
-    }
-    return Message(identity, topic, _dump(report))
-
-
-def _envelope(answer: FrameResult, index: int, count: int, max_bytes: int) -> DetectionsMessage:
+def _without_features(
+    answer: FrameResult, index: int, count: int, max_bytes: int, made_at: datetime
+) -> DetectionsMessage:
     """The message without its features, which are put in as the bytes that they were measured by."""
     frame, model = answer.frame, answer.model
     prompts: list[PromptMember] = [
         {"text": p.text, "label": p.name, "threshold": p.threshold, "min_area": p.min_area} for p in answer.prompts
     ]
-    envelope: DetectionsMessage = {
+    head = envelope(answer.device, message_id(answer.device, frame.id, "detections", index), made_at)
+    body: DetectionsMessage = {
         "type": "FeatureCollection",
         "features": [],
-        "id": message_id(answer.device, frame.id, "detections", index),
-        "schema_version": SCHEMA_VERSION,
-        "device": answer.device,
+        **head,  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
+        "message_type": "detections",
         "source": frame.source,
         "frame": {
             "id": frame.id,
             "name": frame.name,
-            "captured_at": frame.captured_at.isoformat(timespec="milliseconds"),
+            "captured_at": timestamp(frame.captured_at),
             "width": frame.width,
             "height": frame.height,
             "digest": frame.digest,
         },
-        "model": {
-            "name": model.name,
-            "version": model.version,
-            "digest": model.digest,
-            "precision": model.precision,
-            "provider": model.provider,
-        },
+        "model": model_member(model),
         "prompts": prompts,
         "unsupported_prompts": dict(answer.unsupported_prompts),
         "timing": {stage: round(ms, 2) for stage, ms in answer.timing.items()},
         "part": {"index": index, "count": count},
     }
     if answer.origin is not None:
-        envelope["origin"] = _origin(answer.origin)
-    if len(_dump(prompts)) > max_bytes // 4:  # hundreds of prompts must not crowd out what they found
-        envelope["prompts"] = []
-        envelope["prompts_omitted"] = len(prompts)
-    return envelope
+        body["origin"] = _origin(answer.origin)
+    if len(to_json(prompts)) > max_bytes // 4:  # hundreds of prompts must not crowd out what they found
+        body["prompts"] = []
+        body["prompts_omitted"] = len(prompts)
+    return body
 
 
 def _origin(origin: Origin) -> OriginMember:
@@ -291,7 +260,7 @@ def _feature(
     prompt, model, score = detection.prompt, answer.model, round(detection.score, 4)
     return {
         "type": "Feature",
-        "id": str(uuid.uuid5(NAMESPACE, f"{answer.device}/{answer.frame.id}/feature/{index}")),
+        "id": message_id(answer.device, answer.frame.id, "feature", index),
         "geometry": None,
         "properties": {
             "imageGeometry": _pixel_geometry(geometry),
@@ -353,7 +322,3 @@ def _split(features: Sequence[bytes], room: int) -> list[list[bytes]]:
 
 def _length(features: Sequence[bytes]) -> int:
     return sum(len(f) + 1 for f in features)
-
-
-def _dump(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -14,7 +14,8 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from sam3edge.core.types import Frame, MaskLogits, PointPrompt, VisualPrompt
+from sam3edge.core.postprocess import fill_holes
+from sam3edge.core.types import Frame, MaskLogits, MaskPrediction, PointPrompt, VisualPrompt
 from sam3edge_serving.endpoint.formats.masks import full_mask, to_png
 from sam3edge_serving.endpoint.formats.queries import Asked, Found, Outlined, PointedAt, image_of, prompts_of
 from sam3edge_serving.endpoint.problems import BadRequest, TooLarge
@@ -98,8 +99,8 @@ def row_of(seen: Found | Outlined) -> RowAnswer:
     """The answer to one row; takes the time to encode its masks."""
     frame = seen.frame
     if isinstance(seen, Outlined):
-        return _row(_prediction(frame, zip(outline.masks, outline.quality, strict=True)) for outline in seen.outlines)
-    found = seen.segmentation.instances
+        return _row(_prediction(frame, _shown(prediction)) for prediction in seen.outlines)
+    found = seen.output.instances
     return _row(_prediction(frame, ((i.mask, i.score) for i in found if i.prompt == p)) for p in seen.prompts)
 
 
@@ -110,6 +111,11 @@ def write(rows: Sequence[RowAnswer]) -> bytes:
 
 def _row(predictions: Iterable[PredictionAnswer]) -> RowAnswer:
     return {"predictions": {str(i): prediction for i, prediction in enumerate(predictions)}}
+
+
+def _shown(prediction: MaskPrediction) -> Iterable[tuple[MaskLogits, float]]:
+    """Masks with their small holes filled, as Meta's predictor shows them, and what each is worth."""
+    return ((fill_holes(mask), iou) for mask, iou in zip(prediction.masks, prediction.iou_predictions, strict=True))
 
 
 def _prediction(frame: Frame, masks: Iterable[tuple[MaskLogits, float]]) -> PredictionAnswer:

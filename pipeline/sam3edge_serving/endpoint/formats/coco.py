@@ -65,7 +65,7 @@ def write(found: Found, endpoint: str) -> bytes:
     frame, model = found.frame, found.model
     category = {prompt: number for number, prompt in enumerate(found.prompts, 1)}
     annotations: list[CocoAnnotation] = []
-    for instance in found.segmentation.instances:
+    for instance in found.output.instances:
         mask = full_mask(instance.mask, frame.width, frame.height)
         area = int(mask.sum())
         if area:
@@ -86,6 +86,6 @@ def write(found: Found, endpoint: str) -> bytes:
         "images": [{"id": 1, "file_name": frame.name, "width": frame.width, "height": frame.height}],
         "categories": [{"id": number, "name": prompt.name} for prompt, number in category.items()],
         "annotations": annotations,
-        "unsupported_prompts": dict(found.segmentation.unsupported_prompts),
+        "unsupported_prompts": dict(found.output.unsupported_prompts),
     }
     return json.dumps(answer, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sam3edge.core.messages.detections import FrameResult, encode
-from sam3edge.core.polygons import to_detection
+from sam3edge.core.messages.detections import encode, frame_result
+from sam3edge.core.polygons import to_detections
 from sam3edge_serving.endpoint.formats.queries import Asked, Found, ImageText, ImageValue, Share, image_of, prompts_of
 from sam3edge_serving.endpoint.problems import TooLarge
 
 MEDIA_TYPE = "application/geo+json"
-TOLERANCE, COARSEST = 0.5, 4.0
-"""Pixels by which an outline may be simplified, as on the device."""
+COARSEST = 4.0
+"""Pixels by which an outline may be simplified before the answer counts as too large, as on the device."""
 
 MAX_RESPONSE_BYTES = 25 * 2**20
 """Bytes of an answer: what SageMaker hands through."""
@@ -41,15 +41,9 @@ def write(found: Found, endpoint: str) -> bytes:
     Raises:
         TooLarge: it is larger than can be handed through.
     """
-    started = time.perf_counter()
-    frame, segmentation = found.frame, found.segmentation
-    outlined = (to_detection(i, frame.width, frame.height, TOLERANCE) for i in segmentation.instances)
-    detections = tuple(d for d in outlined if d is not None)
-    timing = {**segmentation.timing, "polygons": (time.perf_counter() - started) * 1000}
-    answer = FrameResult(
-        endpoint, frame, found.model, found.prompts, detections, timing, segmentation.unsupported_prompts
-    )
-    parts = encode(answer, "", MAX_RESPONSE_BYTES, COARSEST)
+    detections = to_detections(found.output, found.frame, found.model)
+    result = frame_result(endpoint, found.frame, found.prompts, detections)
+    parts = encode(replace(result, origin=None), "", MAX_RESPONSE_BYTES, COARSEST)
     if len(parts) > 1:
         raise TooLarge(f"the answer takes more than {MAX_RESPONSE_BYTES} bytes; ask for fewer prompts")
     return parts[0].payload

@@ -80,7 +80,7 @@ class Found:
     frame: Frame
     model: ModelInfo
     prompts: tuple[Prompt, ...]
-    segmentation: EngineOutput
+    output: EngineOutput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +136,7 @@ def must_be_answered(found: Found) -> Found:
     Raises:
         Unanswerable: the model could answer none of the prompts.
     """
-    unsupported_prompts = found.segmentation.unsupported_prompts
+    unsupported_prompts = found.output.unsupported_prompts
     if all(prompt.text in unsupported_prompts for prompt in found.prompts):
         text, reason = next(iter(unsupported_prompts.items()))
         raise Unanswerable(f"the prompt {text!r} cannot be answered: {reason}")

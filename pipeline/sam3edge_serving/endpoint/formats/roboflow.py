@@ -4,7 +4,6 @@ boxes around examples, and an answer to each."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,9 +11,8 @@ from shapely.geometry import MultiPolygon, Polygon
 from typing_extensions import NotRequired, TypedDict
 
 from sam3edge.core.phrases import single_spaced
-from sam3edge.core.polygons import to_detection
-from sam3edge.core.types import VISUAL, Exemplar, Instance, Prompt
-from sam3edge_serving.endpoint.formats.geojson import TOLERANCE
+from sam3edge.core.polygons import to_detections
+from sam3edge.core.types import VISUAL, Detection, Exemplar, Instance, Prompt
 from sam3edge_serving.endpoint.formats.masks import Rle, full_mask, to_rle
 from sam3edge_serving.endpoint.formats.queries import Asked, Found, ImageText, ImageValue, Share, checked, image_of
 from sam3edge_serving.endpoint.problems import BadRequest
@@ -107,11 +105,11 @@ class PromptListAnswer(TypedDict):
 
 def write(request: PromptListRequest, found: Found) -> bytes:
     """An answer to every listed prompt, in their order."""
-    unsupported_prompts = found.segmentation.unsupported_prompts
+    unsupported_prompts = found.output.unsupported_prompts
+    predictions = _predictions(found, request.format)
     results: list[PromptResult] = []
     for index, prompt in enumerate(request.each()):
         listed = request.prompts[index]
-        mine = [i for i in found.segmentation.instances if i.prompt == prompt]
         result: PromptResult = {
             "prompt_index": index,
             "echo": {
@@ -120,12 +118,12 @@ def write(request: PromptListRequest, found: Found) -> bytes:
                 "text": listed.text,
                 "num_boxes": len(listed.boxes or ()),
             },
-            "predictions": _predictions(mine, found, request.format),
+            "predictions": [prediction for asked, prediction in predictions if asked == prompt],
         }
         if prompt.text in unsupported_prompts:
             result["error"] = unsupported_prompts[prompt.text]
         results.append(result)
-    seconds = round(sum(found.segmentation.timing.values()) / 1000, 4)
+    seconds = round(sum(found.output.timing.values()) / 1000, 4)
     answer: PromptListAnswer = {"prompt_results": results, "time": seconds}
     return json.dumps(answer, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
@@ -151,20 +149,15 @@ def _exemplar(box: SizedBox | CornerBox, label: int, index: int) -> Exemplar:
     return Exemplar((box.x0, box.y0, box.x1, box.y1), label == 1)
 
 
-def _predictions(instances: Sequence[Instance], found: Found, form: Format) -> list[Prediction]:
-    width, height = found.frame.width, found.frame.height
-    predictions: list[Prediction] = []
-    for instance in instances:
-        masks: list[list[list[float]]] | Rle
-        if form == "rle":
-            masks = to_rle(full_mask(instance.mask, width, height))
-        else:
-            detection = to_detection(instance, width, height, TOLERANCE)
-            if detection is None:
-                continue
-            masks = _shells(detection.geometry)
-        predictions.append({"masks": masks, "confidence": round(instance.score, 4), "format": form})
-    return predictions
+def _predictions(found: Found, form: Format) -> list[tuple[Prompt, Prediction]]:
+    """All found objects, each with the prompt it answers."""
+    frame, output = found.frame, found.output
+    masks: list[tuple[Instance | Detection, list[list[list[float]]] | Rle]]
+    if form == "rle":
+        masks = [(i, to_rle(full_mask(i.mask, frame.width, frame.height))) for i in output.instances]
+    else:
+        masks = [(d, _shells(d.geometry)) for d in to_detections(output, frame, found.model).detections]
+    return [(o.prompt, {"masks": m, "confidence": round(o.score, 4), "format": form}) for o, m in masks]
 
 
 def _shells(geometry: Polygon | MultiPolygon) -> list[list[list[float]]]:

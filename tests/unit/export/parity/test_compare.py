@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from sam3edge.core.types import Frame, Instance, Prompt
-from sam3edge_export.parity.compare import compare, outline_iou
+from sam3edge_export.parity.compare import compare, iou_in_frame
 from sam3edge_export.parity.verdict import TOLERANCES, by_instances, tolerance_of
 from support.samples import frame
 
@@ -79,8 +79,8 @@ def test_masks_of_different_size_are_compared_by_their_outlines() -> None:
 
 def test_two_empty_masks_agree() -> None:
     empty = replace(instance(0.5, 0.5), mask=np.full((32, 32), -1, np.float32))
-    assert outline_iou(empty, empty, FRAME) == 1
-    assert outline_iou(empty, instance(0.5, 0.5), FRAME) == 0
+    assert iou_in_frame(empty, empty, FRAME) == 1
+    assert iou_in_frame(empty, instance(0.5, 0.5), FRAME) == 0
 
 
 class TestVerdict:

@@ -274,7 +274,7 @@ def test_prompt_lists_that_say_nothing(prompt: dict[str, Any], says: str) -> Non
 def test_every_listed_prompt_is_answered_repetitions_and_all(form: str) -> None:
     request = listed({"text": "red"}, {"text": "zebra"}, {"text": "red"}, format=form)
     seen = found((RED, square(100, 80, 60)), asked=request.asked(5).prompts)
-    seen = Found(seen.frame, MODEL, seen.prompts, EngineOutput(seen.segmentation.instances, {}, {"zebra": "unknown"}))
+    seen = Found(seen.frame, MODEL, seen.prompts, EngineOutput(seen.output.instances, {}, {"zebra": "unknown"}))
     answer = json.loads(roboflow.write(request, seen))
     results = answer["prompt_results"]
     assert [r["prompt_index"] for r in results] == [0, 1, 2]
@@ -309,7 +309,7 @@ def one(points: Any = "", boxes: Any = "", labels: Any = "", multimask: Any = Fa
 def test_azures_own_example() -> None:
     """From the model card: one box in a string of JSON."""
     [clicks] = one("", "[[650, 900, 1000, 1250]]").clicks
-    assert (clicks.box, clicks.points, clicks.multimask) == ((650, 900, 1000, 1250), (), False)
+    assert (clicks.box, clicks.points, clicks.multimask_output) == ((650, 900, 1000, 1250), (), False)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_points_nested_in_each_way(points: Any, labels: Any, expected: list[list
 
 def test_points_and_boxes_belong_together() -> None:
     first, second = one("[[[1,2]],[[3,4]]]", "[[0,0,5,5],[1,1,6,6]]", multimask=True).clicks
-    assert (first.box, first.points, first.multimask) == ((0, 0, 5, 5), (PointPrompt(1, 2),), True)
+    assert (first.box, first.points, first.multimask_output) == ((0, 0, 5, 5), (PointPrompt(1, 2),), True)
     assert second.box == (1, 1, 6, 6)
 
 
@@ -404,6 +404,17 @@ def test_azure_answers() -> None:
     )
     np.testing.assert_array_equal(decoded > 0, square(20, 20, 5))
     assert [len(p["mask_per_prediction"]) for p in second["predictions"].values()] == [0, 1]
+
+
+def test_azure_shows_a_clicked_mask_without_its_small_holes() -> None:
+    mask = logits(square(100, 80, 60))
+    mask[100:104, 120:124] = -3
+    prediction = MaskPrediction(mask[None], np.array([0.9], np.float32), 0.99)
+    row = azure.row_of(Outlined(frame(), (prediction,)))
+    encoded = row["predictions"]["0"]["mask_per_prediction"]["0"]["encoded_binary_mask"]
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(shown > 0, square(100, 80, 60))
+    assert (prediction.masks[0, 100:104, 120:124] == -3).all()  # what is handed on to be refined
 
 
 def test_every_problem_has_a_status_of_its_own() -> None:

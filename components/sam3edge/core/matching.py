@@ -1,0 +1,154 @@
+"""Which objects are the same: overlap, suppression of repeats, and one-to-one pairing.
+
+Everything that compares objects does it here: the device, the golden run, the exporter's parity gate, the evaluation.
+All rules are greedy, as COCO's evaluation is (``evaluateImg`` in ``pycocotools/cocoeval.py``), and no pair is ever
+revised. Of equal overlaps the first one counts; COCO takes the last.
+
+    overlap        mask_iou, outline_iou, box_iou: intersection over union of each of one side with each of the other
+    suppression    suppress: an object stays unless its overlap with a better scored one of its class is > the limit
+    pairing        pair_in_order: each row takes the best column that is still free, as detections do in COCO
+                   pair_best_first: the pair that overlaps most is made first, whatever its scores
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+from sam3edge.core.types import Box, Detection, Instance
+
+BoolMask: TypeAlias = npt.NDArray[np.bool_]
+"""bool [h, w], True inside the object."""
+
+Overlaps: TypeAlias = npt.NDArray[np.float64]
+"""float64 [A, B], intersection over union of each of A objects with each of B, 0..1."""
+
+
+def mask_iou(a: Sequence[BoolMask], b: Sequence[BoolMask], *, both_empty: float = 0.0) -> Overlaps:
+    """Intersection over union of masks that all have the same shape.
+
+    Args:
+        both_empty: what two masks without any foreground have in common.
+    """
+    inner = np.array([[np.count_nonzero(x & y) for y in b] for x in a], np.float64).reshape(len(a), len(b))
+    areas_a = np.array([np.count_nonzero(x) for x in a], np.float64)
+    areas_b = np.array([np.count_nonzero(y) for y in b], np.float64)
+    return _ratio(inner, areas_a[:, None] + areas_b[None, :] - inner, both_empty)
+
+
+def outline_iou(
+    a: Sequence[Polygon | MultiPolygon], b: Sequence[Polygon | MultiPolygon], *, both_empty: float = 0.0
+) -> Overlaps:
+    """Intersection over union of valid outlines.
+
+    Args:
+        both_empty: what two empty outlines have in common.
+    """
+    rows, columns = (np.array([*outlines, None], object)[:-1] for outlines in (a, b))
+    inner = np.zeros((len(a), len(b)))
+    union = shapely.area(rows)[:, None] + shapely.area(columns)[None, :]
+    row, column = shapely.STRtree(columns).query(rows, predicate="intersects")
+    inner[row, column] = shapely.area(shapely.intersection(rows[row], columns[column]))
+    union[row, column] = shapely.area(shapely.union(rows[row], columns[column]))
+    return _ratio(inner, union, both_empty)
+
+
+def box_iou(a: Sequence[Box], b: Sequence[Box]) -> Overlaps:
+    """Intersection over union of boxes x0, y0, x1, y1; 0 for boxes without area."""
+    rows, columns = (np.array(boxes, np.float64).reshape(-1, 4) for boxes in (a, b))
+    low = np.maximum(rows[:, None, :2], columns[None, :, :2])
+    high = np.minimum(rows[:, None, 2:], columns[None, :, 2:])
+    inner = np.prod(np.maximum(high - low, 0.0), axis=2)
+    areas_a, areas_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (rows, columns))
+    return _ratio(inner, areas_a[:, None] + areas_b[None, :] - inner, 0.0)
+
+
+def suppress(
+    scores: Sequence[float],
+    classes: Sequence[Hashable],
+    overlaps: Callable[[int, Sequence[int]], npt.ArrayLike],
+    limit: float,
+) -> list[int]:
+    """Class-wise non-maximum suppression: from the best score down, an object stays unless it overlaps one of its class
+    that has stayed with an intersection over union greater than ``limit``. Of equal scores the first one stays.
+
+    Args:
+        scores: of N objects.
+        classes: of the same objects; different classes never suppress each other.
+        overlaps: gives the intersection over union of one object with several, all by their number.
+
+    Returns:
+        The numbers of those that stay, rising.
+    """
+    kept: dict[Hashable, list[int]] = {}
+    for i in sorted(range(len(scores)), key=lambda i: -scores[i]):
+        better = kept.setdefault(classes[i], [])
+        if not better or float(np.max(overlaps(i, better))) <= limit:
+            better.append(i)
+    return sorted(i for same in kept.values() for i in same)
+
+
+def suppress_instances(instances: Sequence[Instance], limit: float) -> list[Instance]:
+    """``suppress`` by the overlap of masks at the model's resolution, the prompt being the class; order is kept."""
+    masks = [i.mask > 0 for i in instances]
+    kept = suppress(
+        [i.score for i in instances],
+        [i.prompt for i in instances],
+        lambda one, others: mask_iou([masks[one]], [masks[k] for k in others]),
+        limit,
+    )
+    return [instances[i] for i in kept]
+
+
+def suppress_detections(detections: Sequence[Detection], limit: float) -> tuple[Detection, ...]:
+    """``suppress`` by the overlap of outlines, the prompt being the class; order is kept."""
+    outlines = [d.geometry for d in detections]
+    kept = suppress(
+        [d.score for d in detections],
+        [d.prompt for d in detections],
+        lambda one, others: outline_iou([outlines[one]], [outlines[k] for k in others]),
+        limit,
+    )
+    return tuple(detections[i] for i in kept)
+
+
+def pair_in_order(overlaps: Overlaps, at_least: float) -> list[tuple[int, int]]:
+    """Row by row, with the column that is still free and overlaps most, if that is ``at_least`` so much.
+
+    This is how COCO's evaluation matches detections (rows, best scored first) with the truth (columns).
+    """
+    free = np.asarray(overlaps, np.float64).copy()
+    pairs: list[tuple[int, int]] = []
+    for row in range(free.shape[0] if free.size else 0):
+        column = int(free[row].argmax())
+        if free[row, column] >= at_least:
+            pairs.append((row, column))
+            free[:, column] = -1.0
+    return pairs
+
+
+def pair_best_first(overlaps: Overlaps, at_least: float = 0.0) -> list[tuple[int, int]]:
+    """The pair that overlaps most first, then the next of what is still free, down to ``at_least``.
+
+    What does not overlap at all is not paired. Right where no side is ranked, as with two models' results.
+    """
+    rows, columns = set(range(overlaps.shape[0])), set(range(overlaps.shape[1]))
+    pairs: list[tuple[int, int]] = []
+    for flat in np.argsort(-overlaps, axis=None, kind="stable"):
+        row, column = divmod(int(flat), overlaps.shape[1])
+        if overlaps[row, column] < at_least or overlaps[row, column] <= 0:
+            break
+        if row in rows and column in columns:
+            pairs.append((row, column))
+            rows.remove(row)
+            columns.remove(column)
+    return pairs
+
+
+def _ratio(inner: Overlaps, union: Overlaps, both_empty: float) -> Overlaps:
+    return np.divide(inner, union, out=np.full_like(inner, both_empty), where=union > 0)

@@ -1,0 +1,153 @@
+"""What components say of themselves: the segmenter's heartbeat, and the activation of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+from typing_extensions import NotRequired, TypedDict
+
+from sam3edge.core.messages.envelope import Envelope, ModelMember, envelope, model_member, to_json, write
+from sam3edge.core.types import Message, ModelInfo, Prompt
+
+State: TypeAlias = Literal["running", "waiting for a model", "stopping", "restarting"]
+
+
+class StatusPrompt(TypedDict):
+    """What is looked for."""
+
+    text: str
+    label: str
+    threshold: float
+
+
+class Counts(TypedDict):
+    """Since the start: frames looked at, objects found, messages made, frames rejected, frames the gate held back."""
+
+    frames: int
+    instances: int
+    messages: int
+    rejected: int
+    unchanged: int
+
+
+class Counters(TypedDict):
+    """What the flow has done; frames a second are over the last minute."""
+
+    uptime_s: float
+    counts: Counts
+    frames_per_second: float
+    last_error: str
+
+
+class DeliveryMember(TypedDict):
+    """The outbox; see ``outbox.delivery.DeliveryStatistics``."""
+
+    queued: int
+    queued_bytes: int
+    in_flight: int
+    delivered: int
+    retried: int
+    replayed: int
+    evicted: int
+    expired: int
+    set_aside: int
+    last_error: str
+    oldest_age_s: float
+
+
+class HardExamplesMember(TypedDict):
+    """Frames kept because device and cloud disagree; see ``hard_examples.folder.ExampleCounts``."""
+
+    kept: int
+    kept_bytes: int
+    stored: int
+    evicted: int
+    let_go: int
+
+
+class FallbackMember(TypedDict):
+    """Requests to the cloud; see ``core.fallback.detector.Counts`` and ``core.fallback.budget.Spent``."""
+
+    asked: int
+    answered: int
+    failures: int
+    refused_by_budget: int
+    refused_by_breaker: int
+    disagreements: int
+    breaker: Literal["closed", "open", "half-open"]
+    in_hour: int
+    in_day: int
+    last_failure: str
+    hard_examples: HardExamplesMember
+
+
+class StatusMessage(Envelope, Counters):
+    """One heartbeat. ``prompts`` may be shorter than ``prompt_count`` where they do not all fit."""
+
+    message_type: Literal["status"]
+    state: State
+    model: ModelMember | None
+    prompts: list[StatusPrompt]
+    prompt_count: int
+    delivery: DeliveryMember
+    fallback: NotRequired[FallbackMember]
+
+
+class ModelActivatedMessage(Envelope):
+    """A bundle was verified and is the current one; ``model`` says what it ran on when it was tried."""
+
+    message_type: Literal["model_activated"]
+    model: ModelMember
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a heartbeat says.
+
+    Attributes:
+        model: None while there is none.
+        delivery: members of ``DeliveryMember``.
+        fallback: members of ``FallbackMember``; None where the cloud is not asked.
+    """
+
+    state: State
+    model: ModelInfo | None
+    prompts: Sequence[Prompt]
+    counters: Counters
+    delivery: Mapping[str, Any]
+    fallback: Mapping[str, Any] | None = None
+
+
+def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
+    """One heartbeat; an undelivered older one gives way to it. Prompts that do not fit are only counted.
+
+    Args:
+        max_bytes: largest payload of the transport.
+    """
+    body: StatusMessage = {
+        **envelope(device),
+        "message_type": "status",
+        "state": beat.state,
+        "model": None if beat.model is None else model_member(beat.model),
+        "prompts": [{"text": p.text, "label": p.name, "threshold": p.threshold} for p in beat.prompts],
+        "prompt_count": len(beat.prompts),
+        **beat.counters,  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
+        "delivery": cast(DeliveryMember, dict(beat.delivery)),
+    }
+    if beat.fallback is not None:
+        body["fallback"] = cast(FallbackMember, dict(beat.fallback))
+    while body["prompts"] and len(to_json(body)) > max_bytes:
+        body["prompts"] = body["prompts"][: len(body["prompts"]) // 2]
+    return write(body, topic, supersedes="status")
+
+
+def model_activated(device: str, topic: str, model: ModelInfo) -> Message:
+    """Report that a bundle is the current one."""
+    body: ModelActivatedMessage = {
+        **envelope(device),
+        "message_type": "model_activated",
+        "model": model_member(model),
+    }
+    return write(body, topic)

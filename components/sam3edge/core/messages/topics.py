@@ -1,0 +1,88 @@
+"""All MQTT topics of a device."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sam3edge.core.errors import SettingsError
+
+DETECTIONS = "detections"
+ERRORS = "errors"
+STATUS = "status"
+MODEL_STATUS = "status/model"
+COMMANDS = "commands"
+COMMAND_RESPONSES = "commands/response"
+SNAPSHOTS = "snapshots"
+
+NAMES = (DETECTIONS, ERRORS, STATUS, MODEL_STATUS, COMMANDS, COMMAND_RESPONSES, SNAPSHOTS)
+"""What follows the prefix."""
+
+DEFAULT_PREFIX = "sam3edge/{thing}"
+
+_THING = re.compile(r"[^/+#\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics below one prefix: ``{prefix}/{name}``.
+
+    Attributes:
+        prefix: topic levels without wildcards, without a slash at either end.
+    """
+
+    prefix: str
+
+    @property
+    def detections(self) -> str:
+        """What was found."""
+        return f"{self.prefix}/{DETECTIONS}"
+
+    @property
+    def errors(self) -> str:
+        """Frames, configurations and bundles that were refused, and failures."""
+        return f"{self.prefix}/{ERRORS}"
+
+    @property
+    def status(self) -> str:
+        """The heartbeat."""
+        return f"{self.prefix}/{STATUS}"
+
+    @property
+    def model_status(self) -> str:
+        """Bundles that were activated."""
+        return f"{self.prefix}/{MODEL_STATUS}"
+
+    @property
+    def commands(self) -> str:
+        """Commands to the device."""
+        return f"{self.prefix}/{COMMANDS}"
+
+    @property
+    def command_responses(self) -> str:
+        """What became of each command."""
+        return f"{self.prefix}/{COMMAND_RESPONSES}"
+
+    @property
+    def snapshots(self) -> str:
+        """Images that a command asked for."""
+        return f"{self.prefix}/{SNAPSHOTS}"
+
+
+def topics_of(device: str, prefix: str = "") -> Topics:
+    """The topics of a device.
+
+    Args:
+        device: the thing's name.
+        prefix: instead of ``sam3edge/<thing>``.
+
+    Raises:
+        SettingsError: there is no thing name, or it cannot be a level of a topic.
+    """
+    if not device:
+        raise SettingsError("AWS_IOT_THING_NAME is not set; this program is started by a Greengrass nucleus")
+    if not _THING.fullmatch(device):
+        raise SettingsError(
+            f"expected a thing name without spaces, slashes, + and #, got {device!r}; correct AWS_IOT_THING_NAME"
+        )
+    return Topics(prefix or DEFAULT_PREFIX.format(thing=device))
