@@ -20,6 +20,8 @@ return success flags. A message says what was expected, what came, and what to d
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class Sam3EdgeError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -60,17 +62,36 @@ class ModelMissing(EngineError):
     """There is no model on this device yet."""
 
 
+EndpointFailure = Literal[
+    "bad_request", "too_large", "unanswerable", "denied", "busy", "not_ready", "unreachable", "timeout", "failed"
+]
+"""How asking an endpoint fails: it refuses the request (the first three), does not let this client ask (``denied``),
+cannot answer now, cannot be reached, takes too long, or fails itself."""
+
+
 class EndpointError(Sam3EdgeError):
     """A model elsewhere did not answer, or not in a way that can be believed.
 
     Args:
         reason: what was expected, what came.
+        failure: the kind of failure.
+        said: what the endpoint itself said, for whoever asked; empty when it said nothing that can be passed on.
         retryable: whether the same request may well succeed in a moment.
         retry_after: seconds after which the endpoint wants to be asked again; None when it did not say.
     """
 
-    def __init__(self, reason: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        failure: EndpointFailure = "failed",
+        said: str = "",
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(reason)
+        self.failure = failure
+        self.said = said
         self.retryable = retryable
         self.retry_after = retry_after
 

@@ -222,7 +222,7 @@ def test_an_open_breaker_costs_no_time_and_closes_after_probes() -> None:
     def hangs(number: int) -> None:
         if number <= 3:
             pair.clock.sleep(10.0)
-            raise EndpointError("no answer within 10 s")
+            raise EndpointError("no response within 10 s")
 
     pair = Pair(before=hangs)
     for _ in range(3):
@@ -235,7 +235,7 @@ def test_an_open_breaker_costs_no_time_and_closes_after_probes() -> None:
     assert pair.opinion.standing().breaker == "half-open"
     assert [pair.ask(Colourblind()).origin.by for _ in range(2)] == ["cloud", "cloud"]
     assert pair.opinion.standing().breaker == "closed"
-    assert pair.opinion.standing().last_failure == "no answer within 10 s"
+    assert pair.opinion.standing().last_failure == "no response within 10 s"
 
 
 def test_a_slow_device_is_relieved_and_tried_again() -> None:
