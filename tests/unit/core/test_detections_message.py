@@ -106,7 +106,7 @@ def test_hundreds_of_prompts_do_not_crowd_out_what_they_found() -> None:
 
 
 def test_a_limit_that_holds_nothing_is_refused() -> None:
-    with pytest.raises(SettingsError, match="does not hold an empty answer"):
+    with pytest.raises(SettingsError, match="a result without features needs"):
         encode(answer(), "t", 300, 4)
 
 
@@ -117,10 +117,10 @@ def test_a_limit_that_holds_nothing_is_refused() -> None:
 )
 @settings(max_examples=40, deadline=None)
 def test_no_message_exceeds_the_limit_and_no_feature_is_lost(
-    shapes: list[tuple[int, float]], limit: int, coarsest: float
+    shapes: list[tuple[int, float]], limit: int, max_tolerance: float
 ) -> None:
     found = tuple(detection(wobbly(2 * (n // 2) + 2, r)) for n, r in shapes)
-    messages = encode(answer(found), "t", limit, coarsest)
+    messages = encode(answer(found), "t", limit, max_tolerance)
     assert all(len(m.payload) <= limit for m in messages)
     assert sum(len(read(m.payload)["features"]) for m in messages) == len(found)
 

@@ -116,7 +116,7 @@ class OriginMember(TypedDict):
 
 
 class PartMember(TypedDict):
-    """Which part of the frame's answer this is; ``index`` counts from 0."""
+    """Which part of the frame's result this is; ``index`` counts from 0."""
 
     index: int
     count: int
@@ -146,7 +146,7 @@ class FrameResult:
     Attributes:
         device: the thing's name.
         timing: milliseconds by stage.
-        unanswered: prompts that the model cannot answer, with the reason.
+        unsupported_prompts: texts of prompts that the model does not support, with the reason.
         origin: whose model it was; None where there is no choice, as at the endpoint itself.
     """
 
@@ -161,59 +161,59 @@ class FrameResult:
 
 
 def frame_result(device: str, frame: Frame, prompts: tuple[Prompt, ...], found: Detections) -> FrameResult:
-    """What was found in a frame, as it is said."""
+    """What was found in a frame, with all that its messages say."""
     f = found
     return FrameResult(device, frame, f.model, prompts, f.detections, f.timing, f.unsupported_prompts, f.origin)
 
 
-def encode(answer: FrameResult, topic: str, max_bytes: int, coarsest: float) -> list[Message]:
-    """Write an answer as one or more messages of at most ``max_bytes`` each.
+def encode(result: FrameResult, topic: str, max_bytes: int, max_tolerance: float) -> list[Message]:
+    """Write a frame's result as one or more messages of at most ``max_bytes`` each.
 
     Args:
-        topic: where it goes.
+        topic: where it is published.
         max_bytes: largest payload of the transport.
-        coarsest: simplification may move outlines by up to so many pixels before the answer is split.
+        max_tolerance: pixels by which outlines may be simplified before the result is split.
 
     Raises:
-        SettingsError: ``max_bytes`` does not even hold an answer without any feature.
+        SettingsError: ``max_bytes`` does not even hold a result without features.
     """
     made_at = datetime.now(timezone.utc)
-    room = max_bytes - len(to_json(_without_features(answer, 9999, 9999, max_bytes, made_at)))
+    room = max_bytes - len(to_json(_without_features(result, 9999, 9999, max_bytes, made_at)))
     if room < 0:
         raise SettingsError(
-            f"a message of at most {max_bytes} bytes does not hold an empty answer, which needs {max_bytes - room}; "
+            f"a result without features needs {max_bytes - room} bytes, a message may have {max_bytes}; "
             "raise MaxPayloadBytes or shorten the names of device and frames"
         )
-    features = [to_json(_feature(answer, i, d, d.geometry, "exact")) for i, d in enumerate(answer.detections)]
+    features = [to_json(_feature(result, i, d, d.geometry, "exact")) for i, d in enumerate(result.detections)]
     tolerance = 1.0
-    while _length(features) > room and tolerance <= coarsest:
+    while _length(features) > room and tolerance <= max_tolerance:
         features = [
-            to_json(_feature(answer, i, d, simplify(d.geometry, tolerance), "coarse"))
-            for i, d in enumerate(answer.detections)
+            to_json(_feature(result, i, d, simplify(d.geometry, tolerance), "coarse"))
+            for i, d in enumerate(result.detections)
         ]
         tolerance *= 2
     features = [
-        f if len(f) <= room else to_json(_feature(answer, i, answer.detections[i], _hull(answer.detections[i]), "hull"))
+        f if len(f) <= room else to_json(_feature(result, i, result.detections[i], _hull(result.detections[i]), "hull"))
         for i, f in enumerate(features)
     ]
     groups = _split(features, room)
     messages = []
     for index, group in enumerate(groups):
-        body = _without_features(answer, index, len(groups), max_bytes, made_at)
+        body = _without_features(result, index, len(groups), max_bytes, made_at)
         payload = to_json(body).replace(b'"features":[]', b'"features":[' + b",".join(group) + b"]", 1)
         messages.append(Message(body["id"], topic, payload))
     return messages
 
 
 def _without_features(
-    answer: FrameResult, index: int, count: int, max_bytes: int, made_at: datetime
+    result: FrameResult, index: int, count: int, max_bytes: int, made_at: datetime
 ) -> DetectionsMessage:
     """The message without its features, which are put in as the bytes that they were measured by."""
-    frame, model = answer.frame, answer.model
+    frame, model = result.frame, result.model
     prompts: list[PromptMember] = [
-        {"text": p.text, "label": p.name, "threshold": p.threshold, "min_area": p.min_area} for p in answer.prompts
+        {"text": p.text, "label": p.name, "threshold": p.threshold, "min_area": p.min_area} for p in result.prompts
     ]
-    head = envelope(answer.device, message_id(answer.device, frame.id, "detections", index), made_at)
+    head = envelope(result.device, message_id(result.device, frame.id, "detections", index), made_at)
     body: DetectionsMessage = {
         "type": "FeatureCollection",
         "features": [],
@@ -230,12 +230,12 @@ def _without_features(
         },
         "model": model_member(model),
         "prompts": prompts,
-        "unsupported_prompts": dict(answer.unsupported_prompts),
-        "timing": {stage: round(ms, 2) for stage, ms in answer.timing.items()},
+        "unsupported_prompts": dict(result.unsupported_prompts),
+        "timing": {stage: round(ms, 2) for stage, ms in result.timing.items()},
         "part": {"index": index, "count": count},
     }
-    if answer.origin is not None:
-        body["origin"] = _origin(answer.origin)
+    if result.origin is not None:
+        body["origin"] = _origin(result.origin)
     if len(to_json(prompts)) > max_bytes // 4:  # hundreds of prompts must not crowd out what they found
         body["prompts"] = []
         body["prompts_omitted"] = len(prompts)
@@ -251,16 +251,16 @@ def _origin(origin: Origin) -> OriginMember:
 
 
 def _feature(
-    answer: FrameResult,
+    result: FrameResult,
     index: int,
     detection: Detection,
     geometry: Polygon | MultiPolygon,
     geometry_quality: Literal["exact", "coarse", "hull"],
 ) -> Feature:
-    prompt, model, score = detection.prompt, answer.model, round(detection.score, 4)
+    prompt, model, score = detection.prompt, result.model, round(detection.score, 4)
     return {
         "type": "Feature",
-        "id": message_id(answer.device, answer.frame.id, "feature", index),
+        "id": message_id(result.device, result.frame.id, "feature", index),
         "geometry": None,
         "properties": {
             "imageGeometry": _pixel_geometry(geometry),
@@ -271,7 +271,7 @@ def _feature(
                 "ontologyName": prompt.text,
                 "ontologyVersion": model.version,
             },
-            "image_id": answer.frame.name,
+            "image_id": result.frame.name,
             "label": prompt.name,
             "prompt": prompt.text,
             "score": score,
@@ -308,7 +308,7 @@ def _hull(detection: Detection) -> Polygon | MultiPolygon:
 
 
 def _split(features: Sequence[bytes], room: int) -> list[list[bytes]]:
-    """Fill one message after the other; an answer without features is one message without features."""
+    """Fill one message after the other; a result without features is one message without features."""
     groups: list[list[bytes]] = [[]]
     used = 0
     for feature in features:

@@ -105,7 +105,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def model_member(model: ModelInfo) -> ModelMember:
-    """A model as it stands in messages."""
+    """A model as messages name it."""
     return {
         "name": model.name,
         "version": model.version,
@@ -124,6 +124,6 @@ def to_json(value: Mapping[str, Any] | list[Any]) -> bytes:
     """Compact UTF-8.
 
     Raises:
-        ValueError: it holds a number that JSON has no word for (infinite, or not a number).
+        ValueError: it holds a number that JSON cannot write (infinite, or not a number).
     """
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
