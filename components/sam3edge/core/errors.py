@@ -109,7 +109,7 @@ class OutboxFull(PublishError):
 
 
 class MessageTooLarge(PublishError):
-    """The messages of one frame exceed the whole outbox: they can never be accepted."""
+    """A message exceeds what a nucleus carries or what the whole outbox holds: it can never be accepted."""
 
 
 class ConnectionLost(PublishError):

@@ -152,11 +152,11 @@ class Flow:
             return
         detections = apply_stages(self.stages, frame, detections)
         result = frame_result(self.device, frame, options.prompts, detections)
-        messages = encode(result, self.topics.detections, options.max_payload, options.max_tolerance)
         try:
+            messages = encode(result, self.topics.detections, options.max_payload, options.max_tolerance)
             stored = self._store(messages, stop)
-        except MessageTooLarge as error:
-            raise FrameError(f"its detections cannot be queued: {error}", frame_id=frame.id, name=frame.name) from error
+        except (MessageTooLarge, ValueError) as error:
+            raise FrameError(f"its detections cannot be sent: {error}", frame_id=frame.id, name=frame.name) from error
         if stored:
             self.source.done(frame)
             self.observer.detected(result, len(messages))

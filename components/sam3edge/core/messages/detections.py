@@ -3,13 +3,15 @@
 It is read by RFC 7946 readers (a FeatureCollection whose features are not located on the globe, with foreign members)
 and by OversightML's tools (`imageGeometry`, `imageBBox`, `featureClasses`, `modelMetadata`, `image_id` in the
 properties, coordinates in pixels of the frame, origin top left). What does not fit is made coarser, then split, and a
-feature too large even for a message of its own is replaced by its hull; nothing is left out.
+feature too large even for a message of its own is replaced by its hull; no detection is left out. Texts are bounded
+(``core/messages/bounds.py``), each by a share of what a message may have, so that a name or a list of unknown phrases
+never keeps a frame's detections from being sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -17,7 +19,8 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon, mapping
 from typing_extensions import NotRequired, TypedDict
 
-from sam3edge.core.errors import SettingsError
+from sam3edge.core.errors import MessageTooLarge
+from sam3edge.core.messages.bounds import MAX_WORD, as_many_as_fit, bounded, reason_of
 from sam3edge.core.messages.envelope import (
     Envelope,
     FrameReference,
@@ -30,10 +33,11 @@ from sam3edge.core.messages.envelope import (
     to_json,
 )
 from sam3edge.core.polygons import simplify
-from sam3edge.core.types import Detection, Detections, Frame, Message, ModelInfo, Origin, Prompt, Reason
+from sam3edge.core.types import Detection, Detections, Frame, JsonValue, Message, ModelInfo, Origin, Prompt, Reason
 
-MAX_DETAIL = 200
-"""Characters of what is said about the origin: the smallest transport carries 7,000 bytes."""
+WORD, NAME, DETAIL, UNSUPPORTED, PROMPTS = 40, 16, 20, 10, 4
+"""What these texts may have of a message: its bytes divided by this. Words are phrases, labels and what names a model.
+At 7,000 bytes a phrase may have 175 and the frame's name 437; at 128 KiB nothing that occurs is cut."""
 
 HULL_VERTICES = 24
 """A feature too large for a message of its own keeps a hull of about so many vertices."""
@@ -74,9 +78,10 @@ class Properties(TypedDict):
     score: float
     area: float
     geometry_quality: Literal["exact", "coarse", "hull"]
+    properties_omitted: NotRequired[int]
 
 
-STANDARD_PROPERTIES = frozenset(Properties.__annotations__)
+STANDARD_PROPERTIES = frozenset(Properties.__annotations__) - {"properties_omitted"}
 """Names that properties added by stages may not have."""
 
 
@@ -137,6 +142,7 @@ class DetectionsMessage(Envelope):
     part: PartMember
     origin: NotRequired[OriginMember]
     prompts_omitted: NotRequired[int]
+    unsupported_prompts_omitted: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,15 +181,12 @@ def encode(result: FrameResult, topic: str, max_bytes: int, max_tolerance: float
         max_tolerance: pixels by which outlines may be simplified before the result is split.
 
     Raises:
-        SettingsError: ``max_bytes`` does not even hold a result without features.
+        MessageTooLarge: ``max_bytes`` does not even hold one feature; it never does from ``bounds.MIN_PAYLOAD`` on.
+        ValueError: a number is not finite, or a stage's property has the name of a standard one.
     """
     made_at = datetime.now(timezone.utc)
+    result = _within(result, max_bytes)
     room = max_bytes - len(to_json(_without_features(result, 9999, 9999, max_bytes, made_at)))
-    if room < 0:
-        raise SettingsError(
-            f"a result without features needs {max_bytes - room} bytes, a message may have {max_bytes}; "
-            "raise MaxPayloadBytes or shorten the names of device and frames"
-        )
     features = [to_json(_feature(result, i, d, d.geometry, "exact")) for i, d in enumerate(result.detections)]
     tolerance = 1.0
     while _length(features) > room and tolerance <= max_tolerance:
@@ -192,10 +195,12 @@ def encode(result: FrameResult, topic: str, max_bytes: int, max_tolerance: float
             for i, d in enumerate(result.detections)
         ]
         tolerance *= 2
-    features = [
-        f if len(f) <= room else to_json(_feature(result, i, result.detections[i], _hull(result.detections[i]), "hull"))
-        for i, f in enumerate(features)
-    ]
+    features = [f if len(f) <= room else _smallest(result, i, room) for i, f in enumerate(features)]
+    needed = max_bytes - room + max(map(len, features), default=0)
+    if needed > max_bytes:
+        raise MessageTooLarge(
+            f"expected messages of at most {max_bytes} bytes, one needs {needed}; raise MaxPayloadBytes"
+        )
     groups = _split(features, room)
     messages = []
     for index, group in enumerate(groups):
@@ -210,6 +215,7 @@ def _without_features(
 ) -> DetectionsMessage:
     """The message without its features, which are put in as the bytes that they were measured by."""
     frame, model = result.frame, result.model
+    unsupported = as_many_as_fit(result.unsupported_prompts.items(), max_bytes // UNSUPPORTED)
     prompts: list[PromptMember] = [
         {"text": p.text, "label": p.name, "threshold": p.threshold, "min_area": p.min_area} for p in result.prompts
     ]
@@ -221,32 +227,64 @@ def _without_features(
         "message_type": "detections",
         "source": frame.source,
         "frame": {
-            "id": frame.id,
+            "id": bounded(frame.id, MAX_WORD),
             "name": frame.name,
             "captured_at": timestamp(frame.captured_at),
             "width": frame.width,
             "height": frame.height,
             "digest": frame.digest,
         },
-        "model": model_member(model),
+        "model": model_member(model, max_bytes // WORD),
         "prompts": prompts,
-        "unsupported_prompts": dict(result.unsupported_prompts),
+        "unsupported_prompts": unsupported,
         "timing": {stage: round(ms, 2) for stage, ms in result.timing.items()},
         "part": {"index": index, "count": count},
     }
     if result.origin is not None:
-        body["origin"] = _origin(result.origin)
-    if len(to_json(prompts)) > max_bytes // 4:  # hundreds of prompts must not crowd out what they found
+        body["origin"] = _origin(result.origin, max_bytes // DETAIL)
+    if len(unsupported) < len(result.unsupported_prompts):
+        body["unsupported_prompts_omitted"] = len(result.unsupported_prompts) - len(unsupported)
+    if len(to_json(prompts)) > max_bytes // PROMPTS:  # hundreds of prompts must not crowd out what they found
         body["prompts"] = []
         body["prompts_omitted"] = len(prompts)
     return body
 
 
-def _origin(origin: Origin) -> OriginMember:
+def _within(result: FrameResult, max_bytes: int) -> FrameResult:
+    """The same with names that a message of this size has room for."""
+    word = max_bytes // WORD
+
+    def renamed(prompt: Prompt) -> Prompt:
+        return replace(prompt, text=bounded(prompt.text, word), label=bounded(prompt.name, word))
+
+    model, frame = result.model, result.frame
+    return replace(
+        result,
+        model=replace(model, name=bounded(model.name, word), version=bounded(model.version, word)),
+        frame=replace(
+            frame, name=bounded(frame.name, max_bytes // NAME, keep="end"), source=bounded(frame.source, word)
+        ),
+        prompts=tuple(map(renamed, result.prompts)),
+        detections=tuple(replace(d, prompt=renamed(d.prompt)) for d in result.detections),
+    )
+
+
+def _smallest(result: FrameResult, index: int, room: int) -> bytes:
+    """A feature as its hull; without what stages have added where that does not fit either."""
+    detection = result.detections[index]
+    feature = _feature(result, index, detection, _hull(detection), "hull")
+    whole = to_json(feature)
+    if len(whole) <= room or not detection.properties:
+        return whole
+    counted: dict[str, JsonValue] = {"properties_omitted": len(detection.properties)}
+    return to_json(_feature(result, index, replace(detection, properties=counted), _hull(detection), "hull"))
+
+
+def _origin(origin: Origin, max_bytes: int) -> OriginMember:
     member: OriginMember = {"by": origin.by}
     if origin.reason is not None:
         member["reason"] = origin.reason
-        member["detail"] = origin.detail[:MAX_DETAIL]
+        member["detail"] = reason_of(origin.detail, max_bytes)
     return member
 
 
@@ -277,7 +315,7 @@ def _feature(
             "score": score,
             "area": round(detection.area, 1),
             "geometry_quality": geometry_quality,
-            **_added(detection),
+            **_added(detection),  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
         },
     }
 
