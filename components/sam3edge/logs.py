@@ -1,7 +1,7 @@
 """Logs as the nucleus keeps them: one JSON object a line on standard error.
 
 Give context by ``extra``: ``logger.info("answered", extra={"frame": frame.id})``. Payloads, images and secrets are
-never given to a logger.
+never given to a logger; what looks like a password in a text is hidden.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 from datetime import datetime, timezone
+
+from sam3edge.core.redaction import redact
 
 FIELDS = ("frame", "topic", "model", "request")
 """Members of ``extra`` that are written."""
@@ -23,12 +25,12 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact(record.getMessage()),
         }
         entry |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+            entry["exception"] = redact(self.formatException(record.exc_info))
+        return json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def configure_logs(level: str) -> None:
@@ -36,4 +38,5 @@ def configure_logs(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("awsiot").setLevel(logging.INFO)  # at DEBUG it writes whole payloads
+    for talkative in ("awsiot", "urllib3", "botocore"):  # at DEBUG they write payloads, addresses and headers
+        logging.getLogger(talkative).setLevel(logging.INFO)

@@ -13,11 +13,11 @@ import cv2
 
 from sam3edge.core.messages.detections import encode
 from sam3edge_serving.api.application import Application
-from sam3edge_serving.api.asking.question import DetectionQuery
 from sam3edge_serving.api.dependencies import Large, Parts
 from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.images import Image, Images
 from sam3edge_serving.api.keys import KeyRecord, MemoryKeys, new_key
+from sam3edge_serving.api.model import DetectionQuery
 from sam3edge_serving.api.problems import Problem
 from sam3edge_serving.http.remote_images import FetchRules, RemoteImages
 from sam3edge_simulator.api_gateway.__main__ import make_gateway

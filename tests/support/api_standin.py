@@ -22,8 +22,7 @@ from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
 from sam3edge.images.decoding import DecodeOptions, decode
-
-ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+from sam3edge.invocations.attributes import HEADER
 
 
 @dataclass
@@ -90,7 +89,7 @@ def _handler(standin: StandIn) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             data = self.rfile.read(int(self.headers["Content-Length"]))
-            pairs = dict(pair.split("=", 1) for pair in self.headers.get(ATTRIBUTES, "").split(",") if pair)
+            pairs = dict(pair.split("=", 1) for pair in self.headers.get(HEADER, "").split(",") if pair)
             phrases = [unquote(p) for p in pairs.get("text_prompt", "").split("|")]
             if self.headers["Content-Type"] == "application/json":
                 members = json.loads(data)

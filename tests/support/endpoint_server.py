@@ -16,9 +16,10 @@ from typing import Any
 
 import urllib3
 
+from sam3edge.invocations.attributes import HEADER
+
 START_SECONDS = 120
 ADDRESS = re.compile(r"running on (http://[\d.]+:\d+)")
-ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Server:
     def post(
         self, body: bytes, content_type: str = "", attributes: str = "", accept: str = "", **headers: str
     ) -> urllib3.BaseHTTPResponse:
-        given = {"Content-Type": content_type, ATTRIBUTES: attributes, "Accept": accept, **headers}
+        given = {"Content-Type": content_type, HEADER: attributes, "Accept": accept, **headers}
         return self._pool.request(
             "POST", self.url + "/invocations", body=body, headers={k: v for k, v in given.items() if v}
         )

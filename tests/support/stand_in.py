@@ -19,8 +19,7 @@ from sam3edge.core.messages.detections import encode, frame_result
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
 from sam3edge.images.decoding import DecodeOptions, decode
-
-ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+from sam3edge.invocations.attributes import HEADER
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Asked:
 
     @property
     def attributes(self) -> dict[str, str]:
-        pairs = (part.split("=", 1) for part in self.headers.get(ATTRIBUTES, "").split(",") if part)
+        pairs = (part.split("=", 1) for part in self.headers.get(HEADER, "").split(",") if part)
         return dict(pairs)  # type: ignore[arg-type]
 
     @property

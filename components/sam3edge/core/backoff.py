@@ -21,7 +21,7 @@ class Backoff:
         self._ceiling = shortest
 
     def next(self) -> float:
-        """Seconds to wait now; the next answer will be up to twice as long."""
+        """Seconds to wait now; the next will be up to twice as long."""
         ceiling = self._ceiling
         self._ceiling = min(2 * ceiling, self._longest)
         return self._uniform(ceiling / 2, ceiling)

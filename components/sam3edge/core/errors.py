@@ -3,11 +3,11 @@
     Sam3EdgeError
     ├── SettingsError      the configuration is refused; the settings before it stay in force
     ├── FrameError         this image is bad: quarantine it, report it, go on
-    ├── PromptError        a prompt cannot be answered by this model: report it, go on with the others
+    ├── PromptError        a prompt that this model does not support: report it, continue with the others
     ├── BundleError        a bundle is refused; the last good one stays active
     ├── EngineError        the model cannot run: leave with a non-zero status, the nucleus restarts or rolls back
     │   └── ModelMissing   no model was deployed yet: wait for one
-    ├── EndpointError      no answer from the cloud: the device's own is taken
+    ├── EndpointError      no response from the cloud: the device's own detections are taken
     │   └── NotAsked       it was not even asked: budget, circuit breaker
     └── PublishError       not delivered: the message stays in the outbox and is tried again
         ├── MessageTooLarge  no outbox of this size can ever hold it: the frame is rejected
@@ -15,10 +15,12 @@
         └── ConnectionLost the nucleus is gone for good on this connection: leave with a non-zero status
 
 Foreign exceptions are mapped to these at the adapters' edges with ``raise ... from``. Functions raise; they do not
-return success flags. A message says what was expected, what came, and what to do next.
+return success flags. A message says what was expected, got what, and what to do.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 
 class Sam3EdgeError(Exception):
@@ -33,7 +35,7 @@ class FrameError(Sam3EdgeError):
     """One image cannot be segmented.
 
     Args:
-        reason: what was expected, what came, what to do.
+        reason: what was expected, got what, what to do.
         frame_id: identity of the frame, or of the file that never became one.
         name: what a person calls the image (a file name, a camera and sequence number).
     """
@@ -45,7 +47,7 @@ class FrameError(Sam3EdgeError):
 
 
 class PromptError(Sam3EdgeError):
-    """A prompt cannot be answered by the active model."""
+    """The active model does not support a prompt."""
 
 
 class BundleError(Sam3EdgeError):
@@ -60,17 +62,36 @@ class ModelMissing(EngineError):
     """There is no model on this device yet."""
 
 
+EndpointFailure = Literal[
+    "bad_request", "too_large", "unanswerable", "denied", "busy", "not_ready", "unreachable", "timeout", "failed"
+]
+"""How asking an endpoint fails: it refuses the request (the first three), does not let this client ask (``denied``),
+cannot respond now, cannot be reached, takes too long, or fails itself."""
+
+
 class EndpointError(Sam3EdgeError):
-    """A model elsewhere did not answer, or not in a way that can be believed.
+    """A model elsewhere did not respond, or its response is not valid.
 
     Args:
-        reason: what was expected, what came.
+        reason: what was expected, got what.
+        failure: the kind of failure.
+        said: what the endpoint itself said, for whoever asked; empty when it said nothing that can be passed on.
         retryable: whether the same request may well succeed in a moment.
         retry_after: seconds after which the endpoint wants to be asked again; None when it did not say.
     """
 
-    def __init__(self, reason: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        failure: EndpointFailure = "failed",
+        said: str = "",
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(reason)
+        self.failure = failure
+        self.said = said
         self.retryable = retryable
         self.retry_after = retry_after
 
@@ -88,7 +109,7 @@ class OutboxFull(PublishError):
 
 
 class MessageTooLarge(PublishError):
-    """The messages of one frame exceed the whole outbox: they can never be accepted."""
+    """A message exceeds what a nucleus carries or what the whole outbox holds: it can never be accepted."""
 
 
 class ConnectionLost(PublishError):

@@ -37,20 +37,20 @@ class DetectionOptions:
 
     Attributes:
         tolerance: pixels by which an outline may be simplified.
-        coarsest: pixels by which it may be simplified before an answer is split.
+        max_tolerance: pixels by which it may be simplified before a result is split.
         overlap: class-wise mask suppression above this intersection over union; None leaves repeats in.
         max_payload: bytes of one message.
     """
 
     prompts: tuple[Prompt, ...]
     tolerance: float = TOLERANCE
-    coarsest: float = 4.0
+    max_tolerance: float = 4.0
     overlap: float | None = None
     max_payload: int = 131_072
 
 
 class Detector(Protocol):
-    """Who says what is in a frame."""
+    """What finds objects in a frame."""
 
     def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
         """Find what the options ask for.
@@ -60,7 +60,7 @@ class Detector(Protocol):
 
         Raises:
             FrameError: this image cannot be processed.
-            EngineError: nobody could look.
+            EngineError: no model could run.
         """
 
 
@@ -89,7 +89,7 @@ class Outbox(Protocol):
 
 
 class Observer(Protocol):
-    """Who wants to know what the flow does: statistics, snapshots, a progress display."""
+    """What follows the flow: statistics, snapshots, a progress display."""
 
     def detected(self, result: FrameResult, messages: int) -> None:
         """What was found in a frame is durable, as this number of messages."""
@@ -152,11 +152,11 @@ class Flow:
             return
         detections = apply_stages(self.stages, frame, detections)
         result = frame_result(self.device, frame, options.prompts, detections)
-        messages = encode(result, self.topics.detections, options.max_payload, options.coarsest)
         try:
+            messages = encode(result, self.topics.detections, options.max_payload, options.max_tolerance)
             stored = self._store(messages, stop)
-        except MessageTooLarge as error:
-            raise FrameError(f"its detections cannot be queued: {error}", frame_id=frame.id, name=frame.name) from error
+        except (MessageTooLarge, ValueError) as error:
+            raise FrameError(f"its detections cannot be sent: {error}", frame_id=frame.id, name=frame.name) from error
         if stored:
             self.source.done(frame)
             self.observer.detected(result, len(messages))

@@ -1,6 +1,6 @@
 """Which frames are worth the model's time.
 
-A camera that looks at a still scene gives the same picture again and again. ``ChangeGate`` lets through those that
+A camera that looks at a still scene gives the same image again and again. ``ChangeGate`` lets through those that
 differ; ``OpenGate`` lets through all of them, for folders, where every file was put there on purpose.
 """
 
@@ -43,7 +43,7 @@ class ChangeGateOptions:
 
     Attributes:
         delta: a thumbnail pixel has changed when one of its channels differs by more than this, 0..255, after the
-            light of the whole picture has been allowed for.
+            light of the whole image has been allowed for.
         fraction: the frame has changed when more than this share of its pixels has, 0..1. The default is a square
             of about 30 pixels in a frame of 1280 x 720.
         max_interval: seconds, by the time of capture, after which a frame is admitted even if nothing has changed.
@@ -75,10 +75,10 @@ class ChangeGate:
 
     Comparing with the last *admitted* frame, not with the last one seen, makes slow movement add up until it is
     noticed. Frames are compared as small blurred thumbnails, which averages sensor noise away; in colour, since a red
-    fruit can be as bright as its green leaves. A change of the light over the whole picture, or of the white balance,
+    fruit can be as bright as its green leaves. A change of the light over the whole image, or of the white balance,
     is fitted as ``gain * reference + offset`` by channel and subtracted; pixels that do not follow the fit are left out
     of the next one, so that an object which enters does not pass for a change of the light. Gain and offset are
-    bounded: a picture that went black is a change.
+    bounded: an image that went black is a change.
     """
 
     def __init__(self, options: ChangeGateOptions | None = None) -> None:
@@ -136,7 +136,7 @@ def _unexplained(reference: _Channel, current: _Channel, delta: float) -> npt.ND
 
 
 def _gain(before: _Channel, now: _Channel) -> float:
-    """The slope of the least-squares line through the levels; 1 when the picture has no contrast to fit."""
+    """The slope of the least-squares line through the levels; 1 when the image has no contrast to fit."""
     centred = before - before.mean()
     variance = float((centred * centred).mean())
     if variance < 1.0:

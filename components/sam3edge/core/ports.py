@@ -25,11 +25,11 @@ class Source(Protocol):
         """Wait up to ``timeout`` seconds for the next frame.
 
         Returns:
-            The frame, or None when none came in time.
+            The frame, or None when there was none in time.
 
         Raises:
-            FrameError: what came is no usable image; ``reject`` it and go on.
-            EndOfSource: nothing will ever come again (a video file has ended).
+            FrameError: it is not a usable image; ``reject`` it and continue.
+            EndOfSource: there will be no more frames (a video file has ended).
         """
 
     def done(self, frame: Frame) -> None:
@@ -43,7 +43,7 @@ class Source(Protocol):
 
 
 class EndOfSource(Exception):
-    """Nothing more will come from this source."""
+    """There will be no more frames from this source."""
 
 
 class Engine(Protocol):
@@ -51,13 +51,13 @@ class Engine(Protocol):
 
     @property
     def model(self) -> ModelInfo:
-        """Which model answers, and on what."""
+        """Which model runs, and on what."""
 
     def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         """Find every instance of every prompt in one frame.
 
-        All prompts are answered from one pass of the vision encoder. A prompt the model cannot answer is named in
-        ``EngineOutput.unsupported_prompts``; the others are answered.
+        One pass of the vision encoder serves all prompts. A prompt that the model does not support is named in
+        ``EngineOutput.unsupported_prompts``; the others are segmented.
 
         Raises:
             FrameError: this image cannot be processed.
@@ -69,19 +69,19 @@ class Engine(Protocol):
 
 
 class Endpoint(Protocol):
-    """A model elsewhere that answers when the device's cannot. Used by one thread."""
+    """A model elsewhere, for when the device's cannot run or is in doubt. Used by one thread."""
 
     def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Detections:
         """Have every instance of every prompt found in one frame; ``Detections.origin`` is the caller's to say.
 
         Args:
-            seconds: after which no answer is wanted any more.
+            seconds: to wait at most.
 
         Returns:
             Detections in pixels of the frame, admitted by their prompt's threshold and ``min_area``.
 
         Raises:
-            EndpointError: no answer, or one that cannot be believed.
+            EndpointError: no response, or one that is not valid.
         """
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class InteractiveSegmenter(Protocol):
     def predict(self, frame: Frame, prompts: Sequence[VisualPrompt]) -> Sequence[MaskPrediction]:
         """Segment one object for each of ``prompts``, in their order.
 
-        Every object is answered as if it were asked alone. Asking about a frame again costs no second look at it.
+        Every object is segmented as if it were the only one. The frame's features are kept for the next call.
 
         Raises:
             PromptError: something that was pointed at is not in the frame, or nothing was pointed at.

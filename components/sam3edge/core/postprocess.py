@@ -37,7 +37,7 @@ def admit(
     """Queries whose score is greater than their prompt's threshold, at most ``top_k`` a prompt, best first.
 
     Args:
-        scores: float32 [P, Q], row by row the answers to ``prompts``.
+        scores: float32 [P, Q], one row for each of ``prompts``.
 
     Returns:
         (row, int64 [k] query indices) of every prompt that has any.
@@ -54,10 +54,10 @@ def admit(
 def confidence_of(
     scores: npt.NDArray[np.float32], presence: npt.NDArray[np.float32], prompts: Sequence[Prompt]
 ) -> dict[Prompt, Confidence]:
-    """What the scores say of the whole answer to each prompt.
+    """How sure the model is about each prompt as a whole.
 
     Args:
-        scores: float32 [P, Q], row by row the answers to ``prompts``.
+        scores: float32 [P, Q], one row for each of ``prompts``.
         presence: float32 [P, 1], logits.
     """
     probability = _sigmoid(presence)[:, 0]

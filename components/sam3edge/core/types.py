@@ -108,7 +108,7 @@ class Instance:
     """One admitted query of the model, before it becomes a polygon.
 
     Attributes:
-        prompt: the prompt it answers.
+        prompt: the prompt it belongs to.
         score: sigmoid(query logit) * sigmoid(presence logit), 0..1.
         box: x0, y0, x1, y1 in pixels of the frame.
         mask: float32 [h, w] logits over the whole frame at the model's mask resolution.
@@ -182,7 +182,7 @@ class Detection:
     """One found object, as it is published.
 
     Attributes:
-        prompt: the prompt it answers.
+        prompt: the prompt it belongs to.
         score: 0..1.
         box: x0, y0, x1, y1 in pixels of the frame; the bounds of ``geometry``.
         area: pixels covered by the mask, before simplification.
@@ -200,7 +200,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model answered.
+    """Which model ran.
 
     Attributes:
         name: bundle name.
@@ -225,7 +225,7 @@ class ModelFiles:
     Attributes:
         root: folder of ``vision.onnx``, ``decoder.onnx``, ``masks.onnx``, ``prompts.npz``; when it can read phrases it
             was not given at export, ``text.onnx`` and ``tokenizer.json``; when it takes exemplars, ``exemplars.onnx``;
-            when it answers clicks, ``interactive_vision.onnx`` and ``interactive.onnx``.
+            when it takes visual prompts, ``interactive_vision.onnx`` and ``interactive.onnx``.
         name, version, digest, precision: as in ``ModelInfo``.
         input_size: side of the square that the vision graph sees, pixels.
     """
@@ -240,7 +240,7 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """How sure a model is of its whole answer to one prompt.
+    """How sure a model is about one prompt as a whole.
 
     Attributes:
         presence: probability that what is asked for is in the frame at all, 0..1.
@@ -260,8 +260,8 @@ class EngineOutput:
     Attributes:
         instances: admitted instances, by prompt in the order asked, then by falling score.
         timing: milliseconds by stage (``preprocess``, ``vision``, ``exemplars``, ``decoder``, ``masks``).
-        unsupported_prompts: texts of prompts that this model cannot answer, each with the reason.
-        confidence: by prompt that was answered; empty where the engine does not say.
+        unsupported_prompts: texts of prompts that this model does not support, each with the reason.
+        confidence: by supported prompt; empty where the engine does not say.
     """
 
     instances: tuple[Instance, ...]
@@ -271,17 +271,17 @@ class EngineOutput:
 
 
 Reason = Literal["unavailable", "degraded", "slow", "unsupported", "uncertain"]
-"""Why the cloud's answer is wanted, see ``core/fallback/policy.py``."""
+"""Why the cloud is asked, see ``core/fallback/policy.py``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose answer it is.
+    """Whose detections they are.
 
     Attributes:
         by: who looked.
         reason: why the cloud was wanted; None when it was not.
-        detail: the same for people, and why the device answered nevertheless.
+        detail: the same for people, and why the device's were taken nevertheless.
     """
 
     by: Literal["device", "cloud"] = "device"
@@ -294,10 +294,10 @@ class Detections:
     """What a model found in one frame, outlined; on the device or elsewhere.
 
     Attributes:
-        model: who answered.
+        model: what found them.
         timing: milliseconds by stage.
         unsupported_prompts, confidence: as in ``EngineOutput``.
-        origin: whose answer it is, and why.
+        origin: whose detections they are, and why.
     """
 
     model: ModelInfo

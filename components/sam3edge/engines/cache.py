@@ -2,7 +2,7 @@
 
 Building takes minutes, and what was built fits one GPU, driver and runtime only: ONNX Runtime asks that the cache is
 removed when any of them changes ("TensorRT Execution Provider" in its documentation). So all of them are in the name of
-the folder, and folders that are no longer used go.
+the folder, and folders that are no longer used are removed.
 """
 
 from __future__ import annotations

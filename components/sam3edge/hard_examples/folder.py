@@ -101,7 +101,7 @@ class HardExamples:
                 self._store(example)
             except (OSError, cv2.error) as error:
                 self._count(let_go=1)
-                logger.warning("a hard example is let go: %s", error, extra={"frame": example.frame.id})
+                logger.warning("a hard example is dropped: %s", error, extra={"frame": example.frame.id})
 
     def _store(self, example: HardExample) -> None:
         frame = example.frame
@@ -141,8 +141,8 @@ class HardExamples:
 
     def _describe(self, example: HardExample) -> dict[str, Any]:
         return {
-            "reason": example.wish.reason,
-            "detail": example.wish.detail,
+            "reason": example.escalation.reason,
+            "detail": example.escalation.detail,
             "disagreement": asdict(example.disagreement),
             "device": self._message(example, example.device),
             "cloud": self._message(example, example.cloud),

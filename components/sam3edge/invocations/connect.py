@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.ports import Endpoint
 from sam3edge.invocations.client import EndpointClient, Larger, UploadOptions
-from sam3edge.invocations.deadline import Deadline
+from sam3edge.invocations.deadline import EndpointWithDeadline
 from sam3edge.invocations.request import Transport
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -49,7 +49,7 @@ def open_endpoint(
         clients = (boto3_client(service, seconds) for service in ("sagemaker-runtime", "s3"))
         transport = SageMakerAsyncTransport(_checked(asynchronous.name), asynchronous.uploads, *clients)
         larger = Larger(transport, asynchronous.max_body)
-    return Deadline(EndpointClient(_transport(where, seconds), options, larger))
+    return EndpointWithDeadline(EndpointClient(_transport(where, seconds), options, larger))
 
 
 def _transport(where: str, seconds: float) -> Transport:

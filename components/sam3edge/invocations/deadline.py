@@ -1,4 +1,4 @@
-"""A limit on how long an endpoint may take, whatever it is that takes so long."""
+"""A limit on how long an endpoint may take, whatever the reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sam3edge.core.ports import Endpoint
 from sam3edge.core.types import Detections, Frame, Prompt
 
 
-class Deadline:
+class EndpointWithDeadline:
     """Asks in a thread of its own and does not wait for longer than it was told.
 
     Time-outs of sockets do not cover all: names are looked up without one, credentials are fetched, and an endpoint
@@ -26,24 +26,24 @@ class Deadline:
     def ask(self, frame: Frame, prompts: Sequence[Prompt], seconds: float) -> Detections:
         """See ``Endpoint``."""
         if self._thread is not None and self._thread.is_alive():
-            raise EndpointError("the request before is still under way, though it was given up")
-        answers: queue.SimpleQueue[Detections | BaseException] = queue.SimpleQueue()
+            raise EndpointError("the previous request is still in progress, though it was given up")
+        results: queue.SimpleQueue[Detections | BaseException] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                answers.put(self._endpoint.ask(frame, prompts, seconds))
+                results.put(self._endpoint.ask(frame, prompts, seconds))
             except BaseException as error:
-                answers.put(error)
+                results.put(error)
 
         self._thread = threading.Thread(target=work, name="endpoint", daemon=True)
         self._thread.start()
         try:
-            answer = answers.get(timeout=max(0.0, seconds))
+            result = results.get(timeout=max(0.0, seconds))
         except queue.Empty:
-            raise EndpointError(f"no answer within {seconds:.1f} s") from None
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+            raise EndpointError(f"no response within {seconds:.1f} s", failure="timeout") from None
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def close(self) -> None:
         """See ``Endpoint``; what was given up is left to end by itself."""

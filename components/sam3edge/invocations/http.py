@@ -1,13 +1,12 @@
 """The endpoint by plain HTTP.
 
 urllib3 and not a larger client: it knows proxies, TLS and streaming, has 1 MB and no dependencies, and boto3 stands on
-it, too. What it would do by itself is switched off: retries (``core/fallback`` decides), redirects (a camera's pictures
-go where the operator said and nowhere else) and unpacking (so that the bound on the answer is a bound).
+it, too. What it would do by itself is switched off: retries (``core/fallback`` decides), redirects (a camera's images
+go where the operator said and nowhere else) and unpacking (so that the bound on the response is a bound).
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -19,9 +18,10 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 
 from sam3edge.core.errors import EndpointError, SettingsError
-from sam3edge.invocations.request import ACCEPT, ATTRIBUTES, MAX_RESPONSE_BYTES, Request
+from sam3edge.invocations.attributes import HEADER
+from sam3edge.invocations.error_codes import error_message, meaning_of_status
+from sam3edge.invocations.request import ACCEPT, MAX_RESPONSE_BYTES, InvocationRequest
 
-RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
 CONNECT_SECONDS = 5.0
 CHUNK = 1 << 16
 
@@ -34,7 +34,7 @@ class HttpTransport:
         clock: seconds, monotonic.
 
     Raises:
-        SettingsError: it is no such address.
+        SettingsError: not such an address.
     """
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,12 +42,12 @@ class HttpTransport:
         self._clock = clock
         self._pool = _pool(self._url)
 
-    def send(self, request: Request, seconds: float) -> bytes:
+    def send(self, request: InvocationRequest, seconds: float) -> bytes:
         """See ``Transport``."""
         deadline = self._clock() + seconds
         headers = {"Content-Type": request.content_type, "Accept": ACCEPT, "Accept-Encoding": "identity"}
         if request.attributes:
-            headers[ATTRIBUTES] = request.attributes
+            headers[HEADER] = request.attributes
         try:
             response = self._pool.request(
                 "POST",
@@ -67,13 +67,18 @@ class HttpTransport:
         except HTTPError as error:
             # urllib3 counts a connection that is refused among its time-outs
             if isinstance(error, TimeoutError) and not isinstance(error, NewConnectionError):
-                raise EndpointError(f"no answer within {seconds:.1f} s") from error
-            raise EndpointError(f"the endpoint cannot be reached: {type(error).__name__}", retryable=True) from error
+                raise EndpointError(f"no response within {seconds:.1f} s", failure="timeout") from error
+            raise EndpointError(
+                f"the endpoint cannot be reached: {type(error).__name__}", failure="unreachable", retryable=True
+            ) from error
         if response.status == 200:
             return body
+        meaning, said = meaning_of_status(response.status), error_message(body)
         raise EndpointError(
-            f"the endpoint answered {response.status}{_explained(body)}",
-            retryable=response.status in RETRYABLE,
+            f"the endpoint responded {response.status}{f': {said[:300]}' if said else ''}",
+            failure=meaning.failure,
+            said=said,
+            retryable=meaning.retryable,
             retry_after=retry_after(response.headers.get("Retry-After", "")),
         )
 
@@ -86,22 +91,17 @@ class HttpTransport:
         for chunk in response.stream(CHUNK):
             body += chunk
             if len(body) > MAX_RESPONSE_BYTES:
-                raise EndpointError(f"the answer has more than {MAX_RESPONSE_BYTES} bytes")
+                raise EndpointError(f"the response has more than {MAX_RESPONSE_BYTES} bytes")
             if self._clock() > deadline:
-                raise EndpointError("the answer came too slowly")
+                raise EndpointError("the response arrived too slowly", failure="timeout")
         return bytes(body)
-
-
-def is_url(endpoint: str) -> bool:
-    """Whether an endpoint is named by its address, and not by its name in SageMaker."""
-    return "://" in endpoint
 
 
 def invocations_url(url: str) -> str:
     """The address that is posted to.
 
     Raises:
-        SettingsError: it is no address of an endpoint.
+        SettingsError: not the address of an endpoint.
     """
     try:
         parts = urlsplit(url)
@@ -136,11 +136,3 @@ def _pool(url: str) -> urllib3.PoolManager:
     if proxy and not proxy_bypass(parts.hostname or ""):
         return urllib3.ProxyManager(proxy)
     return urllib3.PoolManager()
-
-
-def _explained(body: bytes) -> str:
-    """What the endpoint says is wrong, in its own form of errors."""
-    try:
-        return f": {str(json.loads(body[:20_000])['error']['message'])[:300]}"
-    except (ValueError, KeyError, TypeError):
-        return ""

@@ -1,4 +1,4 @@
-"""What came back, checked before it is believed, in pixels of the frame."""
+"""The endpoint's response, checked before it is believed, in pixels of the frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sam3edge.core.types import Detection, Detections, Frame, JsonValue, ModelIn
 from sam3edge.images.jpeg import Picture
 
 SLACK = 1.0
-"""Pixels of the uploaded picture by which an outline may lie outside, for rounding."""
+"""Pixels of the uploaded image by which an outline may lie outside, for rounding."""
 
 MAX_ADDED, MAX_ADDED_BYTES = 32, 4000
 """Properties that a feature may bring beside those of every feature; the smallest transport carries 7,000 bytes."""
@@ -73,7 +73,7 @@ class _Model(_Checked):
     provider: Name
 
 
-class _Answer(_Checked):
+class _Response(_Checked):
     type: Literal["FeatureCollection"]
     features: Annotated[list[_Feature], Field(max_length=20_000)]
     frame: _Frame
@@ -81,39 +81,38 @@ class _Answer(_Checked):
     unsupported_prompts: dict[Name, Annotated[str, Field(max_length=2000)]]
 
 
-def read_answer(body: bytes, frame: Frame, picture: Picture, prompts: Sequence[Prompt]) -> Detections:
-    """An answer about ``picture`` as findings in pixels of ``frame``.
+def read_response(body: bytes, frame: Frame, picture: Picture, prompts: Sequence[Prompt]) -> Detections:
+    """The detections of a response about ``picture``, in pixels of ``frame``.
 
     Raises:
-        EndpointError: no JSON, not the detections message, about another picture or other phrases, or with outlines
-            that are no outlines or lie outside of the picture.
+        EndpointError: not JSON, not the detections message, about another image or other phrases, or with outlines
+            that are not valid or lie outside the image.
     """
     try:
-        answer = _Answer.model_validate_json(body)
+        response = _Response.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise EndpointError(f"the answer is no detections message: {where}: {first['msg']}") from error
-    if (answer.frame.width, answer.frame.height) != (picture.width, picture.height):
+        raise EndpointError(f"the response is not a detections message: {where}: {first['msg']}") from error
+    if (response.frame.width, response.frame.height) != (picture.width, picture.height):
         raise EndpointError(
-            f"the answer is about a picture of {answer.frame.width} x {answer.frame.height} pixels, "
-            f"{picture.width} x {picture.height} were sent"
+            f"expected a response about an image of {picture.width} x {picture.height} pixels, "
+            f"got {response.frame.width} x {response.frame.height}"
         )
     texts = {prompt.text for prompt in prompts}
-    strangers = sorted({*answer.unsupported_prompts, *(f.properties.prompt for f in answer.features)} - texts)
+    strangers = sorted({*response.unsupported_prompts, *(f.properties.prompt for f in response.features)} - texts)
     if strangers:
-        raise EndpointError(f"the answer is about {strangers[0][:80]!r}, which was not asked for")
-    contradicted = [f.properties.prompt for f in answer.features if f.properties.prompt in answer.unsupported_prompts]
+        raise EndpointError(f"the response is about {strangers[0][:80]!r}, which was not asked for")
+    unsupported = response.unsupported_prompts
+    contradicted = [f.properties.prompt for f in response.features if f.properties.prompt in unsupported]
     if contradicted:
-        raise EndpointError(f"the answer says of {contradicted[0]!r} that it has none, and gives one")
+        raise EndpointError(f"the response calls {contradicted[0][:80]!r} unsupported, and has a detection of it")
     try:
-        detections = tuple(d for f in answer.features for d in _detections(f.properties, frame, picture, prompts))
+        detections = tuple(d for f in response.features for d in _detections(f.properties, frame, picture, prompts))
     except (shapely.errors.ShapelyError, ValueError) as error:
-        raise EndpointError(f"an outline is none: {error}") from error
-    model = ModelInfo(**answer.model.model_dump())
-    return Detections(
-        model, detections, {}, {text: reason[:200] for text, reason in answer.unsupported_prompts.items()}
-    )
+        raise EndpointError(f"invalid outline: {error}") from error
+    model = ModelInfo(**response.model.model_dump())
+    return Detections(model, detections, {}, {text: reason[:200] for text, reason in unsupported.items()})
 
 
 def _detections(
@@ -141,11 +140,11 @@ def _outline(geometry: _Polygon | _MultiPolygon, picture: Picture) -> Polygon | 
     x0, y0, x1, y1 = outline.bounds
     if x0 < -SLACK or y0 < -SLACK or x1 > picture.width + SLACK or y1 > picture.height + SLACK:
         raise EndpointError(
-            f"an outline from {x0:g}, {y0:g} to {x1:g}, {y1:g} lies outside of the picture of "
+            f"an outline from {x0:g}, {y0:g} to {x1:g}, {y1:g} lies outside the image of "
             f"{picture.width} x {picture.height} pixels"
         )
     if not outline.is_valid:
-        raise EndpointError(f"an outline is none: {shapely.is_valid_reason(outline)}")
+        raise EndpointError(f"invalid outline: {shapely.is_valid_reason(outline)}")
     return outline
 
 

@@ -1,4 +1,4 @@
-"""The endpoint by its name in SageMaker: at once, or asynchronously by way of S3.
+"""The endpoint by its name in SageMaker: real-time, or asynchronous by way of S3.
 
 boto3 finds the credentials by itself: on a device those of the token exchange service
 (``AWS_CONTAINER_CREDENTIALS_FULL_URI``), elsewhere environment, profile or role. It is loaded only here and only when
@@ -7,27 +7,17 @@ an endpoint is named in this way: it is large, and slow to load.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from sam3edge.core.errors import EndpointError, SettingsError
-from sam3edge.invocations.request import ACCEPT, MAX_RESPONSE_BYTES, Request
+from sam3edge.invocations.error_codes import error_message, meaning_of_code, meaning_of_status
+from sam3edge.invocations.request import ACCEPT, MAX_RESPONSE_BYTES, InvocationRequest
 
-RETRYABLE = frozenset({
-    "InternalDependencyException", "InternalFailure", "InternalServerException", "ModelNotReadyException",
-    "RequestTimeout", "ServiceUnavailable", "ServiceUnavailableException", "SlowDown", "Throttling",
-    "ThrottlingException", "TooManyRequestsException",
-})  # fmt: skip
-"""Error codes of SageMaker and S3 that pass by themselves."""
-
-RETRYABLE_STATUS = frozenset({429, 500, 502, 503, 504})
-"""Of the container, which SageMaker hands on in a ModelError."""
-
-FIRST_POLL, LONGEST_POLL = 0.3, 2.0
-"""Seconds between two looks for an asynchronous answer; they double."""
+FIRST_POLL, MAX_POLL = 0.3, 2.0
+"""Seconds between two polls for an asynchronous response; they double."""
 
 
 def boto3_client(service: str, seconds: float) -> Any:
@@ -63,11 +53,11 @@ class SageMakerTransport:
         self._name = name
         self._client = client
 
-    def send(self, request: Request, seconds: float) -> bytes:
-        """See ``Transport``. The client's own time-outs apply; ``Deadline`` holds it to ``seconds``."""
-        with _errors_of(f"SageMaker endpoint {self._name}"):
-            answer = self._client.invoke_endpoint(EndpointName=self._name, Body=request.body, **_headers(request))
-            return _read(answer["Body"])
+    def send(self, request: InvocationRequest, seconds: float) -> bytes:
+        """See ``Transport``. The client's own time-outs apply; ``EndpointWithDeadline`` holds it to ``seconds``."""
+        with botocore_errors(f"SageMaker endpoint {self._name}"):
+            response = self._client.invoke_endpoint(EndpointName=self._name, Body=request.body, **_headers(request))
+            return _read(response["Body"])
 
     def close(self) -> None:
         """Close the connections."""
@@ -75,10 +65,10 @@ class SageMakerTransport:
 
 
 class SageMakerAsyncTransport:
-    """An asynchronous endpoint: the request is put into a bucket, the answer looked for where SageMaker says.
+    """An asynchronous endpoint: the request is put into a bucket, the response polled for where SageMaker says.
 
     The role needs ``s3:PutObject`` and ``s3:DeleteObject`` on the uploads, ``s3:GetObject`` on the endpoint's output,
-    ``s3:ListBucket`` on its bucket (without it, an answer that is not there yet looks like one that may not be read),
+    ``s3:ListBucket`` on its bucket (without it, a response that is not there yet looks like one that may not be read),
     and ``sagemaker:InvokeEndpointAsync``.
 
     Args:
@@ -103,11 +93,11 @@ class SageMakerAsyncTransport:
         self._clock = clock
         self._sleep = sleep
 
-    def send(self, request: Request, seconds: float) -> bytes:
+    def send(self, request: InvocationRequest, seconds: float) -> bytes:
         """See ``Transport``."""
         deadline = self._clock() + seconds
         key = "/".join(part for part in (self._prefix, request.id) if part)
-        with _errors_of(f"asynchronous SageMaker endpoint {self._name}"):
+        with botocore_errors(f"asynchronous SageMaker endpoint {self._name}"):
             self._storage.put_object(Bucket=self._bucket, Key=key, Body=request.body, ContentType=request.content_type)
             try:
                 taken = self._client.invoke_endpoint_async(
@@ -135,9 +125,9 @@ class SageMakerAsyncTransport:
             if problem is not None:
                 raise EndpointError(f"{self._name} failed: {problem[:300].decode(errors='replace')}")
             if self._clock() + pause >= deadline:
-                raise EndpointError(f"no answer of {self._name} in time")
+                raise EndpointError(f"no response of {self._name} in time", failure="timeout")
             self._sleep(pause)
-            pause = min(2 * pause, LONGEST_POLL)
+            pause = min(2 * pause, MAX_POLL)
 
     def _fetch(self, uri: str) -> bytes | None:
         from botocore.exceptions import ClientError
@@ -151,7 +141,7 @@ class SageMakerAsyncTransport:
             raise
 
     def _remove(self, key: str) -> None:
-        """A request that was given up is taken back; what stays all the same is the bucket's life-cycle rule's."""
+        """A request that was given up is taken back; whatever is left is removed by the bucket's life-cycle rule."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         with suppress(BotoCoreError, ClientError):
@@ -162,7 +152,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of ``s3://bucket/key``; the key may be empty.
 
     Raises:
-        SettingsError: it is no such address.
+        SettingsError: not such an address.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket:
@@ -170,7 +160,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key.strip("/")
 
 
-def _headers(request: Request) -> dict[str, str]:
+def _headers(request: InvocationRequest) -> dict[str, str]:
     headers = {"ContentType": request.content_type, "Accept": ACCEPT}
     return {**headers, "CustomAttributes": request.attributes} if request.attributes else headers
 
@@ -181,12 +171,12 @@ def _read(stream: Any) -> bytes:
     finally:
         stream.close()
     if len(body) > MAX_RESPONSE_BYTES:
-        raise EndpointError(f"the answer has more than {MAX_RESPONSE_BYTES} bytes")
+        raise EndpointError(f"the response has more than {MAX_RESPONSE_BYTES} bytes")
     return body
 
 
 @contextmanager
-def _errors_of(what: str) -> Iterator[None]:
+def botocore_errors(what: str) -> Iterator[None]:
     """Map botocore's errors to EndpointError."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, HTTPClientError, ReadTimeoutError
     from botocore.exceptions import ConnectionError as NoConnection
@@ -195,22 +185,31 @@ def _errors_of(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(what, error.response) from error
-    except (ConnectTimeoutError, ReadTimeoutError) as error:
-        raise EndpointError(f"{what}: no answer in time") from error
-    except BotoCoreError as error:  # no credentials, no network; its text may hold addresses with tokens
-        passing = isinstance(error, HTTPClientError | NoConnection)
-        raise EndpointError(f"{what} cannot be asked: {type(error).__name__}", retryable=passing) from error
+    except ReadTimeoutError as error:
+        raise EndpointError(f"{what}: no response in time", failure="timeout") from error
+    except ConnectTimeoutError as error:  # the time is spent: not again
+        raise EndpointError(f"{what} cannot be reached in time", failure="unreachable") from error
+    except (HTTPClientError, NoConnection) as error:  # its text may hold addresses with tokens
+        reason = f"{what} cannot be reached: {type(error).__name__}"
+        raise EndpointError(reason, failure="unreachable", retryable=True) from error
+    except BotoCoreError as error:  # no credentials, no region
+        raise EndpointError(f"{what} cannot be asked: {type(error).__name__}", failure="denied") from error
 
 
 def _refusal(what: str, response: Any) -> EndpointError:
+    """What SageMaker, S3 or, inside of a ModelError, the container said."""
     details, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, message = str(details.get("Code", "")), str(details.get("Message", ""))
-    status = response.get("OriginalStatusCode")
-    with suppress(ValueError, KeyError, TypeError):
-        message = str(json.loads(response["OriginalMessage"])["error"]["message"])
+    code, said = str(details.get("Code", "")), ""
+    meaning, explained = meaning_of_code(code), f"{code}: {details.get('Message', '')}"
+    if code == "ModelError":
+        status = int(response.get("OriginalStatusCode") or 500)
+        said = error_message(str(response.get("OriginalMessage") or ""))
+        meaning, explained = meaning_of_status(status), f"{code} {status}: {said or details.get('Message', '')}"
     wait = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
     return EndpointError(
-        f"{what}: {code}{f' {status}' if status else ''}: {message[:300]}",
-        retryable=code in RETRYABLE or status in RETRYABLE_STATUS,
+        f"{what}: {explained[:300]}",
+        failure=meaning.failure,
+        said=said,
+        retryable=meaning.retryable,
         retry_after=float(wait) if wait.isdecimal() else None,
     )

@@ -33,13 +33,13 @@ class Fallback:
 
     def report(self) -> dict[str, Any]:
         """Counters, breaker and budget, for the heartbeat."""
-        standing = self.detector.standing()
+        status = self.detector.status()
         return {
-            **asdict(standing.counts),
-            "breaker": standing.breaker,
-            "in_hour": standing.spent.in_hour,
-            "in_day": standing.spent.in_day,
-            "last_failure": standing.last_failure[:200],
+            **asdict(status.counts),
+            "breaker": status.breaker,
+            "in_hour": status.spent.in_hour,
+            "in_day": status.spent.in_day,
+            "last_failure": status.last_failure[:200],
             "hard_examples": asdict(self.examples.counts()),
         }
 

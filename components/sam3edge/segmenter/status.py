@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 
 from sam3edge.core.errors import FrameError, SettingsError
+from sam3edge.core.messages.bounds import reason_of
 from sam3edge.core.messages.detections import FrameResult
-from sam3edge.core.messages.envelope import MAX_REASON
 from sam3edge.core.messages.snapshots import snapshot, snapshot_room
 from sam3edge.core.messages.status import Counters, Counts
 from sam3edge.core.types import Frame, Message
@@ -68,7 +68,7 @@ class Statistics:
     def failed(self, error: Exception) -> None:
         """Remember the last error."""
         with self._lock:
-            self._last_error = str(error)[:MAX_REASON]
+            self._last_error = reason_of(error)
 
     def request_snapshot(self, serve: Callable[[FrameResult], None]) -> None:
         """Have ``serve`` called once, with the next answer."""

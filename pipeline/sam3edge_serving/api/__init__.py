@@ -3,6 +3,6 @@
     API Gateway -> authorizer -> Application -> route -> Model (SageMaker) -> reply
 
 ``handler.py`` and ``authorizer.py`` are the two Lambda functions, ``routes/`` holds one module for each resource,
-``asking/`` the model's side, ``large/`` images that are too large for a request, ``local/`` the same functions behind
-a small HTTP server. README.md says what clients send and get.
+``model.py`` is the model's side, ``uploads/`` images that are too large for a request. README.md says what clients send
+and get; ``sam3edge_simulator.api_gateway`` runs the same functions behind a small HTTP server.
 """

@@ -15,9 +15,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.metrics import MetricUnit
 
-from sam3edge_serving.api.asking.question import too_long
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import JSON, Reply, Request, dump
+from sam3edge_serving.api.model import too_long
 from sam3edge_serving.api.problems import BadRequest, InternalError, NotFound, Problem, Unauthorized, WrongMethod
 from sam3edge_serving.api.routes import chat, detections, models, uploads
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sam3edge_serving.api.asking.question import Model
 from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.images import Images
+from sam3edge_serving.api.model import Model
 from sam3edge_serving.api.uploads.jobs import Jobs
 from sam3edge_serving.api.uploads.offers import Uploads
 

@@ -14,7 +14,14 @@ import sam3edge_serving
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
-_LIBRARY = ("__init__.py", "core/__init__.py", "core/errors.py", "images/__init__.py", "images/headers")
+_LIBRARY = (
+    "__init__.py",
+    "core/__init__.py",
+    "core/errors.py",
+    "images/__init__.py",
+    "images/headers",
+    *(f"invocations/{name}.py" for name in ("__init__", "attributes", "request", "error_codes", "http", "sagemaker")),
+)
 _SERVING = ("__init__.py", "http", "api")
 
 

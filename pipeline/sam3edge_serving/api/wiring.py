@@ -6,12 +6,13 @@ import boto3
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 from botocore.config import Config
 
-from sam3edge_serving.api.asking.plain_http import HttpModel
-from sam3edge_serving.api.asking.question import Model
-from sam3edge_serving.api.asking.sagemaker import SageMakerModel
+from sam3edge.invocations.http import HttpTransport
+from sam3edge.invocations.request import Transport
+from sam3edge.invocations.sagemaker import SageMakerTransport
 from sam3edge_serving.api.dependencies import Large, Parts
 from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.images import Images
+from sam3edge_serving.api.model import EndpointModel
 from sam3edge_serving.api.settings import Settings
 from sam3edge_serving.api.uploads.jobs import Jobs
 from sam3edge_serving.api.uploads.offers import Uploads
@@ -28,7 +29,7 @@ def assemble(settings: Settings) -> Parts:
     records = DynamoDBPersistenceLayer(table_name=settings.idempotency_table) if settings.idempotency_table else None
     rules = FetchRules(read_hosts(settings.image_hosts), settings.max_image_bytes, settings.fetch_seconds)
     return Parts(
-        model=_model(settings),
+        model=EndpointModel(_transport(settings), settings.model_seconds, settings.retry_after),
         images=Images(settings.max_image_bytes, RemoteImages(rules)),
         once=IdempotencyStore(records, storage, settings.idempotency_seconds),
         large=_large(settings, storage) if settings.async_endpoint and storage else None,
@@ -38,11 +39,11 @@ def assemble(settings: Settings) -> Parts:
     )
 
 
-def _model(settings: Settings) -> Model:
+def _transport(settings: Settings) -> Transport:
     if settings.endpoint_url:
-        return HttpModel(settings.endpoint_url, settings.model_seconds, settings.retry_after)
+        return HttpTransport(settings.endpoint_url)
     config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=settings.model_seconds, retries=ONE_TRY)
-    return SageMakerModel(boto3.client("sagemaker-runtime", config=config), settings.endpoint, settings.retry_after)
+    return SageMakerTransport(settings.endpoint, boto3.client("sagemaker-runtime", config=config))
 
 
 def _storage(bucket: str) -> Storage:

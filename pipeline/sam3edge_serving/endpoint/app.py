@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from sam3edge_serving.endpoint import attributes
+from sam3edge.invocations.attributes import HEADER
 from sam3edge_serving.endpoint.admission import Admission
 from sam3edge_serving.endpoint.batching import Batcher
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher, allowed_hosts
@@ -118,7 +118,7 @@ class Endpoint:
                 body,
                 headers.get("Content-Type", ""),
                 headers.get("Accept", ""),
-                ",".join(headers.getlist(attributes.HEADER)),
+                ",".join(headers.getlist(HEADER)),
             )
             return await _attended(request, self._service.answer(call))
         raise DeadlinePassed(f"there was no answer within {self._settings.deadline:g} s; send less at once")

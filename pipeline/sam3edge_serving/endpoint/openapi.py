@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from sam3edge.core.messages.detections import DetectionsMessage
-from sam3edge_serving.endpoint import attributes, problems
+from sam3edge.invocations.attributes import HEADER
+from sam3edge_serving.endpoint import problems
 from sam3edge_serving.endpoint.formats.azure import TableAnswer, TableRequest
 from sam3edge_serving.endpoint.formats.coco import CocoAnswer
 from sam3edge_serving.endpoint.formats.errors import ErrorAnswer
@@ -69,7 +70,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 _ATTRIBUTES = {
-    "name": attributes.HEADER,
+    "name": HEADER,
     "in": "header",
     "description": "pairs such as text_prompt=car|ship,threshold=0.4,image_id=x with URL-encoded values; commas or "
     "semicolons between them",

@@ -14,9 +14,9 @@ import numpy as np
 from sam3edge.core.errors import EngineError, FrameError, PromptError
 from sam3edge.core.types import Frame, ModelInfo
 from sam3edge.images.decoding import DecodeOptions
+from sam3edge.invocations.attributes import Attributes, AttributesError, read_attributes
 from sam3edge_serving.endpoint import images
 from sam3edge_serving.endpoint.admission import PixelBudget
-from sam3edge_serving.endpoint.attributes import Attributes, read_attributes
 from sam3edge_serving.endpoint.batching import Batcher
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher
 from sam3edge_serving.endpoint.formats import azure, coco, errors, geojson, roboflow
@@ -31,7 +31,7 @@ from sam3edge_serving.endpoint.formats.queries import (
 )
 from sam3edge_serving.endpoint.formats.requests import read_line, read_request, split_lines
 from sam3edge_serving.endpoint.negotiation import COCO_RLE, GEOJSON, JSON, JSON_LINES, LINES, Body, body_of, choose
-from sam3edge_serving.endpoint.problems import ModelFailed, NotReady, Problem, Unanswerable
+from sam3edge_serving.endpoint.problems import BadRequest, ModelFailed, NotReady, Problem, Unanswerable
 from sam3edge_serving.endpoint.settings import Settings
 
 SOURCE = "endpoint"
@@ -91,7 +91,7 @@ class Service:
 
     async def answer(self, call: Call) -> Reply:
         """Answer in the format that the request asks for, by default in that which belongs to its own."""
-        kind, attributes = body_of(call.content_type), read_attributes(call.attributes)
+        kind, attributes = body_of(call.content_type), _attributes(call.attributes)
         await _pretend(attributes)
         if kind is Body.IMAGE:
             return await self._phrases(self._by_attributes(call.body, attributes), call.accept)
@@ -211,6 +211,13 @@ class Service:
 
     async def _compute(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers.compute, function, *arguments)
+
+
+def _attributes(header: str) -> Attributes:
+    try:
+        return read_attributes(header)
+    except AttributesError as error:
+        raise BadRequest(str(error), param=error.param) from error
 
 
 async def _pretend(attributes: Attributes) -> None:

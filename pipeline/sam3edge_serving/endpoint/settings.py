@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.images.decoding import Depth
-from sam3edge_serving.endpoint.attributes import BETWEEN_PHRASES
+from sam3edge.invocations.attributes import BETWEEN_PHRASES
 from sam3edge_serving.endpoint.fetching import allowed_hosts
 
 SAGEMAKER_MODEL = Path("/opt/ml/model")

@@ -179,10 +179,10 @@ def test_it_keeps_publishing_whatever_the_endpoint_does(make_rig: Callable[[Prof
         assert len(message["features"]) == good  # its own answer, whole
 
     for manner, why in (
-        (cloud.slow, "no answer within"),
+        (cloud.slow, "no response within"),
         (no_json, "Invalid JSON"),
-        (another_schema, "no detections message"),
-        (cloud.lying(outside), "outside of the picture"),
+        (another_schema, "not a detections message"),
+        (cloud.lying(outside), "outside the image"),
     ):
         cloud.manner = manner
         answers_for_itself(why)

@@ -80,7 +80,7 @@ class Pair:
         self.examples = Kept()
         self.backlog = 0
         self.spent = [Spent()]
-        restraint = RequestLimits(
+        limits = RequestLimits(
             Budget(limits, Spent(), self.spent.append, self.clock),
             Breaker(BreakerOptions(failures=3, pause=30.0), self.clock),
             Retry(),
@@ -89,7 +89,7 @@ class Pair:
         self.opinion = FallbackDetector(
             self.endpoint,
             Policy(FallbackOptions(reasons, **options), accelerator),
-            restraint,
+            limits,
             self.examples,
             lambda: self.backlog,
             clock=self.clock,
@@ -106,7 +106,7 @@ class Pair:
         return self.opinion.detect(frame(red_square()), options, give)
 
     def counts(self) -> dict[str, int]:
-        counts = self.opinion.standing().counts
+        counts = self.opinion.status().counts
         return {name: value for name in counts.__slots__ if (value := getattr(counts, name))}
 
 
@@ -222,20 +222,20 @@ def test_an_open_breaker_costs_no_time_and_closes_after_probes() -> None:
     def hangs(number: int) -> None:
         if number <= 3:
             pair.clock.sleep(10.0)
-            raise EndpointError("no answer within 10 s")
+            raise EndpointError("no response within 10 s")
 
     pair = Pair(before=hangs)
     for _ in range(3):
         pair.ask(Colourblind())
-    assert pair.opinion.standing().breaker == "open"
+    assert pair.opinion.status().breaker == "open"
     started = pair.clock.now
     assert all(pair.ask(Colourblind()).origin.by == "device" for _ in range(50))
     assert pair.clock.now == started
     pair.clock.now += 30
-    assert pair.opinion.standing().breaker == "half-open"
+    assert pair.opinion.status().breaker == "half-open"
     assert [pair.ask(Colourblind()).origin.by for _ in range(2)] == ["cloud", "cloud"]
-    assert pair.opinion.standing().breaker == "closed"
-    assert pair.opinion.standing().last_failure == "no answer within 10 s"
+    assert pair.opinion.status().breaker == "closed"
+    assert pair.opinion.status().last_failure == "no response within 10 s"
 
 
 def test_a_slow_device_is_relieved_and_tried_again() -> None:
@@ -268,7 +268,7 @@ def test_what_only_one_of_them_saw_is_a_hard_example() -> None:
     assert agree.examples == []
     [example] = differ.examples
     assert (example.disagreement.device, example.disagreement.cloud) == (1, 0)
-    assert example.wish.reason == "uncertain"
+    assert example.escalation.reason == "uncertain"
     assert (example.device.model.version, len(example.device.detections)) == ("1.0.0", 1)
     assert len(example.cloud.detections) == 0
     assert differ.counts()["disagreements"] == 1

@@ -55,8 +55,8 @@ def findings(*detections: Detection, unsupported_prompts: tuple[str, ...] = (), 
     ],
 )
 def test_before_the_device_looks(model: ModelInfo, load: Load, expected: str | None) -> None:
-    wish = POLICY.instead(model, load)
-    assert (wish and wish.reason) == expected
+    escalation = POLICY.instead(model, load)
+    assert (escalation and escalation.reason) == expected
 
 
 def test_a_device_that_was_never_meant_to_have_an_accelerator_is_not_degraded() -> None:
@@ -83,17 +83,17 @@ def test_a_device_that_was_never_meant_to_have_an_accelerator_is_not_degraded() 
     ],
 )
 def test_after_the_device_has_looked(found: Detections, expected: str | None) -> None:
-    wish = POLICY.beside(found)
-    assert (wish and wish.reason) == expected
+    escalation = POLICY.beside(found)
+    assert (escalation and escalation.reason) == expected
 
 
 def test_a_phrase_that_the_cloud_does_not_know_either_is_no_reason() -> None:
     found = findings(unsupported_prompts=("unicorn", "griffin"))
     assert POLICY.beside(found, {"unicorn", "griffin"}) is None
-    wish = POLICY.beside(found, {"unicorn"})
-    assert wish is not None
-    assert "griffin" in wish.detail
-    assert "unicorn" not in wish.detail
+    escalation = POLICY.beside(found, {"unicorn"})
+    assert escalation is not None
+    assert "griffin" in escalation.detail
+    assert "unicorn" not in escalation.detail
 
 
 @pytest.mark.parametrize("reason", sorted(ALL))
@@ -107,7 +107,7 @@ def test_a_reason_that_is_not_wanted_is_none(reason: Reason) -> None:
             policy.beside(findings(unsupported_prompts=("unicorn",))),
             policy.beside(findings(box(0, score=0.5))),
         ]
-        return {wish.reason for wish in made if wish is not None}
+        return {escalation.reason for escalation in made if escalation is not None}
 
     assert wishes(ALL) == ALL
     assert wishes(ALL - {reason}) == ALL - {reason}

@@ -20,11 +20,12 @@ from sam3edge.core.errors import EndpointError, SettingsError
 from sam3edge.core.flow import DetectionOptions, detect
 from sam3edge.core.types import Detections, Exemplar, Frame, Prompt
 from sam3edge.engines.fake import FakeEngine
+from sam3edge.invocations.attributes import HEADER, MAX_HEADER
 from sam3edge.invocations.client import EndpointClient, Larger, UploadOptions
 from sam3edge.invocations.connect import Asynchronous, open_endpoint
-from sam3edge.invocations.deadline import Deadline
+from sam3edge.invocations.deadline import EndpointWithDeadline
 from sam3edge.invocations.http import HttpTransport, invocations_url, retry_after
-from sam3edge.invocations.request import MAX_ATTRIBUTES, Request
+from sam3edge.invocations.request import InvocationRequest
 from support.samples import frame, red_square
 from support.stand_in import Asked, Reply, StandIn, another_schema, busy, no_json, outside
 
@@ -89,10 +90,10 @@ def test_phrases_travel_whole_in_the_header_or_when_there_are_many_in_json(serve
     many = (*(Prompt(f"phrase {i}") for i in range(200)), Prompt("red"))
     assert len(client(server).ask(frame(red_square()), many, SECONDS).detections) == 1
     assert server.asked[1].headers["Content-Type"] == "application/json"
-    assert "X-Amzn-SageMaker-Custom-Attributes" not in server.asked[1].headers
+    assert HEADER not in server.asked[1].headers
     assert server.asked[1].phrases == [prompt.text for prompt in many]
     for asked in server.asked:
-        assert len(asked.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")) <= MAX_ATTRIBUTES
+        assert len(asked.headers.get(HEADER, "")) <= MAX_HEADER
 
 
 def test_the_lowest_threshold_is_sent_and_each_prompt_keeps_its_own(server: StandIn) -> None:
@@ -132,12 +133,12 @@ def test_a_server_that_hangs_up_is_worth_another_try(server: StandIn) -> None:
     assert caught.value.retryable
 
 
-@pytest.mark.parametrize("punctual", [False, True])
-def test_a_slow_server_is_given_up_in_time(server: StandIn, punctual: bool) -> None:
+@pytest.mark.parametrize("with_deadline", [False, True])
+def test_a_slow_server_is_given_up_in_time(server: StandIn, with_deadline: bool) -> None:
     server.manner = server.slow
-    endpoint = Deadline(client(server)) if punctual else client(server)
+    endpoint = EndpointWithDeadline(client(server)) if with_deadline else client(server)
     started = time.monotonic()
-    with pytest.raises(EndpointError, match=r"no answer within 0\.3 s") as caught:
+    with pytest.raises(EndpointError, match=r"no response within 0\.3 s") as caught:
         endpoint.ask(frame(), RED, 0.3)
     assert time.monotonic() - started < 15  # of the 30 that the server takes
     assert not caught.value.retryable
@@ -161,11 +162,11 @@ def test_a_server_that_drips_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=drip, args=(listener,))
         thread.start()
-        endpoint = Deadline(EndpointClient(HttpTransport(f"http://127.0.0.1:{listener.getsockname()[1]}")))
+        endpoint = EndpointWithDeadline(EndpointClient(HttpTransport(f"http://127.0.0.1:{listener.getsockname()[1]}")))
         try:
-            with pytest.raises(EndpointError, match="no answer within"):
+            with pytest.raises(EndpointError, match="no response within"):
                 endpoint.ask(frame(), RED, 0.5)
-            with pytest.raises(EndpointError, match="still under way"):
+            with pytest.raises(EndpointError, match="still in progress"):
                 endpoint.ask(frame(), RED, 0.5)
         finally:
             stop.set()
@@ -175,12 +176,12 @@ def test_a_server_that_drips_is_given_up_in_time() -> None:
 LIES: dict[str, Callable[[StandIn], Callable[[Asked], Reply]]] = {
     "document: Invalid JSON": lambda server: no_json,
     "features.0.properties": lambda server: another_schema,
-    "lies outside of the picture": lambda server: server.lying(outside),
-    "320 x 240 were sent": lambda server: server.lying(lambda d: d["frame"].update(width=319)),
+    "lies outside the image": lambda server: server.lying(outside),
+    "320 x 240 pixels, got 319": lambda server: server.lying(lambda d: d["frame"].update(width=319)),
     "which was not asked for": lambda server: server.lying(
         lambda d: d["features"][0]["properties"].update(prompt="blue")
     ),
-    "says of 'red' that it has none": lambda server: server.lying(lambda d: d["unsupported_prompts"].update(red="no")),
+    "calls 'red' unsupported": lambda server: server.lying(lambda d: d["unsupported_prompts"].update(red="no")),
     "score: Input should be less": lambda server: server.lying(
         lambda d: d["features"][0]["properties"].update(score=1.5)
     ),
@@ -191,7 +192,7 @@ LIES: dict[str, Callable[[StandIn], Callable[[Asked], Reply]]] = {
         lambda d: d["features"][0]["properties"].update(score=float("inf"))
     ),
     "valid number": lambda server: server.lying(lambda d: d["features"][0]["properties"].update(area="much")),
-    "an outline is none": lambda server: server.lying(
+    "invalid outline": lambda server: server.lying(
         lambda d: d["features"][0]["properties"]["imageGeometry"].update(
             coordinates=[[[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]]
         )
@@ -235,7 +236,7 @@ def test_a_packed_answer_is_not_unpacked(server: StandIn) -> None:
 
 def test_a_server_that_sends_elsewhere_is_not_followed(server: StandIn) -> None:
     server.manner = lambda asked: Reply(b"", 307, {"Location": server.url + "/elsewhere"})
-    with pytest.raises(EndpointError, match="answered 307"):
+    with pytest.raises(EndpointError, match="responded 307"):
         client(server).ask(frame(), RED, SECONDS)
     assert len(server.asked) == 1
 
@@ -244,7 +245,7 @@ def test_a_server_that_sends_elsewhere_is_not_followed(server: StandIn) -> None:
 def test_an_error_says_why_and_whether_it_passes(server: StandIn, status: int, retryable: bool) -> None:
     body = json.dumps({"error": {"message": "the picture is too dark", "type": "x", "param": None, "code": "x"}})
     server.manner = lambda asked: Reply(body.encode(), status)
-    with pytest.raises(EndpointError, match=f"answered {status}: the picture is too dark") as caught:
+    with pytest.raises(EndpointError, match=f"responded {status}: the picture is too dark") as caught:
         client(server).ask(frame(), RED, SECONDS)
     assert (caught.value.retryable, caught.value.retry_after) == (retryable, None)
 
@@ -311,9 +312,9 @@ class Recorder:
     """A transport that keeps what it is given and has no answer."""
 
     def __init__(self) -> None:
-        self.sent: list[Request] = []
+        self.sent: list[InvocationRequest] = []
 
-    def send(self, request: Request, seconds: float) -> bytes:
+    def send(self, request: InvocationRequest, seconds: float) -> bytes:
         self.sent.append(request)
         raise EndpointError("nobody is here")
 
@@ -339,4 +340,4 @@ def test_what_goes_wrong_in_its_thread_comes_out_of_it() -> None:
         def close(self) -> None: ...
 
     with pytest.raises(ZeroDivisionError):
-        Deadline(Broken()).ask(frame(), RED, SECONDS)
+        EndpointWithDeadline(Broken()).ask(frame(), RED, SECONDS)

@@ -19,7 +19,7 @@ from sam3edge.core.types import Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.images.decoding import DecodeOptions, decode
 from sam3edge.images.jpeg import picture_of
-from sam3edge.invocations.response import read_answer
+from sam3edge.invocations.response import read_response
 from support.samples import frame, red_square
 
 PROMPTS = (Prompt("red"), Prompt("unicorn"))
@@ -67,7 +67,7 @@ def test_a_changed_answer_is_refused_or_can_be_published(changes: list[tuple[tup
         except (KeyError, IndexError, TypeError):
             continue  # an earlier change took this place away
     try:
-        found = read_answer(json.dumps(document).encode(), FRAME, PICTURE, PROMPTS)
+        found = read_response(json.dumps(document).encode(), FRAME, PICTURE, PROMPTS)
     except EndpointError:
         return
     for detection in found.detections:
@@ -81,8 +81,8 @@ def test_a_changed_answer_is_refused_or_can_be_published(changes: list[tuple[tup
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused(body: bytes) -> None:
-    with pytest.raises(EndpointError, match="no detections message"):
-        read_answer(body, FRAME, PICTURE, PROMPTS)
+    with pytest.raises(EndpointError, match="not a detections message"):
+        read_response(body, FRAME, PICTURE, PROMPTS)
 
 
 def test_what_is_scaled_is_scaled_by_axis() -> None:
@@ -92,7 +92,7 @@ def test_what_is_scaled_is_scaled_by_axis() -> None:
     feature = document["features"][0]
     feature["properties"] |= {"imageGeometry": {"type": "Polygon", "coordinates": square}, "area": 71 * 80}
     document["features"] = [feature]
-    [detection] = read_answer(json.dumps(document).encode(), FRAME, PICTURE, PROMPTS).detections
+    [detection] = read_response(json.dumps(document).encode(), FRAME, PICTURE, PROMPTS).detections
     assert detection.box == pytest.approx((320, 180, 480, 360), abs=0.11)
     assert detection.area == pytest.approx(160 * 180)
     assert detection.geometry.area == pytest.approx(160 * 180, rel=0.01)
@@ -106,7 +106,7 @@ def with_properties(added: dict[str, Any]) -> bytes:
 
 def test_what_the_endpoints_stages_have_added_survives() -> None:
     added = {"zone": "gate-3", "track": {"id": 7, "ages": [1, 2.5, None]}}
-    found = read_answer(with_properties(added), FRAME, PICTURE, PROMPTS)
+    found = read_response(with_properties(added), FRAME, PICTURE, PROMPTS)
     assert found.detections[0].properties == added
     [message] = encode(frame_result("line-7", FRAME, PROMPTS, found), "t", 131_072, 4.0)
     properties = json.loads(message.payload)["features"][0]["properties"]
@@ -120,4 +120,4 @@ def test_what_the_endpoints_stages_have_added_survives() -> None:
 )
 def test_properties_that_cannot_be_passed_on_are_refused(added: dict[str, Any]) -> None:
     with pytest.raises(EndpointError):
-        read_answer(with_properties(added), FRAME, PICTURE, PROMPTS)
+        read_response(with_properties(added), FRAME, PICTURE, PROMPTS)

@@ -19,12 +19,12 @@ from sam3edge.core.errors import EndpointError, SettingsError
 from sam3edge.core.types import Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.invocations.client import EndpointClient
-from sam3edge.invocations.request import Request
+from sam3edge.invocations.request import InvocationRequest
 from sam3edge.invocations.sagemaker import SageMakerAsyncTransport, SageMakerTransport, boto3_client, split_uri
 from support.samples import frame, red_square
 from support.stand_in import StandIn
 
-REQUEST = Request("f1", b"jpeg", "image/jpeg", "text_prompt=red,threshold=0.5,image_id=f1")
+REQUEST = InvocationRequest("f1", b"jpeg", "image/jpeg", "text_prompt=red,threshold=0.5,image_id=f1")
 HEADERS = {
     "ContentType": "image/jpeg",
     "Accept": "application/geo+json",
@@ -245,7 +245,7 @@ def test_sagemaker_out_of_reach_is_worth_another_try() -> None:
         aws_secret_access_key="b",
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=2),
     )
-    with pytest.raises(EndpointError, match="cannot be asked: EndpointConnectionError") as caught:
+    with pytest.raises(EndpointError, match="cannot be reached: EndpointConnectionError") as caught:
         SageMakerTransport("sam3", client).send(REQUEST, 1.0)
     assert caught.value.retryable
 

@@ -61,7 +61,7 @@ class Breaker:
         return f"the endpoint {why} and is asked again in {left:.0f} s"
 
     def succeeded(self) -> None:
-        """A request was answered."""
+        """A request succeeded."""
         self._until = 0.0
         if self._state == "closed":
             self._in_a_row = 0
@@ -73,7 +73,7 @@ class Breaker:
             self._state, self._in_a_row, self._pause = "closed", 0, self._options.pause
 
     def failed(self, retry_after: float | None = None) -> None:
-        """A request was not answered.
+        """A request failed.
 
         Args:
             retry_after: seconds that the endpoint asks to be left alone for.

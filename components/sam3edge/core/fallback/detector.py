@@ -1,8 +1,8 @@
-"""The device's answer, the cloud's, or the better of the two: what ``core/fallback/policy.py`` decides, done.
+"""The device's detections, the cloud's, or the better of the two: what ``core/fallback/policy.py`` decides, done.
 
-Whatever happens to the cloud, a frame that the device can answer is answered: without delay while the budget is spent
-or the circuit breaker is open, else after ``seconds`` at the latest. Without an answer from either side the device's
-own error is raised, as if there were no cloud.
+Whatever happens to the cloud, a frame that the device can process gets its detections: without delay while the budget
+is spent or the circuit breaker is open, else after ``seconds`` at the latest. When both sides fail the device's own
+error is raised, as if there were no cloud.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sam3edge.core.types import Detections, Frame, Origin, Prompt
 logger = logging.getLogger(__name__)
 
 FORGET_SECONDS = 3600.0
-"""After so long the cloud is asked again about a phrase that it did not know either."""
+"""Seconds after which the cloud is asked again about a phrase that it did not know either."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,15 +38,15 @@ class HardExample:
     prompts: tuple[Prompt, ...]
     device: Detections
     cloud: Detections
-    wish: Escalation
+    escalation: Escalation
     disagreement: Disagreement
 
 
 class Examples(Protocol):
-    """Who keeps hard examples."""
+    """Keeps hard examples."""
 
     def offer(self, example: HardExample) -> None:
-        """Keep it, or let it go; never waits and raises nothing."""
+        """Keep it, or drop it; never waits and raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ class Counts:
 
     Attributes:
         asked: requests that went out.
-        answered: of these, answered so that it could be believed.
-        failures: of these, not.
+        answered: of these, with a response that was accepted.
+        failures: of these, without.
         refused_by_budget, refused_by_breaker: times that a request was wanted and none went out.
-        disagreements: frames about which both answered, and not the same.
+        disagreements: frames about which both have detections, and not the same.
     """
 
     asked: int = 0
@@ -85,7 +85,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class FallbackStatus:
-    """How it stands between device and cloud, for the heartbeat."""
+    """The state of the fallback, for the heartbeat."""
 
     counts: Counts
     breaker: State
@@ -94,12 +94,12 @@ class FallbackStatus:
 
 
 class FallbackDetector:
-    """A ``Detector`` that falls back to the cloud. Used by the flow's thread; ``standing`` by any.
+    """A ``Detector`` that falls back to the cloud. Used by the flow's thread; ``status`` by any.
 
     Args:
         backlog: frames that wait at the source.
         clock: seconds, monotonic.
-        sleep: waits so many seconds.
+        sleep: waits for a number of seconds.
         uniform: draws a number between two.
     """
 
@@ -107,7 +107,7 @@ class FallbackDetector:
         self,
         endpoint: Endpoint,
         policy: Policy,
-        restraint: RequestLimits,
+        limits: RequestLimits,
         examples: Examples,
         backlog: Callable[[], int],
         *,
@@ -117,7 +117,7 @@ class FallbackDetector:
     ) -> None:
         self._endpoint = endpoint
         self._policy = policy
-        self._restraint = restraint
+        self._limits = limits
         self._examples = examples
         self._backlog = backlog
         self._clock = clock
@@ -134,27 +134,27 @@ class FallbackDetector:
     def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
         """See ``Detector``."""
         refusal: EndpointError | None = None
-        wish: Escalation | None = None
+        escalation: Escalation | None = None
         try:
             own_engine = engine()
-            wish = self._policy.instead(own_engine.model, self._load())
-            if wish is not None:
+            escalation = self._policy.instead(own_engine.model, self._load())
+            if escalation is not None:
                 try:
-                    return self._ask(frame, options, wish)
+                    return self._ask(frame, options, escalation)
                 except EndpointError as error:
                     refusal = error
             own = self._look(own_engine, frame, options)
         except EngineError as error:
             return self._replace(frame, options, error, refusal)
-        if wish is None:
+        if escalation is None:
             return self._compare(frame, options, own)
-        return _by_device(own, wish, refusal)
+        return _by_device(own, escalation, refusal)
 
-    def standing(self) -> FallbackStatus:
+    def status(self) -> FallbackStatus:
         """A snapshot."""
         with self._lock:
             return FallbackStatus(
-                self._counts, self._restraint.breaker.state, self._restraint.budget.spent, self._last_failure
+                self._counts, self._limits.breaker.state, self._limits.budget.spent, self._last_failure
             )
 
     def _load(self) -> Load:
@@ -171,64 +171,63 @@ class FallbackDetector:
     def _replace(
         self, frame: Frame, options: DetectionOptions, problem: EngineError, refusal: EndpointError | None
     ) -> Detections:
-        """The cloud's answer where the device has none; the device's error where the cloud has none either."""
-        if frame.id != self._complained_of:  # a frame that waits for a model comes by again and again
+        """The cloud's detections where the device fails; the device's error where the cloud fails, too."""
+        if frame.id != self._complained_of:  # a frame that waits for a model is tried again and again
             self._complained_of = frame.id
-            logger.warning("this device has no answer: %s", problem, extra={"frame": frame.id})
-        wish = self._policy.unavailable(str(problem))
-        if wish is None or refusal is not None:  # it was asked about this frame already
+            logger.warning("this device cannot process the frame: %s", problem, extra={"frame": frame.id})
+        escalation = self._policy.unavailable(str(problem))
+        if escalation is None or refusal is not None:  # it was asked about this frame already
             raise problem
         try:
-            return self._ask(frame, options, wish)
+            return self._ask(frame, options, escalation)
         except EndpointError as error:
             raise problem from error
 
     def _compare(self, frame: Frame, options: DetectionOptions, own: Detections) -> Detections:
-        """The better answer where the device's leaves something open; where both have answered differently, a hard
-        example."""
+        """The better detections where the device's leave something open; where the two differ, a hard example."""
         now = self._clock()
         self._unsupported = {text: until for text, until in self._unsupported.items() if until > now}
-        wish = self._policy.beside(own, self._unsupported.keys())
-        if wish is None:
+        escalation = self._policy.beside(own, self._unsupported.keys())
+        if escalation is None:
             return own
         try:
-            other = self._ask(frame, options, wish)
+            other = self._ask(frame, options, escalation)
         except EndpointError as error:
-            return _by_device(own, wish, error)
+            return _by_device(own, escalation, error)
         self._unsupported |= {
             text: now + FORGET_SECONDS for text in other.unsupported_prompts if text in own.unsupported_prompts
         }
         disagreement = compare(own, other)
         if disagreement:
             self._count(disagreements=1)
-            self._examples.offer(HardExample(frame, options.prompts, own, other, wish, disagreement))
+            self._examples.offer(HardExample(frame, options.prompts, own, other, escalation, disagreement))
         better = self._policy.better(own, other)
         timing = {**own.timing, **other.timing}
         if better is own:
-            return replace(_by_device(own, wish, None), timing=timing)
+            return replace(_by_device(own, escalation, None), timing=timing)
         return replace(other, timing=timing)
 
-    def _ask(self, frame: Frame, options: DetectionOptions, wish: Escalation) -> Detections:
-        """The cloud's answer; raises EndpointError."""
-        deadline = self._clock() + self._restraint.seconds
+    def _ask(self, frame: Frame, options: DetectionOptions, escalation: Escalation) -> Detections:
+        """The cloud's detections; raises EndpointError."""
+        deadline = self._clock() + self._limits.seconds
         try:
             found = self._request(frame, options.prompts, deadline)
         except NotAsked:
             raise
         except EndpointError as error:
-            breaker = self._restraint.breaker
-            pause = self._restraint.retry.pause(error, deadline - self._clock(), self._uniform)
-            if pause is None or breaker.state != "closed" or self._restraint.budget.refusal():
+            breaker = self._limits.breaker
+            pause = self._limits.retry.pause(error, deadline - self._clock(), self._uniform)
+            if pause is None or breaker.state != "closed" or self._limits.budget.refusal():
                 raise
             self._sleep(pause)
             found = self._request(frame, options.prompts, deadline)
         if options.overlap is not None:
             found = replace(found, detections=suppress_detections(found.detections, options.overlap))
-        return replace(found, origin=Origin("cloud", wish.reason, wish.detail))
+        return replace(found, origin=Origin("cloud", escalation.reason, escalation.detail))
 
     def _request(self, frame: Frame, prompts: Sequence[Prompt], deadline: float) -> Detections:
         """One request, if one may go out."""
-        budget, breaker = self._restraint.budget, self._restraint.breaker
+        budget, breaker = self._limits.budget, self._limits.breaker
         refusal = breaker.refusal()
         if refusal:
             self._count(refused_by_breaker=1)
@@ -246,7 +245,7 @@ class FallbackDetector:
             breaker.failed(error.retry_after)
             self._count(failures=1)
             self._last_failure = str(error)
-            logger.warning("the endpoint did not answer: %s", error, extra={"frame": frame.id})
+            logger.warning("the endpoint failed: %s", error, extra={"frame": frame.id})
             raise
         breaker.succeeded()
         self._count(answered=1)
@@ -257,6 +256,6 @@ class FallbackDetector:
             self._counts = replace(self._counts, **{n: getattr(self._counts, n) + by for n, by in more.items()})
 
 
-def _by_device(own: Detections, wish: Escalation, refusal: EndpointError | None) -> Detections:
-    why = f"{wish.detail}; {refusal}" if refusal is not None else f"{wish.detail}; the cloud's answer is no better"
-    return replace(own, origin=Origin("device", wish.reason, why))
+def _by_device(own: Detections, escalation: Escalation, refusal: EndpointError | None) -> Detections:
+    why = "the cloud's detections are not better" if refusal is None else refusal
+    return replace(own, origin=Origin("device", escalation.reason, f"{escalation.detail}; {why}"))

@@ -1,7 +1,7 @@
-"""When to ask a model in the cloud, and whom to believe when both have answered.
+"""When to ask a model in the cloud, and which detections to publish when both have some.
 
     before the device looks    unavailable, degraded, slow       the cloud is asked instead
-    after it has looked        unanswered, uncertain             the cloud is asked, too
+    after it has looked        unsupported, uncertain            the cloud is asked, too
 
 Nothing here waits, reads a clock or does input and output: ``core/fallback/detector.py`` does what is decided here.
 """
@@ -24,14 +24,14 @@ SAME_OBJECT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class FallbackOptions:
-    """What counts as a reason.
+    """What counts as a reason to ask the cloud.
 
     Attributes:
         reasons: those that are considered at all.
-        max_seconds: the device is slow when its last answer took longer than this; 0 for never.
+        max_seconds: the device is slow when its last frame took longer than this; 0 for never.
         recheck_seconds: after which a slow device is tried again.
         max_backlog: the device is slow when more frames than this wait; 0 for never.
-        band: a score from the first to the second, both included, is uncertain; 0..1.
+        uncertain_scores: a score from the first to the second, both included, is uncertain; 0..1.
         presence: the model contradicts itself when the probability that something is in the frame is at least this and
             nothing was admitted, or at most one minus this and something was; 0.5..1, and 1 for never.
     """
@@ -47,12 +47,12 @@ class FallbackOptions:
         if not 0 <= self.uncertain_scores[0] <= self.uncertain_scores[1] <= 1:
             raise SettingsError(f"expected two scores from 0 to 1, the lower first, got {self.uncertain_scores}")
         if not 0.5 < self.presence <= 1:
-            raise SettingsError(f"presence must be more than 0.5 and at most 1, got {self.presence}")
+            raise SettingsError(f"expected a presence of more than 0.5 and at most 1, got {self.presence}")
 
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """That the cloud should answer.
+    """A reason to ask the cloud about a frame.
 
     Attributes:
         detail: why, for people.
@@ -67,7 +67,7 @@ class Load:
     """How busy the device is.
 
     Attributes:
-        seconds: that its last answer took; 0 before the first.
+        seconds: that its last frame took; 0 before the first.
         age: seconds since then.
         backlog: frames that wait.
     """
@@ -90,44 +90,46 @@ class Policy:
 
     def unavailable(self, problem: str) -> Escalation | None:
         """For a device without a model, or with one that fails."""
-        return self._wish("unavailable", problem)
+        return self._escalate("unavailable", problem)
 
     def instead(self, model: ModelInfo, load: Load) -> Escalation | None:
         """Before the device looks: whether the cloud had better do it."""
         options = self.options
         if self.accelerator and model.provider == CPU:
-            wish = self._wish("degraded", f"an accelerator was wanted, and {model.provider} runs")
-            if wish is not None:
-                return wish
+            escalation = self._escalate("degraded", f"an accelerator was expected, got {model.provider}")
+            if escalation is not None:
+                return escalation
         if 0 < options.max_backlog < load.backlog:
-            return self._wish("slow", f"{load.backlog} frames wait, {options.max_backlog} may")
+            return self._escalate("slow", f"{load.backlog} frames are waiting, expected at most {options.max_backlog}")
         if 0 < options.max_seconds < load.seconds and load.age < options.recheck_seconds:
-            return self._wish("slow", f"the last answer took {load.seconds:.1f} s, {options.max_seconds:g} s may pass")
+            return self._escalate(
+                "slow", f"the last frame took {load.seconds:.1f} s, expected at most {options.max_seconds:g} s"
+            )
         return None
 
-    def beside(self, found: Detections, hopeless: Set[str] = frozenset()) -> Escalation | None:
+    def beside(self, found: Detections, unsupported: Set[str] = frozenset()) -> Escalation | None:
         """After the device has looked: whether the cloud should look, too.
 
         Args:
-            hopeless: phrases that the cloud could not answer either.
+            unsupported: phrases that the cloud does not know either.
         """
-        unknown = [text for text in found.unsupported_prompts if text not in hopeless]
+        unknown = [text for text in found.unsupported_prompts if text not in unsupported]
         if unknown:
-            wish = self._wish("unsupported", f"this model does not know {', '.join(unknown)}")
-            if wish is not None:
-                return wish
+            escalation = self._escalate("unsupported", f"this model does not know {', '.join(unknown)}")
+            if escalation is not None:
+                return escalation
         doubt = self.doubt(found)
-        return self._wish("uncertain", doubt) if doubt else None
+        return self._escalate("uncertain", doubt) if doubt else None
 
     def doubt(self, found: Detections) -> str:
-        """What is uncertain about an answer; empty when nothing is."""
+        """What is uncertain about the detections of a frame; empty when nothing is."""
         low, high = self.options.uncertain_scores
         for detection in found.detections:
             if low <= detection.score <= high:
                 return f"{detection.prompt.name} scored {detection.score:.2f}"
         for prompt, confidence in found.confidence.items():
             if low <= confidence.missed <= high:
-                return f"{prompt.name} scored {confidence.missed:.2f} and was left out"
+                return f"{prompt.name} scored {confidence.missed:.2f} and was not admitted"
             admitted = confidence.best > prompt.threshold
             if self._contradicts(confidence.presence, admitted):
                 what = "was found" if admitted else "was not found"
@@ -135,27 +137,27 @@ class Policy:
         return ""
 
     def better(self, device: Detections, cloud: Detections) -> Detections:
-        """Which of two answers about one frame is published.
+        """Which of two sets of detections of one frame is published.
 
         The cloud's, because it was asked only where the device's own left something open and the model there is not cut
-        down for a device; unless it answers fewer of the prompts or is in doubt itself. Then nothing was gained, and
-        the device's is the better one: it saw every pixel of the frame, the cloud a smaller picture.
+        down for a device; unless it supports fewer of the prompts or is in doubt itself. Then nothing was gained,
+        and the device's are better: it saw every pixel of the frame, the cloud a smaller image.
         """
         if len(cloud.unsupported_prompts) != len(device.unsupported_prompts):
-            return min(cloud, device, key=lambda findings: len(findings.unsupported_prompts))
+            return min(cloud, device, key=lambda detections: len(detections.unsupported_prompts))
         return device if self.doubt(cloud) else cloud
 
     def _contradicts(self, presence: float, admitted: bool) -> bool:
         bound = self.options.presence
         return bound < 1 and (1 - presence if admitted else presence) >= bound
 
-    def _wish(self, reason: Reason, detail: str) -> Escalation | None:
+    def _escalate(self, reason: Reason, detail: str) -> Escalation | None:
         return Escalation(reason, detail) if reason in self.options.reasons else None
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """How many objects only one of two answers has."""
+    """How many objects only one of the two has."""
 
     device: int
     cloud: int
@@ -165,9 +167,9 @@ class Disagreement:
 
 
 def compare(device: Detections, cloud: Detections) -> Disagreement:
-    """Pair the objects of two answers about one frame: those of one prompt whose outlines overlap best come first.
+    """Pair the objects of two sets of detections of one frame: per prompt, those whose outlines overlap best first.
 
-    Prompts that one of the two could not answer are left out: of them, it has said nothing.
+    Prompts that one of the two does not support are left out.
     """
     silent = {*device.unsupported_prompts, *cloud.unsupported_prompts}
     only_device = only_cloud = 0
@@ -180,5 +182,5 @@ def compare(device: Detections, cloud: Detections) -> Disagreement:
     return Disagreement(only_device, only_cloud)
 
 
-def _of(findings: Detections, prompt: Prompt) -> list[Detection]:
-    return [d for d in findings.detections if d.prompt == prompt]
+def _of(detections: Detections, prompt: Prompt) -> list[Detection]:
+    return [d for d in detections.detections if d.prompt == prompt]

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from typing_extensions import NotRequired, TypedDict
 
-from sam3edge.core.messages.envelope import MAX_REASON, Envelope, SchemaOnly, envelope, stable_id, write
+from sam3edge.core.messages.bounds import MAX_REASON, reason_of
+from sam3edge.core.messages.envelope import Envelope, SchemaOnly, envelope, stable_id, to_json, write
 from sam3edge.core.types import Message
 
 MAX_COMMAND_ID, MAX_COMMAND_NAME = 128, 64
@@ -36,6 +37,7 @@ class CommandSucceeded(Envelope):
     command: CommandMember
     status: Literal["SUCCEEDED"]
     result: dict[str, Any]
+    result_omitted: NotRequired[bool]
 
 
 class CommandNotDone(Envelope):
@@ -51,14 +53,20 @@ CommandResponse: TypeAlias = CommandSucceeded | CommandNotDone
 
 
 def succeeded(device: str, topic: str, command_id: str, name: str, result: Mapping[str, Any]) -> Message:
-    """The response to a command that was carried out; raises ValueError where ``result`` is not JSON."""
+    """The response to a command that was carried out, without a ``result`` of more than ``MAX_REASON`` bytes.
+
+    Raises:
+        ValueError: ``result`` is not JSON.
+    """
     body: CommandSucceeded = {
-        **envelope(device, _identity(device, command_id)),
+        **envelope(device, _identity(device, command_id)),  # type: ignore[typeddict-item]  # mypy: as in detections
         "message_type": "command_response",
         "command": {"id": command_id, "name": name},
         "status": "SUCCEEDED",
         "result": dict(result),
     }
+    if len(to_json(body["result"])) > MAX_REASON:
+        body["result"], body["result_omitted"] = {}, True
     return write(body, topic)
 
 
@@ -71,7 +79,7 @@ def not_done(
         "message_type": "command_response",
         "command": {"id": command_id, "name": name},
         "status": status,
-        "reason": reason[:MAX_REASON],
+        "reason": reason_of(reason, MAX_REASON // 2),
     }
     return write(body, topic)
 

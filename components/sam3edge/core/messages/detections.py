@@ -3,13 +3,15 @@
 It is read by RFC 7946 readers (a FeatureCollection whose features are not located on the globe, with foreign members)
 and by OversightML's tools (`imageGeometry`, `imageBBox`, `featureClasses`, `modelMetadata`, `image_id` in the
 properties, coordinates in pixels of the frame, origin top left). What does not fit is made coarser, then split, and a
-feature too large even for a message of its own is replaced by its hull; nothing is left out.
+feature too large even for a message of its own is replaced by its hull; no detection is left out. Texts are bounded
+(``core/messages/bounds.py``), each by a share of what a message may have, so that a name or a list of unknown phrases
+never keeps a frame's detections from being sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -17,7 +19,8 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon, mapping
 from typing_extensions import NotRequired, TypedDict
 
-from sam3edge.core.errors import SettingsError
+from sam3edge.core.errors import MessageTooLarge
+from sam3edge.core.messages.bounds import MAX_WORD, as_many_as_fit, bounded, reason_of
 from sam3edge.core.messages.envelope import (
     Envelope,
     FrameReference,
@@ -30,10 +33,11 @@ from sam3edge.core.messages.envelope import (
     to_json,
 )
 from sam3edge.core.polygons import simplify
-from sam3edge.core.types import Detection, Detections, Frame, Message, ModelInfo, Origin, Prompt, Reason
+from sam3edge.core.types import Detection, Detections, Frame, JsonValue, Message, ModelInfo, Origin, Prompt, Reason
 
-MAX_DETAIL = 200
-"""Characters of what is said about the origin: the smallest transport carries 7,000 bytes."""
+WORD, NAME, DETAIL, UNSUPPORTED, PROMPTS = 40, 16, 20, 10, 4
+"""What these texts may have of a message: its bytes divided by this. Words are phrases, labels and what names a model.
+At 7,000 bytes a phrase may have 175 and the frame's name 437; at 128 KiB nothing that occurs is cut."""
 
 HULL_VERTICES = 24
 """A feature too large for a message of its own keeps a hull of about so many vertices."""
@@ -74,9 +78,10 @@ class Properties(TypedDict):
     score: float
     area: float
     geometry_quality: Literal["exact", "coarse", "hull"]
+    properties_omitted: NotRequired[int]
 
 
-STANDARD_PROPERTIES = frozenset(Properties.__annotations__)
+STANDARD_PROPERTIES = frozenset(Properties.__annotations__) - {"properties_omitted"}
 """Names that properties added by stages may not have."""
 
 
@@ -116,7 +121,7 @@ class OriginMember(TypedDict):
 
 
 class PartMember(TypedDict):
-    """Which part of the frame's answer this is; ``index`` counts from 0."""
+    """Which part of the frame's result this is; ``index`` counts from 0."""
 
     index: int
     count: int
@@ -137,6 +142,7 @@ class DetectionsMessage(Envelope):
     part: PartMember
     origin: NotRequired[OriginMember]
     prompts_omitted: NotRequired[int]
+    unsupported_prompts_omitted: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +152,7 @@ class FrameResult:
     Attributes:
         device: the thing's name.
         timing: milliseconds by stage.
-        unanswered: prompts that the model cannot answer, with the reason.
+        unsupported_prompts: texts of prompts that the model does not support, with the reason.
         origin: whose model it was; None where there is no choice, as at the endpoint itself.
     """
 
@@ -161,59 +167,59 @@ class FrameResult:
 
 
 def frame_result(device: str, frame: Frame, prompts: tuple[Prompt, ...], found: Detections) -> FrameResult:
-    """What was found in a frame, as it is said."""
+    """What was found in a frame, with all that its messages say."""
     f = found
     return FrameResult(device, frame, f.model, prompts, f.detections, f.timing, f.unsupported_prompts, f.origin)
 
 
-def encode(answer: FrameResult, topic: str, max_bytes: int, coarsest: float) -> list[Message]:
-    """Write an answer as one or more messages of at most ``max_bytes`` each.
+def encode(result: FrameResult, topic: str, max_bytes: int, max_tolerance: float) -> list[Message]:
+    """Write a frame's result as one or more messages of at most ``max_bytes`` each.
 
     Args:
-        topic: where it goes.
+        topic: where it is published.
         max_bytes: largest payload of the transport.
-        coarsest: simplification may move outlines by up to so many pixels before the answer is split.
+        max_tolerance: pixels by which outlines may be simplified before the result is split.
 
     Raises:
-        SettingsError: ``max_bytes`` does not even hold an answer without any feature.
+        MessageTooLarge: ``max_bytes`` does not even hold one feature; it never does from ``bounds.MIN_PAYLOAD`` on.
+        ValueError: a number is not finite, or a stage's property has the name of a standard one.
     """
     made_at = datetime.now(timezone.utc)
-    room = max_bytes - len(to_json(_without_features(answer, 9999, 9999, max_bytes, made_at)))
-    if room < 0:
-        raise SettingsError(
-            f"a message of at most {max_bytes} bytes does not hold an empty answer, which needs {max_bytes - room}; "
-            "raise MaxPayloadBytes or shorten the names of device and frames"
-        )
-    features = [to_json(_feature(answer, i, d, d.geometry, "exact")) for i, d in enumerate(answer.detections)]
+    result = _within(result, max_bytes)
+    room = max_bytes - len(to_json(_without_features(result, 9999, 9999, max_bytes, made_at)))
+    features = [to_json(_feature(result, i, d, d.geometry, "exact")) for i, d in enumerate(result.detections)]
     tolerance = 1.0
-    while _length(features) > room and tolerance <= coarsest:
+    while _length(features) > room and tolerance <= max_tolerance:
         features = [
-            to_json(_feature(answer, i, d, simplify(d.geometry, tolerance), "coarse"))
-            for i, d in enumerate(answer.detections)
+            to_json(_feature(result, i, d, simplify(d.geometry, tolerance), "coarse"))
+            for i, d in enumerate(result.detections)
         ]
         tolerance *= 2
-    features = [
-        f if len(f) <= room else to_json(_feature(answer, i, answer.detections[i], _hull(answer.detections[i]), "hull"))
-        for i, f in enumerate(features)
-    ]
+    features = [f if len(f) <= room else _smallest(result, i, room) for i, f in enumerate(features)]
+    needed = max_bytes - room + max(map(len, features), default=0)
+    if needed > max_bytes:
+        raise MessageTooLarge(
+            f"expected messages of at most {max_bytes} bytes, one needs {needed}; raise MaxPayloadBytes"
+        )
     groups = _split(features, room)
     messages = []
     for index, group in enumerate(groups):
-        body = _without_features(answer, index, len(groups), max_bytes, made_at)
+        body = _without_features(result, index, len(groups), max_bytes, made_at)
         payload = to_json(body).replace(b'"features":[]', b'"features":[' + b",".join(group) + b"]", 1)
         messages.append(Message(body["id"], topic, payload))
     return messages
 
 
 def _without_features(
-    answer: FrameResult, index: int, count: int, max_bytes: int, made_at: datetime
+    result: FrameResult, index: int, count: int, max_bytes: int, made_at: datetime
 ) -> DetectionsMessage:
     """The message without its features, which are put in as the bytes that they were measured by."""
-    frame, model = answer.frame, answer.model
+    frame, model = result.frame, result.model
+    unsupported = as_many_as_fit(result.unsupported_prompts.items(), max_bytes // UNSUPPORTED)
     prompts: list[PromptMember] = [
-        {"text": p.text, "label": p.name, "threshold": p.threshold, "min_area": p.min_area} for p in answer.prompts
+        {"text": p.text, "label": p.name, "threshold": p.threshold, "min_area": p.min_area} for p in result.prompts
     ]
-    head = envelope(answer.device, message_id(answer.device, frame.id, "detections", index), made_at)
+    head = envelope(result.device, message_id(result.device, frame.id, "detections", index), made_at)
     body: DetectionsMessage = {
         "type": "FeatureCollection",
         "features": [],
@@ -221,46 +227,78 @@ def _without_features(
         "message_type": "detections",
         "source": frame.source,
         "frame": {
-            "id": frame.id,
+            "id": bounded(frame.id, MAX_WORD),
             "name": frame.name,
             "captured_at": timestamp(frame.captured_at),
             "width": frame.width,
             "height": frame.height,
             "digest": frame.digest,
         },
-        "model": model_member(model),
+        "model": model_member(model, max_bytes // WORD),
         "prompts": prompts,
-        "unsupported_prompts": dict(answer.unsupported_prompts),
-        "timing": {stage: round(ms, 2) for stage, ms in answer.timing.items()},
+        "unsupported_prompts": unsupported,
+        "timing": {stage: round(ms, 2) for stage, ms in result.timing.items()},
         "part": {"index": index, "count": count},
     }
-    if answer.origin is not None:
-        body["origin"] = _origin(answer.origin)
-    if len(to_json(prompts)) > max_bytes // 4:  # hundreds of prompts must not crowd out what they found
+    if result.origin is not None:
+        body["origin"] = _origin(result.origin, max_bytes // DETAIL)
+    if len(unsupported) < len(result.unsupported_prompts):
+        body["unsupported_prompts_omitted"] = len(result.unsupported_prompts) - len(unsupported)
+    if len(to_json(prompts)) > max_bytes // PROMPTS:  # hundreds of prompts must not crowd out what they found
         body["prompts"] = []
         body["prompts_omitted"] = len(prompts)
     return body
 
 
-def _origin(origin: Origin) -> OriginMember:
+def _within(result: FrameResult, max_bytes: int) -> FrameResult:
+    """The same with names that a message of this size has room for."""
+    word = max_bytes // WORD
+
+    def renamed(prompt: Prompt) -> Prompt:
+        return replace(prompt, text=bounded(prompt.text, word), label=bounded(prompt.name, word))
+
+    model, frame = result.model, result.frame
+    return replace(
+        result,
+        model=replace(model, name=bounded(model.name, word), version=bounded(model.version, word)),
+        frame=replace(
+            frame, name=bounded(frame.name, max_bytes // NAME, keep="end"), source=bounded(frame.source, word)
+        ),
+        prompts=tuple(map(renamed, result.prompts)),
+        detections=tuple(replace(d, prompt=renamed(d.prompt)) for d in result.detections),
+    )
+
+
+def _smallest(result: FrameResult, index: int, room: int) -> bytes:
+    """A feature as its hull; without what stages have added where that does not fit either."""
+    detection = result.detections[index]
+    feature = _feature(result, index, detection, _hull(detection), "hull")
+    whole = to_json(feature)
+    if len(whole) <= room or not detection.properties:
+        return whole
+    counted: dict[str, JsonValue] = {"properties_omitted": len(detection.properties)}
+    return to_json(_feature(result, index, replace(detection, properties=counted), _hull(detection), "hull"))
+
+
+def _origin(origin: Origin, max_bytes: int) -> OriginMember:
     member: OriginMember = {"by": origin.by}
     if origin.reason is not None:
         member["reason"] = origin.reason
-        member["detail"] = origin.detail[:MAX_DETAIL]
+        member["detail"] = reason_of(origin.detail, max_bytes)
     return member
 
 
 def _feature(
-    answer: FrameResult,
+    result: FrameResult,
     index: int,
     detection: Detection,
     geometry: Polygon | MultiPolygon,
     geometry_quality: Literal["exact", "coarse", "hull"],
 ) -> Feature:
-    prompt, model, score = detection.prompt, answer.model, round(detection.score, 4)
+    prompt, model, score = detection.prompt, result.model, round(detection.score, 4)
     return {
         "type": "Feature",
-        "id": message_id(answer.device, answer.frame.id, "feature", index),
+        "id": message_id(result.device, result.frame.id, "feature", index),
         "geometry": None,
         "properties": {
             "imageGeometry": _pixel_geometry(geometry),
@@ -271,13 +309,13 @@ def _feature(
                 "ontologyName": prompt.text,
                 "ontologyVersion": model.version,
             },
-            "image_id": answer.frame.name,
+            "image_id": result.frame.name,
             "label": prompt.name,
             "prompt": prompt.text,
             "score": score,
             "area": round(detection.area, 1),
             "geometry_quality": geometry_quality,
-            **_added(detection),
+            **_added(detection),  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
         },
     }
 
@@ -308,7 +346,7 @@ def _hull(detection: Detection) -> Polygon | MultiPolygon:
 
 
 def _split(features: Sequence[bytes], room: int) -> list[list[bytes]]:
-    """Fill one message after the other; an answer without features is one message without features."""
+    """Fill one message after the other; a result without features is one message without features."""
     groups: list[list[bytes]] = [[]]
     used = 0
     for feature in features:

@@ -10,15 +10,13 @@ from typing import Annotated, Any, TypeAlias
 
 from typing_extensions import TypedDict
 
+from sam3edge.core.messages.bounds import MAX_NAME, MAX_WORD, bounded
 from sam3edge.core.types import Message, ModelInfo
 
 SCHEMA_VERSION = "1.0"
 
 NAMESPACE = uuid.UUID("6f0a5b52-6d1c-5b0e-9d7e-5a3ed6e00001")
 """Stable ids are UUIDs of version 5 in this namespace."""
-
-MAX_REASON = 1000
-"""Characters of a reason or an error; a message has to fit into the smallest payload there is, 7,000 bytes."""
 
 
 class SchemaOnly:
@@ -104,15 +102,20 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
 
 
-def model_member(model: ModelInfo) -> ModelMember:
-    """A model as it stands in messages."""
+def model_member(model: ModelInfo, max_bytes: int = MAX_WORD) -> ModelMember:
+    """A model as messages name it, each word of at most ``max_bytes``."""
     return {
-        "name": model.name,
-        "version": model.version,
-        "digest": model.digest,
-        "precision": model.precision,
-        "provider": model.provider,
+        "name": bounded(model.name, max_bytes),
+        "version": bounded(model.version, max_bytes),
+        "digest": bounded(model.digest, max_bytes),
+        "precision": bounded(model.precision, max_bytes),
+        "provider": bounded(model.provider, max_bytes),
     }
+
+
+def frame_reference(identity: str, name: str) -> FrameReference:
+    """Which frame, its name bounded; of a long path, the end is kept."""
+    return {"id": bounded(identity, MAX_WORD), "name": bounded(name, MAX_NAME, keep="end")}
 
 
 def write(body: Envelope, topic: str, supersedes: str = "") -> Message:
@@ -121,9 +124,9 @@ def write(body: Envelope, topic: str, supersedes: str = "") -> Message:
 
 
 def to_json(value: Mapping[str, Any] | list[Any]) -> bytes:
-    """Compact UTF-8.
+    """Compact UTF-8; a lone surrogate, which UTF-8 cannot write, becomes a question mark.
 
     Raises:
-        ValueError: it holds a number that JSON has no word for (infinite, or not a number).
+        ValueError: it holds a number that JSON cannot write (infinite, or not a number).
     """
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")

@@ -1,7 +1,7 @@
 """Messages on the errors topic: what was refused or failed, and why.
 
 ``kind`` says what it is about: a frame, the segmenter (its configuration, its model, its source), or a bundle. All have
-a ``reason`` for people of at most 1,000 characters; ``error`` is the name of a class in ``core/errors.py``.
+a ``reason`` for people, bounded and without passwords; ``error`` is the name of a class in ``core/errors.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.messages.envelope import MAX_REASON, Envelope, FrameReference, envelope, message_id, write
+from sam3edge.core.messages.bounds import reason_of
+from sam3edge.core.messages.envelope import Envelope, FrameReference, envelope, frame_reference, message_id, write
 from sam3edge.core.types import Message
 
 
@@ -54,8 +55,8 @@ def frame_error(device: str, error: FrameError, topic: str, made_at: datetime | 
         **envelope(device, message_id(device, error.frame_id, "error"), made_at),
         "message_type": "error",
         "kind": "frame",
-        "frame": {"id": error.frame_id, "name": error.name},
-        "reason": str(error)[:MAX_REASON],
+        "frame": frame_reference(error.frame_id, error.name),
+        "reason": reason_of(error),
     }
     return write(body, topic)
 
@@ -67,7 +68,7 @@ def component_error(device: str, error: Exception, topic: str) -> Message:
         "message_type": "error",
         "kind": "component",
         "error": type(error).__name__,
-        "reason": str(error)[:MAX_REASON],
+        "reason": reason_of(error),
     }
     return write(body, topic)
 
@@ -79,6 +80,6 @@ def bundle_refused(device: str, error: Exception, topic: str) -> Message:
         "message_type": "error",
         "kind": "model",
         "error": type(error).__name__,
-        "reason": str(error)[:MAX_REASON],
+        "reason": reason_of(error),
     }
     return write(body, topic)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Literal
 
-from sam3edge.core.messages.envelope import Envelope, FrameReference, SchemaOnly, envelope, to_json, write
+from sam3edge.core.messages.envelope import (
+    Envelope,
+    FrameReference,
+    SchemaOnly,
+    envelope,
+    frame_reference,
+    to_json,
+    write,
+)
 from sam3edge.core.types import Frame, Message
 
 
@@ -42,7 +50,7 @@ def _body(device: str, request: str, frame: Frame, jpeg: bytes, width: int, heig
         **envelope(device),
         "message_type": "snapshot",
         "request": request,
-        "frame": {"id": frame.id, "name": frame.name},
+        "frame": frame_reference(frame.id, frame.name),
         "width": width,
         "height": height,
         "media_type": "image/jpeg",

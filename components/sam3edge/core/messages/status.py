@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from typing_extensions import NotRequired, TypedDict
 
+from sam3edge.core.messages.bounds import bounded, reason_of
 from sam3edge.core.messages.envelope import Envelope, ModelMember, envelope, model_member, to_json, write
 from sam3edge.core.types import Message, ModelInfo, Prompt
 
@@ -121,23 +122,30 @@ class Heartbeat:
 
 
 def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
-    """One heartbeat; an undelivered older one gives way to it. Prompts that do not fit are only counted.
+    """One heartbeat; an undelivered older one gives way to it. Long texts are cut, prompts that do not fit counted.
 
     Args:
         max_bytes: largest payload of the transport.
     """
+    text, word = max_bytes // 12, max_bytes // 40
+    counters: Counters = {**beat.counters, "last_error": reason_of(beat.counters["last_error"], text)}
     body: StatusMessage = {
         **envelope(device),
         "message_type": "status",
         "state": beat.state,
         "model": None if beat.model is None else model_member(beat.model),
-        "prompts": [{"text": p.text, "label": p.name, "threshold": p.threshold} for p in beat.prompts],
+        "prompts": [
+            {"text": bounded(p.text, word), "label": bounded(p.name, word), "threshold": p.threshold}
+            for p in beat.prompts
+        ],
         "prompt_count": len(beat.prompts),
-        **beat.counters,  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
-        "delivery": cast(DeliveryMember, dict(beat.delivery)),
+        **counters,  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
+        "delivery": cast(DeliveryMember, {**beat.delivery, "last_error": reason_of(beat.delivery["last_error"], text)}),
     }
     if beat.fallback is not None:
-        body["fallback"] = cast(FallbackMember, dict(beat.fallback))
+        body["fallback"] = cast(
+            FallbackMember, {**beat.fallback, "last_failure": reason_of(beat.fallback["last_failure"], text)}
+        )
     while body["prompts"] and len(to_json(body)) > max_bytes:
         body["prompts"] = body["prompts"][: len(body["prompts"]) // 2]
     return write(body, topic, supersedes="status")

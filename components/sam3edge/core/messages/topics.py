@@ -20,7 +20,7 @@ NAMES = (DETECTIONS, ERRORS, STATUS, MODEL_STATUS, COMMANDS, COMMAND_RESPONSES, 
 
 DEFAULT_PREFIX = "sam3edge/{thing}"
 
-_THING = re.compile(r"[^/+#\s]+")
+_THING = re.compile(r"[^/+#\s\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ def topics_of(device: str, prefix: str = "") -> Topics:
         raise SettingsError("AWS_IOT_THING_NAME is not set; this program is started by a Greengrass nucleus")
     if not _THING.fullmatch(device):
         raise SettingsError(
-            f"expected a thing name without spaces, slashes, + and #, got {device!r}; correct AWS_IOT_THING_NAME"
+            "expected a thing name of at most 128 characters without spaces, slashes, + and #, "
+            f"got {device[:128]!r}; correct AWS_IOT_THING_NAME"
         )
     return Topics(prefix or DEFAULT_PREFIX.format(thing=device))

@@ -6,11 +6,12 @@ import hashlib
 import json
 import time
 import uuid
+from dataclasses import asdict
 from typing import Any
 
-from sam3edge_serving.api.asking.question import DetectionQuery
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import Reply, Request, dump, json_reply
+from sam3edge_serving.api.model import DetectionQuery
 from sam3edge_serving.api.prompts import check_phrases
 from sam3edge_serving.api.routes.chat_request import Chat, read_chat
 from sam3edge_serving.api.routes.models import must_be_known
@@ -26,16 +27,16 @@ def complete(parts: Parts, request: Request) -> Reply:
     chat = read_chat(request.json())
     must_be_known(parts, chat.model)
     phrases = check_phrases(chat.phrases, parts.max_prompts, chat.phrases_at)
-    looking = DetectionQuery(phrases, chat.threshold, chat.image_id)
+    query = DetectionQuery(phrases, chat.threshold, chat.image_id)
 
     def answer() -> Reply:
         image = parts.images.from_text(chat.image, chat.image_at)
-        return _reply(chat, parts.model.ask(image, looking))
+        return _reply(chat, parts.model.ask(image, query))
 
     asked = {
         "image": hashlib.sha256(chat.image.encode()).hexdigest(),
         "stream": [chat.stream, chat.usage_in_stream],
-        **looking.json(),
+        **asdict(query),
     }
     return parts.once.run(request, asked, answer)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict, replace
 from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from sam3edge_serving.api.asking.question import GEOJSON, DetectionQuery
+from sam3edge.invocations.request import ACCEPT
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import JSON, Reply, Request, json_reply
 from sam3edge_serving.api.images import Image
+from sam3edge_serving.api.model import DetectionQuery
 from sam3edge_serving.api.problems import BadRequest, UnsupportedMedia
 from sam3edge_serving.api.prompts import check_phrases, split_phrases
 from sam3edge_serving.api.routes.multipart import MULTIPART, File, read_form
@@ -46,7 +48,7 @@ class DetectionRequest(BaseModel):
             raise ValueError("give image or upload, not both")
         return self
 
-    def looking(self, most: int) -> DetectionQuery:
+    def query(self, most: int) -> DetectionQuery:
         """Raises BadRequest."""
         text = self.text_prompt
         phrases = split_phrases(text) if isinstance(text, str) else tuple(text)
@@ -84,37 +86,37 @@ def look(parts: Parts, request: Request, job_id: str) -> Reply:
 
 
 def _answer_file(parts: Parts, request: Request, wanted: DetectionRequest, form: File) -> Reply:
-    looking = wanted.looking(parts.max_prompts)
-    looking = looking if looking.image_id else DetectionQuery(looking.phrases, looking.threshold, form.name[:256])
+    query = wanted.query(parts.max_prompts)
+    query = query if query.image_id else replace(query, image_id=form.name[:256])
 
     def answer() -> Reply:
-        return _found(parts, parts.images.from_bytes(form.data, "image"), looking)
+        return _found(parts, parts.images.from_bytes(form.data, "image"), query)
 
-    asked = {"image": hashlib.sha256(form.data).hexdigest(), **looking.json()}
+    asked = {"image": hashlib.sha256(form.data).hexdigest(), **asdict(query)}
     return parts.once.run(request, asked, answer)
 
 
 def _answer_text(parts: Parts, request: Request, wanted: DetectionRequest, text: str) -> Reply:
-    looking = wanted.looking(parts.max_prompts)
+    query = wanted.query(parts.max_prompts)
 
     def answer() -> Reply:
-        return _found(parts, parts.images.from_text(text, "image"), looking)
+        return _found(parts, parts.images.from_text(text, "image"), query)
 
-    asked = {"image": hashlib.sha256(text.encode()).hexdigest(), **looking.json()}
+    asked = {"image": hashlib.sha256(text.encode()).hexdigest(), **asdict(query)}
     return parts.once.run(request, asked, answer)
 
 
-def _found(parts: Parts, image: Image, looking: DetectionQuery) -> Reply:
-    return Reply(200, parts.model.ask(image, looking), GEOJSON)
+def _found(parts: Parts, image: Image, query: DetectionQuery) -> Reply:
+    return Reply(200, parts.model.ask(image, query), ACCEPT)
 
 
 def _start(parts: Parts, request: Request, wanted: DetectionRequest, upload: str) -> Reply:
-    large, looking = must_be_offered(parts), wanted.looking(parts.max_prompts)
+    large, query = must_be_offered(parts), wanted.query(parts.max_prompts)
 
     def answer() -> Reply:
         image, media_type = large.uploads.find(request.key_id, upload)
-        state = large.jobs.start(request.key_id, image, media_type, looking)
+        state = large.jobs.start(request.key_id, image, media_type, query)
         headers = {"Location": f"/v1/detections/{state['id']}", "Retry-After": str(POLL_SECONDS)}
         return json_reply(state, 202, headers)
 
-    return parts.once.run(request, {"upload": upload, **looking.json()}, answer)
+    return parts.once.run(request, {"upload": upload, **asdict(query)}, answer)

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
-from sam3edge_serving.api.asking.failures import spoken
-from sam3edge_serving.api.asking.question import GEOJSON, MAX_ATTRIBUTES, DetectionQuery, read_answer
-from sam3edge_serving.api.asking.sagemaker import network_problem, service_problem
+from sam3edge.core.errors import EndpointError
+from sam3edge.invocations.attributes import MAX_HEADER, write_attributes
+from sam3edge.invocations.error_codes import error_message
+from sam3edge.invocations.request import ACCEPT
+from sam3edge.invocations.sagemaker import botocore_errors
+from sam3edge_serving.api.model import DetectionQuery, problem_of, read_detections
 from sam3edge_serving.api.problems import BadRequest, ErrorMember, GatewayTimeout, ModelFailed, NotFound, Unanswerable
 from sam3edge_serving.api.uploads.storage import Address, Storage
 
@@ -66,35 +68,34 @@ class Jobs:
     retry_after: int
     clock: Callable[[], float] = time.time
 
-    def start(self, key_id: str, image: Address, media_type: str, looking: DetectionQuery) -> dict[str, Any]:
+    def start(self, key_id: str, image: Address, media_type: str, query: DetectionQuery) -> dict[str, Any]:
         """Ask about an uploaded image.
 
         Raises:
             Problem: it cannot be asked.
         """
-        attributes = looking.attributes()
-        if len(attributes) > MAX_ATTRIBUTES:
+        attributes = write_attributes(query.attributes())
+        if len(attributes) > MAX_HEADER:
             raise BadRequest(
                 f"phrases, threshold and image_id together take {len(attributes)} characters, URL-encoded, and at most "
-                f"{MAX_ATTRIBUTES} can be sent with an upload; ask for fewer phrases",
+                f"{MAX_HEADER} can be sent with an upload; ask for fewer phrases",
                 param="text_prompt",
             )
         job_id = f"det-{uuid.uuid4().hex}"
         try:
-            started = self.runtime.invoke_endpoint_async(
-                EndpointName=self.endpoint,
-                InputLocation=str(image),
-                ContentType=media_type,
-                Accept=GEOJSON,
-                CustomAttributes=attributes,
-                InferenceId=job_id,
-                InvocationTimeoutSeconds=self.job_seconds,
-                RequestTTLSeconds=self.queue_seconds,
-            )
-        except ClientError as error:
-            raise service_problem(error, self.retry_after) from error
-        except BotoCoreError as error:
-            raise network_problem(error, self.retry_after) from error
+            with botocore_errors("the asynchronous endpoint"):
+                started = self.runtime.invoke_endpoint_async(
+                    EndpointName=self.endpoint,
+                    InputLocation=str(image),
+                    ContentType=media_type,
+                    Accept=ACCEPT,
+                    CustomAttributes=attributes,
+                    InferenceId=job_id,
+                    InvocationTimeoutSeconds=self.job_seconds,
+                    RequestTTLSeconds=self.queue_seconds,
+                )
+        except EndpointError as error:
+            raise problem_of(error, self.retry_after) from error
         failure = started.get("FailureLocation", "")
         job = Job(id=job_id, created=int(self.clock()), answer=started["OutputLocation"], failure=failure)
         self.storage.write(self._at(key_id, job_id), job.model_dump_json().encode(), "application/json")
@@ -126,7 +127,7 @@ class Jobs:
         result = None
         if size <= INLINE_BYTES:
             try:
-                result = json.loads(read_answer(self.storage.read(answer) or b""))
+                result = json.loads(read_detections(self.storage.read(answer) or b""))
             except ModelFailed as problem:
                 return _state(job, "failed", error=problem.body()["error"])
         url = self.storage.download_url(answer, self.url_seconds)
@@ -156,6 +157,6 @@ def _state(
 
 def _why(failure: bytes) -> ErrorMember:
     """What the endpoint wrote. Only its own error messages are repeated: the rest may be a stack trace."""
-    message = spoken(failure)
+    message = error_message(failure)
     problem = Unanswerable(message) if message else ModelFailed("the model failed on this image; tell the operator")
     return problem.body()["error"]

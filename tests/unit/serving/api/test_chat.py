@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sam3edge_serving.api.asking.question import DetectionQuery
+from sam3edge_serving.api.model import DetectionQuery
 from sam3edge_serving.api.routes.chat_request import SCHEMA_ID
 from support.api_rig import DATA_URL, GEOJSON, JPEG, PNG, Api, chat
 

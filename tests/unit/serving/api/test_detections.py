@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sam3edge_serving.api.asking.question import DetectionQuery
+from sam3edge_serving.api.model import DetectionQuery
 from support.api_rig import DATA_URL, GEOJSON, JPEG, MAX_IMAGE_BYTES, PNG, Api, Heard
 
 PATH = "/v1/detections"

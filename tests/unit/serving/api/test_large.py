@@ -138,7 +138,7 @@ def test_a_long_answer_has_an_address_only(setting: Setting) -> None:
     [
         ("-error.out", '{"error": {"message": "the image is damaged"}}', "unanswerable", "the image is damaged"),
         ("-error.out", "Traceback: secret", "model_failed", "the model failed on this image; tell the operator"),
-        (".out", "<html>", "model_failed", "the model's endpoint answered something that is no JSON; try again"),
+        (".out", "<html>", "model_failed", "the model's endpoint responded with something that is not JSON; try again"),
     ],
 )
 def test_a_job_that_failed(setting: Setting, suffix: str, body: str, code: str, message: str) -> None:

@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.errors import EngineError
 from sam3edge.core.ports import Engine
+from sam3edge.invocations.attributes import HEADER
 from sam3edge_serving.endpoint.app import create_app
 from sam3edge_serving.endpoint.settings import read_settings
 from support import media
@@ -28,7 +29,6 @@ from support.samples import red_square
 
 PNG = media.encode(red_square(), ".png")
 BASE64 = base64.b64encode(PNG).decode()
-ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 SECONDS = 60
 
 Serve = Callable[..., TestClient]
@@ -64,7 +64,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def attributes(text: str) -> dict[str, str]:
-    return {ATTRIBUTES: text, "Content-Type": "image/png"}
+    return {HEADER: text, "Content-Type": "image/png"}
 
 
 def error(response: Any, status: int) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sam3edge_serving.endpoint.attributes import Attributes, read_attributes
-from sam3edge_serving.endpoint.problems import BadRequest
+from sam3edge.invocations.attributes import Attributes, AttributesError, read_attributes, write_attributes
 
 
 @pytest.mark.parametrize(
@@ -41,5 +42,24 @@ def test_pairs_of_both_kinds(header: str, expected: Attributes) -> None:
     ],
 )
 def test_what_is_not_of_its_kind_is_refused_by_name(header: str, names: str) -> None:
-    with pytest.raises(BadRequest, match=names):
+    with pytest.raises(AttributesError, match=names):
         read_attributes(header)
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
+    lambda text: text == text.strip()
+)
+
+
+@given(
+    st.lists(WORDS, max_size=4).map(tuple),
+    st.none() | st.integers(0, 100).map(lambda percent: percent / 100),
+    st.just("") | WORDS,
+)
+def test_what_is_written_is_read_as_it_was_meant(
+    phrases: tuple[str, ...], threshold: float | None, image_id: str
+) -> None:
+    meant = Attributes(phrases, threshold, image_id=image_id)
+    header = write_attributes(meant)
+    assert header.isascii()
+    assert read_attributes(header) == meant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, No
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from sam3edge_serving.api.asking.plain_http import HttpModel
-from sam3edge_serving.api.asking.question import MAX_ATTRIBUTES, DetectionQuery, to_request
-from sam3edge_serving.api.asking.sagemaker import SageMakerModel
+from sam3edge.invocations.attributes import HEADER, write_attributes
+from sam3edge.invocations.http import HttpTransport
+from sam3edge.invocations.sagemaker import SageMakerTransport
 from sam3edge_serving.api.images import Image
+from sam3edge_serving.api.model import DetectionQuery, EndpointModel
 from sam3edge_serving.api.problems import (
     BadRequest,
     Busy,
@@ -32,11 +34,10 @@ from sam3edge_serving.api.problems import (
     TooLarge,
     Unanswerable,
 )
-from sam3edge_serving.endpoint.attributes import read_attributes
 from support.api_rig import GEOJSON, PNG
 
 IMAGE = Image(PNG, "image/png")
-LOOKING = DetectionQuery(("red car", "a,b|c;d=e", "Größe"), 0.4, "yard 7, left.png")
+QUERY = DetectionQuery(("red car", "a,b|c;d=e", "Größe"), 0.4, "yard 7, left.png")
 REFUSAL = json.dumps({"error": {"message": "no such phrase", "type": "x", "param": None, "code": "unanswerable"}})
 NOT_ANSWERS = [
     b"",
@@ -50,25 +51,18 @@ NOT_ANSWERS = [
 ]
 
 
-def test_the_endpoint_reads_the_attributes_as_they_were_meant() -> None:
-    read = read_attributes(LOOKING.attributes())
-    assert (read.phrases, read.threshold, read.image_id) == (LOOKING.phrases, 0.4, LOOKING.image_id)
-    assert LOOKING.attributes().isascii()
-    assert read_attributes(DetectionQuery(("dent",)).attributes()).threshold is None
-
-
 def test_attributes_that_are_too_long_go_into_the_body() -> None:
     long = DetectionQuery(tuple(f"{letter}" + "é" * 100 for letter in "abc"), 0.4, "x")
-    assert len(long.attributes()) > MAX_ATTRIBUTES
-    asked = to_request(IMAGE, long)
-    assert (asked.content_type, asked.attributes) == ("application/json", "")
-    body = json.loads(asked.body)
-    assert {name: body[name] for name in ("text_prompt", "threshold", "image_id")} == long.json()
+    request = long.request(IMAGE)
+    assert (request.content_type, request.attributes) == ("application/json", "")
+    members = json.loads(request.body)
+    assert base64.b64decode(members.pop("image")) == PNG
+    assert members == {"text_prompt": list(long.phrases), "threshold": 0.4, "image_id": "x"}
 
 
 def test_what_no_endpoint_takes_is_not_sent() -> None:
     with pytest.raises(TooLarge):
-        to_request(Image(bytes(25_000_001), "image/png"), DetectionQuery(("dent",)))
+        DetectionQuery(("dent",)).request(Image(bytes(25_000_001), "image/png"))
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +78,10 @@ def runtime() -> Any:
 
 
 @contextmanager
-def stubbed(runtime: Any) -> Iterator[tuple[Stubber, SageMakerModel]]:
+def stubbed(runtime: Any) -> Iterator[tuple[Stubber, EndpointModel]]:
     """The client's answers, and the model that asks it."""
     with Stubber(runtime) as stub:
-        yield stub, SageMakerModel(runtime, "my-endpoint", 5)
+        yield stub, EndpointModel(SageMakerTransport("my-endpoint", runtime), 20.0, 5)
         stub.assert_no_pending_responses()
 
 
@@ -102,11 +96,11 @@ def test_sagemaker_is_asked_by_attributes(runtime: Any) -> None:
         "Body": PNG,
         "ContentType": "image/png",
         "Accept": "application/geo+json",
-        "CustomAttributes": LOOKING.attributes(),
+        "CustomAttributes": write_attributes(QUERY.attributes()),
     }
     with stubbed(runtime) as (stub, model):
         stub.add_response("invoke_endpoint", {"Body": body(GEOJSON.encode())}, expected)
-        assert model.ask(IMAGE, LOOKING) == GEOJSON
+        assert model.ask(IMAGE, QUERY) == GEOJSON
 
 
 @pytest.mark.parametrize("data", NOT_ANSWERS)
@@ -114,7 +108,7 @@ def test_an_endpoint_that_lies(runtime: Any, data: bytes) -> None:
     with stubbed(runtime) as (stub, model):
         stub.add_response("invoke_endpoint", {"Body": body(data)})
         with pytest.raises(ModelFailed):
-            model.ask(IMAGE, LOOKING)
+            model.ask(IMAGE, QUERY)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +133,7 @@ def test_what_the_container_says_through_sagemaker(
     with stubbed(runtime) as (stub, model):
         stub.add_client_error("invoke_endpoint", "ModelError", "secret", 424, modeled_fields=fields)
         with pytest.raises(problem, match=message) as raised:
-            model.ask(IMAGE, LOOKING)
+            model.ask(IMAGE, QUERY)
     assert "secret" not in str(raised.value)
     assert raised.value.retry_after == (5 if status in (429, 503) else None)
 
@@ -160,7 +154,7 @@ def test_what_sagemaker_itself_says(runtime: Any, code: str, problem: type[Probl
     with stubbed(runtime) as (stub, model):
         stub.add_client_error("invoke_endpoint", code, "Endpoint my-endpoint of account 123456789012 not found.")
         with pytest.raises(problem) as raised:
-            model.ask(IMAGE, LOOKING)
+            model.ask(IMAGE, QUERY)
     assert "123456789012" not in str(raised.value)
     assert "my-endpoint" not in str(raised.value)
 
@@ -180,7 +174,7 @@ def test_a_network_that_fails(error: Exception, problem: type[Problem]) -> None:
             raise error
 
     with pytest.raises(problem):
-        SageMakerModel(Failing(), "my-endpoint", 5).ask(IMAGE, LOOKING)
+        EndpointModel(SageMakerTransport("my-endpoint", Failing()), 20.0, 5).ask(IMAGE, QUERY)
 
 
 class Container(ThreadingHTTPServer):
@@ -230,23 +224,23 @@ def container() -> Iterator[Container]:
         thread.join()
 
 
-def http_model(container: Container, seconds: float = 20.0) -> HttpModel:
+def http_model(container: Container, seconds: float = 20.0) -> EndpointModel:
     """Asks it."""
-    return HttpModel(f"http://127.0.0.1:{container.server_port}/", seconds, 5)
+    return EndpointModel(HttpTransport(f"http://127.0.0.1:{container.server_port}/"), seconds, 5)
 
 
 def test_the_container_is_asked_by_attributes(container: Container) -> None:
-    assert http_model(container).ask(IMAGE, LOOKING) == GEOJSON
+    assert http_model(container).ask(IMAGE, QUERY) == GEOJSON
     ((path, headers, data),) = container.seen
     assert (path, data, headers["Content-Type"]) == ("/invocations", PNG, "image/png")
-    assert headers["X-Amzn-SageMaker-Custom-Attributes"] == LOOKING.attributes()
+    assert headers[HEADER] == write_attributes(QUERY.attributes())
 
 
 @pytest.mark.parametrize("data", NOT_ANSWERS)
 def test_a_container_that_lies(container: Container, data: bytes) -> None:
     container.answer = data
     with pytest.raises(ModelFailed):
-        http_model(container).ask(IMAGE, LOOKING)
+        http_model(container).ask(IMAGE, QUERY)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +248,8 @@ def test_a_container_that_lies(container: Container, data: bytes) -> None:
     [
         (429, "3", Busy, 3),
         (503, "9999", NotReady, 60),
-        (503, "Wed, 21 Oct 2026 07:28:00 GMT", NotReady, 5),
+        (503, "Wed, 21 Oct 2015 07:28:00 GMT", NotReady, 1),
+        (503, "Wed, 21 Oct 2099 07:28:00 GMT", NotReady, 60),
         (422, "3", Unanswerable, None),
         (500, "3", ModelFailed, None),
         (302, "3", ModelFailed, None),
@@ -266,14 +261,14 @@ def test_what_the_container_says(
     container.status, container.answer = status, REFUSAL.encode()
     container.headers = {"Retry-After": header, "Location": "http://127.0.0.1:1/"}
     with pytest.raises(problem) as raised:
-        http_model(container).ask(IMAGE, LOOKING)
+        http_model(container).ask(IMAGE, QUERY)
     assert raised.value.retry_after == retry_after
 
 
 def test_a_container_that_is_too_slow_or_gone(container: Container) -> None:
     container.wait = Event()
     with pytest.raises(GatewayTimeout):
-        http_model(container, 0.2).ask(IMAGE, LOOKING)
+        http_model(container, 0.2).ask(IMAGE, QUERY)
     container.wait.set()
     with pytest.raises(NotReady):
-        HttpModel("http://127.0.0.1:1", 5.0, 5).ask(IMAGE, LOOKING)
+        EndpointModel(HttpTransport("http://127.0.0.1:1"), 5.0, 5).ask(IMAGE, QUERY)
