@@ -18,6 +18,7 @@ _LIBRARY = (
     "__init__.py",
     "core/__init__.py",
     "core/errors.py",
+    "core/phrases.py",
     "images/__init__.py",
     "images/headers",
     *(f"invocations/{name}.py" for name in ("__init__", "attributes", "request", "error_codes", "http", "sagemaker")),
