@@ -29,7 +29,8 @@ from sam3edge.core.errors import Sam3EdgeError
 from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, ModelFiles, Prompt
-from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.engines.open_engine import open_engine
+from sam3edge.engines.runtime import OnnxOptions
 from sam3edge_export.checkpoint import Checkpoint
 from sam3edge_export.onnx.graphs import Optional, export_graphs
 from sam3edge_export.onnx.precision import Precision
@@ -208,7 +209,7 @@ def _reference(checkpoint: Checkpoint, tokenizer: Tokenizer) -> Candidate:
     return Candidate(TorchEngine(checkpoint.model, tokenizer, identity, observe=recorder), recorder)
 
 
-def _device_engine(spec: BundleSpec, checkpoint: Checkpoint, folder: Path) -> tuple[OnnxEngine, TensorRecorder]:
+def _device_engine(spec: BundleSpec, checkpoint: Checkpoint, folder: Path) -> tuple[Engine, TensorRecorder]:
     """The engine that devices have, on files that no manifest names yet."""
     files = ModelFiles(
         folder,
@@ -219,7 +220,7 @@ def _device_engine(spec: BundleSpec, checkpoint: Checkpoint, folder: Path) -> tu
         _input_size(checkpoint.model),
     )
     recorder = TensorRecorder()
-    return OnnxEngine(files, OnnxOptions(spec.providers), observe=recorder), recorder
+    return open_engine(files, OnnxOptions(spec.providers), recorder), recorder
 
 
 def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder: Path) -> None:

@@ -3,6 +3,7 @@
 store/
   bundles/<name>-<version>-<digest>[-<signer>]/    verified copies
   current -> bundles/...    switched by one rename, so that readers see the old bundle or the new one
+  engine-cache/             what TensorRT has built from the bundles' graphs (``engines/cache.py``)
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ class Store:
     def root(self) -> Path:
         """Where the store is."""
         return self._root
+
+    @property
+    def engine_cache(self) -> Path:
+        """Where engines that are built from the bundles' graphs are kept; it need not exist."""
+        return self._root / "engine-cache"
 
     def install(self, artifacts: BundleArtifacts, manifest: Manifest) -> Path:
         """Copy a bundle into the store, next to the others; the current one stays current.

@@ -53,9 +53,9 @@ class BundleDetector:
     """
 
     def __init__(self, bundle: Path) -> None:
-        from sam3edge.engines.onnx import OnnxEngine
+        from sam3edge.engines.open_engine import open_engine
 
-        self._engine = OnnxEngine(model_files(bundle, verify(bundle, None)))
+        self._engine = open_engine(model_files(bundle, verify(bundle, None)))
 
     def detect(self, frame: Frame, prompts: tuple[Prompt, ...]) -> Detections:
         """See ``ImageDetector``."""

@@ -62,6 +62,10 @@ class ModelMissing(EngineError):
     """There is no model on this device yet."""
 
 
+class ThreadDied(Sam3EdgeError):
+    """A thread of a running program has ended with an error that nobody expected."""
+
+
 EndpointFailure = Literal[
     "bad_request", "too_large", "unanswerable", "denied", "busy", "not_ready", "unreachable", "timeout", "failed"
 ]

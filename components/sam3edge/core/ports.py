@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from sam3edge.core.errors import FrameError
@@ -18,8 +19,28 @@ from sam3edge.core.types import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class SourceTraits:
+    """What the parts around a source have to know of it.
+
+    Attributes:
+        waits: whether a frame stays where it is until it was processed, as files do. Then a full outbox holds the
+            source up; where frames pass by, as a camera's do, the oldest messages give way instead.
+    """
+
+    waits: bool
+
+
 class Source(Protocol):
-    """Where frames come from. Used by one thread."""
+    """Where frames come from. Used by one thread; ``backlog`` by any."""
+
+    @property
+    def traits(self) -> SourceTraits:
+        """The same for as long as the source is open."""
+
+    @property
+    def backlog(self) -> int:
+        """Frames that wait to be delivered; 0 where none do."""
 
     def next(self, timeout: float) -> Frame | None:
         """Wait up to ``timeout`` seconds for the next frame.

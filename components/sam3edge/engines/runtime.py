@@ -141,16 +141,25 @@ class Graphs:
         self._sessions.clear()
 
 
-def _providers(files: ModelFiles, options: OnnxOptions) -> list[tuple[str, dict[str, str]]]:
+def choose_providers(wanted: Sequence[str]) -> list[str]:
+    """Those of the wanted execution providers that this ONNX Runtime has, in their order.
+
+    Raises:
+        EngineError: it has none of them.
+    """
     there = ort.get_available_providers()
-    wanted = [name for name in options.providers if name in there]
-    if not wanted:
+    chosen = [name for name in wanted if name in there]
+    if not chosen:
         raise EngineError(
-            f"none of the execution providers {', '.join(options.providers)} is in this ONNX Runtime, which "
+            f"none of the execution providers {', '.join(wanted)} is in this ONNX Runtime, which "
             f"has {', '.join(there)}; install the onnxruntime build of this platform or change Providers"
         )
+    return chosen
+
+
+def _providers(files: ModelFiles, options: OnnxOptions) -> list[tuple[str, dict[str, str]]]:
     chosen = []
-    for name in wanted:
+    for name in choose_providers(options.providers):
         given = dict(options.provider_options.get(name, {}))
         if name == "TensorrtExecutionProvider" and options.cache is not None:
             cache = engine_cache(options.cache, files.digest)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -21,12 +21,11 @@ from awsiot.greengrasscoreipc import model
 from sam3edge.core.errors import ConnectionLost, PublishError, SettingsError
 from sam3edge.greengrass.callback_thread import EventThread
 from sam3edge.greengrass.configuration import ConfigurationWatch
-from sam3edge.greengrass.connection import Begin, Connection
+from sam3edge.greengrass.connection import Connection
 from sam3edge.greengrass.nucleus import (
     Configuration,
     ConfigurationCallback,
     MessageHandler,
-    Metric,
     State,
     Subscription,
 )
@@ -73,7 +72,6 @@ class GreengrassClient:
         token: str | None = None,
     ) -> None:
         self._options = options or ClientOptions()
-        self._absent: set[str] = set()  # optional operations that this nucleus does not have
         self._last_configuration: Configuration | None = None
         self._streams: list[KeptStream] = []
         self._connection = Connection(self._options.timeout, on_lost, socket=socket, token=token)
@@ -159,38 +157,12 @@ class GreengrassClient:
         except model.GreengrassCoreIPCError as error:
             raise _refused("UpdateState", error) from error
 
-    def put_metrics(self, metrics: Sequence[Metric]) -> None:
-        """See ``Nucleus``."""
-        numbers = [model.Metric(name=metric.name, unit=metric.unit, value=metric.value) for metric in metrics]
-        self._call_optional("PutComponentMetric", lambda ipc: ipc.put_component_metric_async(metrics=numbers))
-
-    def defer_update(self, deployment_id: str, reason: str, seconds: float) -> None:
-        """See ``Nucleus``."""
-        recheck = round(seconds * 1000)
-        self._call_optional(
-            "DeferComponentUpdate",
-            lambda ipc: ipc.defer_component_update_async(
-                deployment_id=deployment_id, message=reason, recheck_after_ms=recheck
-            ),
-        )
-
     def close(self) -> None:
         """End the connection and all callbacks. Idempotent."""
         for stream in self._streams:
             stream.close()
         self._connection.close()
         self._events.close(self._options.timeout)
-
-    def _call_optional(self, operation: str, begin: Begin) -> None:
-        if operation in self._absent:
-            return
-        try:
-            self._connection.call(operation, begin)
-        except model.GreengrassCoreIPCError as error:
-            # Nucleus lite answers ServiceError to what it does not have; the classic one denies metrics to components
-            # that are not AWS's own.
-            self._absent.add(operation)
-            logger.info("this nucleus does without %s: %s", operation, _text(error))
 
     def _keep(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from sam3edge.core.errors import ConnectionLost, PublishError
 from sam3edge.greengrass.callback_thread import EventThread
@@ -12,7 +12,6 @@ from sam3edge.greengrass.nucleus import (
     Configuration,
     ConfigurationCallback,
     MessageHandler,
-    Metric,
     State,
     Subscription,
 )
@@ -38,8 +37,6 @@ class FakeNucleus:
         self._events = EventThread("fake-nucleus")
         self._published: list[tuple[str, bytes]] = []
         self._states: list[State] = []
-        self._metrics: list[Metric] = []
-        self._deferred: list[tuple[str, str, float]] = []
         self._subscriptions: list[_FakeSubscription] = []
         self._watchers: list[_FakeWatch] = []
         self._lost: ConnectionLost | None = None
@@ -58,18 +55,6 @@ class FakeNucleus:
         """Every reported state, in order."""
         with self._lock:
             return tuple(self._states)
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """Every metric, in order."""
-        with self._lock:
-            return tuple(self._metrics)
-
-    @property
-    def deferred(self) -> tuple[tuple[str, str, float], ...]:
-        """Deployment, reason and seconds of every deferral, in order."""
-        with self._lock:
-            return tuple(self._deferred)
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -149,18 +134,6 @@ class FakeNucleus:
         self._check()
         with self._lock:
             self._states.append(state)
-
-    def put_metrics(self, metrics: Sequence[Metric]) -> None:
-        """See ``Nucleus``."""
-        self._check()
-        with self._lock:
-            self._metrics.extend(metrics)
-
-    def defer_update(self, deployment_id: str, reason: str, seconds: float) -> None:
-        """See ``Nucleus``."""
-        self._check()
-        with self._lock:
-            self._deferred.append((deployment_id, reason, seconds))
 
     def close(self) -> None:
         """See ``Nucleus``."""

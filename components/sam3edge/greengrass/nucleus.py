@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 State = Literal["RUNNING", "ERRORED"]
@@ -15,20 +14,6 @@ Configuration = dict[str, Any]
 ConfigurationCallback = Callable[[Configuration], None]
 MessageHandler = Callable[[str, bytes], None]
 """Called with the topic and the payload of a message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One number for the nucleus telemetry.
-
-    Attributes:
-        name: at most 32 characters.
-        unit: ``Count``, ``CountPerSecond``, ``Seconds``, ``Milliseconds``, ``Megabytes``... (``MetricUnitType``).
-    """
-
-    name: str
-    value: float
-    unit: str = "Count"
 
 
 class Subscription(Protocol):
@@ -80,12 +65,6 @@ class Nucleus(Protocol):
 
     def update_state(self, state: State) -> None:
         """Report the component's state."""
-
-    def put_metrics(self, metrics: Sequence[Metric]) -> None:
-        """Add numbers to the telemetry; nothing happens on a nucleus without it."""
-
-    def defer_update(self, deployment_id: str, reason: str, seconds: float) -> None:
-        """Ask that a deployment waits so long; nothing happens on a nucleus that cannot."""
 
     def close(self) -> None:
         """End the connection. Idempotent."""

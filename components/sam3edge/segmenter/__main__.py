@@ -1,26 +1,18 @@
 """The segmenter component: ``python -m sam3edge.segmenter``, started by the nucleus.
 
 Exit status: 0 stopped or the source has ended; 3 the connection to the nucleus is lost; 4 the model cannot run; 5 the
-configuration is refused. The nucleus restarts on any but 0.
+configuration is refused; 7 a thread has died. The nucleus restarts on any but 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 
-from sam3edge.core.errors import ConnectionLost, EngineError, SettingsError
-from sam3edge.core.messages.topics import topics_of
-from sam3edge.greengrass.client import GreengrassClient
-from sam3edge.logs import configure_logs
+from sam3edge.greengrass.program import DONE, Program, run_program
+from sam3edge.greengrass.restarts import RestartBudget
 from sam3edge.segmenter.component import ComponentContext, serve
-
-logger = logging.getLogger("sam3edge.segmenter")
 
 
 def main() -> int:
@@ -30,37 +22,24 @@ def main() -> int:
     parser.add_argument("--store", type=Path, required=True, help="the model component's store of bundles")
     parser.add_argument("--max-payload", type=int, required=True, help="bytes of a message that this nucleus carries")
     parser.add_argument("--in-flight", type=int, required=True, help="messages that this nucleus takes at once")
-    arguments = parser.parse_args()
-    configure_logs("INFO")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    device = os.environ.get("AWS_IOT_THING_NAME", "")
-    where = ComponentContext(device, arguments.work, arguments.store, arguments.max_payload, arguments.in_flight)
-    lost = threading.Event()
+    parser.add_argument("--probe-seconds", type=float, default=0.0, help="how often subscriptions are probed; 0: never")
+    given = parser.parse_args()
+    restarts = RestartBudget(given.work / "starts.json")
 
-    def on_lost(error: ConnectionLost) -> None:
-        logger.error("%s", error)
-        lost.set()
-        stop.set()
+    def work(program: Program) -> int:
+        where = ComponentContext(
+            program.device,
+            given.work,
+            given.store,
+            given.max_payload,
+            given.in_flight,
+            given.probe_seconds,
+            restarts,
+        )
+        serve(program.nucleus, where, program.stop)
+        return DONE
 
-    try:
-        topics_of(device)  # before anything is written or published
-        nucleus = GreengrassClient(on_lost=on_lost)
-        try:
-            serve(nucleus, where, stop)
-        finally:
-            nucleus.close()
-    except ConnectionLost as error:
-        logger.error("the nucleus is gone: %s", error)
-        return 3
-    except EngineError as error:
-        logger.error("the model cannot run: %s", error)
-        return 4
-    except SettingsError as error:
-        logger.error("the configuration is refused: %s", error)
-        return 5
-    return 3 if lost.is_set() else 0
+    return run_program(work, restarts)
 
 
 if __name__ == "__main__":

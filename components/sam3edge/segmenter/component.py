@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sam3edge.bundle.store import Store
-from sam3edge.core.errors import OutboxFull, SettingsError
+from sam3edge.core.errors import ConnectionLost, EngineError, OutboxFull, SettingsError, ThreadDied
 from sam3edge.core.flow import Flow, LocalDetector
 from sam3edge.core.messages.detections import FrameResult
 from sam3edge.core.messages.errors import component_error
@@ -21,12 +21,17 @@ from sam3edge.core.messages.topics import topics_of
 from sam3edge.core.types import Message
 from sam3edge.greengrass.commands import Command, Commands
 from sam3edge.greengrass.nucleus import Nucleus
+from sam3edge.greengrass.probe import CloudProbe, ProbeOptions
+from sam3edge.greengrass.program import watch_threads
+from sam3edge.greengrass.restarts import RestartBudget
 from sam3edge.outbox.delivery import Delivery
+from sam3edge.outbox.once import OUTBOX, deliver_once
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.outbox.retry import DeliveryOptions
+from sam3edge.publishers.greengrass import GreengrassPublisher
 from sam3edge.segmenter import wiring
 from sam3edge.segmenter.active import ActiveEngine
-from sam3edge.segmenter.fallback_wiring import Fallback, build_fallback
+from sam3edge.segmenter.last_configuration import LastConfiguration
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge.segmenter.status import HeartbeatThread, Statistics, snapshot_of
 
@@ -34,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long an orderly shutdown waits for the outbox to empty; what is left goes out after the next start."""
+
+LOOK_SECONDS = 0.1
+"""How long it may take until one of two events is noticed by somebody who waits for both."""
 
 Outcome = Literal["stopped", "ended", "rebuild"]
 
@@ -48,6 +56,8 @@ class ComponentContext:
         store: where the model component puts bundles.
         max_payload: bytes of one message that this nucleus carries, unless the configuration says otherwise.
         in_flight: messages that it takes at once, likewise.
+        probe_seconds: between two probes of the subscriptions, likewise; 0 for a nucleus that renews them itself.
+        restarts: how often the program may end.
     """
 
     device: str
@@ -55,6 +65,8 @@ class ComponentContext:
     store: Path
     max_payload: int
     in_flight: int
+    probe_seconds: float
+    restarts: RestartBudget
 
 
 class Component:
@@ -65,6 +77,7 @@ class Component:
         settings: checked.
         where: surroundings.
         stop: set from outside to end in an orderly way.
+        last: is given every configuration that worked.
         refusal: why a configuration before this one could not be carried out; it is reported.
     """
 
@@ -74,23 +87,26 @@ class Component:
         settings: Settings,
         where: ComponentContext,
         stop: threading.Event,
+        last: LastConfiguration,
         refusal: SettingsError | None = None,
     ) -> None:
         self._nucleus = nucleus
         self._settings = settings
         self._where = where
         self._asked_to_stop = stop
+        self._last = last
         self._refusal = refusal
+        self.is_built = False
         self._leave = threading.Event()
         self._rebuild: Settings | None = None
-        self._lost: Exception | None = None
+        self._failure: Exception | None = None
         self._topics = topics_of(where.device, settings.topic_prefix)
         self._max_payload = settings.max_payload_bytes or where.max_payload
         self._options = settings.detection_options(self._max_payload)
         self._statistics = Statistics()
         self._outbox: Outbox
         self._delivery: Delivery
-        self._fallback: Fallback | None = None
+        self._fallback: wiring.Fallback | None = None
 
     def run(self) -> tuple[Outcome, Settings]:
         """Work until stopped, until the source ends, or until a changed configuration needs other parts.
@@ -103,55 +119,22 @@ class Component:
             ConnectionLost: the nucleus is gone.
             SettingsError: a part refuses what the configuration asks for.
         """
-        settings, where = self._settings, self._where
         with ExitStack() as stack:
-            self._outbox = Outbox(
-                where.work / "outbox.sqlite",
-                wiring.outbox_options(settings.outbox),
-                overflow=wiring.build_overflow(settings.source),
-            )
-            stack.callback(self._outbox.close)
-            publisher = wiring.build_publisher(settings.publisher, self._nucleus, self._max_payload)
-            stack.callback(publisher.close)
-            in_flight = settings.in_flight or where.in_flight
-            self._delivery = Delivery(
-                self._outbox, publisher, DeliveryOptions(in_flight=in_flight), on_lost=self._on_lost
-            )
-            self._delivery.start()
-            stack.callback(self._delivery.close)
-            source = wiring.build_source(settings.source, where.work)
-            stack.callback(source.close)
-            self._fallback = build_fallback(settings, where.device, where.work, wiring.backlog_of(source))
-            if self._fallback is not None:
-                stack.callback(self._fallback.close)
-            engine = ActiveEngine(Store(where.store).current, lambda b: wiring.load_engine(b, settings), self._report)
-            engine.start()
-            stack.callback(engine.close)
-            stack.callback(self._nucleus.on_configuration(self._reconfigure).close)
-            commands = Commands(
-                where.device,
-                self._topics.command_responses,
-                {"set_prompts": self._change, "set_threshold": self._change, "snapshot": self._request_snapshot},
-                self._outbox.put,
-            )
-            stack.callback(self._nucleus.subscribe(self._topics.commands, commands.handle).close)
-            beat = HeartbeatThread(settings.heartbeat_seconds, lambda: self._beat("running", engine))
-            beat.start()
-            stack.callback(beat.close)
+            try:
+                flow, engine = self._build(stack)
+            except (ConnectionLost, EngineError, SettingsError):
+                raise
+            except Exception as error:  # whatever a part refuses, it was the configuration that asked for it
+                reason = f"the configuration cannot be carried out: {type(error).__name__}: {error}"
+                raise SettingsError(reason) from error
+            self.is_built = True
+            self._keep_configuration()
             if self._refusal is not None:
                 self._report(self._refusal)
             self._nucleus.update_state("RUNNING")
-            flow = Flow(
-                where.device,
-                source,
-                wiring.build_gate(settings.source),
-                engine,
-                lambda: self._options,
-                self._outbox,
-                self._topics,
-                self._statistics,
-                LocalDetector() if self._fallback is None else self._fallback.detector,
-            )
+            beat = HeartbeatThread(self._settings.heartbeat_seconds, lambda: self._beat("running", engine))
+            beat.start()
+            stack.callback(beat.close)
             leave = _Either(self._asked_to_stop, self._leave)
             self._await_model(engine, leave)
             try:
@@ -161,13 +144,79 @@ class Component:
                 self._delivery.drain(DRAIN_SECONDS)
                 raise
             beat.close()
-            if self._lost is not None:
-                raise self._lost
+            if self._failure is not None:
+                raise self._failure
             self._beat("stopping" if self._rebuild is None else "restarting", engine)
             self._delivery.drain(DRAIN_SECONDS)
         if self._rebuild is not None:
             return "rebuild", self._rebuild
         return ("stopped" if self._asked_to_stop.is_set() else "ended"), self._settings
+
+    def _build(self, stack: ExitStack) -> tuple[Flow, ActiveEngine]:
+        """Build and start the parts; ``stack`` closes them, the last one first."""
+        settings, where = self._settings, self._where
+        stack.enter_context(watch_threads(self._on_thread_death))
+        source = settings.source.build(where.work)
+        stack.callback(source.close)
+        self._outbox = Outbox(where.work / OUTBOX, settings.outbox.options(), overflow=wiring.overflow_of(source))
+        stack.callback(self._outbox.close)
+        publisher = settings.publisher.build(self._nucleus, self._max_payload)
+        stack.callback(publisher.close)
+        in_flight = settings.in_flight or where.in_flight
+        self._delivery = Delivery(self._outbox, publisher, DeliveryOptions(in_flight=in_flight), on_lost=self._on_lost)
+        self._delivery.start()
+        stack.callback(self._delivery.close)
+        self._fallback = wiring.build_fallback(settings, where.device, where.work, lambda: source.backlog)
+        if self._fallback is not None:
+            stack.callback(self._fallback.close)
+        store = Store(where.store)
+        wiring.require_provider(settings)
+        engine = ActiveEngine(
+            store.current, lambda bundle: wiring.load_engine(bundle, settings, store.engine_cache), self._report
+        )
+        engine.start()
+        stack.callback(engine.close)
+        self._listen(stack)
+        detector = LocalDetector() if self._fallback is None else self._fallback.detector
+        flow = Flow(
+            where.device,
+            source,
+            settings.source.build_gate(),
+            engine,
+            lambda: self._options,
+            self._outbox,
+            self._topics,
+            self._statistics,
+            detector,
+        )
+        return flow, engine
+
+    def _listen(self, stack: ExitStack) -> None:
+        """Follow the configuration and commands; where subscriptions can go deaf, have them probed."""
+        stack.callback(self._nucleus.on_configuration(self._reconfigure).close)
+        commands = Commands(
+            self._where.device,
+            self._topics.command_responses,
+            {"set_prompts": self._change, "set_threshold": self._change, "snapshot": self._request_snapshot},
+            self._outbox.put,
+        )
+        subscription = self._nucleus.subscribe(self._topics.commands, commands.handle)
+        stack.callback(subscription.close)
+        seconds = self._where.probe_seconds if self._settings.probe_seconds is None else self._settings.probe_seconds
+        if seconds:
+            probe = CloudProbe(self._nucleus, self._topics.ping, [subscription], ProbeOptions(seconds))
+            probe.start()
+            stack.callback(probe.close)
+
+    def _keep_configuration(self) -> None:
+        """What the nucleus has now may be another one already, which its watcher reports soon."""
+        configuration = self._nucleus.configuration()
+        try:
+            same = read_settings(configuration) == self._settings
+        except SettingsError:
+            return
+        if same:
+            self._last.keep(configuration)
 
     def _await_model(self, engine: ActiveEngine, leave: threading.Event) -> None:
         """Wait for the first model; where the cloud may stand in for it, not for ever."""
@@ -179,8 +228,26 @@ class Component:
                 return
 
     def _on_lost(self, error: Exception) -> None:
-        self._lost = error
-        self._leave.set()
+        """Without the nucleus frames go on into the outbox, until the program may end for another start."""
+        pause = self._where.restarts.pause()
+        logger.error("the connection to the nucleus is lost; the program ends in %.0f s: %s", pause, error)
+        self._end_with(error, pause)
+
+    def _on_thread_death(self, name: str, error: BaseException) -> None:
+        """A part without its thread would do nothing for ever: a new process has all of them."""
+        pause = self._where.restarts.pause()
+        failure = ThreadDied(f"the thread {name} has ended: {type(error).__name__}: {error}")
+        logger.error("%s; the program ends in %.0f s", failure, pause)
+        self._report(failure)
+        self._end_with(failure, pause)
+
+    def _end_with(self, error: Exception, pause: float) -> None:
+        if self._failure is not None:
+            return
+        self._failure = error
+        timer = threading.Timer(pause, self._leave.set)
+        timer.daemon = True
+        timer.start()
 
     def _reconfigure(self, configuration: Mapping[str, Any]) -> None:
         """Take a changed configuration over, or refuse it and go on as before."""
@@ -197,6 +264,7 @@ class Component:
             return
         self._settings = settings
         self._options = settings.detection_options(self._max_payload)
+        self._last.keep(configuration)
         logger.info("now looking for %s", ", ".join(p.text for p in self._options.prompts))
 
     def _change(self, command: Command) -> dict[str, Any]:
@@ -213,9 +281,9 @@ class Component:
     def _request_snapshot(self, command: Command) -> dict[str, Any]:
         topic = self._topics.snapshots
 
-        def serve(answer: FrameResult) -> None:
+        def serve(result: FrameResult) -> None:
             try:
-                message = snapshot_of(answer.frame, self._where.device, topic, command.id, self._max_payload)
+                message = snapshot_of(result.frame, self._where.device, topic, command.id, self._max_payload)
             except SettingsError as error:
                 self._report(error)
             else:
@@ -250,7 +318,7 @@ class Component:
 
 
 class _Either(threading.Event):
-    """Set when one of two events is."""
+    """Set when one of two events is, whoever sets it."""
 
     def __init__(self, first: threading.Event, second: threading.Event) -> None:
         super().__init__()
@@ -259,22 +327,55 @@ class _Either(threading.Event):
     def is_set(self) -> bool:
         return any(event.is_set() for event in self._events)
 
+    def wait(self, timeout: float | None = None) -> bool:
+        first, _ = self._events
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        while not self.is_set() and (remaining := deadline - time.monotonic()) > 0:
+            first.wait(min(remaining, LOOK_SECONDS))
+        return self.is_set()
+
 
 def serve(nucleus: Nucleus, where: ComponentContext, stop: threading.Event) -> None:
-    """Run the component until it is stopped or its source ends, with new parts whenever that is needed."""
-    settings = read_settings(nucleus.configuration())
-    working: Settings | None = None
+    """Run the component until it is stopped or its source ends, with new parts whenever that is needed.
+
+    A configuration that cannot be carried out gives way to the last one that could, of this run or of one before.
+
+    Raises:
+        SettingsError: there was none that could; it is reported.
+        EngineError: the model cannot run.
+        ConnectionLost: the nucleus is gone.
+    """
+    last = LastConfiguration(where.work / "last-configuration.json")
+    configuration = nucleus.configuration()
     refusal: SettingsError | None = None
+    try:
+        settings = read_settings(configuration)
+    except SettingsError as error:
+        settings, refusal = _last_or_raise(last, error, nucleus, where), error
     outcome: Outcome = "rebuild"
     while outcome == "rebuild":
         logging.getLogger().setLevel(settings.log_level)
+        component = Component(nucleus, settings, where, stop, last, refusal)
         try:
-            outcome, following = Component(nucleus, settings, where, stop, refusal).run()
-        except SettingsError as error:
-            if working is None or working is settings:
-                raise
-            logger.error("the new configuration cannot be carried out, the one before goes on: %s", error)
-            settings, refusal = working, error
-        else:
-            working, settings, refusal = settings, following, None
+            outcome, settings = component.run()
+            refusal = None
             logger.info("%s", outcome)
+        except SettingsError as error:
+            if component.is_built:
+                raise
+            working = _last_or_raise(last, error, nucleus, where)
+            if refusal is not None and working == settings:  # that was the last one already
+                raise
+            settings, refusal = working, error
+
+
+def _last_or_raise(
+    last: LastConfiguration, error: SettingsError, nucleus: Nucleus, where: ComponentContext
+) -> Settings:
+    settings = last.read()
+    if settings is None:
+        report = component_error(where.device, error, topics_of(where.device).errors)
+        deliver_once(where.work, GreengrassPublisher(nucleus), report, DRAIN_SECONDS)
+        raise error
+    logger.error("the configuration is refused, the last one that worked is used instead: %s", error)
+    return settings

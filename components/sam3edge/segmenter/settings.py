@@ -1,99 +1,58 @@
-"""The configuration of the segmenter component, as it stands in a deployment."""
+"""The configuration of the segmenter component, as deployments write it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PlainValidator, SerializeAsAny, field_validator, model_validator
 
 from sam3edge.core.flow import DetectionOptions
+from sam3edge.core.messages.bounds import MIN_PAYLOAD
 from sam3edge.core.phrases import single_spaced
 from sam3edge.core.types import Prompt, Reason
-from sam3edge.greengrass.settings import ComponentSettings, SettingsModel, validate_settings
+from sam3edge.greengrass.settings import (
+    Bytes,
+    ComponentSettings,
+    Count,
+    Pixels,
+    Seconds,
+    SecondsOrNever,
+    SettingsModel,
+    Unit,
+    by_type,
+    validate_settings,
+)
+from sam3edge.outbox.limits import OutboxOptions, Window
+from sam3edge.segmenter.publishers import PUBLISHERS, GreengrassSettings, PublisherSettings
+from sam3edge.segmenter.sources import SOURCES, SourceSettings
 
-_Unit = Annotated[float, Field(ge=0, le=1)]
-_Positive = Annotated[float, Field(gt=0)]
+MAX_PROMPTS = 256
+"""Each takes its share of every frame's time and of every message."""
 
 
 class PromptSettings(SettingsModel):
     """One thing to look for. ``Threshold`` and ``MinArea`` fall back to the component's."""
 
     text: str = Field(min_length=1, max_length=200)
-    threshold: _Unit | None = None
-    min_area: float | None = Field(None, ge=0)
-    label: str = ""
-
-
-class FolderSettings(SettingsModel):
-    """A watched folder. ``Quarantine`` and ``MoveTo`` default to folders inside the component's work folder."""
-
-    type: Literal["folder"]
-    path: Path
-    on_processed: Literal["keep", "move", "delete"] = "keep"
-    move_to: Path | None = None
-    quarantine: Path | None = None
-    recursive: bool = False
-    max_pixels: int = Field(100_000_000, gt=0)
-    max_bytes: int = Field(512 << 20, gt=0)
-    settle_seconds: _Positive = 0.5
-    rescan_seconds: _Positive = 10.0
-
-    @model_validator(mode="after")
-    def _move_needs_a_place(self) -> FolderSettings:
-        if (self.on_processed == "move") != (self.move_to is not None):
-            raise ValueError("MoveTo is needed with OnProcessed 'move', and only then")
-        return self
-
-
-class GateSettings(SettingsModel):
-    """Which camera frames are looked at; see ``ChangeGateOptions``. ``Enabled: false`` looks at all of them."""
-
-    enabled: bool = True
-    delta: float = Field(12.0, gt=0, lt=255)
-    fraction: float = Field(0.001, ge=0, lt=1)
-    max_interval_seconds: _Positive = 60.0
-
-
-class CameraSettings(SettingsModel):
-    """A camera: device index, rtsp://, http(s):// MJPEG, a video file, or gst:<pipeline>."""
-
-    type: Literal["camera"]
-    uri: str = Field(min_length=1, repr=False)
-    name: str = Field("camera", pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    max_fps: float = Field(0.0, ge=0)
-    width: int | None = Field(None, gt=0)
-    height: int | None = Field(None, gt=0)
-    realtime: bool = False
-    open_timeout_seconds: _Positive = 10.0
-    read_timeout_seconds: _Positive = 5.0
-    gate: GateSettings = GateSettings()
-
-
-SourceSettings: TypeAlias = Annotated[FolderSettings | CameraSettings, Field(discriminator="type")]
+    threshold: Unit | None = None
+    min_area: Pixels | None = None
+    label: str = Field("", max_length=200)
 
 
 class OutboxSettings(SettingsModel):
     """Bounds of the durable outbox; see ``OutboxOptions``. ``MaxAgeSeconds: 0`` keeps messages for ever."""
 
-    max_bytes: int = Field(256 << 20, ge=10_000)
-    max_age_seconds: float = Field(0.0, ge=0)
-    replay_messages: int = Field(100, ge=0)
-    replay_seconds: float = Field(600.0, ge=0)
+    max_bytes: Bytes = Field(256 << 20, ge=10_000)
+    max_age_seconds: SecondsOrNever = 0.0
+    replay_messages: Count = Field(100, le=10_000)
+    replay_seconds: SecondsOrNever = 600.0
 
-
-class PublisherSettings(SettingsModel):
-    """``greengrass`` sends to AWS IoT Core, ``files`` writes every message below ``Folder``."""
-
-    type: Literal["greengrass", "files"] = "greengrass"
-    folder: Path | None = None
-
-    @model_validator(mode="after")
-    def _files_need_a_place(self) -> PublisherSettings:
-        if (self.type == "files") != (self.folder is not None):
-            raise ValueError("Folder is needed with Type 'files', and only then")
-        return self
+    def options(self) -> OutboxOptions:
+        """As the outbox takes them."""
+        return OutboxOptions(
+            self.max_bytes, self.max_age_seconds or None, Window(self.replay_messages, self.replay_seconds)
+        )
 
 
 class AsynchronousSettings(SettingsModel):
@@ -113,21 +72,21 @@ class FallbackSettings(SettingsModel):
 
     endpoint: str = Field("", repr=False)
     reasons: list[Reason] = Field(["unavailable", "slow", "unsupported", "uncertain"], min_length=1)
-    max_seconds: float = Field(0.0, ge=0)
-    recheck_seconds: _Positive = 60.0
-    max_backlog: int = Field(0, ge=0)
-    uncertain_scores: tuple[_Unit, _Unit] = (0.4, 0.6)
+    max_seconds: SecondsOrNever = 0.0
+    recheck_seconds: Seconds = 60.0
+    max_backlog: Count = 0
+    uncertain_scores: tuple[Unit, Unit] = (0.4, 0.6)
     presence: float = Field(0.9, gt=0.5, le=1)
-    requests_per_hour: int = Field(60, ge=0)
-    requests_per_day: int = Field(500, ge=0)
+    requests_per_hour: Count = 60
+    requests_per_day: Count = 500
     timeout_seconds: float = Field(10.0, ge=0.1, le=300)
-    failures: int = Field(3, ge=1)
-    pause_seconds: _Positive = 30.0
+    failures: Count = Field(3, ge=1)
+    pause_seconds: Seconds = 30.0
     longest_side: int = Field(2016, ge=64, le=65_000)
     max_body_bytes: int = Field(4_000_000, ge=10_000, le=25 << 20)
     asynchronous: AsynchronousSettings | None = None
-    hard_example_bytes: int = Field(256 << 20, ge=0)
-    model_wait_seconds: float = Field(60.0, ge=0)
+    hard_example_bytes: Bytes = 256 << 20
+    model_wait_seconds: SecondsOrNever = 60.0
 
     @field_validator("reasons", mode="before")
     @classmethod
@@ -147,9 +106,9 @@ class Live(SettingsModel):
     ``Prompts`` is a list of texts or of {Text, Threshold, MinArea, Label}, or one string with commas.
     """
 
-    prompts: list[PromptSettings] = Field(min_length=1)
-    threshold: _Unit = 0.5
-    min_area: float = Field(0.0, ge=0)
+    prompts: list[PromptSettings] = Field(min_length=1, max_length=MAX_PROMPTS)
+    threshold: Unit = 0.5
+    min_area: Pixels = 0.0
     simplify_tolerance: float = Field(0.5, ge=0, le=50)
     max_simplify_tolerance: float = Field(4.0, ge=0, le=500)
     nms_iou: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -180,21 +139,24 @@ class Live(SettingsModel):
 
 
 class Settings(Live, ComponentSettings):
-    """The whole configuration. What is not in ``Live`` takes effect by building the component's parts anew.
+    """The whole configuration. What is not in ``Live`` takes effect by rebuilding the component's parts.
 
-    ``MaxPayloadBytes`` and ``InFlight`` default to what the nucleus allows, which the recipe knows.
+    ``MaxPayloadBytes``, ``InFlight`` and ``ProbeSeconds`` default to what the nucleus allows, which the recipe knows.
     """
 
-    source: SourceSettings
-    publisher: PublisherSettings = PublisherSettings()
+    source: Annotated[SerializeAsAny[SourceSettings], PlainValidator(by_type(SOURCES))]
+    publisher: Annotated[SerializeAsAny[PublisherSettings], PlainValidator(by_type(PUBLISHERS, "greengrass"))] = (
+        GreengrassSettings()
+    )
     outbox: OutboxSettings = OutboxSettings()
     fallback: FallbackSettings = FallbackSettings()
-    threads: int = Field(0, ge=0)
-    max_instances: int = Field(100, gt=0)
-    prompts_per_run: int = Field(4, gt=0)
-    max_payload_bytes: int | None = Field(None, ge=1500, le=131_072)
+    threads: int = Field(0, ge=0, le=256)
+    max_instances: int = Field(100, gt=0, le=10_000)
+    prompts_per_run: int = Field(4, gt=0, le=MAX_PROMPTS)
+    max_payload_bytes: int | None = Field(None, ge=MIN_PAYLOAD, le=131_072)
     in_flight: int | None = Field(None, ge=1, le=100)
-    heartbeat_seconds: float = Field(30.0, ge=1)
+    heartbeat_seconds: Seconds = Field(30.0, ge=1)
+    probe_seconds: SecondsOrNever | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     def needs_rebuild(self, other: Settings) -> bool:
@@ -207,6 +169,6 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
     """Validate a component configuration.
 
     Raises:
-        SettingsError: names every key that is wrong, what was expected and, unless it may be secret, what came.
+        SettingsError: names every key that is wrong, what was expected and, unless it may be secret, what it got.
     """
     return validate_settings(Settings, configuration)

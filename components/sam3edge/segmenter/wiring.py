@@ -1,105 +1,139 @@
-"""From settings to parts: which source, gate, engine and outbox a configuration asks for."""
+"""From settings to parts that need more than their own settings: the engine, and the cloud behind the device."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
-from sam3edge.core.gate import ChangeGate, ChangeGateOptions, Gate, OpenGate
-from sam3edge.core.ports import Engine, Publisher, Source
-from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from sam3edge.greengrass.nucleus import Nucleus
-from sam3edge.images.decoding import DecodeOptions
-from sam3edge.outbox.limits import Block, DropOldest, OutboxOptions, Overflow, Window
-from sam3edge.publishers.files import FilesPublisher
-from sam3edge.publishers.greengrass import GreengrassPublisher
-from sam3edge.segmenter.settings import (
-    CameraSettings,
-    FolderSettings,
-    GateSettings,
-    OutboxSettings,
-    PublisherSettings,
-    Settings,
-)
-from sam3edge.sources.camera.source import CameraOptions, open_camera
-from sam3edge.sources.folder.disposition import Delete, Keep, MoveTo, OnProcessed
-from sam3edge.sources.folder.source import FolderOptions, FolderSource
+from sam3edge.core.errors import EngineError, SettingsError
+from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
+from sam3edge.core.fallback.budget import Budget, Limits
+from sam3edge.core.fallback.detector import FallbackDetector, RequestLimits
+from sam3edge.core.fallback.policy import CPU, FallbackOptions, Policy
+from sam3edge.core.ports import Endpoint, Engine, Source
+from sam3edge.engines.open_engine import open_engine
+from sam3edge.engines.runtime import OnnxOptions, choose_providers
+from sam3edge.hard_examples.folder import HardExamples
+from sam3edge.outbox.limits import Block, DropOldest, Overflow
+from sam3edge.segmenter.settings import FallbackSettings, Settings
 
 
-def build_source(keys: FolderSettings | CameraSettings, work: Path) -> Source:
-    """The source; its journal and quarantine are in the component's work folder unless told otherwise."""
-    if isinstance(keys, CameraSettings):
-        return open_camera(
-            CameraOptions(
-                keys.uri,
-                keys.name,
-                keys.max_fps,
-                keys.width,
-                keys.height,
-                keys.realtime,
-                keys.open_timeout_seconds,
-                keys.read_timeout_seconds,
-            )
-        )
-    on_processed: dict[str, OnProcessed] = {"keep": Keep(), "delete": Delete()}
-    if keys.move_to is not None:
-        on_processed["move"] = MoveTo(keys.move_to)
-    return FolderSource(
-        FolderOptions(
-            keys.path,
-            journal=work / "journal.sqlite",
-            quarantine=keys.quarantine or work / "quarantine",
-            on_processed=on_processed[keys.on_processed],
-            recursive=keys.recursive,
-            max_bytes=keys.max_bytes,
-            decode=DecodeOptions(max_pixels=keys.max_pixels),
-            settle_seconds=keys.settle_seconds,
-            rescan_seconds=keys.rescan_seconds,
-        )
-    )
+def overflow_of(source: Source) -> Overflow:
+    """A full outbox holds up a source whose frames wait; of one whose frames pass by, the oldest messages go."""
+    return Block() if source.traits.waits else DropOldest()
 
 
-def backlog_of(source: Source) -> Callable[[], int]:
-    """How many frames wait at a source. Of a camera's none do: those that came meanwhile are let go."""
-    return (lambda: source.waiting) if isinstance(source, FolderSource) else (lambda: 0)
+def require_provider(settings: Settings) -> None:
+    """Refuse a configuration of which this ONNX Runtime has no provider at all, before any model is there.
+
+    Raises:
+        SettingsError: it says which ones there are.
+    """
+    try:
+        choose_providers(settings.providers)
+    except EngineError as error:
+        raise SettingsError(f"Providers: {error}") from error
 
 
-def build_gate(keys: FolderSettings | CameraSettings) -> Gate:
-    """Files are all looked at; of a camera's frames those that differ."""
-    gate = keys.gate if isinstance(keys, CameraSettings) else GateSettings(enabled=False)
-    if not gate.enabled:
-        return OpenGate()
-    return ChangeGate(ChangeGateOptions(gate.delta, gate.fraction, gate.max_interval_seconds))
+def load_engine(bundle: Path, settings: Settings, engine_cache: Path) -> Engine:
+    """Load a bundle that the model component has verified and put into the store.
 
-
-def build_overflow(keys: FolderSettings | CameraSettings) -> Overflow:
-    """A folder waits when the outbox is full; of a camera's answers the oldest go."""
-    return DropOldest() if isinstance(keys, CameraSettings) else Block()
-
-
-def outbox_options(keys: OutboxSettings) -> OutboxOptions:
-    """Bounds of the outbox."""
-    return OutboxOptions(
-        keys.max_bytes, keys.max_age_seconds or None, Window(keys.replay_messages, keys.replay_seconds)
-    )
-
-
-def build_publisher(keys: PublisherSettings, nucleus: Nucleus, max_payload: int) -> Publisher:
-    """Where the outbox delivers to; ``max_payload`` is what the nucleus carries, in bytes."""
-    if keys.folder is not None:
-        return FilesPublisher(keys.folder)
-    return GreengrassPublisher(nucleus, largest_payload=max_payload)
-
-
-def load_engine(bundle: Path, settings: Settings) -> Engine:
-    """Load a bundle that the model component has verified and put into the store."""
+    Args:
+        engine_cache: the store's, which the model component's golden run has filled.
+    """
     options = OnnxOptions(
         tuple(settings.providers),
         threads=settings.threads,
         max_instances=settings.max_instances,
         prompts_per_run=settings.prompts_per_run,
-        cache=bundle.parents[1] / "engine-cache",  # the store's, which the model component's golden run filled
+        cache=engine_cache,
     )
-    return OnnxEngine(model_files(bundle, read_manifest(bundle)), options)
+    return open_engine(model_files(bundle, read_manifest(bundle)), options)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What falls back, and what it needs.
+
+    Attributes:
+        model_wait: seconds that a starting device waits for its own model before the cloud stands in; None where it
+            does not.
+    """
+
+    detector: FallbackDetector
+    endpoint: Endpoint
+    examples: HardExamples
+    model_wait: float | None
+
+    def report(self) -> dict[str, Any]:
+        """Counters, breaker and budget, for the heartbeat."""
+        status = self.detector.status()
+        return {
+            **asdict(status.counts),
+            "breaker": status.breaker,
+            "in_hour": status.spent.in_hour,
+            "in_day": status.spent.in_day,
+            "last_failure": status.last_failure,
+            "hard_examples": asdict(self.examples.counts()),
+        }
+
+    def close(self) -> None:
+        """Write the examples that wait, and release the connection."""
+        self.examples.close()
+        self.endpoint.close()
+
+
+def build_fallback(settings: Settings, device: str, work: Path, backlog: Callable[[], int]) -> Fallback | None:
+    """The fallback that a configuration asks for; None when it asks for none.
+
+    Args:
+        device: the thing's name.
+        work: the component's work folder, where the budget and the hard examples are kept.
+        backlog: frames that wait at the source.
+
+    Raises:
+        SettingsError: the endpoint is not valid, or boto3 is needed and missing.
+    """
+    keys = settings.fallback
+    if not keys.endpoint:
+        return None
+    from sam3edge.invocations.client import UploadOptions  # nothing of it is loaded where there is no fallback
+    from sam3edge.invocations.connect import Asynchronous, open_endpoint
+    from sam3edge.segmenter.budget_file import BudgetFile
+
+    upload = UploadOptions(keys.longest_side, keys.max_body_bytes)
+    asynchronous = None
+    if keys.asynchronous is not None:
+        asynchronous = Asynchronous(
+            keys.asynchronous.endpoint, keys.asynchronous.uploads, keys.asynchronous.max_body_bytes
+        )
+    policy = Policy(_options(keys), accelerator=any(provider != CPU for provider in settings.providers))
+    endpoint = open_endpoint(keys.endpoint, upload, keys.timeout_seconds, asynchronous)
+    spent = BudgetFile(work / "fallback" / "budget.json")
+    limits = RequestLimits(
+        Budget(Limits(keys.requests_per_hour, keys.requests_per_day), spent.read(), spent.write, time.time),
+        Breaker(BreakerOptions(keys.failures, keys.pause_seconds), time.monotonic),
+        Retry(),
+        keys.timeout_seconds,
+    )
+    examples = HardExamples(work / "fallback" / "hard-examples", device, keys.hard_example_bytes)
+    examples.start()
+    detector = FallbackDetector(endpoint, policy, limits, examples, backlog)
+    stands_in = "unavailable" in keys.reasons
+    return Fallback(detector, endpoint, examples, keys.model_wait_seconds if stands_in else None)
+
+
+def _options(keys: FallbackSettings) -> FallbackOptions:
+    return FallbackOptions(
+        frozenset(keys.reasons),
+        keys.max_seconds,
+        keys.recheck_seconds,
+        keys.max_backlog,
+        keys.uncertain_scores,
+        keys.presence,
+    )

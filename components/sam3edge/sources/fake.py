@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.ports import EndOfSource
+from sam3edge.core.ports import EndOfSource, SourceTraits
 from sam3edge.core.types import Frame
 
 
@@ -28,6 +28,16 @@ class ListSource:
         self.rejected: list[FrameError] = []
         self.closed = False
         self._items = deque(items)
+
+    @property
+    def traits(self) -> SourceTraits:
+        """Its frames wait."""
+        return SourceTraits(waits=True)
+
+    @property
+    def backlog(self) -> int:
+        """Items that are left."""
+        return len(self._items)
 
     def next(self, timeout: float) -> Frame | None:
         """The next item; see ``Source.next``."""

@@ -23,7 +23,8 @@ from sam3edge.core.matching import mask_iou, pair_in_order
 from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Detection, Frame, Prompt
-from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.engines.open_engine import open_engine
+from sam3edge.engines.runtime import OnnxOptions
 from sam3edge_pipeline.synthetic import HELD_OUT_SEEDS, PHRASES, Scene, draw_scene
 
 OVERLAP = 0.5
@@ -91,7 +92,7 @@ def rasterize(detection: Detection, width: int, height: int) -> npt.NDArray[np.b
 def judge_bundle(bundle: Path, scenes: int) -> dict[str, object]:
     """The report of a bundle on ``scenes`` held-out scenes, with the engine that devices have."""
     manifest = verify(bundle, None)
-    engine = OnnxEngine(model_files(bundle, manifest), OnnxOptions(("CPUExecutionProvider",)))
+    engine = open_engine(model_files(bundle, manifest), OnnxOptions(("CPUExecutionProvider",)))
     try:
         report = judge(engine, HELD_OUT_SEEDS[:scenes])
     finally:

@@ -17,7 +17,8 @@ from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import BundleError
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, ModelFiles, Prompt
-from sam3edge.engines.onnx import PROVIDERS, OnnxEngine, OnnxOptions
+from sam3edge.engines.open_engine import open_engine
+from sam3edge.engines.runtime import PROVIDERS, OnnxOptions
 from sam3edge_serving.endpoint.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def _is_model(place: Path) -> bool:
 
 def _load_bundle(files: ModelFiles, settings: Settings) -> Engine:
     providers = tuple(p.strip() for p in settings.providers.split(",") if p.strip()) or PROVIDERS
-    engine = OnnxEngine(files, OnnxOptions(providers, threads=settings.threads))
+    engine = open_engine(files, OnnxOptions(providers, threads=settings.threads))
     logger.info("the golden image took %.0f ms", run_golden(files.root, engine))
     return engine
 

@@ -12,7 +12,7 @@ import pytest
 
 from sam3edge.core.errors import ConnectionLost, PublishError, SettingsError
 from sam3edge.greengrass.client import GreengrassClient
-from sam3edge.greengrass.nucleus import Configuration, Metric
+from sam3edge.greengrass.nucleus import Configuration
 from sam3edge_simulator.ipc import (
     Delay,
     Drop,
@@ -361,17 +361,3 @@ class TestOtherOperations:
         server.faults.inject("UpdateState", Fail(ServiceError("busy")))
         with pytest.raises(PublishError, match="UpdateState"):
             client.update_state("RUNNING")
-
-    def test_what_a_nucleus_does_not_have_is_asked_for_once(
-        self, client: GreengrassClient, server: IpcServer, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        caplog.set_level("INFO")
-        for _ in range(3):
-            client.put_metrics([Metric("Frames", 3.0)])
-            client.defer_update("deployment", "busy", 30.0)
-        assert caplog.text.count("does without PutComponentMetric") == 1
-        assert caplog.text.count("does without DeferComponentUpdate") == 1
-        # Were they asked for again, these would cut the connection.
-        server.faults.inject("PutComponentMetric", Drop())
-        client.put_metrics([Metric("Frames", 3.0)])
-        client.publish("t", b"x")

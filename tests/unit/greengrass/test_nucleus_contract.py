@@ -12,7 +12,7 @@ import pytest
 from sam3edge.core.errors import ConnectionLost, PublishError
 from sam3edge.greengrass.client import GreengrassClient
 from sam3edge.greengrass.fake import FakeNucleus
-from sam3edge.greengrass.nucleus import Configuration, Metric, Nucleus
+from sam3edge.greengrass.nucleus import Configuration, Nucleus
 from sam3edge_simulator.ipc import Fail, IpcServer, ServiceError
 from sam3edge_simulator.ipc import FakeNucleus as ServedNucleus
 from unit.greengrass.conftest import COMPONENT
@@ -172,10 +172,8 @@ def test_callbacks_come_one_after_the_other_and_may_call_the_nucleus(bench: Benc
     assert not any(overlaps)
 
 
-def test_other_operations_are_accepted(bench: Bench) -> None:
+def test_a_state_is_accepted(bench: Bench) -> None:
     bench.nucleus.update_state("RUNNING")
-    bench.nucleus.put_metrics([Metric("Frames", 1.0)])
-    bench.nucleus.defer_update("deployment", "busy", 10.0)
 
 
 def test_closing_is_idempotent_and_final(bench: Bench) -> None:

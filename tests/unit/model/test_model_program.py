@@ -12,13 +12,15 @@ import pytest
 
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.core.messages.schemas import schema
+from sam3edge.greengrass import program as shared
 from sam3edge.greengrass.fake import FakeNucleus
 from sam3edge.model import __main__ as program
 
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "configure_logs", lambda level: None)
+    monkeypatch.setattr(shared, "configure_logs", lambda level: None)
+    monkeypatch.setattr(shared.signal, "signal", lambda number, handler: None)
 
 
 def run(
@@ -30,7 +32,7 @@ def run(
     places = ["--artifacts", str(artifacts), "--store", str(root / "store"), "--work", str(root / "work")]
     monkeypatch.setattr(sys, "argv", ["model", *places])
     monkeypatch.setenv("AWS_IOT_THING_NAME", "line-7")
-    monkeypatch.setattr(program, "GreengrassClient", lambda on_lost: nucleus)
+    monkeypatch.setattr(shared, "GreengrassClient", lambda on_lost: nucleus)
     status = program.main()
     return status, [(topic, json.loads(payload)) for topic, payload in nucleus.published]
 

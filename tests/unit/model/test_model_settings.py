@@ -25,10 +25,10 @@ def test_the_recipes_default_configuration_is_valid() -> None:
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ({"PublicKey": 7}, "PublicKey: .*, came 7"),
+        ({"PublicKey": 7}, "PublicKey: .*, got 7"),
         ({"Publickey": "x"}, "Publickey"),
-        ({"TopicPrefix": "a/#"}, "TopicPrefix: .*, came 'a/#'"),
-        ({"Providers": 1}, "Providers: .*, came 1"),
+        ({"TopicPrefix": "a/#"}, "TopicPrefix: .*, got 'a/#'"),
+        ({"Providers": 1}, "Providers: .*, got 1"),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(keys: dict[str, Any], says: str) -> None:

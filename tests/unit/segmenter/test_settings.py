@@ -11,7 +11,8 @@ import yaml
 import sam3edge
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.types import Prompt
-from sam3edge.segmenter.settings import FolderSettings, read_settings
+from sam3edge.segmenter.settings import read_settings
+from sam3edge.segmenter.sources import FolderSettings
 
 FOLDER = {"Type": "folder", "Path": "/images"}
 
@@ -58,8 +59,8 @@ def test_prompts_have_their_own_values_or_the_components() -> None:
         ({"Prompts": []}, "Prompts"),
         ({"Prompts": [""]}, "Prompts.0.Text"),
         ({"Prompts": [{"Text": "a", "Treshold": 0.5}]}, "Prompts.0.Treshold"),
-        ({"Threshold": 1.5}, "Threshold.*came 1.5"),
-        ({"Threshold": "high"}, "Threshold.*came 'high'"),
+        ({"Threshold": 1.5}, "Threshold.*got 1.5"),
+        ({"Threshold": "high"}, "Threshold.*got .high'"),
         ({"Tolerence": 2}, "Tolerence"),
         ({"Source": {"Type": "floppy"}}, "Source"),
         ({"Source": {"Type": "folder"}}, "Path"),
@@ -67,7 +68,11 @@ def test_prompts_have_their_own_values_or_the_components() -> None:
         ({"TopicPrefix": "a/#"}, "TopicPrefix"),
         ({"TopicPrefix": "a/b/c/d/e/f/g"}, "TopicPrefix"),
         ({"MaxPayloadBytes": 200_000}, "MaxPayloadBytes"),
-        ({"Publisher": {"Type": "files"}}, "Folder is needed"),
+        ({"Publisher": {"Type": "files"}}, "Publisher.Folder: Field required"),
+        (
+            {"Publisher": {"Type": "pigeon"}},
+            "Publisher: expected a mapping whose Type is one of files, greengrass, got pigeon",
+        ),
         ({"Fallback": {"Reasons": ["boredom"]}}, "Fallback.Reasons"),
         ({"Fallback": {"Reasons": []}}, "Fallback.Reasons"),
         ({"Fallback": {"UncertainScores": [0.6, 0.4]}}, "lower first"),

@@ -15,6 +15,9 @@ COMMANDS = "commands"
 COMMAND_RESPONSES = "commands/response"
 SNAPSHOTS = "snapshots"
 
+PING = "ping"
+"""What a device sends to itself, to notice that its subscriptions have gone deaf; not a message for anybody else."""
+
 NAMES = (DETECTIONS, ERRORS, STATUS, MODEL_STATUS, COMMANDS, COMMAND_RESPONSES, SNAPSHOTS)
 """What follows the prefix."""
 
@@ -62,6 +65,11 @@ class Topics:
     def command_responses(self) -> str:
         """What became of each command."""
         return f"{self.prefix}/{COMMAND_RESPONSES}"
+
+    @property
+    def ping(self) -> str:
+        """Where the device's probes go and come back."""
+        return f"{self.prefix}/{PING}"
 
     @property
     def snapshots(self) -> str:

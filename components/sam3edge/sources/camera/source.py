@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sam3edge.core.backoff import Backoff
 from sam3edge.core.errors import FrameError, SettingsError
-from sam3edge.core.ports import EndOfSource
+from sam3edge.core.ports import EndOfSource, SourceTraits
 from sam3edge.core.types import Frame
 from sam3edge.sources.camera.address import Address, parse_address
 from sam3edge.sources.camera.capture import Capture, open_capture, require_backend
@@ -124,6 +124,16 @@ class CameraSource:
     def connected(self) -> bool:
         """Whether the camera gives frames at present."""
         return self._reader.connected
+
+    @property
+    def traits(self) -> SourceTraits:
+        """Its frames pass by."""
+        return SourceTraits(waits=False)
+
+    @property
+    def backlog(self) -> int:
+        """0: frames that are not fetched in time are dropped."""
+        return 0
 
     def next(self, timeout: float) -> Frame | None:
         """The newest frame not yet delivered; see ``Source.next``."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.ports import EndOfSource
+from sam3edge.core.ports import EndOfSource, SourceTraits
 from sam3edge.core.types import Frame
 from sam3edge.sources.camera.capture import Capture
 from sam3edge.sources.camera.frames import FrameSequence
@@ -40,6 +40,16 @@ class VideoSource:
         self._fps = capture.fps or _USUAL_FPS
         self._grabbed = 0
         self._begin = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+
+    @property
+    def traits(self) -> SourceTraits:
+        """Its frames wait in the file."""
+        return SourceTraits(waits=True)
+
+    @property
+    def backlog(self) -> int:
+        """0: how many are left is not known."""
+        return 0
 
     def next(self, timeout: float) -> Frame | None:
         """The next frame; see ``Source.next``."""
@@ -100,6 +110,11 @@ class PacedVideoSource(VideoSource):
         self._wanted_from = 0.0
         self._started: float | None = None
         self._waiting: float | None = None
+
+    @property
+    def traits(self) -> SourceTraits:
+        """Its frames pass by."""
+        return SourceTraits(waits=False)
 
     def next(self, timeout: float) -> Frame | None:
         """The frame whose time has come; see ``Source.next``."""

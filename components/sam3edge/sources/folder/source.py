@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sam3edge.core.errors import FrameError, SettingsError
-from sam3edge.core.ports import EndOfSource
+from sam3edge.core.ports import EndOfSource, SourceTraits
 from sam3edge.core.types import Frame
 from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
 from sam3edge.sources.folder.content import Content, Fingerprint, StillChanging, fingerprint_of, frame_id, read_content
@@ -139,7 +139,12 @@ class FolderSource:
         self._settle(error.frame_id, str(error))
 
     @property
-    def waiting(self) -> int:
+    def traits(self) -> SourceTraits:
+        """Files wait."""
+        return SourceTraits(waits=True)
+
+    @property
+    def backlog(self) -> int:
         """Files that were noticed and not read yet."""
         return self._arrivals.waiting
 
