@@ -75,10 +75,17 @@ def test_access_is_no_wider_than_our_topics(component: str) -> None:
 
 
 PUBLISHED = {
-    "segmenter": {topics.DETECTIONS, topics.ERRORS, topics.STATUS, topics.COMMAND_RESPONSES, topics.SNAPSHOTS},
+    "segmenter": {
+        topics.DETECTIONS,
+        topics.ERRORS,
+        topics.STATUS,
+        topics.COMMAND_RESPONSES,
+        topics.SNAPSHOTS,
+        topics.PING,
+    },
     "model": {topics.MODEL_STATUS, topics.ERRORS},
 }
-RECEIVED = {"segmenter": {topics.COMMANDS}, "model": set[str]()}
+RECEIVED = {"segmenter": {topics.COMMANDS, topics.PING}, "model": set[str]()}
 
 
 def test_every_topic_is_some_components() -> None:
@@ -96,10 +103,8 @@ def test_access_is_to_the_topics_that_the_component_uses(component: str) -> None
         for operation in policy["operations"]:
             allowed[operation] |= set(policy["resources"])
     any_thing = topics.DEFAULT_PREFIX.format(thing="+")
-    probes = {topics.PING} if component == "segmenter" else set()
-    published, received = {*PUBLISHED[component]} | probes, {*RECEIVED[component]} | probes
-    assert allowed["aws.greengrass#PublishToIoTCore"] == {f"{any_thing}/{name}" for name in published}
-    assert allowed["aws.greengrass#SubscribeToIoTCore"] == {f"{any_thing}/{name}" for name in received}
+    assert allowed["aws.greengrass#PublishToIoTCore"] == {f"{any_thing}/{name}" for name in PUBLISHED[component]}
+    assert allowed["aws.greengrass#SubscribeToIoTCore"] == {f"{any_thing}/{name}" for name in RECEIVED[component]}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

@@ -18,6 +18,7 @@ from sam3edge.core.messages.commands import CommandMessage, CommandResponse
 from sam3edge.core.messages.detections import DetectionsMessage, Properties
 from sam3edge.core.messages.envelope import SCHEMA_VERSION
 from sam3edge.core.messages.errors import ErrorMessage
+from sam3edge.core.messages.ping import PingMessage
 from sam3edge.core.messages.schemas import schema_file, schema_name
 from sam3edge.core.messages.snapshots import SnapshotMessage
 from sam3edge.core.messages.status import ModelActivatedMessage, StatusMessage
@@ -30,6 +31,7 @@ MESSAGES: dict[str, Any] = {
     topics.COMMANDS: CommandMessage,
     topics.COMMAND_RESPONSES: CommandResponse,
     topics.SNAPSHOTS: SnapshotMessage,
+    topics.PING: PingMessage,
 }
 """What is sent on each topic."""
 

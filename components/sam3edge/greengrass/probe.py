@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sam3edge.core.errors import ConnectionLost, PublishError
+from sam3edge.core.messages.ping import ping
 from sam3edge.greengrass.nucleus import Nucleus, Subscription
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class ProbeOptions:
 
     def __post_init__(self) -> None:
         if self.interval <= 0 or self.patience <= 0:
-            raise ValueError(f"interval and patience: expected more than 0, came {self}")
+            raise ValueError(f"expected an interval and a patience above 0 s, got {self}")
 
 
 class CloudProbe:
@@ -44,6 +44,7 @@ class CloudProbe:
 
     Args:
         nucleus: carries the probe; its ``ConnectionLost`` ends the probing.
+        device: the thing's name.
         topic: of this device alone, such as ``sam3edge/<thing>/ping``.
         subscriptions: what is renewed, beside the probe's own, when a probe does not come back.
         options: times.
@@ -55,11 +56,13 @@ class CloudProbe:
     def __init__(
         self,
         nucleus: Nucleus,
+        device: str,
         topic: str,
         subscriptions: Sequence[Subscription],
         options: ProbeOptions | None = None,
     ) -> None:
         self._nucleus = nucleus
+        self._device = device
         self._topic = topic
         self._options = options or ProbeOptions()
         self._returned = threading.Event()
@@ -97,8 +100,9 @@ class CloudProbe:
 
     def _probe(self) -> None:
         self._returned.clear()
-        self._expected = uuid.uuid4().hex.encode()
-        self._nucleus.publish(self._topic, self._expected)
+        message = ping(self._device, self._topic)
+        self._expected = message.payload
+        self._nucleus.publish(message.topic, message.payload)
         if self._returned.wait(self._options.patience) or self._stop.is_set():
             return
         self._missed += 1

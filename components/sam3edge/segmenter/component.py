@@ -204,7 +204,9 @@ class Component:
         stack.callback(subscription.close)
         seconds = self._where.probe_seconds if self._settings.probe_seconds is None else self._settings.probe_seconds
         if seconds:
-            probe = CloudProbe(self._nucleus, self._topics.ping, [subscription], ProbeOptions(seconds))
+            probe = CloudProbe(
+                self._nucleus, self._where.device, self._topics.ping, [subscription], ProbeOptions(seconds)
+            )
             probe.start()
             stack.callback(probe.close)
 

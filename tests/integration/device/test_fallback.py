@@ -199,7 +199,7 @@ def test_it_keeps_publishing_whatever_the_endpoint_does(make_rig: Callable[[Prof
         answers_for_itself("cannot be reached")
     cloud.manner = cloud.honest
     feeder.configure(Fallback={"Endpoint": cloud.url})
-    feeder.until(lambda message: message["origin"]["by"] == "cloud" or "no better" in message["origin"]["detail"])
+    feeder.until(lambda message: message["origin"]["by"] == "cloud" or "not better" in message["origin"]["detail"])
     assert set(rig.consumer.names().values()) == {1}
     assert rig.consumer.on("errors") == []
     assert rig.nucleus.component(SEGMENTER).errors == 0

@@ -18,6 +18,7 @@ from sam3edge.core.errors import BundleError, FrameError, SettingsError
 from sam3edge.core.messages import commands, errors, snapshots, status, topics
 from sam3edge.core.messages.detections import encode
 from sam3edge.core.messages.envelope import stable_id, timestamp, to_json
+from sam3edge.core.messages.ping import ping
 from sam3edge.core.messages.schemas import schema, schema_file
 from sam3edge.core.types import Message, Prompt
 from support.samples import MODEL, answer, detection, frame, wobbly
@@ -63,6 +64,7 @@ MADE: dict[str, tuple[str, Callable[[], Message]]] = {
         "snapshot",
         lambda: snapshots.snapshot("line-7", TOPICS.snapshots, "c1", frame(), b"\xff\xd8", 320, 240),
     ),
+    "ping": ("ping", lambda: ping("line-7", TOPICS.ping)),
 }
 
 

@@ -14,11 +14,9 @@ MODEL_STATUS = "status/model"
 COMMANDS = "commands"
 COMMAND_RESPONSES = "commands/response"
 SNAPSHOTS = "snapshots"
-
 PING = "ping"
-"""What a device sends to itself, to notice that its subscriptions have gone deaf; not a message for anybody else."""
 
-NAMES = (DETECTIONS, ERRORS, STATUS, MODEL_STATUS, COMMANDS, COMMAND_RESPONSES, SNAPSHOTS)
+NAMES = (DETECTIONS, ERRORS, STATUS, MODEL_STATUS, COMMANDS, COMMAND_RESPONSES, SNAPSHOTS, PING)
 """What follows the prefix."""
 
 DEFAULT_PREFIX = "sam3edge/{thing}"
