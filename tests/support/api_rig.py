@@ -18,7 +18,7 @@ from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.images import Image, Images
 from sam3edge_serving.api.keys import KeyRecord, MemoryKeys, new_key
 from sam3edge_serving.api.model import DetectionQuery
-from sam3edge_serving.api.problems import Problem
+from sam3edge_serving.http.errors import HttpError
 from sam3edge_serving.http.remote_images import FetchRules, RemoteImages
 from sam3edge_simulator.api_gateway.__main__ import make_gateway
 from sam3edge_simulator.api_gateway.events import HttpReply, HttpRequest
@@ -104,12 +104,12 @@ class Api:
         self.model = model or SayingModel()
         self.key, self.record = new_key("ada")
         self.other_key, self.other_record = new_key("bob")
-        self.withdrawn_key, kept = new_key("eve")
-        withdrawn = KeyRecord(kept.id, kept.sha256, kept.owner, withdrawn=True)
+        self.revoked_key, kept = new_key("eve")
+        revoked = KeyRecord(kept.id, kept.sha256, kept.owner, revoked=True)
         once = once or IdempotencyStore(MemoryRecords(), None, 3600)
         images = Images(MAX_IMAGE_BYTES, remote or RemoteImages(FetchRules((), MAX_IMAGE_BYTES, 2.0)))
         parts = Parts(self.model, images, once, large, "sam3edge", 1_790_000_000, 4)
-        self.gateway = make_gateway(Application(parts), MemoryKeys(self.record, self.other_record, withdrawn))
+        self.gateway = make_gateway(Application(parts), MemoryKeys(self.record, self.other_record, revoked))
 
     def send(
         self,
@@ -134,7 +134,7 @@ class Api:
         sent = {"Content-Type": "application/json", **(headers or {})}
         return self.send("POST", path, json.dumps(value).encode(), sent, key)
 
-    def refuses_with(self, problem: Problem) -> None:
+    def refuses_with(self, problem: HttpError) -> None:
         """Let the model raise it."""
         self.model.problem = problem
 

@@ -40,8 +40,8 @@ class Watched(FakeEngine):
 class Pointing(Watched):
     """Answers clicks, too."""
 
-    def outliner(self) -> InteractiveSegmenter:
-        """See ``GivesOutliner``."""
+    def interactive_segmenter(self) -> InteractiveSegmenter:
+        """See ``InteractiveEngine``."""
         return FakeInteractiveSegmenter()
 
 
@@ -53,6 +53,6 @@ class Together(Watched):
         self.runs: list[int] = []
 
     def segment_many(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[EngineOutput]:
-        """See ``ManyFrames``."""
+        """See ``BatchEngine``."""
         self.runs.append(len(frames))
         return [self.segment(frame, prompts) for frame, prompts in zip(frames, prompts_of_each, strict=True)]

@@ -20,6 +20,7 @@ from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
 from sam3edge.images.decoding import DecodeOptions, decode
 from sam3edge.invocations.attributes import HEADER
+from sam3edge_serving.http.errors import Busy
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ class StandIn:
 
 def busy(asked: Asked, seconds: int = 30) -> Reply:
     """An endpoint that has enough to do, as ours says so."""
-    problem = {"error": {"message": "all places are taken", "type": "busy", "param": None, "code": "busy"}}
-    return Reply(json.dumps(problem).encode(), 429, {"Retry-After": str(seconds)})
+    refused = Busy("too many requests in progress", retry_after=seconds)
+    return Reply(refused.json().encode(), refused.status, refused.headers)
 
 
 def no_json(asked: Asked) -> Reply:

@@ -100,7 +100,7 @@ class OnnxEngine:
             raise EngineError(f"{self.model.provider} failed on frame {frame.id}: {error}") from error
         return EngineOutput(tuple(instances), clock.laps, unsupported_prompts, confidence)
 
-    def outliner(self) -> InteractiveEngine:
+    def interactive_segmenter(self) -> InteractiveEngine:
         """What answers clicks, on the features of this engine; it must not be used after this engine was closed.
 
         Raises:

@@ -16,10 +16,10 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.metrics import MetricUnit
 
 from sam3edge_serving.api.dependencies import Parts
-from sam3edge_serving.api.exchange import JSON, Reply, Request, dump
+from sam3edge_serving.api.exchange import JSON, Reply, Request
 from sam3edge_serving.api.model import too_long
-from sam3edge_serving.api.problems import BadRequest, InternalError, NotFound, Problem, Unauthorized, WrongMethod
 from sam3edge_serving.api.routes import chat, detections, models, uploads
+from sam3edge_serving.http.errors import BadRequest, HttpError, InternalError, MethodNotAllowed, NotFound, Unauthorized
 
 SERVICE, NAMESPACE = "sam3edge-api", "sam3edge"
 
@@ -78,15 +78,15 @@ class Application:
     def _run(self, route: Callable[[Request], Reply]) -> Response[str]:
         try:
             return _response(route(self._request()))
-        except Problem as problem:
-            return self._refused(problem)
+        except HttpError as error:
+            return self._refused(error)
         except Exception as error:  # the function's supervisor; powertools' own would log what the exception says
             _log_unexpected(error)
-            return _response(_problem_reply(InternalError("the API failed on this request; try again")))
+            return _response(_error_reply(InternalError("the API failed on this request; try again")))
 
-    def _refused(self, problem: Problem) -> Response[str]:
-        logger.info("refused", extra={"status": problem.status, "code": problem.code})
-        return _response(_problem_reply(problem))
+    def _refused(self, error: HttpError) -> Response[str]:
+        logger.info("refused", extra={"status": error.status, "code": error.code})
+        return _response(_error_reply(error))
 
     def _request(self) -> Request:
         event = self._resolver.current_event
@@ -117,12 +117,12 @@ class Application:
         self._metrics.flush_metrics()
 
 
-def _elsewhere(path: str) -> Problem:
+def _elsewhere(path: str) -> HttpError:
     """No such path, or not with this method."""
     route = _route_of(path)
     allowed = tuple(method for method, known in _PATHS if known == route)
     if allowed:
-        return WrongMethod(f"{route} takes {', '.join(allowed)}", allowed)
+        return MethodNotAllowed(f"{route} takes {', '.join(allowed)}", allowed)
     known = ", ".join(f"{method} {name.replace('<', '{').replace('>', '}')}" for method, name in _PATHS)
     return NotFound(f"there is no such path; there are {known}")
 
@@ -139,15 +139,8 @@ def _route_of(path: str) -> str:
     return "other"
 
 
-def _problem_reply(problem: Problem) -> Reply:
-    headers: dict[str, str] = {}
-    if problem.retry_after is not None:
-        headers["Retry-After"] = str(problem.retry_after)
-    if isinstance(problem, WrongMethod):
-        headers["Allow"] = ", ".join(problem.allowed)
-    if isinstance(problem, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
-    return Reply(problem.status, dump(problem.body()), JSON, headers)
+def _error_reply(error: HttpError) -> Reply:
+    return Reply(error.status, error.json(), JSON, error.headers)
 
 
 def _response(reply: Reply) -> Response[str]:
@@ -169,7 +162,7 @@ def _fit(response: dict[str, Any], event: Mapping[str, Any]) -> dict[str, Any]:
         merged = {**(response.get("multiValueHeaders") or {}), **coding}
         response = {**response, "body": small, "isBase64Encoded": True, "multiValueHeaders": merged}
     size = len(json.dumps(response))
-    return response if size <= MAX_BYTES else _plain(_problem_reply(too_long(size, MAX_BYTES)))
+    return response if size <= MAX_BYTES else _plain(_error_reply(too_long(size, MAX_BYTES)))
 
 
 def _log_unexpected(error: Exception) -> None:

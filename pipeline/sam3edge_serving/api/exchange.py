@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sam3edge_serving.api.problems import BadRequest, UnsupportedMedia
+from sam3edge_serving.http.errors import BadRequest, UnsupportedMedia
 
 JSON = "application/json"
 

@@ -13,6 +13,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sam3edge_serving.api.keys import MISSING
+from sam3edge_serving.http.errors import (
+    BadGateway,
+    BadRequest,
+    Busy,
+    Forbidden,
+    GatewayTimeout,
+    HttpError,
+    InternalError,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+    UnsupportedMedia,
+)
 
 BINARY_MEDIA_TYPES = ("*/*",)
 """Of the REST API: images in multipart bodies and compressed answers go through as they are."""
@@ -21,7 +34,6 @@ API_KEY_SOURCE = "AUTHORIZER"
 LAMBDA_TIMEOUT_SECONDS = 29
 """Of the API function: API Gateway waits no longer by default."""
 
-_INVALID, _LIMIT, _SERVER = "invalid_request_error", "rate_limit_error", "server_error"
 _VARIABLE = re.compile(r"\$context\.authorizer\.(\w+)")
 
 
@@ -49,60 +61,51 @@ class GatewayResponse:
         return _VARIABLE.sub(lambda match: authorizer.get(match[1], ""), self.template)
 
 
-def _say(status: int, kind: str, code: str, message: str, headers: Mapping[str, str] | None = None) -> GatewayResponse:
-    error = {"message": message, "type": kind, "param": None, "code": code}
-    return GatewayResponse(status, json.dumps({"error": error}), headers or {})
+def _response(error: HttpError) -> GatewayResponse:
+    return GatewayResponse(error.status, json.dumps(error.body()), error.headers)
 
 
 _NO_KEY = "no API key was sent; send it as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'"
+_KEY_NOT_CHECKED = "the API key could not be checked; "
+_FAILED = "the API failed on this request; try again"
 
 GATEWAY_RESPONSES: Mapping[str, GatewayResponse] = MappingProxyType(
     {
-        "UNAUTHORIZED": _say(401, _INVALID, MISSING, _NO_KEY, {"WWW-Authenticate": "Bearer"}),
-        "ACCESS_DENIED": _say(
-            401, _INVALID, "$context.authorizer.code", "$context.authorizer.message", {"WWW-Authenticate": "Bearer"}
+        "UNAUTHORIZED": _response(Unauthorized(_NO_KEY, code=MISSING)),
+        "ACCESS_DENIED": _response(Unauthorized("$context.authorizer.message", code="$context.authorizer.code")),
+        "INVALID_API_KEY": _response(Unauthorized("the API key belongs to no usage plan; tell the operator")),
+        "EXPIRED_TOKEN": _response(Unauthorized("the signature of the request has expired")),
+        "INVALID_SIGNATURE": _response(Unauthorized("send an API key as 'Authorization: Bearer KEY'")),
+        "AUTHORIZER_FAILURE": _response(InternalError(_KEY_NOT_CHECKED + "try again")),
+        "AUTHORIZER_CONFIGURATION_ERROR": _response(InternalError(_KEY_NOT_CHECKED + "tell the operator")),
+        "API_CONFIGURATION_ERROR": _response(InternalError("the API is not set up; tell the operator")),
+        "THROTTLED": _response(
+            Busy("too many requests with this key; try again later", code="rate_limit_exceeded", retry_after=1)
         ),
-        "INVALID_API_KEY": _say(
-            401, _INVALID, "invalid_api_key", "the API key belongs to no usage plan; tell the operator"
+        "QUOTA_EXCEEDED": _response(
+            Busy("the quota of this key is used up; ask the operator for more", code="insufficient_quota")
         ),
-        "AUTHORIZER_FAILURE": _say(500, _SERVER, "internal_error", "the API key could not be checked; try again"),
-        "AUTHORIZER_CONFIGURATION_ERROR": _say(
-            500, _SERVER, "internal_error", "the API key could not be checked; tell the operator"
+        "REQUEST_TOO_LARGE": _response(TooLarge("the request is too large; send large images by POST /v1/uploads")),
+        "UNSUPPORTED_MEDIA_TYPE": _response(
+            UnsupportedMedia("the body must be application/json or multipart/form-data")
         ),
-        "API_CONFIGURATION_ERROR": _say(500, _SERVER, "internal_error", "the API is not set up; tell the operator"),
-        "THROTTLED": _say(
-            429, _LIMIT, "rate_limit_exceeded", "too many requests with this key; try again later", {"Retry-After": "1"}
+        "BAD_REQUEST_BODY": _response(BadRequest("the body of the request is not as expected")),
+        "BAD_REQUEST_PARAMETERS": _response(BadRequest("the parameters of the request are not as expected")),
+        "MISSING_AUTHENTICATION_TOKEN": _response(
+            NotFound("there is no such path, or not with this method; see GET /v1/models")
         ),
-        "QUOTA_EXCEEDED": _say(
-            429, _LIMIT, "insufficient_quota", "the quota of this key is used up; ask the operator for more"
-        ),
-        "REQUEST_TOO_LARGE": _say(
-            413, _INVALID, "too_large", "the request is too large; send large images by POST /v1/uploads"
-        ),
-        "UNSUPPORTED_MEDIA_TYPE": _say(
-            415, _INVALID, "unsupported_media_type", "the body must be application/json or multipart/form-data"
-        ),
-        "BAD_REQUEST_BODY": _say(400, _INVALID, "invalid_request", "the body of the request is not as expected"),
-        "BAD_REQUEST_PARAMETERS": _say(
-            400, _INVALID, "invalid_request", "the parameters of the request are not as expected"
-        ),
-        "MISSING_AUTHENTICATION_TOKEN": _say(
-            404, _INVALID, "not_found", "there is no such path, or not with this method; see GET /v1/models"
-        ),
-        "RESOURCE_NOT_FOUND": _say(404, _INVALID, "not_found", "there is no such path"),
-        "EXPIRED_TOKEN": _say(401, _INVALID, "invalid_api_key", "the signature of the request has expired"),
-        "INVALID_SIGNATURE": _say(401, _INVALID, "invalid_api_key", "send an API key as 'Authorization: Bearer KEY'"),
-        "WAF_FILTERED": _say(403, _INVALID, "filtered", "the request was refused by a filter"),
-        "INTEGRATION_FAILURE": _say(502, _SERVER, "internal_error", "the API failed on this request; try again"),
-        "INTEGRATION_TIMEOUT": _say(
-            504, _SERVER, "timeout", "no answer in time; send a smaller image or fewer phrases, or use POST /v1/uploads"
+        "RESOURCE_NOT_FOUND": _response(NotFound("there is no such path")),
+        "WAF_FILTERED": _response(Forbidden("the request was refused by a filter", code="filtered")),
+        "INTEGRATION_FAILURE": _response(BadGateway(_FAILED, code=InternalError.default_code)),
+        "INTEGRATION_TIMEOUT": _response(
+            GatewayTimeout("no response in time; send a smaller image or fewer phrases, or use POST /v1/uploads")
         ),
         "DEFAULT_4XX": GatewayResponse(
             None,
             '{"error": {"message": $context.error.messageString, "type": "invalid_request_error", "param": null, '
-            '"code": "invalid_request"}}',
+            f'"code": "{BadRequest.default_code}"}}}}',
         ),
-        "DEFAULT_5XX": _say(500, _SERVER, "internal_error", "the API failed on this request; try again"),
+        "DEFAULT_5XX": _response(InternalError(_FAILED)),
     }
 )
 """By type."""

@@ -23,8 +23,8 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 )
 
 from sam3edge_serving.api.exchange import Reply, Request, dump
-from sam3edge_serving.api.problems import BadRequest, Conflict, NotReady, Unanswerable
 from sam3edge_serving.api.uploads.storage import Address, Storage
+from sam3edge_serving.http.errors import BadRequest, Conflict, NotReady, Unanswerable
 
 HEADER = "idempotency-key"
 MAX_CHARACTERS = 255
@@ -72,7 +72,7 @@ class IdempotencyStore:
 
         Raises:
             BadRequest, Conflict, Unanswerable: the key cannot be used.
-            Problem: ``work``'s own.
+            HttpError: ``work``'s own.
         """
         key = request.headers.get(HEADER, "")
         if not key:
@@ -130,6 +130,6 @@ class IdempotencyStore:
         else:
             found = self._storage.read(Address.parse(kept["at"])) if self._storage else None
             if found is None:
-                raise NotReady("the remembered answer is gone; use a new Idempotency-Key", code="answer_gone")
+                raise NotReady("the remembered answer is gone; use a new Idempotency-Key", code="response_gone")
             body = found
         return Reply(int(kept["status"]), body.decode(), kept["type"], dict(kept["headers"]))

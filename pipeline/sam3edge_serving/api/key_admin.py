@@ -1,4 +1,4 @@
-"""``python -m sam3edge_serving.api.key_admin``: make and withdraw API keys.
+"""``python -m sam3edge_serving.api.key_admin``: make and revoke API keys.
 
 A key is shown once and kept as its SHA-256. Its id is entered in API Gateway, too, where the usage plan counts by it.
 """
@@ -36,15 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     making = commands.add_parser("issue", help="make a key and show it")
     making.add_argument("--usage-plan", required=True, help="id of API Gateway's usage plan")
     making.add_argument("--owner", required=True, help="who gets it")
-    withdrawing = commands.add_parser("withdraw", help="a key is good no more")
-    withdrawing.add_argument("key_id", help="24 hexadecimal digits, the middle of the key")
+    revoking = commands.add_parser("revoke", help="revoke a key")
+    revoking.add_argument("key_id", help="24 hexadecimal digits, the middle of the key")
     given = parser.parse_args(arguments)
     keys = DynamoKeys(boto3.resource("dynamodb").Table(given.table))
     if given.command == "issue":
         key = issue(keys, boto3.client("apigateway"), given.usage_plan, given.owner)
         sys.stdout.write(f"{key}\n")
     else:
-        keys.withdraw(given.key_id)
+        keys.revoke(given.key_id)
     return 0
 
 

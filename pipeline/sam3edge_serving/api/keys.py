@@ -19,7 +19,7 @@ _KEY = re.compile(r"s3e-(?P<id>[0-9a-f]{24})-[\w-]{43}", re.ASCII)
 
 MISSING = "missing_api_key"
 WRONG = "invalid_api_key"
-WITHDRAWN = "withdrawn_api_key"
+REVOKED = "revoked_api_key"
 
 
 class KeyRefused(Exception):
@@ -38,13 +38,13 @@ class KeyRecord:
         id: 24 hexadecimal digits. API Gateway wants at least 20 characters of the value of a key.
         sha256: of the whole key, hexadecimal.
         owner: who has it, for the operator.
-        withdrawn: whether it is no longer good.
+        revoked: whether it is no longer good.
     """
 
     id: str
     sha256: str = field(repr=False)
     owner: str
-    withdrawn: bool = False
+    revoked: bool = False
 
 
 class KeyStore(Protocol):
@@ -80,18 +80,18 @@ class DynamoKeys:
         item = self._table.get_item(Key={"id": key_id}).get("Item")
         if item is None:
             return None
-        return KeyRecord(item["id"], item["sha256"], item.get("owner", ""), bool(item.get("withdrawn", False)))
+        return KeyRecord(item["id"], item["sha256"], item.get("owner", ""), bool(item.get("revoked", False)))
 
     def add(self, record: KeyRecord) -> None:
         """Keep a new one; never overwrites."""
-        item = {"id": record.id, "sha256": record.sha256, "owner": record.owner, "withdrawn": record.withdrawn}
+        item = {"id": record.id, "sha256": record.sha256, "owner": record.owner, "revoked": record.revoked}
         self._table.put_item(Item=item, ConditionExpression="attribute_not_exists(id)")
 
-    def withdraw(self, key_id: str) -> None:
+    def revoke(self, key_id: str) -> None:
         """The key is good no more; raises botocore's ConditionalCheckFailedException when there is none."""
         self._table.update_item(
             Key={"id": key_id},
-            UpdateExpression="SET withdrawn = :yes",
+            UpdateExpression="SET revoked = :yes",
             ConditionExpression="attribute_exists(id)",
             ExpressionAttributeValues={":yes": True},
         )
@@ -128,7 +128,7 @@ def check(store: KeyStore, key: str) -> KeyRecord:
     """Whose key it is.
 
     Raises:
-        KeyRefused: no key, a wrong one, or one that was withdrawn.
+        KeyRefused: no key, a wrong one, or one that was revoked.
     """
     if not key:
         raise KeyRefused(MISSING, "no API key was sent; send it as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'")
@@ -138,6 +138,6 @@ def check(store: KeyStore, key: str) -> KeyRecord:
     same = hmac.compare_digest(digest(key).encode(), kept.encode())
     if record is None or not same:
         raise KeyRefused(WRONG, "the API key is not known here; check that it was copied as a whole")
-    if record.withdrawn:
-        raise KeyRefused(WITHDRAWN, "the API key was withdrawn; ask the operator for another one")
+    if record.revoked:
+        raise KeyRefused(REVOKED, "the API key was revoked; ask the operator for another one")
     return record

@@ -16,14 +16,14 @@ from sam3edge.core.errors import EndpointError, EndpointFailure
 from sam3edge.invocations.attributes import Attributes
 from sam3edge.invocations.request import MAX_REQUEST_BYTES, InvocationRequest, Transport, build_request
 from sam3edge_serving.api.images import Image
-from sam3edge_serving.api.problems import (
+from sam3edge_serving.http.errors import (
+    BadGateway,
     BadRequest,
     Busy,
     GatewayTimeout,
+    HttpError,
     InternalError,
-    ModelFailed,
     NotReady,
-    Problem,
     TooLarge,
     Unanswerable,
 )
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 MAX_WAIT = 60
 """Seconds that a client is asked to wait at most, whatever the endpoint says."""
 
-_REFUSALS: Mapping[EndpointFailure, type[Problem]] = {
+_REFUSALS: Mapping[EndpointFailure, type[HttpError]] = {
     "bad_request": BadRequest,
     "too_large": TooLarge,
     "unanswerable": Unanswerable,
@@ -78,7 +78,7 @@ class Model(Protocol):
         """What is found, as the device's message (``detections.schema.json``).
 
         Raises:
-            Problem: why there is no response.
+            HttpError: why there is no response.
         """
 
 
@@ -102,11 +102,11 @@ class EndpointModel:
         try:
             body = self._transport.send(request, self._seconds)
         except EndpointError as error:
-            raise problem_of(error, self._retry_after) from error
+            raise error_of(error, self._retry_after) from error
         return read_detections(body)
 
 
-def problem_of(error: EndpointError, retry_after: int) -> Problem:
+def error_of(error: EndpointError, retry_after: int) -> HttpError:
     """What clients are told. Account and endpoint are not repeated.
 
     Args:
@@ -128,23 +128,23 @@ def problem_of(error: EndpointError, retry_after: int) -> Problem:
         )
     if error.failure == "denied":
         return InternalError("this API may not use the model's endpoint; tell the operator", code="endpoint_refused")
-    return ModelFailed("the model failed on this request; try again, and tell the operator when it happens again")
+    return BadGateway("the model failed on this request; try again, and tell the operator when it happens again")
 
 
 def read_detections(body: bytes) -> str:
     """The endpoint's response, if it is one.
 
     Raises:
-        ModelFailed: not JSON, or not a message of detections.
+        BadGateway: not JSON, or not a message of detections.
     """
     try:
         text = body.decode()
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise ModelFailed("the model's endpoint responded with something that is not JSON; try again") from None
+        raise BadGateway("the model's endpoint responded with something that is not JSON; try again") from None
     whole = isinstance(value, dict) and value.get("type") == "FeatureCollection" and "schema_version" in value
     if not whole or not isinstance(value.get("features"), list):
-        raise ModelFailed("the model's endpoint responded with JSON that is not a message of detections; try again")
+        raise BadGateway("the model's endpoint responded with JSON that is not a message of detections; try again")
     return text
 
 
@@ -153,5 +153,5 @@ def too_long(size: int, most: int) -> Unanswerable:
     return Unanswerable(
         f"the response has {size} bytes, expected at most {most}; ask for fewer phrases, raise the threshold, or send "
         "the image by POST /v1/uploads",
-        code="answer_too_large",
+        code="response_too_large",
     )

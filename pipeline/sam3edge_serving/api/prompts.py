@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from sam3edge.core.phrases import single_spaced
-from sam3edge_serving.api.problems import BadRequest
+from sam3edge_serving.http.errors import BadRequest
 
 BETWEEN = re.compile(r"[,\n\r]+")
 """Between the phrases of one text: commas and line breaks."""

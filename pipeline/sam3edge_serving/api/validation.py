@@ -1,4 +1,4 @@
-"""pydantic's complaints as problems. Values are never repeated: they may be images."""
+"""pydantic's complaints as ``BadRequest``. Values are never repeated: they may be images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sam3edge_serving.api.problems import BadRequest
+from sam3edge_serving.http.errors import BadRequest
 
 M = TypeVar("M", bound=BaseModel)
 

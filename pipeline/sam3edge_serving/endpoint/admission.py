@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from sam3edge_serving.endpoint.problems import Busy
+from sam3edge_serving.http.errors import Busy
 
 SMOOTHING = 0.1
 """Weight of the last request in the average of how often one is finished."""
@@ -36,7 +36,7 @@ class Admission:
         """
         if self.inside >= self._most:
             wait = self.retry_after()
-            raise Busy(f"all {self.inside} places are taken; try again in {wait} s", retry_after=wait)
+            raise Busy(f"too many requests in progress ({self.inside}); try again in {wait} s", retry_after=wait)
         self.inside += 1
         try:
             yield
@@ -45,7 +45,7 @@ class Admission:
             self._finished()
 
     def retry_after(self) -> int:
-        """Whole seconds in which about half of the places will have become free, 1..30."""
+        """Whole seconds in which about half of the requests will be done, 1..30."""
         return min(30, max(1, math.ceil(self.inside / 2 * self._seconds)))
 
     def _finished(self) -> None:

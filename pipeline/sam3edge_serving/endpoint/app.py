@@ -25,14 +25,23 @@ from sam3edge.invocations.attributes import HEADER
 from sam3edge_serving.endpoint.admission import Admission
 from sam3edge_serving.endpoint.batching import Batcher
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher, allowed_hosts
-from sam3edge_serving.endpoint.formats import errors
 from sam3edge_serving.endpoint.loading import Load
 from sam3edge_serving.endpoint.metrics import Metrics
 from sam3edge_serving.endpoint.negotiation import JSON, body_of
 from sam3edge_serving.endpoint.openapi import TITLE, VERSION, document
-from sam3edge_serving.endpoint.problems import DeadlinePassed, NotReady, Problem, TooLarge, TooSlow, UnsupportedMedia
 from sam3edge_serving.endpoint.service import COMES_BACK, Call, Reply, Service, Workers
 from sam3edge_serving.endpoint.settings import Settings
+from sam3edge_serving.http.errors import (
+    GatewayTimeout,
+    HttpError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    NotReady,
+    RequestTimeout,
+    TooLarge,
+    UnsupportedMedia,
+)
 from sam3edge_serving.http.remote_images import FetchRules, RemoteImages
 
 logger = logging.getLogger(__name__)
@@ -43,6 +52,8 @@ _PLAUSIBLE_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 GONE = 499
 """Logged and counted, never sent: the client did not wait for its answer."""
+
+_ROUTES = "this endpoint has GET /ping, POST /invocations, GET /metrics and GET /openapi.json"
 
 FETCHES = 8
 """Images that are fetched at a time."""
@@ -81,7 +92,7 @@ class Endpoint:
 
     async def ping(self, request: Request) -> Response:
         """Ready when the model is verified and warm, and does not fail all the time."""
-        if self._batcher.trouble:
+        if self._batcher.not_ready_reason:
             return _refusal(self._unready(), request_id(request.headers))
         return Response()
 
@@ -97,10 +108,10 @@ class Endpoint:
         try:
             reply = await self._answer(request)
             response = Response(reply.body, media_type=reply.media_type, headers={REQUEST_ID: identity})
-        except Problem as problem:
-            response = _refusal(problem, identity)
-            if problem.status >= 500:
-                logger.error("%s: %s", problem.code, problem, extra=context)
+        except HttpError as error:
+            response = _refusal(error, identity)
+            if error.status >= 500:
+                logger.error("%s: %s", error.code, error, extra=context)
         except ClientDisconnect:
             response = Response(status_code=GONE)
         seconds = time.perf_counter() - started
@@ -121,10 +132,10 @@ class Endpoint:
                 ",".join(headers.getlist(HEADER)),
             )
             return await _attended(request, self._service.answer(call))
-        raise DeadlinePassed(f"there was no answer within {self._settings.deadline:g} s; send less at once")
+        raise GatewayTimeout(f"there was no answer within {self._settings.deadline:g} s; send less at once")
 
     def _unready(self) -> NotReady:
-        return NotReady(f"the endpoint is not ready: {self._batcher.trouble}", retry_after=COMES_BACK)
+        return NotReady(f"the endpoint is not ready: {self._batcher.not_ready_reason}", retry_after=COMES_BACK)
 
 
 def create_app(settings: Settings, load: Load, failed: Callable[[Exception], None]) -> FastAPI:
@@ -134,8 +145,9 @@ def create_app(settings: Settings, load: Load, failed: Callable[[Exception], Non
     app.add_api_route("/ping", endpoint.ping, methods=["GET"])
     app.add_api_route("/metrics", endpoint.metrics, methods=["GET"])
     app.add_api_route("/invocations", endpoint.invocations, methods=["POST"])
-    app.add_exception_handler(HTTPException, _not_routed)
-    app.add_exception_handler(Exception, _broken)
+    app.add_exception_handler(404, _no_such_path)
+    app.add_exception_handler(405, _no_such_method)
+    app.add_exception_handler(Exception, _failed)
     described = document(app)
     app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
@@ -146,7 +158,7 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
 
     Raises:
         TooLarge: it has more than ``most`` bytes.
-        TooSlow: it did not come within ``seconds``.
+        RequestTimeout: it did not come within ``seconds``.
         UnsupportedMedia: it is compressed as a whole.
         ClientDisconnect: it will never come.
     """
@@ -165,7 +177,7 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
                 raise too_large
             pieces.append(piece)
         return b"".join(pieces)
-    raise TooSlow(f"the body did not come within {seconds:g} s")
+    raise RequestTimeout(f"the body did not come within {seconds:g} s")
 
 
 def request_id(headers: Headers) -> str:
@@ -200,24 +212,20 @@ def _form(headers: Headers) -> str:
         return "other"
 
 
-def _refusal(problem: Problem, identity: str) -> Response:
-    headers = {REQUEST_ID: identity}
-    if problem.retry_after is not None:
-        headers["Retry-After"] = str(problem.retry_after)
-    return Response(errors.dump(errors.error_of(problem)), problem.status, headers, JSON)
+def _refusal(error: HttpError, identity: str) -> Response:
+    return Response(error.json(), error.status, {**error.headers, REQUEST_ID: identity}, JSON)
 
 
-async def _not_routed(_: Request, error: Exception) -> Response:
-    """No such path or method."""
-    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
-    message = f"{detail}; this endpoint answers GET /ping, POST /invocations, GET /metrics and GET /openapi.json"
-    return Response(errors.dump(errors.describe(message, status, code)), status, headers, JSON)
+async def _no_such_path(request: Request, _: Exception) -> Response:
+    return _refusal(NotFound(f"there is no such path; {_ROUTES}"), request_id(request.headers))
 
 
-async def _broken(request: Request, _: Exception) -> Response:
+async def _no_such_method(request: Request, error: Exception) -> Response:
+    allowed = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
+    refused = MethodNotAllowed(f"{request.url.path[:80]} takes {allowed}; {_ROUTES}", allowed.split(", "))
+    return _refusal(refused, request_id(request.headers))
+
+
+async def _failed(request: Request, _: Exception) -> Response:
     """A fault of ours; the server logs it with its traceback."""
-    identity = request_id(request.headers)
-    described = errors.describe("an error inside of the endpoint; its log has the details", 500, "internal")
-    return Response(errors.dump(described), 500, {REQUEST_ID: identity}, JSON)
+    return _refusal(InternalError("the endpoint failed on this request; its log says why"), request_id(request.headers))

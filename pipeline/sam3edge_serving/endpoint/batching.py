@@ -27,7 +27,7 @@ UNHEALTHY_AFTER = 3
 
 
 @runtime_checkable
-class ManyFrames(Protocol):
+class BatchEngine(Protocol):
     """An engine that answers several frames in one run."""
 
     def segment_many(self, frames: Sequence[Frame], prompts_of_each: Sequence[Sequence[Prompt]]) -> list[EngineOutput]:
@@ -35,10 +35,10 @@ class ManyFrames(Protocol):
 
 
 @runtime_checkable
-class GivesOutliner(Protocol):
+class OffersInteractive(Protocol):
     """An engine that answers clicks, where the model has what is needed for it."""
 
-    def outliner(self) -> InteractiveSegmenter:
+    def interactive_segmenter(self) -> InteractiveSegmenter:
         """Raises EngineError when the model has not."""
 
 
@@ -85,7 +85,7 @@ class Batcher:
         failed: told why there will be no engine.
 
     Attributes:
-        trouble: why it should not be asked now; empty while all is well.
+        not_ready_reason: why it should not be asked now; empty while all is well.
     """
 
     def __init__(
@@ -107,9 +107,9 @@ class Batcher:
         self._lock = threading.Lock()
         self._closed = False
         self._model: ModelInfo | None = None
-        self._outliner: InteractiveSegmenter | None = None
+        self._segmenter: InteractiveSegmenter | None = None
         self._failures = 0
-        self.trouble = "the model is being loaded"
+        self.not_ready_reason = "the model is being loaded"
 
     def start(self) -> None:
         """Begin to load the engine."""
@@ -148,7 +148,7 @@ class Batcher:
             if not self._closed:
                 self._queue.put(question)
                 return
-        question.answer.set_exception(EngineError(self.trouble))
+        question.answer.set_exception(EngineError(self.not_ready_reason))
 
     def _run(self) -> None:
         try:
@@ -157,7 +157,7 @@ class Batcher:
             self._end(f"the model cannot be loaded: {error}")
             self._failed(error)
             return
-        self._model, self.trouble = engine.model, ""
+        self._model, self.not_ready_reason = engine.model, ""
         try:
             while self._round(engine):
                 pass
@@ -168,7 +168,7 @@ class Batcher:
     def _end(self, reason: str) -> None:
         """Nothing is answered from now on."""
         with self._lock:
-            self._model, self.trouble, self._closed = None, reason, True
+            self._model, self.not_ready_reason, self._closed = None, reason, True
         while not self._queue.empty():
             question = self._queue.get()
             if question is not None and question.answer.set_running_or_notify_cancel():
@@ -176,7 +176,7 @@ class Batcher:
 
     def _round(self, engine: Engine) -> bool:
         """Answer what there is; False when there will be no more. Nothing of it is held while waiting for the next."""
-        batch = self._take(isinstance(engine, ManyFrames))
+        batch = self._take(isinstance(engine, BatchEngine))
         if batch:
             self._answer(engine, batch)
         return bool(batch)
@@ -204,7 +204,7 @@ class Batcher:
         started = time.perf_counter()
         wanted = [q for q in batch if q.answer.set_running_or_notify_cancel()]
         looks = _looks([q for q in wanted if isinstance(q, _Find)])
-        if isinstance(engine, ManyFrames) and len(looks) > 1:
+        if isinstance(engine, BatchEngine) and len(looks) > 1:
             self._see_together(engine, engine, looks)
         else:
             for look in looks:
@@ -215,7 +215,7 @@ class Batcher:
         if wanted:
             self._observer.batch(len(wanted), len({_identity(q.frame) for q in wanted}), time.perf_counter() - started)
 
-    def _see_together(self, engine: Engine, many: ManyFrames, looks: Sequence[_Look]) -> None:
+    def _see_together(self, engine: Engine, many: BatchEngine, looks: Sequence[_Look]) -> None:
         try:
             found = many.segment_many([look.frame for look in looks], [tuple(look.prompts) for look in looks])
             pairs = list(zip(looks, found, strict=True))
@@ -244,29 +244,29 @@ class Batcher:
 
     def _outline(self, engine: Engine, question: _PointAt) -> None:
         try:
-            if self._outliner is None:
-                if not isinstance(engine, GivesOutliner):
+            if self._segmenter is None:
+                if not isinstance(engine, OffersInteractive):
                     raise PromptError("this engine answers no points and boxes; ask by text")
-                self._outliner = _outliner_of(engine)
-            question.answer.set_result(self._outliner.predict(question.frame, question.clicks))
+                self._segmenter = _outliner_of(engine)
+            question.answer.set_result(self._segmenter.predict(question.frame, question.clicks))
         except Exception as error:
             self._fail(question.answer, error)
 
     def _well(self) -> None:
-        self._failures, self.trouble = 0, ""
+        self._failures, self.not_ready_reason = 0, ""
 
     def _fail(self, answer: Future[EngineOutput] | Future[Sequence[MaskPrediction]], error: Exception) -> None:
         if not isinstance(error, FrameError | PromptError):  # those are the question's fault
             self._failures += 1
             logger.error("the model failed: %s", error, exc_info=error if not isinstance(error, EngineError) else None)
             if self._failures >= UNHEALTHY_AFTER:
-                self.trouble = f"the model failed {self._failures} times in a row, last: {error}"
+                self.not_ready_reason = f"the model failed {self._failures} times in a row, last: {error}"
         answer.set_exception(error)
 
 
-def _outliner_of(engine: GivesOutliner) -> InteractiveSegmenter:
+def _outliner_of(engine: OffersInteractive) -> InteractiveSegmenter:
     try:
-        return engine.outliner()
+        return engine.interactive_segmenter()
     except EngineError as error:
         raise PromptError(str(error)) from error  # nothing is broken: this model was exported without
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sam3edge_serving.endpoint.problems import TooLarge, Unanswerable
+from sam3edge_serving.http.errors import TooLarge, Unanswerable
 from sam3edge_serving.http.remote_images import ImageTooLarge, RemoteImageError, RemoteImages, read_hosts
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)

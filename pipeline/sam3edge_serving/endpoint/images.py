@@ -23,7 +23,7 @@ from sam3edge.core.types import Frame, RgbImage
 from sam3edge.images.decoding import DecodeError, DecodeOptions, Depth, decode
 from sam3edge.images.headers import HeaderError, ImageHeader, read_header
 from sam3edge.images.headers.ifd import TagReader
-from sam3edge_serving.endpoint.problems import TooLarge, Unanswerable
+from sam3edge_serving.http.errors import TooLarge, Unanswerable
 
 _SAMPLES_PER_PIXEL, _PLANAR, _SAMPLE_FORMAT, _BITS_PER_SAMPLE, _NODATA = 277, 284, 339, 258, 42113
 _PLAIN_SAMPLES = (1, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 
-from sam3edge_serving.endpoint.problems import NotAcceptable, UnsupportedMedia
+from sam3edge_serving.http.errors import NotAcceptable, UnsupportedMedia
 
 GEOJSON = "application/geo+json"
 JSON = "application/json"

@@ -11,19 +11,43 @@ from pydantic.json_schema import JsonSchemaMode
 
 from sam3edge.core.messages.detections import DetectionsMessage
 from sam3edge.invocations.attributes import HEADER
-from sam3edge_serving.endpoint import problems
-from sam3edge_serving.endpoint.formats.azure import TableAnswer, TableRequest
-from sam3edge_serving.endpoint.formats.coco import CocoAnswer
-from sam3edge_serving.endpoint.formats.errors import ErrorAnswer
+from sam3edge_serving.endpoint.formats.azure import AzureRequest, AzureResponse
+from sam3edge_serving.endpoint.formats.coco import CocoResponse
 from sam3edge_serving.endpoint.formats.geojson import PhraseRequest
-from sam3edge_serving.endpoint.formats.roboflow import PromptListAnswer, PromptListRequest
+from sam3edge_serving.endpoint.formats.roboflow import RoboflowRequest, RoboflowResponse
 from sam3edge_serving.endpoint.negotiation import COCO_RLE, GEOJSON, IMAGES, JSON, LINES
+from sam3edge_serving.http.errors import (
+    BadRequest,
+    Busy,
+    ErrorBody,
+    GatewayTimeout,
+    HttpError,
+    ModelFailed,
+    NotAcceptable,
+    NotReady,
+    RequestTimeout,
+    TooLarge,
+    Unanswerable,
+    UnsupportedMedia,
+)
 
 TITLE, VERSION = "sam3edge endpoint", "1.0"
 
-_REQUESTS: tuple[Any, ...] = (PhraseRequest, PromptListRequest, TableRequest)
-_ANSWERS: tuple[Any, ...] = (DetectionsMessage, PromptListAnswer, TableAnswer, CocoAnswer, ErrorAnswer)
-_UNREADY = (problems.NotReady,)
+_REQUESTS: tuple[Any, ...] = (PhraseRequest, RoboflowRequest, AzureRequest)
+_ANSWERS: tuple[Any, ...] = (DetectionsMessage, RoboflowResponse, AzureResponse, CocoResponse, ErrorBody)
+_PING_ERRORS: tuple[type[HttpError], ...] = (NotReady,)
+_ERRORS: tuple[type[HttpError], ...] = (
+    BadRequest,
+    NotAcceptable,
+    RequestTimeout,
+    TooLarge,
+    UnsupportedMedia,
+    Unanswerable,
+    Busy,
+    ModelFailed,
+    NotReady,
+    GatewayTimeout,
+)
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -38,12 +62,12 @@ def document(app: FastAPI) -> dict[str, Any]:
     written["components"] = {"schemas": shared["$defs"]}
     requests = [schemas[kind, "validation"] for kind in _REQUESTS]
     answers = {_name(kind): schemas[_name(kind), "serialization"] for kind in _ANSWERS}
-    failed = {"content": {JSON: {"schema": answers[_name(ErrorAnswer)]}}}
+    failed = {"content": {JSON: {"schema": answers[_name(ErrorBody)]}}}
     written["paths"] = {
         "/ping": {
             "get": {
                 "summary": "Whether the model is verified and warm",
-                "responses": {"200": {"description": "ready"}, **_refusals(failed, _UNREADY)},
+                "responses": {"200": {"description": "ready"}, **_refusals(failed, _PING_ERRORS)},
             }
         },
         "/metrics": {
@@ -61,7 +85,7 @@ def document(app: FastAPI) -> dict[str, Any]:
                 "requestBody": {"required": True, "content": _bodies(requests)},
                 "responses": {
                     "200": {"description": "what was found", "content": _found(answers)},
-                    **_refusals(failed, problems.ALL),
+                    **_refusals(failed, _ERRORS),
                 },
             }
         },
@@ -90,16 +114,16 @@ def _bodies(requests: list[Any]) -> dict[str, Any]:
 
 
 def _found(answers: dict[str, Any]) -> dict[str, Any]:
-    own = [answers[_name(kind)] for kind in (DetectionsMessage, PromptListAnswer, TableAnswer)]
+    own = [answers[_name(kind)] for kind in (DetectionsMessage, RoboflowResponse, AzureResponse)]
     return {
         GEOJSON: {"schema": answers[_name(DetectionsMessage)]},
         JSON: {"schema": {"anyOf": own}},
-        COCO_RLE: {"schema": answers[_name(CocoAnswer)]},
+        COCO_RLE: {"schema": answers[_name(CocoResponse)]},
         **{kind: {"schema": {"type": "string"}} for kind in LINES},
     }
 
 
-def _refusals(failed: dict[str, Any], kinds: tuple[type[problems.Problem], ...]) -> dict[str, Any]:
+def _refusals(failed: dict[str, Any], kinds: tuple[type[HttpError], ...]) -> dict[str, Any]:
     return {str(kind.status): {"description": (kind.__doc__ or "").strip(), **failed} for kind in kinds}
 
 

@@ -19,20 +19,20 @@ from sam3edge_serving.endpoint import images
 from sam3edge_serving.endpoint.admission import PixelBudget
 from sam3edge_serving.endpoint.batching import Batcher
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher
-from sam3edge_serving.endpoint.formats import azure, coco, errors, geojson, roboflow
+from sam3edge_serving.endpoint.formats import azure, coco, geojson, roboflow
 from sam3edge_serving.endpoint.formats.queries import (
-    Asked,
+    DetectionQuery,
+    DetectionResult,
     EncodedImage,
-    Found,
-    Outlined,
-    PointedAt,
-    must_be_answered,
+    VisualQuery,
+    VisualResult,
     prompts_of,
+    require_supported,
 )
 from sam3edge_serving.endpoint.formats.requests import read_line, read_request, split_lines
 from sam3edge_serving.endpoint.negotiation import COCO_RLE, GEOJSON, JSON, JSON_LINES, LINES, Body, body_of, choose
-from sam3edge_serving.endpoint.problems import BadRequest, ModelFailed, NotReady, Problem, Unanswerable
 from sam3edge_serving.endpoint.settings import Settings
+from sam3edge_serving.http.errors import BadRequest, HttpError, ModelFailed, NotReady, Unanswerable
 
 SOURCE = "endpoint"
 """``Frame.source`` of what came by request."""
@@ -78,7 +78,7 @@ class Workers:
 class Service:
     """Answers calls. Used on the event loop only.
 
-    Every method raises ``Problem``.
+    Every method raises ``HttpError``.
     """
 
     def __init__(self, settings: Settings, batcher: Batcher, fetcher: Fetcher | NoFetcher, workers: Workers) -> None:
@@ -98,32 +98,32 @@ class Service:
         if kind is Body.LINES:
             return await self._lines(call, attributes)
         request = await self._compute(read_request, call.body)
-        if isinstance(request, azure.TableRequest):
+        if isinstance(request, azure.AzureRequest):
             return await self._table(request, call.accept, attributes)
-        if isinstance(request, roboflow.PromptListRequest):
+        if isinstance(request, roboflow.RoboflowRequest):
             return await self._prompts(request, call.accept)
         return await self._phrases(await self._compute(self._by_request, request, attributes), call.accept)
 
-    async def _phrases(self, asked: Asked, accept: str) -> Reply:
+    async def _phrases(self, asked: DetectionQuery, accept: str) -> Reply:
         media_type = choose(accept, (GEOJSON, JSON, COCO_RLE))
         found = await self._find(asked)
         write = coco.write if media_type == COCO_RLE else geojson.write
-        return Reply(await self._compute(write, must_be_answered(found), self._settings.name), media_type)
+        return Reply(await self._compute(write, require_supported(found), self._settings.name), media_type)
 
-    async def _prompts(self, request: roboflow.PromptListRequest, accept: str) -> Reply:
+    async def _prompts(self, request: roboflow.RoboflowRequest, accept: str) -> Reply:
         media_type = choose(accept, (JSON,))
         found = await self._find(await self._compute(request.asked, self._settings.max_prompts))
-        return Reply(await self._compute(roboflow.write, request, must_be_answered(found)), media_type)
+        return Reply(await self._compute(roboflow.write, request, require_supported(found)), media_type)
 
-    async def _table(self, request: azure.TableRequest, accept: str, attributes: Attributes) -> Reply:
+    async def _table(self, request: azure.AzureRequest, accept: str, attributes: Attributes) -> Reply:
         media_type = choose(accept, (JSON,))
         threshold, limits = self._threshold(attributes), (self._settings.max_prompts, self._settings.max_images)
         questions = await self._compute(request.questions, threshold, *limits)
 
-        async def answer(question: Asked | PointedAt) -> azure.RowAnswer:
-            seen: Found | Outlined
-            if isinstance(question, Asked):
-                seen = must_be_answered(await self._find(question))
+        async def answer(question: DetectionQuery | VisualQuery) -> azure.AzureRow:
+            seen: DetectionResult | VisualResult
+            if isinstance(question, DetectionQuery):
+                seen = require_supported(await self._find(question))
             else:
                 seen = await self._outline(question)
             return await self._compute(azure.row_of, seen)
@@ -138,20 +138,20 @@ class Service:
         async def answer(line: bytes) -> bytes:
             try:
                 asked = await self._compute(lambda: self._by_request(read_line(line), attributes))
-                found = must_be_answered(await self._find(asked))
+                found = require_supported(await self._find(asked))
                 return await self._compute(geojson.write, found, self._settings.name)
-            except Problem as problem:  # the others are answered all the same
-                return errors.dump(errors.error_of(problem))
+            except HttpError as error:  # the other lines are answered nevertheless
+                return error.json().encode()
 
         answers = await self._together(answer, lines)
         return Reply(b"".join(answer + b"\n" for answer in answers), media_type)
 
-    def _by_attributes(self, image: bytes, attributes: Attributes) -> Asked:
+    def _by_attributes(self, image: bytes, attributes: Attributes) -> DetectionQuery:
         phrases = attributes.phrases or self._settings.phrases
         prompts = prompts_of(phrases, self._threshold(attributes), self._settings.max_prompts)
-        return Asked(image, prompts, attributes.image_id)
+        return DetectionQuery(image, prompts, attributes.image_id)
 
-    def _by_request(self, request: geojson.PhraseRequest, attributes: Attributes) -> Asked:
+    def _by_request(self, request: geojson.PhraseRequest, attributes: Attributes) -> DetectionQuery:
         phrases = attributes.phrases or self._settings.phrases
         asked = request.asked(phrases, self._threshold(attributes), self._settings.max_prompts)
         return asked if asked.name else replace(asked, name=attributes.image_id)
@@ -159,19 +159,19 @@ class Service:
     def _threshold(self, attributes: Attributes) -> float:
         return self._settings.threshold if attributes.threshold is None else attributes.threshold
 
-    async def _find(self, asked: Asked) -> Found:
+    async def _find(self, asked: DetectionQuery) -> DetectionResult:
         picture = await self._look(asked.image)
         async with self._pixels.hold(picture.header.pixels):
             frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, asked.name)
             found = await self._answered(self._batcher.find(frame, asked.prompts))
-            return Found(_without_pixels(frame), self._model(), asked.prompts, found)
+            return DetectionResult(_without_pixels(frame), self._model(), asked.prompts, found)
 
-    async def _outline(self, pointed: PointedAt) -> Outlined:
+    async def _outline(self, pointed: VisualQuery) -> VisualResult:
         picture = await self._look(pointed.image)
         async with self._pixels.hold(picture.header.pixels):
             frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, "")
             outlines = await self._answered(self._batcher.point_at(frame, pointed.clicks))
-            return Outlined(_without_pixels(frame), tuple(outlines))
+            return VisualResult(_without_pixels(frame), tuple(outlines))
 
     async def _look(self, image: EncodedImage) -> images.Picture:
         if not isinstance(image, bytes):
@@ -191,7 +191,7 @@ class Service:
     def _model(self) -> ModelInfo:
         model = self._batcher.model
         if model is None:
-            raise NotReady(f"the endpoint is not ready: {self._batcher.trouble}", retry_after=COMES_BACK)
+            raise NotReady(f"the endpoint is not ready: {self._batcher.not_ready_reason}", retry_after=COMES_BACK)
         return model
 
     async def _together(self, answer: Callable[[Q], Awaitable[T]], questions: Sequence[Q]) -> list[T]:

@@ -178,7 +178,7 @@ def test_the_api_function_with_wrong_settings_fails(tmp_path: Path) -> None:
 def table() -> Iterator[tuple[str, str]]:
     """A DynamoDB that knows one key, and that key."""
     key, record = new_key("ada")
-    item = {"id": {"S": record.id}, "sha256": {"S": digest(key)}, "withdrawn": {"BOOL": False}}
+    item = {"id": {"S": record.id}, "sha256": {"S": digest(key)}, "revoked": {"BOOL": False}}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

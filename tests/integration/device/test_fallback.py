@@ -188,7 +188,7 @@ def test_it_keeps_publishing_whatever_the_endpoint_does(make_rig: Callable[[Prof
         answers_for_itself(why)
     rig.wait(lambda: rig.consumer.status()["fallback"]["breaker"] != "closed")
     cloud.manner = busy
-    answers_for_itself("all places are taken")
+    answers_for_itself("too many requests in progress")
     before = len(cloud.asked)
     for _ in range(5):  # it was told to come back in half a minute, and does not ask before
         assert "asked again in" in feeder.answer()["origin"]["detail"]

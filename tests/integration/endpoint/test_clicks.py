@@ -62,10 +62,12 @@ def test_azures_points_and_boxes_are_answered_with_the_masks_of_the_bundle(serve
     assert [len(masks) for masks in second] == [1, 1]
     frame = read_frame(SCENE)
     engine = OnnxEngine(model_files(released, read_manifest(released)), OnnxOptions(("CPUExecutionProvider",)))
-    [points] = engine.outliner().predict(
+    [points] = engine.interactive_segmenter().predict(
         frame, [VisualPrompt((PointPrompt(50, 60), PointPrompt(90, 40, False)), None, None, True)]
     )
-    boxes = engine.outliner().predict(frame, [VisualPrompt((), (10, 20, 200, 180)), VisualPrompt((), (30, 40, 90, 90))])
+    boxes = engine.interactive_segmenter().predict(
+        frame, [VisualPrompt((), (10, 20, 200, 180)), VisualPrompt((), (30, 40, 90, 90))]
+    )
     expected = [*zip(points.masks, points.iou_predictions, strict=True)]
     expected += [(outline.masks[0], outline.iou_predictions[0]) for outline in boxes]
     answers = [*first[0].values(), *(answer for masks in second for answer in masks.values())]

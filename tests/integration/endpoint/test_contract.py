@@ -152,10 +152,10 @@ def test_json_lines(server: Server, scene: bytes, answer: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("status", "code", "given"),
     [
-        (400, "bad_request", {"body": b"{", "content_type": "application/json"}),
-        (400, "bad_request", {"attributes": "threshold=2"}),
-        (400, "bad_request", {"attributes": "text_prompt=" + "x" * 300}),
-        (400, "bad_request", {"body": b"\n", "content_type": "application/jsonlines"}),
+        (400, "invalid_request", {"body": b"{", "content_type": "application/json"}),
+        (400, "invalid_request", {"attributes": "threshold=2"}),
+        (400, "invalid_request", {"attributes": "text_prompt=" + "x" * 300}),
+        (400, "invalid_request", {"body": b"\n", "content_type": "application/jsonlines"}),
         (406, "not_acceptable", {"accept": "text/html"}),
         (413, "too_large", {"attributes": "text_prompt=" + "|".join(f"p{i}" for i in range(13))}),
         (413, "too_large", {"body": b"{}\n" * 7, "content_type": "application/jsonlines"}),
@@ -202,7 +202,7 @@ def test_the_openapi_document_names_every_refusal(server: Server) -> None:
     responses = described["paths"]["/invocations"]["post"]["responses"]
     assert set(responses) == {"200", *map(str, (400, 406, 408, 413, 415, 422, 429, 500, 503, 504))}
     schemas = described["components"]["schemas"]
-    assert {"PhraseRequest", "PromptListRequest", "TableRequest", "DetectionsMessage", "ErrorAnswer"} <= set(schemas)
+    assert {"PhraseRequest", "RoboflowRequest", "AzureRequest", "DetectionsMessage", "ErrorBody"} <= set(schemas)
     assert set(described["paths"]) == {"/ping", "/metrics", "/invocations"}
 
 

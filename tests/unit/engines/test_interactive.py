@@ -67,7 +67,7 @@ def test_the_answer_is_that_of_the_graphs(bundle: Path, frame: Frame) -> None:
         has_before=np.array([False]),
     )
     several = VisualPrompt(HERE.points, multimask_output=True)
-    one, three = OnnxEngine(model_files(bundle), CPU).outliner().predict(frame, [HERE, several])
+    one, three = OnnxEngine(model_files(bundle), CPU).interactive_segmenter().predict(frame, [HERE, several])
     bounded = np.clip(answer["masks"][0], -32, 32)
     np.testing.assert_allclose(three.masks, bounded[1:], atol=1e-4)
     np.testing.assert_allclose(three.iou_predictions, answer["quality"][0, 1:], atol=1e-5)
@@ -87,22 +87,22 @@ def test_many_clicks_and_prompts_cost_one_look_at_the_image(
 
     monkeypatch.setattr(Graphs, "run", run)
     engine = OnnxEngine(model_files(bundle), CPU)
-    outliner = engine.outliner()
-    outliner.predict(frame, [HERE])
-    outliner.predict(frame, [HERE, HERE])
+    interactive_segmenter = engine.interactive_segmenter()
+    interactive_segmenter.predict(frame, [HERE])
+    interactive_segmenter.predict(frame, [HERE, HERE])
     engine.segment(frame, [Prompt("some", 1.0)])
     assert runs == ["vision", "interactive_vision", "interactive", "interactive", "decoder"]
     runs.clear()
     engine.segment(noise(1), [Prompt("some", 1.0)])
-    outliner.predict(noise(1), [HERE])
-    outliner.predict(frame, [HERE])
+    interactive_segmenter.predict(noise(1), [HERE])
+    interactive_segmenter.predict(frame, [HERE])
     assert runs == ["vision", "decoder", "interactive_vision", "interactive", *runs[4:]]
     assert runs[4:] == ["vision", "interactive_vision", "interactive"]
 
 
 def test_another_image_is_answered_for_itself(bundle: Path) -> None:
-    outliner = OnnxEngine(model_files(bundle), CPU).outliner()
-    (first,), (other,), (again,) = (outliner.predict(noise(seed), [HERE]) for seed in (0, 1, 0))
+    interactive_segmenter = OnnxEngine(model_files(bundle), CPU).interactive_segmenter()
+    (first,), (other,), (again,) = (interactive_segmenter.predict(noise(seed), [HERE]) for seed in (0, 1, 0))
     np.testing.assert_array_equal(first.masks, again.masks)
     assert np.abs(first.masks - other.masks).max() > 1e-3
 
@@ -111,17 +111,17 @@ def test_a_bundle_without_the_graphs_says_so(bundle: Path, demo_bundle: Path, tm
     bare = shutil.copytree(bundle, tmp_path / "bare", ignore=shutil.ignore_patterns("interactive.onnx"))
     engine = OnnxEngine(model_files(bare), CPU)
     with pytest.raises(EngineError, match=r"small 1\.0\.0 answers no clicks.*tracker's weights"):
-        engine.outliner()
+        engine.interactive_segmenter()
 
 
 def test_a_mask_of_another_size_is_refused(bundle: Path, frame: Frame) -> None:
     odd = VisualPrompt(HERE.points, mask_input=np.zeros((7, 9), np.float32))
     with pytest.raises(PromptError, match=r"expected a mask of 32 x 32 to refine, got one of shape \(7, 9\)"):
-        OnnxEngine(model_files(bundle), CPU).outliner().predict(frame, [odd])
+        OnnxEngine(model_files(bundle), CPU).interactive_segmenter().predict(frame, [odd])
 
 
 def test_a_graph_that_fails_says_on_what(bundle: Path, frame: Frame, tmp_path: Path) -> None:
     broken = shutil.copytree(bundle, tmp_path / "broken")
     shutil.copyfile(broken / "text.onnx", broken / "interactive.onnx")
     with pytest.raises(EngineError, match="CPUExecutionProvider failed on frame"):
-        OnnxEngine(model_files(broken), CPU).outliner().predict(frame, [HERE])
+        OnnxEngine(model_files(broken), CPU).interactive_segmenter().predict(frame, [HERE])

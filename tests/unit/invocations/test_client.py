@@ -252,7 +252,7 @@ def test_an_error_says_why_and_whether_it_passes(server: StandIn, status: int, r
 
 def test_throttling_says_when_to_come_back(server: StandIn) -> None:
     server.manner = busy
-    with pytest.raises(EndpointError, match="429: all places are taken") as caught:
+    with pytest.raises(EndpointError, match="429: too many requests in progress") as caught:
         client(server).ask(frame(), RED, SECONDS)
     assert caught.value.retryable
     assert caught.value.retry_after == 30

@@ -69,8 +69,11 @@ def test_a_real_time_endpoint_is_asked_as_its_api_wants_it() -> None:
         ("AccessDeniedException", {}, "AccessDeniedException", False),
         (
             "ModelError",
-            {"OriginalStatusCode": 429, "OriginalMessage": json.dumps({"error": {"message": "all places are taken"}})},
-            "429: all places are taken",
+            {
+                "OriginalStatusCode": 429,
+                "OriginalMessage": json.dumps({"error": {"message": "too many requests in progress"}}),
+            },
+            "429: too many requests in progress",
             True,
         ),
         ("ModelError", {"OriginalStatusCode": 413, "OriginalMessage": "no JSON"}, "ModelError 413", False),

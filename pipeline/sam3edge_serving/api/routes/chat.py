@@ -23,7 +23,7 @@ USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
 def complete(parts: Parts, request: Request) -> Reply:
-    """Raises Problem."""
+    """Raises HttpError."""
     chat = read_chat(request.json())
     must_be_known(parts, chat.model)
     phrases = check_phrases(chat.phrases, parts.max_prompts, chat.phrases_at)

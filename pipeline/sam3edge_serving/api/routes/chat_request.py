@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, TypeAdapter, ValidationError
 
-from sam3edge_serving.api.problems import BadRequest
 from sam3edge_serving.api.prompts import split_phrases
 from sam3edge_serving.api.validation import problem_of, read
+from sam3edge_serving.http.errors import BadRequest
 
 SCHEMA_ID = "urn:sam3edge:detections:1.0"
 """``$id`` of ``sam3edge/core/messages/schemas/detections.schema.json``."""

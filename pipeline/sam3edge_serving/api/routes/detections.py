@@ -14,11 +14,11 @@ from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import JSON, Reply, Request, json_reply
 from sam3edge_serving.api.images import Image
 from sam3edge_serving.api.model import DetectionQuery
-from sam3edge_serving.api.problems import BadRequest, UnsupportedMedia
 from sam3edge_serving.api.prompts import check_phrases, split_phrases
 from sam3edge_serving.api.routes.multipart import MULTIPART, File, read_form
 from sam3edge_serving.api.routes.uploads import must_be_offered
 from sam3edge_serving.api.validation import read
+from sam3edge_serving.http.errors import BadRequest, UnsupportedMedia
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -56,7 +56,7 @@ class DetectionRequest(BaseModel):
 
 
 def detect(parts: Parts, request: Request) -> Reply:
-    """Raises Problem."""
+    """Raises HttpError."""
     if request.media_type == MULTIPART:
         form = read_form(request)
         wanted = read(DetectionRequest, form.members)
@@ -79,7 +79,7 @@ def detect(parts: Parts, request: Request) -> Reply:
 
 
 def look(parts: Parts, request: Request, job_id: str) -> Reply:
-    """Raises Problem."""
+    """Raises HttpError."""
     state = must_be_offered(parts).jobs.look(request.key_id, job_id)
     headers = {"Retry-After": str(POLL_SECONDS)} if state["status"] == "queued" else {}
     return json_reply(state, headers=headers)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import Reply, json_reply
-from sam3edge_serving.api.problems import NotFound
+from sam3edge_serving.http.errors import NotFound
 
 
 def list_models(parts: Parts) -> Reply:

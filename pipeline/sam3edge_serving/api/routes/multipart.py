@@ -11,7 +11,7 @@ from python_multipart.multipart import Field as ParsedField
 from python_multipart.multipart import File as ParsedFile
 
 from sam3edge_serving.api.exchange import Request
-from sam3edge_serving.api.problems import BadRequest
+from sam3edge_serving.http.errors import BadRequest
 
 MULTIPART = "multipart/form-data"
 IMAGE = "image"

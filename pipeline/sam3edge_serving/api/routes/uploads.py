@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sam3edge_serving.api.dependencies import Large, Parts
 from sam3edge_serving.api.exchange import Reply, Request, json_reply
-from sam3edge_serving.api.problems import NotFound
 from sam3edge_serving.api.validation import read
+from sam3edge_serving.http.errors import NotFound
 
 
 class UploadRequest(BaseModel):
@@ -21,7 +21,7 @@ class UploadRequest(BaseModel):
 
 
 def offer(parts: Parts, request: Request) -> Reply:
-    """Raises Problem."""
+    """Raises HttpError."""
     wanted = read(UploadRequest, request.json())
     large = must_be_offered(parts)
 

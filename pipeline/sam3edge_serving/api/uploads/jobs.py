@@ -18,9 +18,9 @@ from sam3edge.invocations.attributes import MAX_HEADER, write_attributes
 from sam3edge.invocations.error_codes import error_message
 from sam3edge.invocations.request import ACCEPT
 from sam3edge.invocations.sagemaker import botocore_errors
-from sam3edge_serving.api.model import DetectionQuery, problem_of, read_detections
-from sam3edge_serving.api.problems import BadRequest, ErrorMember, GatewayTimeout, ModelFailed, NotFound, Unanswerable
+from sam3edge_serving.api.model import DetectionQuery, error_of, read_detections
 from sam3edge_serving.api.uploads.storage import Address, Storage
+from sam3edge_serving.http.errors import BadGateway, BadRequest, ErrorMember, GatewayTimeout, NotFound, Unanswerable
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Jobs:
         """Ask about an uploaded image.
 
         Raises:
-            Problem: it cannot be asked.
+            HttpError: it cannot be asked.
         """
         attributes = write_attributes(query.attributes())
         if len(attributes) > MAX_HEADER:
@@ -95,7 +95,7 @@ class Jobs:
                     RequestTTLSeconds=self.queue_seconds,
                 )
         except EndpointError as error:
-            raise problem_of(error, self.retry_after) from error
+            raise error_of(error, self.retry_after) from error
         failure = started.get("FailureLocation", "")
         job = Job(id=job_id, created=int(self.clock()), answer=started["OutputLocation"], failure=failure)
         self.storage.write(self._at(key_id, job_id), job.model_dump_json().encode(), "application/json")
@@ -128,8 +128,8 @@ class Jobs:
         if size <= INLINE_BYTES:
             try:
                 result = json.loads(read_detections(self.storage.read(answer) or b""))
-            except ModelFailed as problem:
-                return _state(job, "failed", error=problem.body()["error"])
+            except BadGateway as error:
+                return _state(job, "failed", error=error.body()["error"])
         url = self.storage.download_url(answer, self.url_seconds)
         return _state(job, "succeeded", result=result, result_url=url)
 
@@ -158,5 +158,5 @@ def _state(
 def _why(failure: bytes) -> ErrorMember:
     """What the endpoint wrote. Only its own error messages are repeated: the rest may be a stack trace."""
     message = error_message(failure)
-    problem = Unanswerable(message) if message else ModelFailed("the model failed on this image; tell the operator")
-    return problem.body()["error"]
+    error = Unanswerable(message) if message else BadGateway("the model failed on this image; tell the operator")
+    return error.body()["error"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam3edge_serving.api.images import MEDIA_TYPES
-from sam3edge_serving.api.problems import BadRequest, NotFound, TooLarge
 from sam3edge_serving.api.uploads.storage import Address, Storage
+from sam3edge_serving.http.errors import BadRequest, NotFound, TooLarge
 
 _ID = re.compile(r"upl-[0-9a-f]{32}")
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sam3edge_serving.api.problems import NotReady
+from sam3edge_serving.http.errors import NotReady
 
 _ABSENT = frozenset(("404", "NoSuchKey", "NotFound"))
 
@@ -50,7 +50,7 @@ class Address:
 
 
 class Storage:
-    """S3, with its errors as problems.
+    """S3, with its errors as ``NotReady``.
 
     Args:
         s3: boto3's client, signing with ``s3v4``. Its role needs ``s3:ListBucket``: without it S3 answers 403 for what
@@ -81,7 +81,7 @@ class Storage:
 
     def look(self, at: Address) -> Stored | None:
         """What lies there; None when nothing does."""
-        with _problems():
+        with _failures():
             try:
                 head = self._s3.head_object(Bucket=at.bucket, Key=at.key)
             except ClientError as error:
@@ -92,7 +92,7 @@ class Storage:
 
     def read(self, at: Address) -> bytes | None:
         """What lies there; None when nothing does."""
-        with _problems():
+        with _failures():
             try:
                 data: bytes = self._s3.get_object(Bucket=at.bucket, Key=at.key)["Body"].read()
             except ClientError as error:
@@ -103,12 +103,12 @@ class Storage:
 
     def write(self, at: Address, data: bytes, media_type: str) -> None:
         """Put it there."""
-        with _problems():
+        with _failures():
             self._s3.put_object(Bucket=at.bucket, Key=at.key, Body=data, ContentType=media_type)
 
 
 @contextmanager
-def _problems() -> Iterator[None]:
+def _failures() -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError) as error:

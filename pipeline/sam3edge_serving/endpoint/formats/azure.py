@@ -17,8 +17,15 @@ from typing_extensions import TypedDict
 from sam3edge.core.postprocess import fill_holes
 from sam3edge.core.types import Frame, MaskLogits, MaskPrediction, PointPrompt, VisualPrompt
 from sam3edge_serving.endpoint.formats.masks import full_mask, to_png
-from sam3edge_serving.endpoint.formats.queries import Asked, Found, Outlined, PointedAt, image_of, prompts_of
-from sam3edge_serving.endpoint.problems import BadRequest, TooLarge
+from sam3edge_serving.endpoint.formats.queries import (
+    DetectionQuery,
+    DetectionResult,
+    VisualQuery,
+    VisualResult,
+    image_of,
+    prompts_of,
+)
+from sam3edge_serving.http.errors import BadRequest, TooLarge
 
 COLUMNS = ("image", "input_points", "input_boxes", "input_labels", "multimask_output", "text_prompt")
 
@@ -33,29 +40,29 @@ _LABELS: TypeAdapter[list[list[int]]] = TypeAdapter(list[list[int]])
 _PHRASES: TypeAdapter[list[str]] = TypeAdapter(list[str])
 
 
-class MaskAnswer(TypedDict):
+class AzureMask(TypedDict):
     """A PNG of 0 and 255 at the size of the image, base64; and how good the model takes it to be, 0..1."""
 
     encoded_binary_mask: str
     iou_score: float
 
 
-class PredictionAnswer(TypedDict):
+class AzurePrediction(TypedDict):
     """The masks of one object or phrase, by their number."""
 
-    mask_per_prediction: dict[str, MaskAnswer]
+    mask_per_prediction: dict[str, AzureMask]
 
 
-class RowAnswer(TypedDict):
+class AzureRow(TypedDict):
     """What a row of the table got, by the number of the object or phrase."""
 
-    predictions: dict[str, PredictionAnswer]
+    predictions: dict[str, AzurePrediction]
 
 
-TableAnswer: TypeAlias = list[RowAnswer]
+AzureResponse: TypeAlias = list[AzureRow]
 
 
-class Table(BaseModel):
+class AzureTable(BaseModel):
     """A data frame in pandas' ``split`` orientation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,14 +71,14 @@ class Table(BaseModel):
     data: list[list[JsonValue]] = Field(min_length=1)
 
 
-class TableRequest(BaseModel):
+class AzureRequest(BaseModel):
     """Azure's request; ``params`` is left alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    input_data: Table
+    input_data: AzureTable
     params: dict[str, JsonValue] = Field(default_factory=dict)
 
-    def questions(self, threshold: float, most: int, most_images: int) -> list[Asked | PointedAt]:
+    def questions(self, threshold: float, most: int, most_images: int) -> list[DetectionQuery | VisualQuery]:
         """One for each row, in their order; raises BadRequest, TooLarge."""
         columns, rows = self.input_data.columns, self.input_data.data
         if len(rows) > most_images:
@@ -95,21 +102,21 @@ class TableRequest(BaseModel):
         return asked
 
 
-def row_of(seen: Found | Outlined) -> RowAnswer:
+def row_of(seen: DetectionResult | VisualResult) -> AzureRow:
     """The answer to one row; takes the time to encode its masks."""
     frame = seen.frame
-    if isinstance(seen, Outlined):
+    if isinstance(seen, VisualResult):
         return _row(_prediction(frame, _shown(prediction)) for prediction in seen.outlines)
     found = seen.output.instances
     return _row(_prediction(frame, ((i.mask, i.score) for i in found if i.prompt == p)) for p in seen.prompts)
 
 
-def write(rows: Sequence[RowAnswer]) -> bytes:
+def write(rows: Sequence[AzureRow]) -> bytes:
     """The answers to all rows, in their order."""
     return json.dumps(rows, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _row(predictions: Iterable[PredictionAnswer]) -> RowAnswer:
+def _row(predictions: Iterable[AzurePrediction]) -> AzureRow:
     return {"predictions": {str(i): prediction for i, prediction in enumerate(predictions)}}
 
 
@@ -118,15 +125,15 @@ def _shown(prediction: MaskPrediction) -> Iterable[tuple[MaskLogits, float]]:
     return ((fill_holes(mask), iou) for mask, iou in zip(prediction.masks, prediction.iou_predictions, strict=True))
 
 
-def _prediction(frame: Frame, masks: Iterable[tuple[MaskLogits, float]]) -> PredictionAnswer:
-    answers: dict[str, MaskAnswer] = {}
+def _prediction(frame: Frame, masks: Iterable[tuple[MaskLogits, float]]) -> AzurePrediction:
+    answers: dict[str, AzureMask] = {}
     for j, (mask, score) in enumerate(masks):
         encoded = to_png(full_mask(mask, frame.width, frame.height))
         answers[str(j)] = {"encoded_binary_mask": encoded, "iou_score": round(float(score), 4)}
     return {"mask_per_prediction": answers}
 
 
-def _question(row: dict[str, JsonValue], threshold: float, most: int) -> Asked | PointedAt:
+def _question(row: dict[str, JsonValue], threshold: float, most: int) -> DetectionQuery | VisualQuery:
     image = row["image"]
     if not isinstance(image, str) or not image:
         raise ValueError("image must be base64, a data URL or an address")
@@ -135,10 +142,10 @@ def _question(row: dict[str, JsonValue], threshold: float, most: int) -> Asked |
     if phrases and clicks:
         raise ValueError("give text_prompt, or input_points and input_boxes, not both")
     if phrases:
-        return Asked(image_of(image), prompts_of(phrases, threshold, most))
+        return DetectionQuery(image_of(image), prompts_of(phrases, threshold, most))
     if not clicks:
         raise ValueError("give input_points, input_boxes or text_prompt; this endpoint does not outline everything")
-    return PointedAt(image_of(image), clicks)
+    return VisualQuery(image_of(image), clicks)
 
 
 def _phrases(value: Any) -> list[str]:

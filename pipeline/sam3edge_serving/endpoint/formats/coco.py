@@ -8,7 +8,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from sam3edge_serving.endpoint.formats.masks import Rle, box_of, full_mask, to_rle
-from sam3edge_serving.endpoint.formats.queries import Found
+from sam3edge_serving.endpoint.formats.queries import DetectionResult
 
 MEDIA_TYPE = "application/vnd.coco.rle+json"
 
@@ -50,7 +50,7 @@ class CocoAnnotation(TypedDict):
     score: float
 
 
-class CocoAnswer(TypedDict):
+class CocoResponse(TypedDict):
     """COCO's instances; and why which prompt could not be answered."""
 
     info: CocoInfo
@@ -60,7 +60,7 @@ class CocoAnswer(TypedDict):
     unsupported_prompts: dict[str, str]
 
 
-def write(found: Found, endpoint: str) -> bytes:
+def write(found: DetectionResult, endpoint: str) -> bytes:
     """One image, its annotations, and the prompts as categories, counted from 1 in the order asked."""
     frame, model = found.frame, found.model
     category = {prompt: number for number, prompt in enumerate(found.prompts, 1)}
@@ -81,7 +81,7 @@ def write(found: Found, endpoint: str) -> bytes:
                     "score": round(instance.score, 4),
                 }
             )
-    answer: CocoAnswer = {
+    answer: CocoResponse = {
         "info": {"contributor": endpoint, "description": f"{model.name} {model.version}", "version": model.digest},
         "images": [{"id": 1, "file_name": frame.name, "width": frame.width, "height": frame.height}],
         "categories": [{"id": number, "name": prompt.name} for prompt, number in category.items()],

@@ -8,8 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sam3edge.core.messages.detections import encode, frame_result
 from sam3edge.core.polygons import to_detections
-from sam3edge_serving.endpoint.formats.queries import Asked, Found, ImageText, ImageValue, Share, image_of, prompts_of
-from sam3edge_serving.endpoint.problems import TooLarge
+from sam3edge_serving.endpoint.formats.queries import (
+    DetectionQuery,
+    DetectionResult,
+    ImageText,
+    ImageValue,
+    Share,
+    image_of,
+    prompts_of,
+)
+from sam3edge_serving.http.errors import TooLarge
 
 MEDIA_TYPE = "application/geo+json"
 COARSEST = 4.0
@@ -28,14 +36,14 @@ class PhraseRequest(BaseModel):
     threshold: Share | None = None
     image_id: str = Field("", max_length=256)
 
-    def asked(self, phrases: tuple[str, ...], threshold: float, most: int) -> Asked:
+    def asked(self, phrases: tuple[str, ...], threshold: float, most: int) -> DetectionQuery:
         """With what stands for phrases and threshold where the request names none; raises BadRequest, TooLarge."""
         own = (self.text_prompt,) if isinstance(self.text_prompt, str) else tuple(self.text_prompt or ())
         at = threshold if self.threshold is None else self.threshold
-        return Asked(image_of(self.image), prompts_of(own or phrases, at, most), self.image_id)
+        return DetectionQuery(image_of(self.image), prompts_of(own or phrases, at, most), self.image_id)
 
 
-def write(found: Found, endpoint: str) -> bytes:
+def write(found: DetectionResult, endpoint: str) -> bytes:
     """The answer as the device publishes it, undivided.
 
     Raises:

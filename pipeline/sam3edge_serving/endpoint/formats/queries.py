@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias
@@ -12,10 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sam3edge.core.phrases import single_spaced
 from sam3edge.core.types import EngineOutput, Frame, MaskPrediction, ModelInfo, Prompt, VisualPrompt
-from sam3edge_serving.endpoint.problems import BadRequest, TooLarge, Unanswerable
-
-_DATA_URL = re.compile(r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[^;,]*)*;base64,", re.IGNORECASE | re.ASCII)
-_ADDRESS = re.compile(r"(?:https?|s3|gs|ftp|file):", re.IGNORECASE)
+from sam3edge_serving.http import data_url
+from sam3edge_serving.http.errors import BadRequest, TooLarge, Unanswerable
 
 MAX_CHARACTERS = 256
 """Of a phrase. The model reads 32 tokens of it."""
@@ -46,7 +42,7 @@ EncodedImage: TypeAlias = bytes | Address
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class DetectionQuery:
     """Phrases and exemplars about one image.
 
     Attributes:
@@ -61,7 +57,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PointedAt:
+class VisualQuery:
     """Objects that a person points at in one image.
 
     Attributes:
@@ -74,7 +70,7 @@ class PointedAt:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class DetectionResult:
     """What the model found of what was asked."""
 
     frame: Frame
@@ -84,7 +80,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outlined:
+class VisualResult:
     """What the model outlined of what was pointed at."""
 
     frame: Frame
@@ -98,13 +94,12 @@ def image_of(image: str | ImageValue) -> EncodedImage:
         BadRequest: no base64.
     """
     text = (image if isinstance(image, str) else image.value).strip()
-    if (isinstance(image, ImageValue) and image.type == "url") or _ADDRESS.match(text):
+    if (isinstance(image, ImageValue) and image.type == "url") or data_url.is_address(text):
         return Address(text)
-    encoded = "".join(text[match.end() :].split() if (match := _DATA_URL.match(text)) else text.split())
     try:
-        return base64.b64decode(encoded, validate=True)
-    except ValueError as error:  # binascii.Error is one, too
-        raise BadRequest(f"the image is neither base64 nor a data URL: {error}", param="image") from error
+        return data_url.decode(text)
+    except ValueError as error:
+        raise BadRequest(f"the image: {error}", param="image") from error
 
 
 def prompts_of(phrases: Sequence[str], threshold: float, most: int) -> tuple[Prompt, ...]:
@@ -130,7 +125,7 @@ def checked(prompts: Sequence[Prompt], most: int) -> tuple[Prompt, ...]:
     return tuple(dict.fromkeys(prompts))
 
 
-def must_be_answered(found: Found) -> Found:
+def require_supported(found: DetectionResult) -> DetectionResult:
     """Refuse an answer that answers nothing.
 
     Raises:

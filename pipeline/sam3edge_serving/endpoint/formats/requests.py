@@ -7,10 +7,10 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
-from sam3edge_serving.endpoint.formats.azure import TableRequest
+from sam3edge_serving.endpoint.formats.azure import AzureRequest
 from sam3edge_serving.endpoint.formats.geojson import PhraseRequest
-from sam3edge_serving.endpoint.formats.roboflow import PromptListRequest
-from sam3edge_serving.endpoint.problems import BadRequest, TooLarge
+from sam3edge_serving.endpoint.formats.roboflow import RoboflowRequest
+from sam3edge_serving.http.errors import BadRequest, TooLarge
 
 
 def _kind(value: Any) -> str:
@@ -19,12 +19,12 @@ def _kind(value: Any) -> str:
     return "text_prompt"
 
 
-JsonRequest: TypeAlias = TableRequest | PromptListRequest | PhraseRequest
+JsonRequest: TypeAlias = AzureRequest | RoboflowRequest | PhraseRequest
 
 _REQUEST: TypeAdapter[JsonRequest] = TypeAdapter(
     Annotated[
-        Annotated[TableRequest, Tag("input_data")]
-        | Annotated[PromptListRequest, Tag("prompts")]
+        Annotated[AzureRequest, Tag("input_data")]
+        | Annotated[RoboflowRequest, Tag("prompts")]
         | Annotated[PhraseRequest, Tag("text_prompt")],
         Discriminator(_kind),
     ]

@@ -14,8 +14,16 @@ from sam3edge.core.phrases import single_spaced
 from sam3edge.core.polygons import to_detections
 from sam3edge.core.types import VISUAL, Detection, Exemplar, Instance, Prompt
 from sam3edge_serving.endpoint.formats.masks import Rle, full_mask, to_rle
-from sam3edge_serving.endpoint.formats.queries import Asked, Found, ImageText, ImageValue, Share, checked, image_of
-from sam3edge_serving.endpoint.problems import BadRequest
+from sam3edge_serving.endpoint.formats.queries import (
+    DetectionQuery,
+    DetectionResult,
+    ImageText,
+    ImageValue,
+    Share,
+    checked,
+    image_of,
+)
+from sam3edge_serving.http.errors import BadRequest
 
 Pixel: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 Format: TypeAlias = Literal["polygon", "rle"]
@@ -41,7 +49,7 @@ class CornerBox(BaseModel):
     y1: Pixel
 
 
-class ListedPrompt(BaseModel):
+class RoboflowPrompt(BaseModel):
     """A phrase, or boxes around examples, or both. Labels are 1 for what is meant and 0 for what is not."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -52,18 +60,18 @@ class ListedPrompt(BaseModel):
     output_prob_thresh: Share | None = None
 
 
-class PromptListRequest(BaseModel):
+class RoboflowRequest(BaseModel):
     """Roboflow's request. What it says beside this (keys, model names) is left alone."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     image: ImageText | ImageValue
-    prompts: list[ListedPrompt] = Field(min_length=1)
+    prompts: list[RoboflowPrompt] = Field(min_length=1)
     format: Format = "polygon"
     output_prob_thresh: Share = 0.5
 
-    def asked(self, most: int) -> Asked:
+    def asked(self, most: int) -> DetectionQuery:
         """Raises BadRequest, TooLarge."""
-        return Asked(image_of(self.image), checked(self.each(), most))
+        return DetectionQuery(image_of(self.image), checked(self.each(), most))
 
     def each(self) -> tuple[Prompt, ...]:
         """The prompts as they were listed, repetitions and all."""
@@ -96,14 +104,14 @@ class PromptResult(TypedDict):
     error: NotRequired[str]
 
 
-class PromptListAnswer(TypedDict):
+class RoboflowResponse(TypedDict):
     """The answers to all listed prompts; ``time`` is the model's, in seconds."""
 
     prompt_results: list[PromptResult]
     time: float
 
 
-def write(request: PromptListRequest, found: Found) -> bytes:
+def write(request: RoboflowRequest, found: DetectionResult) -> bytes:
     """An answer to every listed prompt, in their order."""
     unsupported_prompts = found.output.unsupported_prompts
     predictions = _predictions(found, request.format)
@@ -124,11 +132,11 @@ def write(request: PromptListRequest, found: Found) -> bytes:
             result["error"] = unsupported_prompts[prompt.text]
         results.append(result)
     seconds = round(sum(found.output.timing.values()) / 1000, 4)
-    answer: PromptListAnswer = {"prompt_results": results, "time": seconds}
+    answer: RoboflowResponse = {"prompt_results": results, "time": seconds}
     return json.dumps(answer, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def _prompt(listed: ListedPrompt, index: int, threshold: float) -> Prompt:
+def _prompt(listed: RoboflowPrompt, index: int, threshold: float) -> Prompt:
     boxes = listed.boxes or []
     labels = listed.box_labels if listed.box_labels is not None else [1] * len(boxes)
     if len(labels) != len(boxes):
@@ -149,7 +157,7 @@ def _exemplar(box: SizedBox | CornerBox, label: int, index: int) -> Exemplar:
     return Exemplar((box.x0, box.y0, box.x1, box.y1), label == 1)
 
 
-def _predictions(found: Found, form: Format) -> list[tuple[Prompt, Prediction]]:
+def _predictions(found: DetectionResult, form: Format) -> list[tuple[Prompt, Prediction]]:
     """All found objects, each with the prompt it answers."""
     frame, output = found.frame, found.output
     masks: list[tuple[Instance | Detection, list[list[list[float]]] | Rle]]

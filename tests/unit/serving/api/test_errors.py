@@ -9,7 +9,7 @@ import json
 import pytest
 
 from sam3edge_serving.api.gateway_responses import GATEWAY_RESPONSES
-from sam3edge_serving.api.problems import Busy, GatewayTimeout, ModelFailed, NotReady, Problem, Unanswerable
+from sam3edge_serving.http.errors import BadGateway, Busy, GatewayTimeout, HttpError, NotReady, Unanswerable
 from sam3edge_simulator.api_gateway.gateway import GATEWAY_BYTES, Gateway, own
 from support.api_rig import DATA_URL, MAX_IMAGE_BYTES, PNG, Api, Heard, chat
 
@@ -42,8 +42,8 @@ def test_a_key_whose_secret_is_wrong(api: Api) -> None:
     assert api.get("/v1/models", key=forged).refusal() == (401, "invalid_api_key", None)
 
 
-def test_a_withdrawn_key(api: Api) -> None:
-    assert api.get("/v1/models", key=api.withdrawn_key).refusal() == (401, "withdrawn_api_key", None)
+def test_a_revoked_key(api: Api) -> None:
+    assert api.get("/v1/models", key=api.revoked_key).refusal() == (401, "revoked_api_key", None)
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": "bearer KEY"}, {"X-Api-Key": "KEY"}, {"x-api-key": "KEY"}])
@@ -139,14 +139,14 @@ def test_a_request_that_is_too_large_for_gateway_or_function(api: Api, size: int
     [
         (Busy("busy", retry_after=3), 429, "model_busy", "3"),
         (NotReady("cold", retry_after=7), 503, "model_not_ready", "7"),
-        (ModelFailed("failed"), 502, "model_failed", None),
+        (BadGateway("failed"), 502, "model_failed", None),
         (GatewayTimeout("late"), 504, "timeout", None),
         (Unanswerable("no such phrase"), 422, "unanswerable", None),
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/detections"])
 def test_what_the_model_could_not(
-    api: Api, path: str, problem: Problem, status: int, code: str, retry_after: str | None
+    api: Api, path: str, problem: HttpError, status: int, code: str, retry_after: str | None
 ) -> None:
     api.refuses_with(problem)
     body = chat() if "chat" in path else {"image": DATA_URL, "text_prompt": "scratch"}
@@ -158,7 +158,7 @@ def test_what_the_model_could_not(
 def test_an_answer_that_is_too_large_is_refused_unless_it_may_be_compressed(api: Api) -> None:
     api.model.text = json.dumps({**json.loads(api.model.text), "filler": "x" * 7_000_000})
     body = {"image": DATA_URL, "text_prompt": "scratch"}
-    assert api.post("/v1/detections", body).refusal() == (422, "answer_too_large", None)
+    assert api.post("/v1/detections", body).refusal() == (422, "response_too_large", None)
     packed = api.post("/v1/detections", body, {"Accept-Encoding": "gzip, deflate"})
     assert packed.status == 200
     assert packed.headers["content-encoding"] == "gzip"
@@ -208,12 +208,12 @@ def test_logs_and_metrics_hold_no_key_no_image_no_phrase(
     api: Api, logs: io.StringIO, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     api.post("/v1/chat/completions", chat("a very secret phrase"))
-    api.get("/v1/models", key=api.withdrawn_key)
+    api.get("/v1/models", key=api.revoked_key)
     api.post("/v1/chat/completions", chat("a very secret phrase", image="data:image/png;base64,QUJDREVGRw=="))
     api.get("/v1/elsewhere")
     said = capsys.readouterr()
     lines = [json.loads(line) for line in logs.getvalue().splitlines()]
-    for secret in (api.key, api.key[-43:], api.withdrawn_key, "secret phrase", DATA_URL[22:60], "QUJDREVGRw"):
+    for secret in (api.key, api.key[-43:], api.revoked_key, "secret phrase", DATA_URL[22:60], "QUJDREVGRw"):
         assert secret not in said.out + said.err + logs.getvalue() + caplog.text
     answered = [line for line in lines if line.get("message") == "answered"]
     assert [(line["route"], line["status"]) for line in answered] == [

@@ -11,8 +11,8 @@ import pytest
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
 from sam3edge_serving.api.idempotency import IdempotencyStore
-from sam3edge_serving.api.problems import NotReady
 from sam3edge_serving.api.uploads.storage import Storage
+from sam3edge_serving.http.errors import NotReady
 from sam3edge_simulator.api_gateway.memory import MemoryRecords
 from support.api_rig import DATA_URL, Api, Aws, Heard, SayingModel
 

@@ -97,7 +97,7 @@ def test_without_a_key_api_gateway_is_told_its_word(headers: dict[str, str] | No
         authorizer.authorize(event(headers), MemoryKeys())
 
 
-def test_from_making_a_key_to_withdrawing_it(
+def test_from_making_a_key_to_revoking_it(
     aws: Aws, table: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = boto3.client("apigateway")
@@ -112,22 +112,22 @@ def test_from_making_a_key_to_withdrawing_it(
     key = capsys.readouterr().out.strip()
     key_id = key.split("-")[1]
     (item,) = aws.dynamodb.Table(table).scan()["Items"]
-    assert item == {"id": key_id, "sha256": digest(key), "owner": "ada", "withdrawn": False}
+    assert item == {"id": key_id, "sha256": digest(key), "owner": "ada", "revoked": False}
 
     monkeypatch.setenv("SAM3EDGE_API_KEY_TABLE", table)
     authorizer._store.cache_clear()
     sent = event({"authorization": f"Bearer {key}"})
     assert authorizer.handler(sent, None)["usageIdentifierKey"] == key_id
-    assert main(["--table", table, "withdraw", key_id]) == 0
-    assert authorizer.handler(sent, None)["context"]["code"] == "withdrawn_api_key"
+    assert main(["--table", table, "revoke", key_id]) == 0
+    assert authorizer.handler(sent, None)["context"]["code"] == "revoked_api_key"
     authorizer._store.cache_clear()
 
 
-def test_no_key_is_overwritten_and_none_withdrawn_that_is_not_there(aws: Aws, table: str) -> None:
+def test_no_key_is_overwritten_and_none_revoked_that_is_not_there(aws: Aws, table: str) -> None:
     keys = DynamoKeys(aws.dynamodb.Table(table))
     _, record = new_key("ada")
     keys.add(record)
-    for wrong in (lambda: keys.add(record), lambda: keys.withdraw("nobody")):
+    for wrong in (lambda: keys.add(record), lambda: keys.revoke("nobody")):
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
             wrong()
 

@@ -23,14 +23,14 @@ from sam3edge.invocations.http import HttpTransport
 from sam3edge.invocations.sagemaker import SageMakerTransport
 from sam3edge_serving.api.images import Image
 from sam3edge_serving.api.model import DetectionQuery, EndpointModel
-from sam3edge_serving.api.problems import (
+from sam3edge_serving.http.errors import (
+    BadGateway,
     BadRequest,
     Busy,
     GatewayTimeout,
+    HttpError,
     InternalError,
-    ModelFailed,
     NotReady,
-    Problem,
     TooLarge,
     Unanswerable,
 )
@@ -107,7 +107,7 @@ def test_sagemaker_is_asked_by_attributes(runtime: Any) -> None:
 def test_an_endpoint_that_lies(runtime: Any, data: bytes) -> None:
     with stubbed(runtime) as (stub, model):
         stub.add_response("invoke_endpoint", {"Body": body(data)})
-        with pytest.raises(ModelFailed):
+        with pytest.raises(BadGateway):
             model.ask(IMAGE, QUERY)
 
 
@@ -120,14 +120,14 @@ def test_an_endpoint_that_lies(runtime: Any, data: bytes) -> None:
         (429, Busy, "too much to do"),
         (503, NotReady, "not ready"),
         (504, GatewayTimeout, "in time"),
-        (500, ModelFailed, "failed"),
-        (406, ModelFailed, "failed"),
-        (415, ModelFailed, "failed"),
-        (418, ModelFailed, "failed"),
+        (500, BadGateway, "failed"),
+        (406, BadGateway, "failed"),
+        (415, BadGateway, "failed"),
+        (418, BadGateway, "failed"),
     ],
 )
 def test_what_the_container_says_through_sagemaker(
-    runtime: Any, status: int, problem: type[Problem], message: str
+    runtime: Any, status: int, problem: type[HttpError], message: str
 ) -> None:
     fields = {"OriginalStatusCode": status, "OriginalMessage": REFUSAL, "LogStreamArn": "arn:aws:logs:secret"}
     with stubbed(runtime) as (stub, model):
@@ -146,11 +146,11 @@ def test_what_the_container_says_through_sagemaker(
         ("ThrottlingException", Busy),
         ("ValidationError", InternalError),
         ("AccessDeniedException", InternalError),
-        ("InternalFailure", ModelFailed),
-        ("InternalDependencyException", ModelFailed),
+        ("InternalFailure", BadGateway),
+        ("InternalDependencyException", BadGateway),
     ],
 )
-def test_what_sagemaker_itself_says(runtime: Any, code: str, problem: type[Problem]) -> None:
+def test_what_sagemaker_itself_says(runtime: Any, code: str, problem: type[HttpError]) -> None:
     with stubbed(runtime) as (stub, model):
         stub.add_client_error("invoke_endpoint", code, "Endpoint my-endpoint of account 123456789012 not found.")
         with pytest.raises(problem) as raised:
@@ -168,7 +168,7 @@ def test_what_sagemaker_itself_says(runtime: Any, code: str, problem: type[Probl
         (NoCredentialsError(), InternalError),
     ],
 )
-def test_a_network_that_fails(error: Exception, problem: type[Problem]) -> None:
+def test_a_network_that_fails(error: Exception, problem: type[HttpError]) -> None:
     class Failing:
         def invoke_endpoint(self, **_: object) -> None:
             raise error
@@ -239,7 +239,7 @@ def test_the_container_is_asked_by_attributes(container: Container) -> None:
 @pytest.mark.parametrize("data", NOT_ANSWERS)
 def test_a_container_that_lies(container: Container, data: bytes) -> None:
     container.answer = data
-    with pytest.raises(ModelFailed):
+    with pytest.raises(BadGateway):
         http_model(container).ask(IMAGE, QUERY)
 
 
@@ -251,12 +251,12 @@ def test_a_container_that_lies(container: Container, data: bytes) -> None:
         (503, "Wed, 21 Oct 2015 07:28:00 GMT", NotReady, 1),
         (503, "Wed, 21 Oct 2099 07:28:00 GMT", NotReady, 60),
         (422, "3", Unanswerable, None),
-        (500, "3", ModelFailed, None),
-        (302, "3", ModelFailed, None),
+        (500, "3", BadGateway, None),
+        (302, "3", BadGateway, None),
     ],
 )
 def test_what_the_container_says(
-    container: Container, status: int, header: str, problem: type[Problem], retry_after: int | None
+    container: Container, status: int, header: str, problem: type[HttpError], retry_after: int | None
 ) -> None:
     container.status, container.answer = status, REFUSAL.encode()
     container.headers = {"Retry-After": header, "Location": "http://127.0.0.1:1/"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sam3edge_serving.endpoint.admission import Admission, PixelBudget
-from sam3edge_serving.endpoint.problems import Busy
+from sam3edge_serving.http.errors import Busy
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -147,8 +147,8 @@ def test_a_bad_line_does_not_harm_the_others(serve: Serve) -> None:
     answers = [json.loads(line) for line in response.text.splitlines()]
     assert [a["error"]["code"] if "error" in a else a["frame"]["name"] for a in answers] == [
         "first",
-        "bad_request",
-        "bad_request",
+        "invalid_request",
+        "invalid_request",
         "unanswerable",
         "last",
     ]

@@ -45,7 +45,7 @@ def start() -> Iterator[Start]:
 
         batcher = Batcher(load, most, wait, Batches() if observer is None else observer, lambda _: None)
         assert batcher.model is None
-        assert "loaded" in batcher.trouble
+        assert "loaded" in batcher.not_ready_reason
         batcher.start()
         assert ready.wait(SECONDS)
         started.append(batcher)
@@ -181,11 +181,11 @@ def test_closing_answers_what_was_asked_and_refuses_what_comes_after(start: Star
 def test_a_model_that_fails_all_the_time_is_said_to_be_broken_until_it_works(start: Start) -> None:
     batcher = start(Watched(fails_at=["poison"]))
     for _ in range(UNHEALTHY_AFTER):
-        assert not batcher.trouble
+        assert not batcher.not_ready_reason
         with pytest.raises(EngineError):
             batcher.find(shifted(10), (Prompt("poison"),)).result(SECONDS)
     batcher.find(shifted(10), (RED,)).result(SECONDS)
-    assert not batcher.trouble
+    assert not batcher.not_ready_reason
 
 
 def test_three_failures_in_a_row_are_trouble(start: Start) -> None:
@@ -193,7 +193,7 @@ def test_three_failures_in_a_row_are_trouble(start: Start) -> None:
     for _ in range(UNHEALTHY_AFTER + 1):  # the last answer is given after the one before was noted
         with pytest.raises(EngineError):
             batcher.find(shifted(10), (Prompt("poison"),)).result(SECONDS)
-    assert "no memory left" in batcher.trouble
+    assert "no memory left" in batcher.not_ready_reason
 
 
 @pytest.mark.parametrize("error", [FrameError("black", frame_id="1", name="a"), PromptError("what?")])
@@ -202,7 +202,7 @@ def test_a_bad_question_is_no_failure_of_the_model(start: Start, error: Exceptio
     for _ in range(UNHEALTHY_AFTER + 1):
         with pytest.raises(type(error)):
             batcher.find(shifted(10), (Prompt("poison"),)).result(SECONDS)
-    assert not batcher.trouble
+    assert not batcher.not_ready_reason
 
 
 def test_clicks_are_answered_by_engines_that_have_an_outliner(start: Start) -> None:
@@ -217,7 +217,7 @@ def test_a_click_outside_is_the_askers_fault(start: Start) -> None:
     batcher = start(Pointing())
     with pytest.raises(PromptError):
         batcher.point_at(shifted(100), (VisualPrompt((PointPrompt(-5, 0),)),)).result(SECONDS)
-    assert not batcher.trouble
+    assert not batcher.not_ready_reason
 
 
 def test_a_model_that_does_not_load_is_reported() -> None:
@@ -235,5 +235,5 @@ def test_a_model_that_does_not_load_is_reported() -> None:
     batcher.start()
     assert heard.wait(SECONDS)
     assert "decoder.onnx" in str(told[0])
-    assert "decoder.onnx" in batcher.trouble
+    assert "decoder.onnx" in batcher.not_ready_reason
     batcher.close(SECONDS)

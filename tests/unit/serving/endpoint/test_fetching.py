@@ -11,7 +11,7 @@ import pytest
 import urllib3
 
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher, allowed_hosts
-from sam3edge_serving.endpoint.problems import Problem, TooLarge, Unanswerable
+from sam3edge_serving.http.errors import HttpError, TooLarge, Unanswerable
 from sam3edge_serving.http.remote_images import FetchRules, IpAddress, RemoteImages, is_public
 
 PUBLIC = ipaddress.ip_address("93.184.215.14")
@@ -90,7 +90,7 @@ def test_an_image_is_fetched_from_the_address_that_was_checked(fetch: Callable[.
     ],
 )
 def test_what_comes_must_be_an_image_of_its_size(
-    fetch: Callable[..., bytes], path: str, error: type[Problem], says: str
+    fetch: Callable[..., bytes], path: str, error: type[HttpError], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         fetch(f"https://images.example.org/{path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sam3edge_serving.endpoint.negotiation import COCO_RLE, GEOJSON, JSON, JSON_LINES, Body, body_of, choose
-from sam3edge_serving.endpoint.problems import NotAcceptable, UnsupportedMedia
+from sam3edge_serving.http.errors import NotAcceptable, UnsupportedMedia
 
 OFFERS = (GEOJSON, JSON, COCO_RLE)
 

@@ -13,7 +13,7 @@ from rasterio.io import MemoryFile
 from sam3edge.core.types import RgbImage
 from sam3edge.images.decoding import DecodeOptions, Depth, decode
 from sam3edge_serving.endpoint.images import look, to_frame
-from sam3edge_serving.endpoint.problems import TooLarge, Unanswerable
+from sam3edge_serving.http.errors import TooLarge, Unanswerable
 from support import media
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # so are most requests

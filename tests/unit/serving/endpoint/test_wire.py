@@ -17,20 +17,19 @@ from hypothesis.extra import numpy as arrays
 from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.types import Box, EngineOutput, Exemplar, Instance, MaskPrediction, PointPrompt, Prompt
 from sam3edge_serving.endpoint.formats import azure, coco, geojson, roboflow
-from sam3edge_serving.endpoint.formats.errors import dump, error_of
 from sam3edge_serving.endpoint.formats.masks import Rle, box_of, full_mask, to_png, to_rle
 from sam3edge_serving.endpoint.formats.queries import (
     Address,
-    Asked,
-    Found,
-    Outlined,
-    PointedAt,
+    DetectionQuery,
+    DetectionResult,
+    VisualQuery,
+    VisualResult,
     image_of,
-    must_be_answered,
     prompts_of,
+    require_supported,
 )
 from sam3edge_serving.endpoint.formats.requests import read_line, read_request, split_lines
-from sam3edge_serving.endpoint.problems import BadRequest, Problem, TooLarge, Unanswerable
+from sam3edge_serving.http.errors import BadRequest, TooLarge, Unanswerable
 from support.samples import MODEL, frame
 
 RED, GREEN = Prompt("red"), Prompt("green")
@@ -66,10 +65,12 @@ def square(x: int, y: int, side: int, width: int = 320, height: int = 240) -> np
     return inside
 
 
-def found(*instances: tuple[Prompt, npt.NDArray[np.bool_]], asked: tuple[Prompt, ...] = (RED, GREEN)) -> Found:
+def found(
+    *instances: tuple[Prompt, npt.NDArray[np.bool_]], asked: tuple[Prompt, ...] = (RED, GREEN)
+) -> DetectionResult:
     box: Box = (0, 0, 1, 1)
     made = tuple(Instance(prompt, 0.87654, box, logits(inside)) for prompt, inside in instances)
-    return Found(frame(name="street.png"), MODEL, asked, EngineOutput(made, {"vision": 1.5}, {}))
+    return DetectionResult(frame(name="street.png"), MODEL, asked, EngineOutput(made, {"vision": 1.5}, {}))
 
 
 # -- images ---------------------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ def test_addresses_are_told_from_base64(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["no base64!", "abc", "data:image/png,abc", "ü"])
 def test_neither_is_refused(text: str) -> None:
-    with pytest.raises(BadRequest, match="neither base64 nor"):
+    with pytest.raises(BadRequest, match="expected base64, or a data URL"):
         image_of(text)
 
 
@@ -113,10 +114,10 @@ def test_too_many_phrases() -> None:
 
 
 def test_an_answer_must_answer_something() -> None:
-    some = Found(frame(), MODEL, (RED, GREEN), EngineOutput((), {}, {"green": "unknown"}))
-    assert must_be_answered(some) is some
+    some = DetectionResult(frame(), MODEL, (RED, GREEN), EngineOutput((), {}, {"green": "unknown"}))
+    assert require_supported(some) is some
     with pytest.raises(Unanswerable, match="'green' cannot be answered: unknown"):
-        must_be_answered(Found(frame(), MODEL, (GREEN,), EngineOutput((), {}, {"green": "unknown"})))
+        require_supported(DetectionResult(frame(), MODEL, (GREEN,), EngineOutput((), {}, {"green": "unknown"})))
 
 
 # -- bodies of JSON -------------------------------------------------------------------------------------------------
@@ -129,9 +130,9 @@ def body(**members: Any) -> bytes:
 def test_which_json_request_it_is() -> None:
     assert isinstance(read_request(body(image=IMAGE)), geojson.PhraseRequest)
     listed = read_request(body(image={"type": "base64", "value": IMAGE}, prompts=[{"type": "text", "text": "x"}], k=1))
-    assert isinstance(listed, roboflow.PromptListRequest)
+    assert isinstance(listed, roboflow.RoboflowRequest)
     table = read_request(body(input_data={"columns": ["image"], "index": [0], "data": [[IMAGE]]}, params={}))
-    assert isinstance(table, azure.TableRequest)
+    assert isinstance(table, azure.AzureRequest)
 
 
 @pytest.mark.parametrize(
@@ -174,13 +175,6 @@ def test_lines() -> None:
         split_lines(b" \n\n", 2)
     with pytest.raises(TooLarge):
         split_lines(b"1\n2\n3", 2)
-
-
-def test_errors_are_openais() -> None:
-    error = json.loads(dump(error_of(BadRequest("no\nimage", param="image"))))
-    expected = {"message": "no\nimage", "type": "invalid_request_error", "param": "image", "code": "bad_request"}
-    assert error == {"error": expected}
-    assert b"\n" not in dump(error_of(BadRequest("no\nimage")))
 
 
 # -- answers --------------------------------------------------------------------------------------------------------
@@ -239,8 +233,8 @@ def test_masks_are_brought_to_the_size_of_the_frame() -> None:
 # -- prompt lists ---------------------------------------------------------------------------------------------------
 
 
-def listed(*prompts: dict[str, Any], **members: Any) -> roboflow.PromptListRequest:
-    return roboflow.PromptListRequest.model_validate({"image": IMAGE, "prompts": list(prompts), **members})
+def listed(*prompts: dict[str, Any], **members: Any) -> roboflow.RoboflowRequest:
+    return roboflow.RoboflowRequest.model_validate({"image": IMAGE, "prompts": list(prompts), **members})
 
 
 def test_prompt_lists_ask_by_phrase_and_by_example() -> None:
@@ -274,7 +268,9 @@ def test_prompt_lists_that_say_nothing(prompt: dict[str, Any], says: str) -> Non
 def test_every_listed_prompt_is_answered_repetitions_and_all(form: str) -> None:
     request = listed({"text": "red"}, {"text": "zebra"}, {"text": "red"}, format=form)
     seen = found((RED, square(100, 80, 60)), asked=request.asked(5).prompts)
-    seen = Found(seen.frame, MODEL, seen.prompts, EngineOutput(seen.output.instances, {}, {"zebra": "unknown"}))
+    seen = DetectionResult(
+        seen.frame, MODEL, seen.prompts, EngineOutput(seen.output.instances, {}, {"zebra": "unknown"})
+    )
     answer = json.loads(roboflow.write(request, seen))
     results = answer["prompt_results"]
     assert [r["prompt_index"] for r in results] == [0, 1, 2]
@@ -293,16 +289,16 @@ def test_every_listed_prompt_is_answered_repetitions_and_all(form: str) -> None:
 # -- Azure's table --------------------------------------------------------------------------------------------------
 
 
-def table(columns: list[str], *rows: list[Any]) -> azure.TableRequest:
-    return azure.TableRequest.model_validate({"input_data": {"columns": columns, "index": None, "data": list(rows)}})
+def table(columns: list[str], *rows: list[Any]) -> azure.AzureRequest:
+    return azure.AzureRequest.model_validate({"input_data": {"columns": columns, "index": None, "data": list(rows)}})
 
 
 COLUMNS = ["image", "input_points", "input_boxes", "input_labels", "multimask_output"]
 
 
-def one(points: Any = "", boxes: Any = "", labels: Any = "", multimask: Any = False) -> PointedAt:
+def one(points: Any = "", boxes: Any = "", labels: Any = "", multimask: Any = False) -> VisualQuery:
     [question] = table(COLUMNS, [IMAGE, points, boxes, labels, multimask]).questions(0.5, 4, 4)
-    assert isinstance(question, PointedAt)
+    assert isinstance(question, VisualQuery)
     return question
 
 
@@ -340,7 +336,7 @@ def test_points_and_boxes_belong_together() -> None:
 def test_phrases_in_the_table() -> None:
     request = table(["image", "text_prompt"], [IMAGE, "car"], [IMAGE, '["car", "ship"]'], [IMAGE, ["road"]])
     asked = request.questions(0.3, 4, 4)
-    assert [q.prompts for q in asked if isinstance(q, Asked)] == [
+    assert [q.prompts for q in asked if isinstance(q, DetectionQuery)] == [
         (Prompt("car", 0.3),),
         (Prompt("car", 0.3), Prompt("ship", 0.3)),
         (Prompt("road", 0.3),),
@@ -393,7 +389,7 @@ def test_phrases_or_clicks() -> None:
 def test_azure_answers() -> None:
     masks = np.stack([logits(square(10, 10, 5)), logits(square(20, 20, 5))])
     rows = [
-        azure.row_of(Outlined(frame(), (MaskPrediction(masks, np.array([0.9, 0.25], np.float32), 0.99),))),
+        azure.row_of(VisualResult(frame(), (MaskPrediction(masks, np.array([0.9, 0.25], np.float32), 0.99),))),
         azure.row_of(found((GREEN, square(100, 80, 60)))),
     ]
     first, second = json.loads(azure.write(rows))
@@ -410,13 +406,8 @@ def test_azure_shows_a_clicked_mask_without_its_small_holes() -> None:
     mask = logits(square(100, 80, 60))
     mask[100:104, 120:124] = -3
     prediction = MaskPrediction(mask[None], np.array([0.9], np.float32), 0.99)
-    row = azure.row_of(Outlined(frame(), (prediction,)))
+    row = azure.row_of(VisualResult(frame(), (prediction,)))
     encoded = row["predictions"]["0"]["mask_per_prediction"]["0"]["encoded_binary_mask"]
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(shown > 0, square(100, 80, 60))
     assert (prediction.masks[0, 100:104, 120:124] == -3).all()  # what is handed on to be refined
-
-
-def test_every_problem_has_a_status_of_its_own() -> None:
-    kinds = Problem.__subclasses__()
-    assert len({kind.status for kind in kinds}) == len({kind.code for kind in kinds}) == len(kinds) == 10

@@ -31,7 +31,7 @@ PROMPTS = [
 
 
 @pytest.fixture(params=["fake", "onnx"])
-def outliner(
+def interactive_segmenter(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[InteractiveSegmenter]:
     if request.param == "fake":
@@ -39,7 +39,7 @@ def outliner(
     else:
         options = OnnxOptions(providers=("CPUExecutionProvider",), threads=1)
         engine = OnnxEngine(model_files(small_bundle(tmp_path_factory)), options)
-        yield engine.outliner()
+        yield engine.interactive_segmenter()
         engine.close()
 
 
@@ -48,8 +48,8 @@ def picture() -> Frame:
     return frame(red_square())
 
 
-def test_each_object_has_an_answer_in_order(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    outlines = outliner.predict(picture, PROMPTS)
+def test_each_object_has_an_answer_in_order(interactive_segmenter: InteractiveSegmenter, picture: Frame) -> None:
+    outlines = interactive_segmenter.predict(picture, PROMPTS)
     assert len(outlines) == len(PROMPTS)
     for prompt, outline in zip(PROMPTS, outlines, strict=True):
         assert outline.masks.dtype == np.float32
@@ -60,22 +60,24 @@ def test_each_object_has_an_answer_in_order(outliner: InteractiveSegmenter, pict
         np.testing.assert_array_equal(outline.best, outline.masks[int(np.argmax(outline.iou_predictions))])
 
 
-def test_an_object_is_answered_as_if_it_were_asked_alone(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    for prompt, among in zip(PROMPTS, outliner.predict(picture, PROMPTS), strict=True):
-        [alone] = outliner.predict(picture, [prompt])
+def test_an_object_is_answered_as_if_it_were_asked_alone(
+    interactive_segmenter: InteractiveSegmenter, picture: Frame
+) -> None:
+    for prompt, among in zip(PROMPTS, interactive_segmenter.predict(picture, PROMPTS), strict=True):
+        [alone] = interactive_segmenter.predict(picture, [prompt])
         np.testing.assert_allclose(among.masks, alone.masks, atol=1e-3)
         np.testing.assert_allclose(among.iou_predictions, alone.iou_predictions, atol=1e-4)
 
 
-def test_nothing_asked_is_nothing_answered(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    assert len(outliner.predict(picture, [])) == 0
+def test_nothing_asked_is_nothing_answered(interactive_segmenter: InteractiveSegmenter, picture: Frame) -> None:
+    assert len(interactive_segmenter.predict(picture, [])) == 0
 
 
-def test_an_answer_can_be_refined(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    [first] = outliner.predict(picture, [VisualPrompt((ON,))])
-    [second] = outliner.predict(picture, [VisualPrompt((ON, BESIDE), mask_input=first.best)])
+def test_an_answer_can_be_refined(interactive_segmenter: InteractiveSegmenter, picture: Frame) -> None:
+    [first] = interactive_segmenter.predict(picture, [VisualPrompt((ON,))])
+    [second] = interactive_segmenter.predict(picture, [VisualPrompt((ON, BESIDE), mask_input=first.best)])
     assert second.best.shape == first.best.shape
-    [by_mask_alone] = outliner.predict(picture, [VisualPrompt(mask_input=first.best)])
+    [by_mask_alone] = interactive_segmenter.predict(picture, [VisualPrompt(mask_input=first.best)])
     assert by_mask_alone.best.shape == first.best.shape
 
 
@@ -89,20 +91,20 @@ def test_an_answer_can_be_refined(outliner: InteractiveSegmenter, picture: Frame
     ],
 )
 def test_what_is_not_in_the_frame_is_refused(
-    outliner: InteractiveSegmenter, picture: Frame, wrong: VisualPrompt
+    interactive_segmenter: InteractiveSegmenter, picture: Frame, wrong: VisualPrompt
 ) -> None:
     with pytest.raises(PromptError):
-        outliner.predict(picture, [VisualPrompt((ON,)), wrong])
-    assert len(outliner.predict(picture, [VisualPrompt((ON,))])) == 1
+        interactive_segmenter.predict(picture, [VisualPrompt((ON,)), wrong])
+    assert len(interactive_segmenter.predict(picture, [VisualPrompt((ON,))])) == 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 700), (2000, 8)])
-def test_frames_of_any_size(outliner: InteractiveSegmenter, size: tuple[int, int]) -> None:
+def test_frames_of_any_size(interactive_segmenter: InteractiveSegmenter, size: tuple[int, int]) -> None:
     picture = frame(np.asarray(cv2.resize(red_square(), size), np.uint8))
-    [outline] = outliner.predict(picture, [VisualPrompt((PointPrompt(size[0] / 2, size[1] / 2),))])
+    [outline] = interactive_segmenter.predict(picture, [VisualPrompt((PointPrompt(size[0] / 2, size[1] / 2),))])
     assert np.isfinite(outline.masks).all()
 
 
-def test_the_far_border_belongs_to_the_frame(outliner: InteractiveSegmenter, picture: Frame) -> None:
-    [outline] = outliner.predict(picture, [replace(PROMPTS[0], points=(PointPrompt(320.0, 240.0),))])
+def test_the_far_border_belongs_to_the_frame(interactive_segmenter: InteractiveSegmenter, picture: Frame) -> None:
+    [outline] = interactive_segmenter.predict(picture, [replace(PROMPTS[0], points=(PointPrompt(320.0, 240.0),))])
     assert np.isfinite(outline.masks).all()
