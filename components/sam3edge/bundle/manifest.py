@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sam3edge.core.errors import BundleError
+from sam3edge.validation import first_complaint
 
 MANIFEST = "manifest.json"
 REQUIRED = ("vision.onnx", "decoder.onnx", "masks.onnx", "prompts.npz", "golden/expected.json", "LICENSE.txt")
@@ -114,11 +115,9 @@ def read_manifest(root: Path) -> Manifest:
     try:
         return Manifest.model_validate_json((root / MANIFEST).read_bytes())
     except OSError as error:
-        raise BundleError(f"{root.name} is no bundle: {MANIFEST} cannot be read: {error.strerror}") from error
+        raise BundleError(f"{root.name} is not a bundle: {MANIFEST} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise BundleError(f"{MANIFEST} of {root.name} is not a manifest: {where}: {first['msg']}") from error
+        raise BundleError(f"{MANIFEST} of {root.name} is not a manifest: {first_complaint(error)}") from error
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:

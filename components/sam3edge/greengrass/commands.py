@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
 
 from sam3edge.core.errors import OutboxFull, Sam3EdgeError
 from sam3edge.core.messages.commands import MAX_COMMAND_ID, MAX_COMMAND_NAME, not_done, succeeded
 from sam3edge.core.messages.envelope import to_json
 from sam3edge.core.types import Message
+from sam3edge.validation import Complaint, complaints
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Commands:
         try:
             received = _Received.model_validate_json(payload)
         except ValidationError as error:
-            faults = "; ".join(_describe(fault) for fault in error.errors(include_url=False))
+            faults = "; ".join(map(_describe, complaints(error)))
             unknown = Command(id=hashlib.sha256(payload).hexdigest()[:32], name="", arguments={})
             reason = f"expected a JSON object with id, command and arguments; {faults}"
             self._respond(unknown, self._rejected(unknown, reason))
@@ -130,7 +130,6 @@ class Commands:
             logger.warning("no room for the response to command %s; it is sent when it repeats: %s", command.id, error)
 
 
-def _describe(fault: ErrorDetails) -> str:
-    where = ".".join(map(str, fault["loc"])) or "message"
-    shown = "" if fault["type"] == "missing" or not fault["loc"] else f", got {str(fault['input'])[:MAX_SHOWN]!r}"
-    return f"{where}: {fault['msg']}{shown}"
+def _describe(fault: Complaint) -> str:
+    shown = "" if fault.kind == "missing" or not fault.location else f", got {str(fault.got)[:MAX_SHOWN]!r}"
+    return f"{fault}{shown}"

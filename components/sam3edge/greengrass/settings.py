@@ -14,10 +14,11 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_pascal
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.redaction import redact
+from sam3edge.validation import Complaint, complaints
 
 NOT_OURS = frozenset({"accessControl", "Install"})
 """Keys that are the nucleus's or the install step's."""
@@ -110,8 +111,7 @@ def validate_settings(keys: type[AnySettings], configuration: Mapping[str, Any])
     try:
         return keys.model_validate(ours)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False)
-        raise SettingsError("; ".join(_describe(problem) for problem in problems[:20])) from error
+        raise SettingsError("; ".join(map(_describe, complaints(error)[:20]))) from error
 
 
 def _unusable(value: object, where: str = "", depth: int = 0) -> Iterator[str]:
@@ -140,9 +140,9 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _describe(problem: ErrorDetails) -> str:
-    where = ".".join(str(part)[:MAX_SHOWN] for part in problem["loc"]) or "configuration"
+def _describe(fault: Complaint) -> str:
+    where = ".".join(str(part)[:MAX_SHOWN] for part in fault.location) or "configuration"
     # the value of an unknown key says nothing, and may be an address under a misspelt name
-    hidden = _SECRET in where or problem["type"] in ("extra_forbidden", "kind")
-    got = "" if hidden or isinstance(problem["input"], dict | list) else f", got {problem['input']!r}"
-    return redact(f"{where}: {problem['msg']}{got[:MAX_SHOWN]}")
+    hidden = _SECRET in where or fault.kind in ("extra_forbidden", "kind")
+    got = "" if hidden or isinstance(fault.got, dict | list) else f", got {fault.got!r}"
+    return redact(f"{where}: {fault.expected}{got[:MAX_SHOWN]}")

@@ -17,6 +17,7 @@ from sam3edge.core.messages.detections import STANDARD_PROPERTIES
 from sam3edge.core.polygons import simplify
 from sam3edge.core.types import Detection, Detections, Frame, JsonValue, ModelInfo, Prompt
 from sam3edge.images.jpeg import Picture
+from sam3edge.validation import first_complaint
 
 SLACK = 1.0
 """Pixels of the uploaded image by which an outline may lie outside, for rounding."""
@@ -91,9 +92,7 @@ def read_response(body: bytes, frame: Frame, picture: Picture, prompts: Sequence
     try:
         response = _Response.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise EndpointError(f"the response is not a detections message: {where}: {first['msg']}") from error
+        raise EndpointError(f"the response is not a detections message: {first_complaint(error)}") from error
     if (response.frame.width, response.frame.height) != (picture.width, picture.height):
         raise EndpointError(
             f"expected a response about an image of {picture.width} x {picture.height} pixels, "

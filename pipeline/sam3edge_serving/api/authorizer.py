@@ -12,7 +12,6 @@ shape.
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 import boto3
@@ -23,7 +22,8 @@ from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event i
 )
 
 from sam3edge_serving.api.keys import MISSING, DynamoKeys, KeyRefused, KeyStore, check, presented
-from sam3edge_serving.api.settings import AuthorizerSettings, read_settings
+from sam3edge_serving.api.settings import AuthorizerSettings
+from sam3edge_serving.environment import read_settings
 
 logger = Logger(service="sam3edge-authorizer")
 
@@ -68,7 +68,7 @@ def authorize(event: dict[str, Any], store: KeyStore) -> dict[str, Any]:
 
 @functools.cache
 def _store() -> KeyStore:
-    settings = read_settings(AuthorizerSettings, os.environ)
+    settings = read_settings(AuthorizerSettings)
     return DynamoKeys(boto3.resource("dynamodb").Table(settings.key_table))
 
 

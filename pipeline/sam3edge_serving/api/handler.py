@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 from sam3edge_serving.api.application import Application
-from sam3edge_serving.api.settings import Settings, read_settings
+from sam3edge_serving.api.settings import Settings
 from sam3edge_serving.api.wiring import assemble
+from sam3edge_serving.environment import read_settings
 
 
 @functools.cache
 def _application() -> Application:
     """Built with the first request of an execution environment."""
-    return Application(assemble(read_settings(Settings, os.environ)))
+    return Application(assemble(read_settings(Settings)))
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -20,10 +20,11 @@ _LIBRARY = (
     "core/errors.py",
     "core/phrases.py",
     "images/__init__.py",
+    "validation.py",
     "images/headers",
     *(f"invocations/{name}.py" for name in ("__init__", "attributes", "request", "error_codes", "http", "sagemaker")),
 )
-_SERVING = ("__init__.py", "http", "api")
+_SERVING = ("__init__.py", "environment.py", "http", "api")
 
 
 def copy_sources(target: Path) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from sam3edge.core.errors import SettingsError
+from sam3edge_serving.environment import EnvironmentSettings
 
 PREFIX = "SAM3EDGE_API_"
 
-S = TypeVar("S", bound=BaseModel)
 
-
-class Settings(BaseModel):
+class Settings(EnvironmentSettings):
     """Every setting of the API function, under the name of its environment variable (the alias).
 
     Attributes:
@@ -39,7 +34,7 @@ class Settings(BaseModel):
         retry_after: seconds that are told where the model is busy or starting and says nothing itself.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    prefix = PREFIX
 
     endpoint: str = Field("", alias="SAM3EDGE_API_ENDPOINT_NAME")
     endpoint_url: str = Field("", alias="SAM3EDGE_API_ENDPOINT_URL", pattern=r"^(https?://\S+)?$")
@@ -69,32 +64,12 @@ class Settings(BaseModel):
         return self
 
 
-class AuthorizerSettings(BaseModel):
+class AuthorizerSettings(EnvironmentSettings):
     """What the authorizer function is told.
 
     Attributes:
         key_table: DynamoDB table with partition key ``id``, see ``keys.py``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    prefix = PREFIX
     key_table: str = Field(alias="SAM3EDGE_API_KEY_TABLE", min_length=3)
-
-
-def read_settings(kind: type[S], environment: Mapping[str, str]) -> S:
-    """Settings from environment variables; an empty one counts as not set.
-
-    Raises:
-        SettingsError: names every variable that is wrong, and those that are misspelt.
-    """
-    known = {field.alias for field in kind.model_fields.values()}
-    given = {name: value for name, value in environment.items() if name.startswith(PREFIX) and value != ""}
-    wrong = [f"{name} is no setting of this function" for name in sorted(given) if name not in known]
-    try:
-        settings = kind.model_validate({name: value for name, value in given.items() if name in known})
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        wrong += [": ".join([*(str(part) for part in e["loc"]), e["msg"]]) for e in details]
-        raise SettingsError("; ".join(wrong)) from error
-    if wrong:
-        raise SettingsError("; ".join(wrong))
-    return settings

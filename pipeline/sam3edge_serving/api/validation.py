@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from sam3edge.validation import first_complaint
 from sam3edge_serving.http.errors import BadRequest
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,14 +31,14 @@ def read(model: type[M], value: object, at: str = "") -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise problem_of(error, at) from None
+        raise bad_request(error, at) from None
 
 
-def problem_of(error: ValidationError, at: str = "") -> BadRequest:
+def bad_request(error: ValidationError, at: str = "") -> BadRequest:
     """The first complaint."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    param = path_of(first["loc"], at)
-    return BadRequest(f"{param or 'the request'}: {first['msg']}"[:MAX_CHARACTERS], param=param or None)
+    first = first_complaint(error)
+    param = path_of(first.location, at)
+    return BadRequest(f"{param or 'the request'}: {first.expected}"[:MAX_CHARACTERS], param=param or None)
 
 
 def path_of(location: Sequence[int | str], at: str = "") -> str:

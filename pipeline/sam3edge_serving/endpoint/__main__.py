@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import signal
 import sys
 import warnings
@@ -21,7 +20,8 @@ from sam3edge.core.errors import Sam3EdgeError, SettingsError
 from sam3edge.logs import configure_logs
 from sam3edge_serving.endpoint.app import create_app
 from sam3edge_serving.endpoint.loading import examine
-from sam3edge_serving.endpoint.settings import Settings, read_settings
+from sam3edge_serving.endpoint.settings import Settings
+from sam3edge_serving.environment import read_settings
 
 logger = logging.getLogger("sam3edge_serving.endpoint")
 
@@ -37,7 +37,7 @@ def main() -> int:
     parser.parse_args()
     configure_logs("INFO")
     try:
-        settings = read_settings(os.environ)
+        settings = read_settings(Settings)
         configure_logs(settings.log_level)
         load = examine(settings)
     except SettingsError as error:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from sam3edge.core.errors import SettingsError
 from sam3edge.images.decoding import Depth
 from sam3edge.invocations.attributes import BETWEEN_PHRASES
 from sam3edge_serving.endpoint.fetching import allowed_hosts
+from sam3edge_serving.environment import EnvironmentSettings
 
 SAGEMAKER_MODEL = Path("/opt/ml/model")
 """Where SageMaker unpacks the model; used when CHECKPOINT_PATH is not set."""
@@ -21,7 +20,7 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-class Settings(BaseModel):
+class Settings(EnvironmentSettings):
     """Every setting, under the name of its environment variable (the alias).
 
     Attributes:
@@ -58,7 +57,7 @@ class Settings(BaseModel):
         drain: seconds that requests in work may take after SIGTERM; SageMaker kills after 30.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    prefix = "SAM3EDGE_"
 
     checkpoint: Path = Field(SAGEMAKER_MODEL, alias="CHECKPOINT_PATH")
     default_prompt: str = Field("objects", alias="DEFAULT_TEXT_PROMPT", pattern=r"[^|\s]", max_length=4096)
@@ -106,24 +105,3 @@ class Settings(BaseModel):
     def phrases(self) -> tuple[str, ...]:
         """What is asked when a request names nothing."""
         return tuple(phrase.strip() for phrase in self.default_prompt.split(BETWEEN_PHRASES) if phrase.strip())
-
-
-def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from environment variables; an empty one counts as not set.
-
-    Raises:
-        SettingsError: names every variable that is wrong.
-    """
-    known = {field.alias for field in Settings.model_fields.values()}
-    given: dict[str, Any] = {name: value for name, value in environment.items() if name in known and value != ""}
-    misspelt = sorted(name for name in environment if name.startswith("SAM3EDGE_") and name not in known)
-    wrong = [f"{name} is no setting of the endpoint" for name in misspelt]
-    try:
-        settings = Settings.model_validate(given)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        wrong += [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in details]
-        raise SettingsError("; ".join(wrong)) from error
-    if wrong:
-        raise SettingsError("; ".join(wrong))
-    return settings

@@ -7,7 +7,6 @@ file, one a line; without one, a key is made for this run and shown.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,8 +18,9 @@ from sam3edge_serving.api.application import Application
 from sam3edge_serving.api.authorizer import authorize
 from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.keys import KeyRecord, KeyStore, MemoryKeys, digest, new_key
-from sam3edge_serving.api.settings import Settings, read_settings
+from sam3edge_serving.api.settings import Settings
 from sam3edge_serving.api.wiring import assemble
+from sam3edge_serving.environment import read_settings
 from sam3edge_simulator.api_gateway.gateway import Gateway
 from sam3edge_simulator.api_gateway.memory import MemoryRecords
 from sam3edge_simulator.api_gateway.server import make_server
@@ -34,11 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--keys", type=Path, help="file of API keys, one a line")
     given = parser.parse_args(arguments)
-    environment = dict(os.environ)
-    if given.endpoint:
-        environment["SAM3EDGE_API_ENDPOINT_URL"] = given.endpoint
     try:
-        settings = read_settings(Settings, environment)
+        settings = read_settings(Settings, {"SAM3EDGE_API_ENDPOINT_URL": given.endpoint or ""})
         keys, shown = _keys(given.keys)
     except (SettingsError, OSError) as error:
         sys.stderr.write(f"{error}\n")

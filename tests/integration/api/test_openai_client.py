@@ -21,8 +21,9 @@ import sam3edge
 from integration.api.conftest import SCENE
 from sam3edge_serving.api.application import Application
 from sam3edge_serving.api.keys import MemoryKeys, new_key
-from sam3edge_serving.api.settings import Settings, read_settings
+from sam3edge_serving.api.settings import Settings
 from sam3edge_serving.api.wiring import assemble
+from sam3edge_serving.environment import read_settings
 from sam3edge_simulator.api_gateway.__main__ import make_gateway
 from sam3edge_simulator.api_gateway.server import serving
 from support.api_standin import StandIn

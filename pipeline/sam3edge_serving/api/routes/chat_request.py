@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, TypeAdapter, ValidationError
 
 from sam3edge_serving.api.prompts import split_phrases
-from sam3edge_serving.api.validation import problem_of, read
+from sam3edge_serving.api.validation import bad_request, read
 from sam3edge_serving.http.errors import BadRequest
 
 SCHEMA_ID = "urn:sam3edge:detections:1.0"
@@ -171,7 +171,7 @@ def _user_contents(request: ChatRequest) -> Iterator[tuple[str, Content]]:
         try:
             yield at, _CONTENT.validate_python(parts)
         except ValidationError as error:
-            raise problem_of(error, at) from None
+            raise bad_request(error, at) from None
 
 
 def _refuse_what_cannot_be(request: ChatRequest) -> None:

@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from sam3edge.core.postprocess import fill_holes
 from sam3edge.core.types import Frame, MaskLogits, MaskPrediction, PointPrompt, VisualPrompt
+from sam3edge.validation import first_complaint
 from sam3edge_serving.endpoint.formats.masks import full_mask, to_png
 from sam3edge_serving.endpoint.formats.queries import (
     DetectionQuery,
@@ -96,7 +97,7 @@ class AzureRequest(BaseModel):
             try:
                 asked.append(_question(dict(zip(columns, row, strict=True)), threshold, most))
             except ValidationError as error:
-                raise BadRequest(f"{where}: {error.errors(include_url=False)[0]['msg']}", param=where) from error
+                raise BadRequest(f"{where}: {first_complaint(error).expected}", param=where) from error
             except ValueError as error:
                 raise BadRequest(f"{where}: {error}", param=where) from error
         return asked

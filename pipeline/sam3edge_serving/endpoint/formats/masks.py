@@ -7,6 +7,7 @@ import base64
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pycocotools.mask as coco_mask
 from typing_extensions import TypedDict
 
 from sam3edge.core.types import MaskLogits
@@ -28,16 +29,9 @@ def full_mask(mask: MaskLogits, width: int, height: int) -> BinaryMask:
 
 
 def to_rle(mask: BinaryMask) -> Rle:
-    """COCO's encoding: runs down the columns, background first, each as a difference from the run two before, in
-    groups of 5 bits as printable characters (``rleToString`` in cocoapi ``common/maskApi.c``)."""
-    height, width = mask.shape
-    flat = mask.ravel(order="F")
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    first = [0] if flat.size and flat[0] else []
-    runs = np.diff(np.concatenate([[0], first, changes, [flat.size]])).astype(np.int64)
-    before = np.zeros_like(runs)
-    before[3:] = runs[1:-2]  # the first three stand as they are
-    return {"size": [height, width], "counts": _characters(runs - before)}
+    """COCO's encoding."""
+    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 
 def to_png(mask: BinaryMask) -> str:
@@ -52,15 +46,3 @@ def box_of(mask: BinaryMask) -> tuple[int, int, int, int]:
     """x, y, width and height of what is true."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return int(x), int(y), int(width), int(height)
-
-
-def _characters(values: npt.NDArray[np.int64]) -> str:
-    out = bytearray()
-    for value in values.tolist():
-        more = True
-        while more:
-            group = value & 0x1F
-            value >>= 5
-            more = value != -1 if group & 0x10 else value != 0
-            out.append((group | 0x20 if more else group) + 48)
-    return out.decode("ascii")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
+from sam3edge.validation import first_complaint
 from sam3edge_serving.endpoint.formats.azure import AzureRequest
 from sam3edge_serving.endpoint.formats.geojson import PhraseRequest
 from sam3edge_serving.endpoint.formats.roboflow import RoboflowRequest
@@ -59,10 +60,10 @@ def split_lines(body: bytes, most: int) -> Sequence[bytes]:
 
 
 def _read(adapter: TypeAdapter[_T], body: bytes, tagged: int) -> _T:
-    """``tagged`` parts of every location are the tag of the union and no part of the request."""
+    """``tagged`` parts of every location are the tag of the union, not part of the request."""
     try:
         return adapter.validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"][tagged:])
-        raise BadRequest(f"{where or 'the body'}: {first['msg']}", param=where or None) from error
+        first = first_complaint(error)
+        where = ".".join(map(str, first.location[tagged:]))
+        raise BadRequest(f"{where or 'the body'}: {first.expected}", param=where or None) from error

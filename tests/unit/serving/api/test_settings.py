@@ -14,7 +14,8 @@ import tomllib
 from sam3edge.core.errors import SettingsError
 from sam3edge_serving.api import handler
 from sam3edge_serving.api.lambda_package import REQUIREMENTS, copy_sources
-from sam3edge_serving.api.settings import AuthorizerSettings, Settings, read_settings
+from sam3edge_serving.api.settings import AuthorizerSettings, Settings
+from sam3edge_serving.environment import read_settings
 from sam3edge_simulator.api_gateway.__main__ import main
 from sam3edge_simulator.api_gateway.events import HttpRequest, to_event
 from sam3edge_simulator.api_gateway.gateway import Context
@@ -38,7 +39,7 @@ def test_defaults() -> None:
         ({"SAM3EDGE_API_ENDPOINT_URL": "ftp://x"}, "SAM3EDGE_API_ENDPOINT_URL"),
         ({**ENDPOINT, "SAM3EDGE_API_ASYNC_ENDPOINT_NAME": "x"}, "SAM3EDGE_API_BUCKET"),
         ({**ENDPOINT, "SAM3EDGE_API_MAX_PROMPTS": "many"}, "SAM3EDGE_API_MAX_PROMPTS"),
-        ({**ENDPOINT, "SAM3EDGE_API_MAX_PROMTS": "4"}, "SAM3EDGE_API_MAX_PROMTS is no setting"),
+        ({**ENDPOINT, "SAM3EDGE_API_MAX_PROMTS": "4"}, "SAM3EDGE_API_MAX_PROMTS is not a setting"),
         ({**ENDPOINT, "SAM3EDGE_API_MODEL_ID": "a b"}, "SAM3EDGE_API_MODEL_ID"),
     ],
 )

@@ -22,7 +22,8 @@ from sam3edge.core.errors import EngineError
 from sam3edge.core.ports import Engine
 from sam3edge.invocations.attributes import HEADER
 from sam3edge_serving.endpoint.app import create_app
-from sam3edge_serving.endpoint.settings import read_settings
+from sam3edge_serving.endpoint.settings import Settings
+from sam3edge_serving.environment import read_settings
 from support import media
 from support.engines import Pointing, Together, Watched
 from support.samples import red_square
@@ -43,7 +44,7 @@ def serve() -> Iterator[Serve]:
             engine: Engine | None = None, load: Callable[[], Engine] | None = None, **variables: str
         ) -> TestClient:
             failed = threading.Event()
-            settings = read_settings({"DEFAULT_TEXT_PROMPT": "red", **variables})
+            settings = read_settings(Settings, {"DEFAULT_TEXT_PROMPT": "red", **variables})
             made = engine or Pointing()
             app = create_app(settings, load or (lambda: made), lambda _: failed.set())
             client = stack.enter_context(TestClient(app, raise_server_exceptions=False))

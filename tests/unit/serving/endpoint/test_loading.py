@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sam3edge.core.errors import BundleError, SettingsError
 from sam3edge_serving.endpoint.loading import examine, find_model
-from sam3edge_serving.endpoint.settings import read_settings
+from sam3edge_serving.endpoint.settings import Settings
+from sam3edge_serving.environment import read_settings
 
 DEMO_CHECKPOINT = Path(__file__).parents[4] / "assets" / "demo-checkpoint"
 
@@ -24,7 +25,7 @@ def a_key() -> str:
 
 
 def test_a_bundle_is_verified_then_loaded_and_proved(demo_bundle: Path) -> None:
-    load = examine(read_settings({"CHECKPOINT_PATH": str(demo_bundle), "SAM3EDGE_THREADS": "1"}))
+    load = examine(read_settings(Settings, {"CHECKPOINT_PATH": str(demo_bundle), "SAM3EDGE_THREADS": "1"}))
     engine = load()
     assert engine.model.name == "sam3edge-demo"
     engine.close()
@@ -36,25 +37,25 @@ def test_a_bundle_that_finds_something_else_than_when_it_was_built_is_refused(bu
     golden["instances"][0]["score"] -= 0.3
     expected.write_text(json.dumps(golden))
     with pytest.raises(BundleError, match=r"expected\.json"):
-        examine(read_settings({"CHECKPOINT_PATH": str(bundle)}))
+        examine(read_settings(Settings, {"CHECKPOINT_PATH": str(bundle)}))
 
 
 def test_a_damaged_bundle_is_refused_before_it_is_loaded(bundle: Path) -> None:
     (bundle / "vision.onnx").write_bytes(b"x")
     with pytest.raises(BundleError, match=r"vision\.onnx"):
-        examine(read_settings({"CHECKPOINT_PATH": str(bundle)}))
+        examine(read_settings(Settings, {"CHECKPOINT_PATH": str(bundle)}))
 
 
 def test_an_unsigned_bundle_where_a_key_is_set(demo_bundle: Path) -> None:
     with pytest.raises(BundleError, match="not signed"):
-        examine(read_settings({"CHECKPOINT_PATH": str(demo_bundle), "SAM3EDGE_PUBLIC_KEY": a_key()}))
+        examine(read_settings(Settings, {"CHECKPOINT_PATH": str(demo_bundle), "SAM3EDGE_PUBLIC_KEY": a_key()}))
     with pytest.raises(SettingsError, match="PublicKey"):
-        examine(read_settings({"CHECKPOINT_PATH": str(demo_bundle), "SAM3EDGE_PUBLIC_KEY": "nonsense"}))
+        examine(read_settings(Settings, {"CHECKPOINT_PATH": str(demo_bundle), "SAM3EDGE_PUBLIC_KEY": "nonsense"}))
 
 
 def test_a_checkpoint_where_a_key_is_set() -> None:
     with pytest.raises(BundleError, match="nobody can sign"):
-        examine(read_settings({"CHECKPOINT_PATH": str(DEMO_CHECKPOINT), "SAM3EDGE_PUBLIC_KEY": a_key()}))
+        examine(read_settings(Settings, {"CHECKPOINT_PATH": str(DEMO_CHECKPOINT), "SAM3EDGE_PUBLIC_KEY": a_key()}))
 
 
 def test_where_sagemaker_unpacks_models(tmp_path: Path, demo_bundle: Path) -> None:
@@ -74,7 +75,7 @@ def test_where_sagemaker_unpacks_models(tmp_path: Path, demo_bundle: Path) -> No
 
 @pytest.mark.timeout(300)
 def test_a_transformers_folder_runs_on_torch() -> None:
-    engine = examine(read_settings({"CHECKPOINT_PATH": str(DEMO_CHECKPOINT)}))()
+    engine = examine(read_settings(Settings, {"CHECKPOINT_PATH": str(DEMO_CHECKPOINT)}))()
     assert engine.model.provider == "torch:cpu"
     assert engine.model.name == "sam3"
     engine.close()

@@ -9,12 +9,13 @@ import pytest
 from sam3edge.core.errors import EngineError, SettingsError
 from sam3edge.images.decoding import Depth
 from sam3edge_serving import endpoint
-from sam3edge_serving.endpoint.settings import SAGEMAKER_MODEL, Settings, read_settings
+from sam3edge_serving.endpoint.settings import SAGEMAKER_MODEL, Settings
 from sam3edge_serving.endpoint.torch_settings import torch_options
+from sam3edge_serving.environment import read_settings
 
 
 def test_defaults_are_osmls() -> None:
-    settings = read_settings({"PATH": "/bin", "HOME": "/root"})
+    settings = read_settings(Settings, {"PATH": "/bin", "HOME": "/root"})
     assert settings.checkpoint == SAGEMAKER_MODEL
     assert (settings.phrases, settings.threshold, settings.port) == (("objects",), 0.6, 8080)
     assert (settings.compile, settings.precision, settings.prewarm) == (None, None, None)
@@ -24,6 +25,7 @@ def test_defaults_are_osmls() -> None:
 
 def test_every_variable_of_osmls_readme_is_read() -> None:
     settings = read_settings(
+        Settings,
         {
             "CHECKPOINT_PATH": "/opt/checkpoint/sam3.pt",
             "DEFAULT_TEXT_PROMPT": "red car| ship",
@@ -32,7 +34,7 @@ def test_every_variable_of_osmls_readme_is_read() -> None:
             "MIXED_PRECISION": "BF16",
             "TORCH_COMPILE_MODE": "max-autotune",
             "PREWARM_GPU": "true",
-        }
+        },
     )
     assert settings.checkpoint == Path("/opt/checkpoint/sam3.pt")
     assert settings.phrases == ("red car", "ship")
@@ -41,7 +43,9 @@ def test_every_variable_of_osmls_readme_is_read() -> None:
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    assert read_settings({"CONFIDENCE_THRESHOLD": "", "SAM3EDGE_SIXTEEN_BIT": "min-max"}).depth is Depth.MIN_MAX
+    assert (
+        read_settings(Settings, {"CONFIDENCE_THRESHOLD": "", "SAM3EDGE_SIXTEEN_BIT": "min-max"}).depth is Depth.MIN_MAX
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,12 +63,12 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 )
 def test_what_is_wrong_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
-        read_settings({name: value})
+        read_settings(Settings, {name: value})
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
-        read_settings({"CONFIDENCE_THRESHOLD": "7", "SAM3EDGE_DRAIN_SECONDS": "soon", "SAM3EDGE_TYPO": "1"})
+        read_settings(Settings, {"CONFIDENCE_THRESHOLD": "7", "SAM3EDGE_DRAIN_SECONDS": "soon", "SAM3EDGE_TYPO": "1"})
     for name in ("CONFIDENCE_THRESHOLD", "SAM3EDGE_DRAIN_SECONDS", "SAM3EDGE_TYPO"):
         assert name in str(refused.value)
 
@@ -78,7 +82,7 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
 
 
 def given(**variables: str) -> Settings:
-    return read_settings(variables)
+    return read_settings(Settings, variables)
 
 
 @pytest.mark.parametrize(
