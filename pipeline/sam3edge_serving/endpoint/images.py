@@ -48,7 +48,7 @@ class Picture:
     header: ImageHeader
 
 
-def look(data: bytes, max_pixels: int) -> Picture:
+def inspect(data: bytes, max_pixels: int) -> Picture:
     """Read the header, which is cheap, before anything is decoded.
 
     Raises:

@@ -15,15 +15,15 @@ class Metrics:
 
     def __init__(self) -> None:
         to = self._registry = CollectorRegistry()
-        requests, seconds = "Requests, by the format they came in and the status", "From a request's head to its answer"
+        requests, seconds = "Requests by format and status", "From a request's head to its response"
         self._requests = Counter("sam3edge_requests", requests, ("format", "status"), registry=to)
         self._seconds = Histogram("sam3edge_request_seconds", seconds, buckets=SECONDS, registry=to)
-        self._inside = Gauge("sam3edge_requests_inside", "Requests in work or waiting", registry=to)
-        self._waiting = Gauge("sam3edge_questions_waiting", "Questions that the model has not begun with", registry=to)
-        self._questions = Histogram("sam3edge_batch_questions", "Questions in a batch", buckets=COUNTS, registry=to)
+        self._inside = Gauge("sam3edge_requests_in_progress", "Requests in progress or waiting", registry=to)
+        self._waiting = Gauge("sam3edge_requests_waiting", "Requests that the model has not begun", registry=to)
+        self._batch_requests = Histogram("sam3edge_batch_requests", "Requests in a batch", buckets=COUNTS, registry=to)
         self._images = Histogram("sam3edge_batch_images", "Images in a batch", buckets=COUNTS, registry=to)
         self._batch_seconds = Histogram("sam3edge_batch_seconds", "Time of a batch", buckets=SECONDS, registry=to)
-        self._model = Info("sam3edge_model", "The model that answers", registry=to)
+        self._model = Info("sam3edge_model", "The model", registry=to)
 
     def request(self, form: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -31,10 +31,10 @@ class Metrics:
         if status < 400:
             self._seconds.observe(seconds)
 
-    def batch(self, questions: int, looks: int, seconds: float) -> None:
+    def batch(self, requests: int, images: int, seconds: float) -> None:
         """See ``BatchObserver``."""
-        self._questions.observe(questions)
-        self._images.observe(looks)
+        self._batch_requests.observe(requests)
+        self._images.observe(images)
         self._batch_seconds.observe(seconds)
 
     def write(self, inside: int, waiting: int, model: ModelInfo | None) -> bytes:

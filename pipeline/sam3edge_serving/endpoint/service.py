@@ -104,31 +104,31 @@ class Service:
             return await self._prompts(request, call.accept)
         return await self._phrases(await self._compute(self._by_request, request, attributes), call.accept)
 
-    async def _phrases(self, asked: DetectionQuery, accept: str) -> Reply:
+    async def _phrases(self, query: DetectionQuery, accept: str) -> Reply:
         media_type = choose(accept, (GEOJSON, JSON, COCO_RLE))
-        found = await self._find(asked)
+        found = await self._detect(query)
         write = coco.write if media_type == COCO_RLE else geojson.write
         return Reply(await self._compute(write, require_supported(found), self._settings.name), media_type)
 
     async def _prompts(self, request: roboflow.RoboflowRequest, accept: str) -> Reply:
         media_type = choose(accept, (JSON,))
-        found = await self._find(await self._compute(request.asked, self._settings.max_prompts))
+        found = await self._detect(await self._compute(request.query, self._settings.max_prompts))
         return Reply(await self._compute(roboflow.write, request, require_supported(found)), media_type)
 
     async def _table(self, request: azure.AzureRequest, accept: str, attributes: Attributes) -> Reply:
         media_type = choose(accept, (JSON,))
         threshold, limits = self._threshold(attributes), (self._settings.max_prompts, self._settings.max_images)
-        questions = await self._compute(request.questions, threshold, *limits)
+        queries = await self._compute(request.queries, threshold, *limits)
 
-        async def answer(question: DetectionQuery | VisualQuery) -> azure.AzureRow:
+        async def answer(query: DetectionQuery | VisualQuery) -> azure.AzureRow:
             seen: DetectionResult | VisualResult
-            if isinstance(question, DetectionQuery):
-                seen = require_supported(await self._find(question))
+            if isinstance(query, DetectionQuery):
+                seen = require_supported(await self._detect(query))
             else:
-                seen = await self._outline(question)
+                seen = await self._predict(query)
             return await self._compute(azure.row_of, seen)
 
-        rows = await self._together(answer, questions)
+        rows = await self._together(answer, queries)
         return Reply(await self._compute(azure.write, rows), media_type)
 
     async def _lines(self, call: Call, attributes: Attributes) -> Reply:
@@ -137,8 +137,8 @@ class Service:
 
         async def answer(line: bytes) -> bytes:
             try:
-                asked = await self._compute(lambda: self._by_request(read_line(line), attributes))
-                found = require_supported(await self._find(asked))
+                query = await self._compute(lambda: self._by_request(read_line(line), attributes))
+                found = require_supported(await self._detect(query))
                 return await self._compute(geojson.write, found, self._settings.name)
             except HttpError as error:  # the other lines are answered nevertheless
                 return error.json().encode()
@@ -153,31 +153,31 @@ class Service:
 
     def _by_request(self, request: geojson.PhraseRequest, attributes: Attributes) -> DetectionQuery:
         phrases = attributes.phrases or self._settings.phrases
-        asked = request.asked(phrases, self._threshold(attributes), self._settings.max_prompts)
-        return asked if asked.name else replace(asked, name=attributes.image_id)
+        query = request.query(phrases, self._threshold(attributes), self._settings.max_prompts)
+        return query if query.name else replace(query, name=attributes.image_id)
 
     def _threshold(self, attributes: Attributes) -> float:
         return self._settings.threshold if attributes.threshold is None else attributes.threshold
 
-    async def _find(self, asked: DetectionQuery) -> DetectionResult:
-        picture = await self._look(asked.image)
+    async def _detect(self, query: DetectionQuery) -> DetectionResult:
+        picture = await self._inspect(query.image)
         async with self._pixels.hold(picture.header.pixels):
-            frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, asked.name)
-            found = await self._answered(self._batcher.find(frame, asked.prompts))
-            return DetectionResult(_without_pixels(frame), self._model(), asked.prompts, found)
+            frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, query.name)
+            found = await self._answered(self._batcher.segment(frame, query.prompts))
+            return DetectionResult(_without_pixels(frame), self._model(), query.prompts, found)
 
-    async def _outline(self, pointed: VisualQuery) -> VisualResult:
-        picture = await self._look(pointed.image)
+    async def _predict(self, query: VisualQuery) -> VisualResult:
+        picture = await self._inspect(query.image)
         async with self._pixels.hold(picture.header.pixels):
             frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, "")
-            outlines = await self._answered(self._batcher.point_at(frame, pointed.clicks))
-            return VisualResult(_without_pixels(frame), tuple(outlines))
+            predictions = await self._answered(self._batcher.predict(frame, query.prompts))
+            return VisualResult(_without_pixels(frame), tuple(predictions))
 
-    async def _look(self, image: EncodedImage) -> images.Picture:
+    async def _inspect(self, image: EncodedImage) -> images.Picture:
         if not isinstance(image, bytes):
             loop = asyncio.get_running_loop()
             image = await loop.run_in_executor(self._workers.fetch, self._fetcher.fetch, image.url)
-        return await self._compute(images.look, image, self._settings.max_pixels)
+        return await self._compute(images.inspect, image, self._settings.max_pixels)
 
     async def _answered(self, future: Future[T]) -> T:
         try:
@@ -194,15 +194,15 @@ class Service:
             raise NotReady(f"the endpoint is not ready: {self._batcher.not_ready_reason}", retry_after=COMES_BACK)
         return model
 
-    async def _together(self, answer: Callable[[Q], Awaitable[T]], questions: Sequence[Q]) -> list[T]:
+    async def _together(self, answer: Callable[[Q], Awaitable[T]], queries: Sequence[Q]) -> list[T]:
         """As many at a time as share a batch; when one fails, the others are given up."""
         room = asyncio.Semaphore(self._settings.max_batch)
 
-        async def one(question: Q) -> T:
+        async def one(query: Q) -> T:
             async with room:
-                return await answer(question)
+                return await answer(query)
 
-        tasks = [asyncio.ensure_future(one(question)) for question in questions]
+        tasks = [asyncio.ensure_future(one(query)) for query in queries]
         try:
             return list(await asyncio.gather(*tasks))
         finally:

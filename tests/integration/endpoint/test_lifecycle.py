@@ -22,7 +22,7 @@ def test_sigterm_lets_the_requests_in_work_finish(demo_bundle: Path, scene: byte
         server.wait_until_ready()
         with ThreadPoolExecutor(4) as clients:
             slow = [clients.submit(server.post, scene, "image/jpeg", "mock_latency_mean=1000") for _ in range(4)]
-            while "sam3edge_requests_inside 4.0" not in server.get("/metrics").data.decode():
+            while "sam3edge_requests_in_progress 4.0" not in server.get("/metrics").data.decode():
                 time.sleep(0.01)
             assert server.post(scene, "image/jpeg").status == 429
             server.process.send_signal(signal.SIGTERM)
@@ -41,7 +41,7 @@ def test_what_is_in_work_longer_than_the_drain_is_cut_off(demo_bundle: Path, sce
     server.wait_until_ready()
     with ThreadPoolExecutor(1) as clients:
         endless = clients.submit(server.post, scene, "image/jpeg", "mock_latency_mean=50000")
-        while "sam3edge_requests_inside 1.0" not in server.get("/metrics").data.decode():
+        while "sam3edge_requests_in_progress 1.0" not in server.get("/metrics").data.decode():
             time.sleep(0.01)
         started = time.monotonic()
         assert server.stop() == 0

@@ -54,7 +54,7 @@ def run(bundle: Path, images: int, phrases: int, seconds: int, **variables: str)
             seen["answered"],
             seen["statuses"],
             int(float(metrics['sam3edge_requests_total{format="image",status="200"}'])),
-            float(metrics["sam3edge_batch_images_sum"]) / float(metrics["sam3edge_batch_questions_sum"]),
+            float(metrics["sam3edge_batch_images_sum"]) / float(metrics["sam3edge_batch_requests_sum"]),
         )
     finally:
         assert server.stop() == 0

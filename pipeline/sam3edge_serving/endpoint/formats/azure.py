@@ -79,7 +79,7 @@ class AzureRequest(BaseModel):
     input_data: AzureTable
     params: dict[str, JsonValue] = Field(default_factory=dict)
 
-    def questions(self, threshold: float, most: int, most_images: int) -> list[DetectionQuery | VisualQuery]:
+    def queries(self, threshold: float, most: int, most_images: int) -> list[DetectionQuery | VisualQuery]:
         """One for each row, in their order; raises BadRequest, TooLarge."""
         columns, rows = self.input_data.columns, self.input_data.data
         if len(rows) > most_images:
@@ -89,25 +89,25 @@ class AzureRequest(BaseModel):
                 f"input_data.columns must be of {', '.join(COLUMNS)}, each once; only image must be among them",
                 param="input_data.columns",
             )
-        asked = []
+        queries: list[DetectionQuery | VisualQuery] = []
         for number, row in enumerate(rows):
             where = f"input_data.data.{number}"
             if len(row) != len(columns):
                 raise BadRequest(f"{where} has {len(row)} values for {len(columns)} columns", param=where)
             try:
-                asked.append(_question(dict(zip(columns, row, strict=True)), threshold, most))
+                queries.append(_query(dict(zip(columns, row, strict=True)), threshold, most))
             except ValidationError as error:
                 raise BadRequest(f"{where}: {first_complaint(error).expected}", param=where) from error
             except ValueError as error:
                 raise BadRequest(f"{where}: {error}", param=where) from error
-        return asked
+        return queries
 
 
 def row_of(seen: DetectionResult | VisualResult) -> AzureRow:
     """The answer to one row; takes the time to encode its masks."""
     frame = seen.frame
     if isinstance(seen, VisualResult):
-        return _row(_prediction(frame, _shown(prediction)) for prediction in seen.outlines)
+        return _row(_prediction(frame, _shown(prediction)) for prediction in seen.predictions)
     found = seen.output.instances
     return _row(_prediction(frame, ((i.mask, i.score) for i in found if i.prompt == p)) for p in seen.prompts)
 
@@ -134,7 +134,7 @@ def _prediction(frame: Frame, masks: Iterable[tuple[MaskLogits, float]]) -> Azur
     return {"mask_per_prediction": answers}
 
 
-def _question(row: dict[str, JsonValue], threshold: float, most: int) -> DetectionQuery | VisualQuery:
+def _query(row: dict[str, JsonValue], threshold: float, most: int) -> DetectionQuery | VisualQuery:
     image = row["image"]
     if not isinstance(image, str) or not image:
         raise ValueError("image must be base64, a data URL or an address")

@@ -36,7 +36,7 @@ class PhraseRequest(BaseModel):
     threshold: Share | None = None
     image_id: str = Field("", max_length=256)
 
-    def asked(self, phrases: tuple[str, ...], threshold: float, most: int) -> DetectionQuery:
+    def query(self, phrases: tuple[str, ...], threshold: float, most: int) -> DetectionQuery:
         """With what stands for phrases and threshold where the request names none; raises BadRequest, TooLarge."""
         own = (self.text_prompt,) if isinstance(self.text_prompt, str) else tuple(self.text_prompt or ())
         at = threshold if self.threshold is None else self.threshold

@@ -62,11 +62,11 @@ class VisualQuery:
 
     Attributes:
         image: its encoded bytes, or where they are.
-        clicks: at least one object.
+        prompts: at least one object.
     """
 
     image: EncodedImage
-    clicks: tuple[VisualPrompt, ...]
+    prompts: tuple[VisualPrompt, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +84,7 @@ class VisualResult:
     """What the model outlined of what was pointed at."""
 
     frame: Frame
-    outlines: tuple[MaskPrediction, ...]
+    predictions: tuple[MaskPrediction, ...]
 
 
 def image_of(image: str | ImageValue) -> EncodedImage:

@@ -69,7 +69,7 @@ class RoboflowRequest(BaseModel):
     format: Format = "polygon"
     output_prob_thresh: Share = 0.5
 
-    def asked(self, most: int) -> DetectionQuery:
+    def query(self, most: int) -> DetectionQuery:
         """Raises BadRequest, TooLarge."""
         return DetectionQuery(image_of(self.image), checked(self.each(), most))
 

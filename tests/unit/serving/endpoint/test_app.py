@@ -186,7 +186,7 @@ def test_more_than_the_endpoint_takes_is_told_when_to_come_back(serve: Serve) ->
     engine.may_go_on.clear()
     with ThreadPoolExecutor(2) as others:
         taken = [others.submit(client.post, "/invocations", content=PNG) for _ in range(2)]
-        until(lambda: "sam3edge_requests_inside 2.0" in client.get("/metrics").text)
+        until(lambda: "sam3edge_requests_in_progress 2.0" in client.get("/metrics").text)
         refused = client.post("/invocations", content=PNG)
         engine.may_go_on.set()
         assert [one.result(SECONDS).status_code for one in taken] == [200, 200]

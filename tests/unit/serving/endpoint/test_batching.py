@@ -23,9 +23,9 @@ SECONDS = 60
 class Batches(list[tuple[int, int]]):
     """Remembers how many questions and images each batch had."""
 
-    def batch(self, questions: int, looks: int, seconds: float) -> None:
+    def batch(self, requests: int, images: int, seconds: float) -> None:
         assert seconds >= 0
-        self.append((questions, looks))
+        self.append((requests, images))
 
 
 Start = Callable[..., Batcher]
@@ -63,7 +63,7 @@ def shifted(x: int) -> Frame:
 def hold(batcher: Batcher, engine: Watched) -> Future[EngineOutput]:
     """Keep the model busy, so that what is asked now gathers."""
     engine.may_go_on.clear()
-    first = batcher.find(shifted(200), (RED,))
+    first = batcher.segment(shifted(200), (RED,))
     assert engine.has_begun.wait(SECONDS)
     return first
 
@@ -73,7 +73,7 @@ def test_questions_about_one_picture_share_a_look(start: Start) -> None:
     batcher = start(engine, observer=batches)
     hold(batcher, engine)
     picture = shifted(10)
-    answers = [batcher.find(picture, prompts) for prompts in ((RED,), (GREEN, RED), (BLUE,), (RED,))]
+    answers = [batcher.segment(picture, prompts) for prompts in ((RED,), (GREEN, RED), (BLUE,), (RED,))]
     engine.may_go_on.set()
     found = [answer.result(SECONDS) for answer in answers]
     assert engine.asked[1:] == [(picture.digest, ("red", "green", "blue"))]
@@ -88,7 +88,7 @@ def test_each_question_hears_of_its_own_prompts_only(start: Start) -> None:
     hold(batcher, engine)
     picture, loose, strict = shifted(10), Prompt("red", 0.1), Prompt("red", 0.999999)
     asked = [(loose,), (strict,), (Prompt("zebra"), RED), (Prompt("okapi"),)]
-    answers = [batcher.find(picture, prompts) for prompts in asked]
+    answers = [batcher.segment(picture, prompts) for prompts in asked]
     engine.may_go_on.set()
     found = [answer.result(SECONDS) for answer in answers]
     assert [len(one.instances) for one in found] == [1, 1, 1, 0]
@@ -100,7 +100,7 @@ def test_pictures_go_to_the_engine_together_where_it_takes_several(start: Start)
     engine = Together()
     batcher = start(engine, most=3)
     hold(batcher, engine)
-    answers = [batcher.find(shifted(x), (RED,)) for x in (10, 20, 30, 40)]
+    answers = [batcher.segment(shifted(x), (RED,)) for x in (10, 20, 30, 40)]
     engine.may_go_on.set()
     boxes = [answer.result(SECONDS).instances[0].box[0] for answer in answers]
     assert boxes == [10, 20, 30, 40]
@@ -110,11 +110,11 @@ def test_pictures_go_to_the_engine_together_where_it_takes_several(start: Start)
 def test_the_first_waits_for_others_only_where_the_engine_gains(start: Start) -> None:
     engine = Together()
     batcher = start(engine, most=2, wait=30.0)  # a second picture ends the wait
-    answers = [batcher.find(shifted(x), (RED,)) for x in (10, 20)]
+    answers = [batcher.segment(shifted(x), (RED,)) for x in (10, 20)]
     assert [len(answer.result(SECONDS).instances) for answer in answers] == [1, 1]
     assert engine.runs == [2]
     alone = start(Watched(), most=2, wait=10 * SECONDS)
-    assert alone.find(shifted(10), (RED,)).result(SECONDS).instances
+    assert alone.segment(shifted(10), (RED,)).result(SECONDS).instances
 
 
 @pytest.mark.parametrize("kind", [Watched, Together])
@@ -124,13 +124,13 @@ def test_one_bad_question_never_harms_its_batch_mates(start: Start, kind: type[W
     batcher = start(engine)
     hold(batcher, engine)
     same = shifted(10)
-    good = [batcher.find(same, (RED,)), batcher.find(shifted(20), (RED,)), batcher.find(same, (RED, GREEN))]
-    bad = batcher.find(same, (Prompt("poison"), RED))
+    good = [batcher.segment(same, (RED,)), batcher.segment(shifted(20), (RED,)), batcher.segment(same, (RED, GREEN))]
+    bad = batcher.segment(same, (Prompt("poison"), RED))
     engine.may_go_on.set()
     assert [len(answer.result(SECONDS).instances) for answer in good] == [1, 1, 1]
     with pytest.raises(type(error)):
         bad.result(SECONDS)
-    assert batcher.find(same, (RED,)).result(SECONDS).instances
+    assert batcher.segment(same, (RED,)).result(SECONDS).instances
 
 
 def test_exemplars_of_one_are_not_mixed_with_those_of_another(start: Start) -> None:
@@ -139,7 +139,7 @@ def test_exemplars_of_one_are_not_mixed_with_those_of_another(start: Start) -> N
     hold(batcher, engine)
     picture = shifted(10)
     by_example = Prompt("visual", exemplars=(Exemplar((1, 1, 5, 5)),))
-    answers = [batcher.find(picture, (prompt,)) for prompt in (RED, by_example, by_example)]
+    answers = [batcher.segment(picture, (prompt,)) for prompt in (RED, by_example, by_example)]
     engine.may_go_on.set()
     for answer in answers:
         answer.result(SECONDS)
@@ -150,7 +150,7 @@ def test_what_was_cancelled_is_not_worked_on(start: Start) -> None:
     engine = Watched()
     batcher = start(engine)
     hold(batcher, engine)
-    given_up, wanted = batcher.find(shifted(10), (RED,)), batcher.find(shifted(20), (RED,))
+    given_up, wanted = batcher.segment(shifted(10), (RED,)), batcher.segment(shifted(20), (RED,))
     assert batcher.waiting == 2
     assert given_up.cancel()
     engine.may_go_on.set()
@@ -164,7 +164,7 @@ def test_closing_answers_what_was_asked_and_refuses_what_comes_after(start: Star
     engine = Watched()
     batcher = start(engine)
     first = hold(batcher, engine)
-    second = batcher.find(shifted(10), (RED,))
+    second = batcher.segment(shifted(10), (RED,))
     closing = threading.Thread(target=batcher.close, args=(SECONDS,))
     closing.start()
     engine.may_go_on.set()
@@ -174,7 +174,7 @@ def test_closing_answers_what_was_asked_and_refuses_what_comes_after(start: Star
     assert engine.closed
     assert batcher.model is None
     with pytest.raises(EngineError, match="going away"):
-        batcher.find(shifted(10), (RED,)).result(SECONDS)
+        batcher.segment(shifted(10), (RED,)).result(SECONDS)
     batcher.close(SECONDS)
 
 
@@ -183,8 +183,8 @@ def test_a_model_that_fails_all_the_time_is_said_to_be_broken_until_it_works(sta
     for _ in range(UNHEALTHY_AFTER):
         assert not batcher.not_ready_reason
         with pytest.raises(EngineError):
-            batcher.find(shifted(10), (Prompt("poison"),)).result(SECONDS)
-    batcher.find(shifted(10), (RED,)).result(SECONDS)
+            batcher.segment(shifted(10), (Prompt("poison"),)).result(SECONDS)
+    batcher.segment(shifted(10), (RED,)).result(SECONDS)
     assert not batcher.not_ready_reason
 
 
@@ -192,7 +192,7 @@ def test_three_failures_in_a_row_are_trouble(start: Start) -> None:
     batcher = start(Watched(fails_at=["poison"]))
     for _ in range(UNHEALTHY_AFTER + 1):  # the last answer is given after the one before was noted
         with pytest.raises(EngineError):
-            batcher.find(shifted(10), (Prompt("poison"),)).result(SECONDS)
+            batcher.segment(shifted(10), (Prompt("poison"),)).result(SECONDS)
     assert "no memory left" in batcher.not_ready_reason
 
 
@@ -201,22 +201,22 @@ def test_a_bad_question_is_no_failure_of_the_model(start: Start, error: Exceptio
     batcher = start(Watched(fails_at=["poison"], error=error))
     for _ in range(UNHEALTHY_AFTER + 1):
         with pytest.raises(type(error)):
-            batcher.find(shifted(10), (Prompt("poison"),)).result(SECONDS)
+            batcher.segment(shifted(10), (Prompt("poison"),)).result(SECONDS)
     assert not batcher.not_ready_reason
 
 
 def test_clicks_are_answered_by_engines_that_have_an_outliner(start: Start) -> None:
     clicks = (VisualPrompt((PointPrompt(130, 110),)),)
-    [outline] = start(Pointing()).point_at(shifted(100), clicks).result(SECONDS)
+    [outline] = start(Pointing()).predict(shifted(100), clicks).result(SECONDS)
     assert np.count_nonzero(outline.best > 0) == 60 * 60
     with pytest.raises(PromptError, match="points"):
-        start(Watched()).point_at(shifted(100), clicks).result(SECONDS)
+        start(Watched()).predict(shifted(100), clicks).result(SECONDS)
 
 
 def test_a_click_outside_is_the_askers_fault(start: Start) -> None:
     batcher = start(Pointing())
     with pytest.raises(PromptError):
-        batcher.point_at(shifted(100), (VisualPrompt((PointPrompt(-5, 0),)),)).result(SECONDS)
+        batcher.predict(shifted(100), (VisualPrompt((PointPrompt(-5, 0),)),)).result(SECONDS)
     assert not batcher.not_ready_reason
 
 

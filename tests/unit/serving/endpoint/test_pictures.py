@@ -12,7 +12,7 @@ from rasterio.io import MemoryFile
 
 from sam3edge.core.types import RgbImage
 from sam3edge.images.decoding import DecodeOptions, Depth, decode
-from sam3edge_serving.endpoint.images import look, to_frame
+from sam3edge_serving.endpoint.images import inspect, to_frame
 from sam3edge_serving.http.errors import TooLarge, Unanswerable
 from support import media
 
@@ -22,7 +22,7 @@ OPTIONS = DecodeOptions(max_pixels=1_000_000)
 
 
 def read(data: bytes, options: DecodeOptions = OPTIONS) -> RgbImage:
-    return to_frame(look(data, options.max_pixels), options, "endpoint", "x").image
+    return to_frame(inspect(data, options.max_pixels), options, "endpoint", "x").image
 
 
 def tiff(bands: npt.NDArray[Any], **profile: Any) -> bytes:
@@ -43,7 +43,7 @@ def test_every_format_is_read_as_on_the_device(extension: str) -> None:
 
 def test_a_frame_has_the_digest_for_a_name_when_it_has_none() -> None:
     data = media.encode(media.quarters(), ".png")
-    frame = to_frame(look(data, 10_000), OPTIONS, "endpoint", "")
+    frame = to_frame(inspect(data, 10_000), OPTIONS, "endpoint", "")
     assert frame.name == frame.id
     assert frame.digest.startswith(f"sha256:{frame.id}")
 
@@ -98,13 +98,13 @@ def test_bands_that_would_not_fit_are_refused_before_they_are_read() -> None:
 
 def test_pixels_are_counted_before_anything_is_decoded() -> None:
     with pytest.raises(TooLarge, match="30000 x 1"):
-        look(media.encode(np.zeros((1, 30000, 3), np.uint8), ".png"), 20_000)
+        inspect(media.encode(np.zeros((1, 30000, 3), np.uint8), ".png"), 20_000)
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"{}", b"NITF02.10"])
 def test_what_is_no_image(data: bytes) -> None:
     with pytest.raises(Unanswerable, match="the image cannot be used"):
-        look(data, 100)
+        inspect(data, 100)
 
 
 def test_a_damaged_tiff_of_many_bands() -> None:
@@ -119,7 +119,7 @@ def test_only_the_tiff_driver_reads() -> None:
     """A description of a virtual dataset names other files and addresses; GDAL must never be given one."""
     described = b'<VRTDataset rasterXSize="1" rasterYSize="1"><SourceFilename>/etc/passwd</SourceFilename></VRTDataset>'
     with pytest.raises(Unanswerable, match="cannot be used"):
-        look(described, 100)
+        inspect(described, 100)
 
 
 def test_sixteen_bits_and_cmyk() -> None:

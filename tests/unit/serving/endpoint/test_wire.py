@@ -66,11 +66,11 @@ def square(x: int, y: int, side: int, width: int = 320, height: int = 240) -> np
 
 
 def found(
-    *instances: tuple[Prompt, npt.NDArray[np.bool_]], asked: tuple[Prompt, ...] = (RED, GREEN)
+    *instances: tuple[Prompt, npt.NDArray[np.bool_]], query: tuple[Prompt, ...] = (RED, GREEN)
 ) -> DetectionResult:
     box: Box = (0, 0, 1, 1)
     made = tuple(Instance(prompt, 0.87654, box, logits(inside)) for prompt, inside in instances)
-    return DetectionResult(frame(name="street.png"), MODEL, asked, EngineOutput(made, {"vision": 1.5}, {}))
+    return DetectionResult(frame(name="street.png"), MODEL, query, EngineOutput(made, {"vision": 1.5}, {}))
 
 
 # -- images ---------------------------------------------------------------------------------------------------------
@@ -164,9 +164,9 @@ def test_bodies_that_say_nothing(raw: bytes, param: str | None, says: str) -> No
 
 def test_a_phrase_request_with_what_stands_for_what_it_leaves_out() -> None:
     request = read_line(body(image=IMAGE, text_prompt=["car", "ship"], threshold=0, image_id="x"))
-    asked = request.asked(("default",), 0.6, 5)
-    assert (asked.image, asked.name, asked.prompts) == (b"image", "x", (Prompt("car", 0.0), Prompt("ship", 0.0)))
-    assert read_line(body(image=IMAGE)).asked(("a", "b"), 0.6, 5).prompts == (Prompt("a", 0.6), Prompt("b", 0.6))
+    query = request.query(("default",), 0.6, 5)
+    assert (query.image, query.name, query.prompts) == (b"image", "x", (Prompt("car", 0.0), Prompt("ship", 0.0)))
+    assert read_line(body(image=IMAGE)).query(("a", "b"), 0.6, 5).prompts == (Prompt("a", 0.6), Prompt("b", 0.6))
 
 
 def test_lines() -> None:
@@ -244,7 +244,7 @@ def test_prompt_lists_ask_by_phrase_and_by_example() -> None:
         {"text": "car", "output_prob_thresh": 0.9, "boxes": [{"x0": 1, "y0": 2, "x1": 3, "y1": 4}], "box_labels": [0]},
         output_prob_thresh=0.2,
     )
-    assert request.asked(5).prompts == (
+    assert request.query(5).prompts == (
         Prompt("car", 0.2),
         Prompt("visual", 0.2, exemplars=(Exemplar((1, 2, 11, 22)),)),
         Prompt("car", 0.9, exemplars=(Exemplar((1, 2, 3, 4), positive=False),)),
@@ -261,13 +261,13 @@ def test_prompt_lists_ask_by_phrase_and_by_example() -> None:
 )
 def test_prompt_lists_that_say_nothing(prompt: dict[str, Any], says: str) -> None:
     with pytest.raises(BadRequest, match=says):
-        listed(prompt).asked(5)
+        listed(prompt).query(5)
 
 
 @pytest.mark.parametrize("form", ["polygon", "rle"])
 def test_every_listed_prompt_is_answered_repetitions_and_all(form: str) -> None:
     request = listed({"text": "red"}, {"text": "zebra"}, {"text": "red"}, format=form)
-    seen = found((RED, square(100, 80, 60)), asked=request.asked(5).prompts)
+    seen = found((RED, square(100, 80, 60)), query=request.query(5).prompts)
     seen = DetectionResult(
         seen.frame, MODEL, seen.prompts, EngineOutput(seen.output.instances, {}, {"zebra": "unknown"})
     )
@@ -297,14 +297,14 @@ COLUMNS = ["image", "input_points", "input_boxes", "input_labels", "multimask_ou
 
 
 def one(points: Any = "", boxes: Any = "", labels: Any = "", multimask: Any = False) -> VisualQuery:
-    [question] = table(COLUMNS, [IMAGE, points, boxes, labels, multimask]).questions(0.5, 4, 4)
+    [question] = table(COLUMNS, [IMAGE, points, boxes, labels, multimask]).queries(0.5, 4, 4)
     assert isinstance(question, VisualQuery)
     return question
 
 
 def test_azures_own_example() -> None:
     """From the model card: one box in a string of JSON."""
-    [clicks] = one("", "[[650, 900, 1000, 1250]]").clicks
+    [clicks] = one("", "[[650, 900, 1000, 1250]]").prompts
     assert (clicks.box, clicks.points, clicks.multimask_output) == ((650, 900, 1000, 1250), (), False)
 
 
@@ -324,19 +324,19 @@ def test_points_nested_in_each_way(points: Any, labels: Any, expected: list[list
         with pytest.raises(BadRequest):
             one(points, labels=labels)
     else:
-        assert [list(clicks.points) for clicks in one(points, labels=labels).clicks] == expected
+        assert [list(clicks.points) for clicks in one(points, labels=labels).prompts] == expected
 
 
 def test_points_and_boxes_belong_together() -> None:
-    first, second = one("[[[1,2]],[[3,4]]]", "[[0,0,5,5],[1,1,6,6]]", multimask=True).clicks
+    first, second = one("[[[1,2]],[[3,4]]]", "[[0,0,5,5],[1,1,6,6]]", multimask=True).prompts
     assert (first.box, first.points, first.multimask_output) == ((0, 0, 5, 5), (PointPrompt(1, 2),), True)
     assert second.box == (1, 1, 6, 6)
 
 
 def test_phrases_in_the_table() -> None:
     request = table(["image", "text_prompt"], [IMAGE, "car"], [IMAGE, '["car", "ship"]'], [IMAGE, ["road"]])
-    asked = request.questions(0.3, 4, 4)
-    assert [q.prompts for q in asked if isinstance(q, DetectionQuery)] == [
+    query = request.queries(0.3, 4, 4)
+    assert [q.prompts for q in query if isinstance(q, DetectionQuery)] == [
         (Prompt("car", 0.3),),
         (Prompt("car", 0.3), Prompt("ship", 0.3)),
         (Prompt("road", 0.3),),
@@ -366,24 +366,24 @@ def test_phrases_in_the_table() -> None:
 )
 def test_rows_that_say_nothing(row: list[Any], says: str) -> None:
     with pytest.raises(BadRequest, match=says):
-        table(COLUMNS, row).questions(0.5, 4, 4)
+        table(COLUMNS, row).queries(0.5, 4, 4)
 
 
 def test_columns_must_be_azures() -> None:
     for columns in (["input_points"], ["image", "mask"], ["image", "image"]):
         with pytest.raises(BadRequest, match=r"input_data\.columns"):
-            table(columns, [IMAGE] * len(columns)).questions(0.5, 4, 4)
+            table(columns, [IMAGE] * len(columns)).queries(0.5, 4, 4)
 
 
 @pytest.mark.parametrize(("points", "rows"), [([[1, 2]] * 5, 1), ([[1, 2]], 5)])
 def test_more_than_the_table_may_hold(points: list[list[int]], rows: int) -> None:
     with pytest.raises(TooLarge, match="at most 4"):
-        table(["image", "input_points"], *[[IMAGE, points]] * rows).questions(0.5, 4, 4)
+        table(["image", "input_points"], *[[IMAGE, points]] * rows).queries(0.5, 4, 4)
 
 
 def test_phrases_or_clicks() -> None:
     with pytest.raises(BadRequest, match="not both"):
-        table(["image", "input_points", "text_prompt"], [IMAGE, "[[1,2]]", "car"]).questions(0.5, 4, 4)
+        table(["image", "input_points", "text_prompt"], [IMAGE, "[[1,2]]", "car"]).queries(0.5, 4, 4)
 
 
 def test_azure_answers() -> None:

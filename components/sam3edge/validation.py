@@ -1,0 +1,46 @@
+"""What pydantic complains about, in our words: where, and what was expected.
+
+The value is not part of the text, since it may be an image or a password.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One fault of a document.
+
+    Attributes:
+        location: members and indices from the top of the document to the fault.
+        expected: pydantic's message.
+        kind: pydantic's type of the error, such as ``missing``.
+        got: the value at fault; for ``missing`` and the like what it should be in.
+    """
+
+    location: tuple[int | str, ...]
+    expected: str
+    kind: str = ""
+    got: object = field(default=None, repr=False)
+
+    @property
+    def where(self) -> str:
+        """The location with dots between its parts; empty for the document itself."""
+        return ".".join(map(str, self.location))
+
+    def __str__(self) -> str:
+        return f"{self.where or 'document'}: {self.expected}"
+
+
+def complaints(error: ValidationError) -> list[Complaint]:
+    """Everything that is wrong, in pydantic's order; at least one."""
+    details = error.errors(include_url=False, include_context=False)
+    return [Complaint(fault["loc"], fault["msg"], fault["type"], fault["input"]) for fault in details]
+
+
+def first_complaint(error: ValidationError) -> Complaint:
+    """What to mend first."""
+    return complaints(error)[0]
