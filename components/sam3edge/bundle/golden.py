@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sam3edge.core.errors import BundleError
+from sam3edge.core.errors import BundleError, FrameError
 from sam3edge.core.matching import box_iou, pair_in_order
 from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Detection, Frame, Prompt
+from sam3edge.images.decoding import DecodeOptions
+from sam3edge.images.files import read_frame
 
 IMAGE = "golden/image.png"
 EXPECTED = "golden/expected.json"
+
+MAX_PIXELS = 4_000_000
+"""Of the golden image, which travels with every bundle and is decoded at each activation."""
 
 SCORE_SLACK = 0.05
 BOX_OVERLAP = 0.9
@@ -68,13 +70,10 @@ def run_golden(root: Path, engine: Engine) -> float:
 
 def golden_frame(root: Path) -> Frame:
     """The bundle's golden image."""
-    raw = (root / IMAGE).read_bytes()
-    bgr = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise BundleError(f"{IMAGE} of {root.name} is not an image")
-    image = np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8)
-    digest = "sha256:" + hashlib.sha256(raw).hexdigest()
-    return Frame("golden", "bundle", IMAGE, image, datetime.fromtimestamp(0, timezone.utc), digest)
+    try:
+        return read_frame(root / IMAGE, "bundle", DecodeOptions(max_pixels=MAX_PIXELS))
+    except FrameError as error:
+        raise BundleError(f"{IMAGE} of {root.name} cannot be used: {error}") from error
 
 
 def _read(root: Path) -> Golden:

@@ -17,6 +17,7 @@ from pathlib import Path
 from sam3edge.bundle.artifacts import BundleArtifacts
 from sam3edge.bundle.manifest import Manifest
 from sam3edge.core.errors import BundleError
+from sam3edge.durable import make_folder, sync_folder, sync_tree
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Store:
         link.unlink(missing_ok=True)
         link.symlink_to(bundle.relative_to(self._root))
         link.replace(self._root / "current")
+        sync_folder(self._root)  # before old bundles are removed: no power cut may leave it pointing at one of them
         os.utime(bundle)
         self._prune()
 
@@ -106,14 +108,15 @@ class Store:
     def _copy(self, artifacts: BundleArtifacts, manifest: Manifest, target: Path) -> None:
         """Make ``target``, whole or not at all."""
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             self._make_room(sum(entry.size for entry in manifest.files.values()))
             staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
             try:
                 staging.chmod(0o755)  # the segmenter may run as another user
                 artifacts.copy_to(staging, manifest)
-                _flush(staging)
+                sync_tree(staging)
                 staging.rename(target)
+                sync_folder(target.parent)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         except OSError as error:
@@ -146,11 +149,3 @@ def _name(manifest: Manifest) -> str:
     """The signer is part of it: the same bundle signed with another key is another copy to verify."""
     name = f"{manifest.name}-{manifest.version}-{manifest.digest().removeprefix('sha256:')[:12]}"
     return name if manifest.signature is None else f"{name}-{manifest.signature.key_id}"
-
-
-def _flush(folder: Path) -> None:
-    """Bring every file to the disk before the bundle gets its name."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())

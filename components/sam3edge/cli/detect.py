@@ -6,27 +6,23 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
 from sam3edge.bundle.verify import model_files, verify
-from sam3edge.core.errors import EndpointError, FrameError, SettingsError
+from sam3edge.core.errors import EndpointError, SettingsError
 from sam3edge.core.fallback.breaker import Retry
 from sam3edge.core.flow import DetectionOptions, detect
 from sam3edge.core.messages.detections import FrameResult, encode, frame_result
 from sam3edge.core.ports import Endpoint
 from sam3edge.core.types import Detections, Frame, Origin, Prompt
-from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
+from sam3edge.images.files import IMAGE_SUFFIXES, images_in, read_frame
 from sam3edge.invocations.client import UploadOptions
 from sam3edge.invocations.connect import open_endpoint
-from sam3edge.sources.folder.content import StillChanging, read_content
-from sam3edge.sources.folder.listing import IMAGE_SUFFIXES, NotAFile
 
 DEVICE = "command-line"
 """Where a device writes its name."""
 
-MAX_FILE_BYTES = 512 << 20
 ATTEMPTS = 4
 MAX_WAIT = 30.0
 """Seconds that are waited for an endpoint that asks for it: nobody else is kept waiting here."""
@@ -122,27 +118,7 @@ def geojson(result: FrameResult) -> bytes:
     return whole.payload
 
 
-def read_frame(path: Path) -> Frame:
-    """An image file as a frame, decoded by the device's rules.
-
-    Raises:
-        FrameError: it is not there, or no usable image.
-    """
-    try:
-        content = read_content(path.resolve(), MAX_FILE_BYTES)
-        if content.problem:
-            raise DecodeError(content.problem)
-        decoded = decode(content.data, DecodeOptions())
-    except (OSError, NotAFile, StillChanging, DecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise FrameError(reason or "it is being written", frame_id="", name=str(path)) from error
-    written = datetime.fromtimestamp(content.fingerprint.stamp.mtime_ns / 1e9, timezone.utc)
-    return Frame(
-        content.sha256[:32], "file", path.name, decoded.image, decoded.taken_at or written, f"sha256:{content.sha256}"
-    )
-
-
-def images_in(paths: Sequence[Path]) -> list[Path]:
+def images_of(paths: Sequence[Path]) -> list[Path]:
     """The files that were named, and those of folders that were.
 
     Raises:
@@ -164,7 +140,7 @@ def _images_of(path: Path) -> list[Path]:
         raise SettingsError(f"{path} is not there")
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    found = images_in(path)
     if not found:
         raise SettingsError(f"{path} holds no image: none of its files ends in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found

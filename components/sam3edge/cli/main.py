@@ -54,7 +54,7 @@ def detect(
             detect_in,
             endpoint_detector,
             geojson,
-            images_in,
+            images_of,
             names_for,
         )
         from sam3edge.core.errors import BundleError, EndpointError, FrameError, SettingsError
@@ -65,7 +65,7 @@ def detect(
         if not all(texts):
             raise SettingsError("a prompt is a short noun phrase, and one of them is empty")
         prompts = tuple(Prompt(text, threshold) for text in texts)
-        files = images_in(images)
+        files = images_of(images)
         if not endpoint and not bundle.is_dir():
             raise BundleError(f"there is no bundle in {bundle}; give --bundle, or --endpoint to ask in the cloud")
         detector: ImageDetector = endpoint_detector(endpoint, timeout) if endpoint else BundleDetector(bundle)
@@ -109,7 +109,7 @@ def _draw(image: Path, target: Path, document: bytes, labels: list[str]) -> None
     import cv2
     import numpy as np
 
-    from sam3edge.cli.detect import read_frame
+    from sam3edge.images.files import read_frame
     from sam3edge.images.overlay import draw_overlay
 
     picture = np.ascontiguousarray(read_frame(image).image[..., ::-1])

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sam3edge.durable import make_folder, write_file
+
 logger = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 3600.0
@@ -41,11 +43,9 @@ class RestartBudget:
     def started(self) -> None:
         """Remember that the program has started now."""
         self._starts = [*self._recent(), self._clock()][-10:]
-        staged = self._file.with_suffix(".new")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            staged.write_text(json.dumps(self._starts))
-            staged.replace(self._file)
+            make_folder(self._file.parent)
+            write_file(self._file, json.dumps(self._starts).encode())
         except OSError as error:
             logger.warning("the start of this program cannot be remembered: %s", error)
 

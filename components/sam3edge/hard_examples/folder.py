@@ -22,6 +22,7 @@ import cv2
 from sam3edge.core.fallback.detector import HardExample
 from sam3edge.core.messages.detections import encode, frame_result
 from sam3edge.core.types import Detections
+from sam3edge.durable import sync_folder, sync_tree
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,9 @@ class HardExamples:
         draft.mkdir(parents=True)
         (draft / FRAME).write_bytes(jpeg.tobytes())
         (draft / ANSWERS).write_bytes(answers)
+        sync_tree(draft)
         draft.rename(target)
+        sync_folder(self._folder)
         self._count(stored=1, kept=1, kept_bytes=size)
 
     def _evict(self, room: int) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from sam3edge.core.errors import PublishError
 from sam3edge.core.types import Message
+from sam3edge.durable import make_folder, sync_folder, write_file
 
 _INCOMING = ".incoming"
 
@@ -52,16 +52,11 @@ class FilesPublisher:
         draft = self._incoming / f"{os.getpid()}-{threading.get_ident()}.tmp"
         try:
             if not target.exists():
-                self._make(target.parent)
-                with draft.open("wb") as file:
-                    file.write(message.payload)
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.replace(target)
-            _sync(target.parent)  # also when the process before was killed between renaming and this
+                make_folder(target.parent)
+                write_file(target, message.payload, draft=draft)
+            else:
+                sync_folder(target.parent)  # the process before may have been killed between renaming and syncing
         except OSError as error:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
             raise PublishError(f"Message {message.id} could not be written to {target}: {error}") from error
 
     def path_of(self, message: Message) -> Path:
@@ -73,23 +68,7 @@ class FilesPublisher:
         """Nothing to release; publishing ends. Idempotent."""
         self._closed = True
 
-    def _make(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
-        self._make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
 
 def _name(text: str) -> str:
     encoded = quote(text, safe="=@+,")
     return "%2E" + encoded[1:] if encoded.startswith(".") else encoded
-
-
-def _sync(folder: Path) -> None:
-    """Flush the names in a folder to the medium."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

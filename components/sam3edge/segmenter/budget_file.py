@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from sam3edge.core.errors import EndpointError
 from sam3edge.core.fallback.budget import Spent
+from sam3edge.durable import make_folder, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class BudgetFile:
         except FileNotFoundError:
             return Spent()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            logger.error("%s cannot be read, the budget begins anew: %s", self._path, error)
+            logger.error("%s cannot be read, the budget is reset: %s", self._path, error)
             return Spent()
         return spent
 
@@ -38,13 +38,8 @@ class BudgetFile:
         Raises:
             EndpointError: it cannot be written; what cannot be counted must not be spent.
         """
-        draft = self._path.with_name(self._path.name + ".new")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("w", encoding="utf-8") as file:
-                json.dump(asdict(spent), file)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
+            make_folder(self._path.parent)
+            write_file(self._path, json.dumps(asdict(spent)).encode())
         except OSError as error:
             raise EndpointError(f"{self._path} cannot be written: {error.strerror}") from error

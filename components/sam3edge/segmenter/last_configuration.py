@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sam3edge.core.errors import SettingsError
+from sam3edge.durable import write_file
 from sam3edge.segmenter.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
@@ -23,15 +23,8 @@ class LastConfiguration:
 
     def keep(self, configuration: Mapping[str, Any]) -> None:
         """Remember it; a disk that refuses is logged."""
-        staged = self._file.with_suffix(".new")
         try:
-            staged.unlink(missing_ok=True)
-            descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                json.dump(configuration, stream)
-                stream.flush()
-                os.fsync(descriptor)
-            staged.replace(self._file)
+            write_file(self._file, json.dumps(configuration).encode(), private=True)
         except OSError as error:
             logger.warning("the configuration cannot be remembered: %s", error)
 

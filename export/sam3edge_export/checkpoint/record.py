@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from sam3edge.durable import write_file
 from sam3edge_export.checkpoint.errors import CheckpointError
 
 SUFFIX = ".origin.json"
@@ -74,7 +75,4 @@ def read_record(path: Path) -> FetchRecord | None:
 
 def write_record(path: Path, record: FetchRecord) -> None:
     """Write the record of a file, whole or not at all."""
-    place = record_path(path)
-    fresh = place.with_name(place.name + ".part")
-    fresh.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    fresh.replace(place)
+    write_file(record_path(path), (record.model_dump_json(indent=1) + "\n").encode())

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from sam3edge.core.errors import Sam3EdgeError
+from sam3edge.core.errors import FrameError, Sam3EdgeError
 from sam3edge.core.types import Frame, RgbImage
 from sam3edge.engines.text_normalization import normalize_text
-from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+from sam3edge.images.files import IMAGE_SUFFIXES, images_in, read_frame
 
 GOLDEN_SIDE = 640
 """Pixels of the golden image's longer side, at most: it travels with every bundle."""
@@ -40,23 +37,16 @@ def read_fixtures(folder: Path, phrases: tuple[str, ...], limit: int) -> Fixture
         FixtureError: no such folder, no image in it, or one that cannot be read.
     """
     if not folder.is_dir():
-        raise FixtureError(f"expected a folder of images to try the export on, {folder} is none")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[:limit]
+        raise FixtureError(f"expected a folder of images to try the export on, {folder} is not a folder")
+    paths = images_in(folder)[:limit]
     if not paths:
-        raise FixtureError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}); give one that shows your prompts")
-    frames = [read_frame(path) for path in paths]
-    return Fixtures((*frames[1:], _shrunk(frames[0])), phrases)
-
-
-def read_frame(path: Path) -> Frame:
-    """An image file as a frame; raises FixtureError when it is none."""
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise FixtureError(f"{folder} holds no image ({suffixes}); give one that shows your prompts")
     try:
-        data = path.read_bytes()
-        image = decode(data, DecodeOptions()).image
-    except (OSError, DecodeError) as error:
-        raise FixtureError(f"{path} cannot be read as an image: {error}") from error
-    digest = "sha256:" + hashlib.sha256(data).hexdigest()
-    return Frame(path.name, "fixtures", path.name, image, datetime.fromtimestamp(0, timezone.utc), digest)
+        frames = [read_frame(path, "fixtures") for path in paths]
+    except FrameError as error:
+        raise FixtureError(f"{error.name} cannot be read as an image: {error}") from error
+    return Fixtures((*frames[1:], _shrunk(frames[0])), phrases)
 
 
 def read_phrases(path: Path) -> tuple[str, ...]:

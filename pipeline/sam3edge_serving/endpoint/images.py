@@ -20,7 +20,8 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from sam3edge.core.types import Frame, RgbImage
-from sam3edge.images.decoding import DecodeError, DecodeOptions, Depth, decode
+from sam3edge.images import files
+from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, Depth, decode
 from sam3edge.images.headers import HeaderError, ImageHeader, read_header
 from sam3edge.images.headers.ifd import TagReader
 from sam3edge_serving.http.errors import TooLarge, Unanswerable
@@ -80,14 +81,12 @@ def to_frame(picture: Picture, options: DecodeOptions, source: str, name: str) -
     try:
         if _is_plain(picture):
             decoded = decode(picture.data, options)
-            image, taken_at = decoded.image, decoded.taken_at
         else:
-            image, taken_at = _read_bands(picture, options), picture.header.taken_at
+            decoded = Decoded(_read_bands(picture, options), picture.header.taken_at)
     except DecodeError as error:
         raise Unanswerable(f"the image cannot be used: {error}") from error
     digest = hashlib.sha256(picture.data).hexdigest()
-    when = taken_at or datetime.now(timezone.utc)
-    return Frame(digest[:32], source, name or digest[:32], image, when, f"sha256:{digest}")
+    return files.to_frame(decoded, digest, source, name, datetime.now(timezone.utc))
 
 
 def _is_plain(picture: Picture) -> bool:

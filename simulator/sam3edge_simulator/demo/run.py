@@ -14,6 +14,7 @@ from rich.console import Console
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
+from sam3edge.images.files import IMAGE_SUFFIXES, is_image_name
 from sam3edge.images.overlay import save_overlay
 from sam3edge_pipeline.greengrass_build.build import NAMES, build_component
 from sam3edge_simulator.demo.display import Display
@@ -23,8 +24,6 @@ from sam3edge_simulator.mqtt.broker import Broker
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from sam3edge_simulator.states import State
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
 
 START_SECONDS = 120.0
 FRAME_SECONDS = 60.0
@@ -60,7 +59,9 @@ def run_demo(options: Options, console: Console) -> bool:
     """
     images = list_images(options.images)
     if not images:
-        console.print(f"[red]no images in {options.images}[/]: expected files ending in {', '.join(sorted(SUFFIXES))}")
+        console.print(
+            f"[red]no images in {options.images}[/]: expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
         return False
     manifest = read_manifest(options.bundle)
     prompts = options.prompts or tuple(manifest.vocabulary)
@@ -109,7 +110,7 @@ def run_demo(options: Options, console: Console) -> bool:
 
 def list_images(folder: Path) -> list[Path]:
     """Image files below a folder, in order."""
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in folder.rglob("*") if p.is_file() and is_image_name(p))
 
 
 def _deployment(options: Options, prompts: Sequence[str], model_version: str) -> Deployment:

@@ -18,7 +18,7 @@ from sam3edge.bundle.verify import model_files
 from sam3edge.core.postprocess import fill_holes
 from sam3edge.core.types import PointPrompt, VisualPrompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from sam3edge_export.parity.fixtures import read_frame
+from sam3edge.images.files import read_frame
 from sam3edge_serving.endpoint.formats.masks import full_mask
 from support.endpoint_server import Server, launch
 from support.small_release import small_release

@@ -28,7 +28,7 @@ def test_a_damaged_file_does_not_keep_the_device_from_starting(
 ) -> None:
     (tmp_path / "budget.json").write_bytes(damaged)
     assert BudgetFile(tmp_path / "budget.json").read() == Spent()
-    assert "begins anew" in caplog.text
+    assert "is reset" in caplog.text
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:

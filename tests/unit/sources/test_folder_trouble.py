@@ -104,7 +104,13 @@ def test_a_bad_file_is_raised_once_and_has_the_same_id_after_a_restart(tmp_path:
 
 def test_oversized_files_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "in/x.png")
-    monkeypatch.setattr(os, "open", lambda *arguments: pytest.fail("it was read"))
+    really_open = os.open
+
+    def refuse_images(path: str | os.PathLike[str], *arguments: int) -> int:
+        assert Path(path).suffix != ".png", "it was read"
+        return really_open(path, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse_images)
     with opened(tmp_path, max_bytes=20) as source:
         error = next_error(source)
         assert "max_bytes" in str(error)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import filecmp
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
+
+from sam3edge.durable import make_folder, move_file, write_file
 
 _MAX_NAME = 180
 """Bytes; file systems allow 255."""
@@ -71,7 +70,7 @@ class MoveTo:
 
     def file(self, path: Path, relative: str, frame_id: str) -> None:
         """Move it, to another file system if need be."""
-        _move_to(path, _free_place(path, self.folder, relative, frame_id))
+        move_file(path, _free_place(path, self.folder, relative, frame_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +86,10 @@ class Quarantine:
             OSError: it could not be moved; it is still where it was.
         """
         target = _free_place(path, self.folder, relative, frame_id)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         text = json.dumps({**report, "stored_as": target.name}, indent=2) + "\n"
-        draft = target.with_name(f".{target.name}.report.part")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(target.with_name(target.name + ".error.json"))
-        _move_to(path, target)
+        write_file(target.with_name(target.name + ".error.json"), text.encode())
+        move_file(path, target)
 
 
 def _free_place(path: Path, folder: Path, relative: str, frame_id: str) -> Path:
@@ -122,31 +119,3 @@ def _names(wanted: Path, frame_id: str) -> Iterator[Path]:
 
 def _is_copy(path: Path, target: Path) -> bool:
     return target.is_file() and not target.is_symlink() and filecmp.cmp(path, target, shallow=False)
-
-
-def _move_to(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        path.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        _copy_durably(path, target)
-        path.unlink()
-
-
-def _copy_durably(path: Path, target: Path) -> None:
-    """The copy appears under its name only when it is whole and on the disk."""
-    draft = target.with_name(f".{target.name}.part")
-    try:
-        with path.open("rb") as source, draft.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-            sink.flush()
-            os.fsync(sink.fileno())
-        status = path.stat()
-        with contextlib.suppress(PermissionError):  # file systems without times of their own
-            os.utime(draft, ns=(status.st_atime_ns, status.st_mtime_ns))
-        draft.replace(target)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-
 
 class Stamp(NamedTuple):
     """Modification time in nanoseconds and size in bytes: changes whenever the content does, but for rare cases."""

@@ -19,10 +19,11 @@ from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.ports import EndOfSource, SourceTraits
 from sam3edge.core.types import Frame
 from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
+from sam3edge.images.files import IMAGE_SUFFIXES, to_frame
 from sam3edge.sources.folder.content import Content, Fingerprint, StillChanging, fingerprint_of, frame_id, read_content
 from sam3edge.sources.folder.disposition import Keep, OnProcessed, Quarantine
 from sam3edge.sources.folder.journal import Journal, Settled
-from sam3edge.sources.folder.listing import IMAGE_SUFFIXES, FolderScope, NotAFile, stamp_of
+from sam3edge.sources.folder.listing import FolderScope, NotAFile, stamp_of
 from sam3edge.sources.folder.queue import Arrival, Arrivals
 from sam3edge.sources.folder.watcher import Closed, FolderWatch, Gone, Seen
 
@@ -210,14 +211,8 @@ class FolderSource:
             self._outstanding[identity] = _Delivered(relative, content.fingerprint)
             raise FrameError(str(error), frame_id=identity, name=_shown(relative)) from error
         self._outstanding[identity] = _Delivered(relative, content.fingerprint)
-        return Frame(
-            id=identity,
-            source=self._options.source_id,
-            name=_shown(relative),
-            image=decoded.image,
-            captured_at=decoded.taken_at or _moment(stamp.mtime_ns),
-            digest=f"sha256:{content.sha256}",
-        )
+        options, written_at = self._options, _moment(stamp.mtime_ns)
+        return to_frame(decoded, content.sha256, options.source_id, _shown(relative), written_at, identity)
 
     def _identity(self, relative: str, content: Content) -> str:
         return frame_id(self._options.source_id, relative, content.fingerprint.stamp, content.sha256)

@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from sam3edge.core.types import RgbImage
+from sam3edge.images.files import images_in, read_frame
 from sam3edge_export.onnx.precision.emulation import emulate
 from sam3edge_export.onnx.precision.graph import read_graph, write_graph
 from sam3edge_export.onnx.precision.half_precision import narrow_graph
 from sam3edge_export.onnx.precision.rules import BRAIN, HALF, Rules
 from sam3edge_export.onnx.precision.storage import widen_stored
-from sam3edge_export.parity.fixtures import SUFFIXES, read_frame
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 COMPARED = ("logits", "presence", "scores", "boxes")
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("images", type=Path, help="folder of JPEG or PNG files")
     arguments = parser.parse_args()
-    images = [read_frame(path).image for path in sorted(arguments.images.iterdir()) if path.suffix in SUFFIXES]
+    images = [read_frame(path).image for path in images_in(arguments.images)]
     table = Table("rules", *COMPARED, title=f"largest difference from float32 on {len(images)} images")
     for variant, differences in compare(arguments.bundle, images):
         table.add_row(variant, *(f"{differences[name]:.4f}" for name in COMPARED))
