@@ -6,8 +6,9 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from paho.mqtt.client import topic_matches_sub
+
 from sam3edge_simulator.ipc.service import Stream
-from sam3edge_simulator.mqtt.topics import matches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +51,7 @@ class LocalTopics:
             listening = [
                 one
                 for one in self._subscribers
-                if matches(one.pattern, topic) and (one.own or one.component != component)
+                if topic_matches_sub(one.pattern, topic) and (one.own or one.component != component)
             ]
         for one in listening:
             one.stream.send(event)

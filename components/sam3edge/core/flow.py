@@ -38,14 +38,14 @@ class DetectionOptions:
     Attributes:
         tolerance: pixels by which an outline may be simplified.
         max_tolerance: pixels by which it may be simplified before a result is split.
-        overlap: class-wise mask suppression above this intersection over union; None leaves repeats in.
+        nms_iou: class-wise mask suppression above this intersection over union; None leaves repeats in.
         max_payload: bytes of one message.
     """
 
     prompts: tuple[Prompt, ...]
     tolerance: float = TOLERANCE
     max_tolerance: float = 4.0
-    overlap: float | None = None
+    nms_iou: float | None = None
     max_payload: int = 131_072
 
 
@@ -75,7 +75,7 @@ class LocalDetector:
 def detect(engine: Engine, frame: Frame, options: DetectionOptions) -> Detections:
     """What an engine finds in a frame, as polygons; raises what ``Engine.segment`` raises."""
     output = engine.segment(frame, options.prompts)
-    return to_detections(output, frame, engine.model, tolerance=options.tolerance, nms_iou=options.overlap)
+    return to_detections(output, frame, engine.model, tolerance=options.tolerance, nms_iou=options.nms_iou)
 
 
 class Outbox(Protocol):

@@ -194,7 +194,7 @@ def _merged(values: Configuration, changes: Configuration) -> Configuration:
 
 
 def _matches(pattern: str, topic: str) -> bool:
-    """MQTT 3.1.1, section 4.7, without the exception for topics that begin with ``$``."""
+    """MQTT 3.1.1, section 4.7, without the exception for topics that begin with ``$``; devices do not have paho."""
     wanted, levels = pattern.split("/"), topic.split("/")
     for number, level in enumerate(wanted):
         if level == "#":

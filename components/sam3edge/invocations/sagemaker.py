@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from sam3edge.core.backoff import ceiling
 from sam3edge.core.errors import EndpointError, SettingsError
 from sam3edge.invocations.error_codes import error_message, meaning_of_code, meaning_of_status
 from sam3edge.invocations.request import ACCEPT, MAX_RESPONSE_BYTES, InvocationRequest
@@ -116,18 +117,19 @@ class SageMakerAsyncTransport:
         self._storage.close()
 
     def _await(self, output: str, failure: str, deadline: float) -> bytes:
-        pause = FIRST_POLL
+        attempt = 0
         while True:
+            attempt += 1
             body = self._fetch(output)
             if body is not None:
                 return body
             problem = self._fetch(failure) if failure else None
             if problem is not None:
                 raise EndpointError(f"{self._name} failed: {problem[:300].decode(errors='replace')}")
+            pause = ceiling(FIRST_POLL, MAX_POLL, attempt)
             if self._clock() + pause >= deadline:
                 raise EndpointError(f"no response of {self._name} in time", failure="timeout")
             self._sleep(pause)
-            pause = min(2 * pause, MAX_POLL)
 
     def _fetch(self, uri: str) -> bytes | None:
         from botocore.exceptions import ClientError

@@ -64,7 +64,7 @@ class DeliveryStatistics:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    parcel: QueuedMessage
+    message: QueuedMessage
     error: PublishError | None
 
 
@@ -182,16 +182,16 @@ class Delivery:
                 self._on_lost(error)
 
     def _work(self) -> None:
-        while (parcel := self._jobs.get()) is not None:
+        while (message := self._jobs.get()) is not None:
             error: PublishError | None = None
             try:
-                self._publisher.publish(parcel.message)
+                self._publisher.publish(message.message)
             except ConnectionLost:
                 raise
             except PublishError as refused:
                 error = refused
             with self._changed:
-                self._outcomes.append(_Outcome(parcel, error))
+                self._outcomes.append(_Outcome(message, error))
                 self._changed.notify_all()
 
     def _dispatch(self) -> None:
@@ -237,7 +237,7 @@ class Delivery:
             self._changed.notify_all()
 
     def _settle(self, outcome: _Outcome) -> None:
-        seq, topic, now = outcome.parcel.seq, outcome.parcel.message.topic, time.monotonic()
+        seq, topic, now = outcome.message.seq, outcome.message.message.topic, time.monotonic()
         repeated = seq in self._repeated
         if outcome.error is None:
             self._outbox.acknowledge(seq)
@@ -249,7 +249,7 @@ class Delivery:
             if self._schedule.failed(seq, topic, now):
                 # Kept from now on: until the replay, any number of messages may go through the window.
                 self._kept += self._outbox.replay()
-            self._complain("message %s will be tried again: %s", outcome.parcel.message.id, outcome.error)
+            self._complain("message %s will be tried again: %s", outcome.message.message.id, outcome.error)
         with self._changed:
             self._in_flight.discard(seq)
             if outcome.error is not None:
@@ -267,19 +267,19 @@ class Delivery:
             self._replays.extend(sorted(self._kept + self._outbox.replay()))
             self._kept.clear()
         for _ in range(self._schedule.free(len(self._in_flight), now)):
-            parcel = self._next_replay() or self._next_in_turn(now)
-            if parcel is None:
+            message = self._next_replay() or self._next_in_turn(now)
+            if message is None:
                 return
             with self._changed:
-                self._in_flight.add(parcel.seq)
-            self._jobs.put(parcel)
+                self._in_flight.add(message.seq)
+            self._jobs.put(message)
 
     def _next_replay(self) -> QueuedMessage | None:
         while self._replays:
-            parcel = self._outbox.retake(self._replays.popleft())
-            if parcel is not None:
-                self._repeated.add(parcel.seq)
-                return parcel
+            message = self._outbox.retake(self._replays.popleft())
+            if message is not None:
+                self._repeated.add(message.seq)
+                return message
         return None
 
     def _next_in_turn(self, now: float) -> QueuedMessage | None:
@@ -294,9 +294,9 @@ class Delivery:
 
     def _next_rested(self, now: float) -> QueuedMessage | None:
         while (seq := self._schedule.due(now)) is not None:
-            parcel = self._outbox.retake(seq)
-            if parcel is not None:
-                return parcel
+            message = self._outbox.retake(seq)
+            if message is not None:
+                return message
             self._schedule.gone(seq)
             self._repeated.discard(seq)
         return None

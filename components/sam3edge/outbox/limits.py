@@ -11,7 +11,7 @@ from sam3edge.outbox.table import Entry
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ReplayOptions:
     """How many delivered messages are kept for replay; both bounds hold.
 
     Attributes:
@@ -35,12 +35,12 @@ class OutboxOptions:
         max_age: undelivered messages older than so many seconds are dropped and counted; None keeps them for ever.
             Judged by the wall clock: on a device without a battery-backed clock, the first synchronisation makes
             everything that was queued before look old.
-        window: what is kept for replay.
+        replay: what is kept for replay.
     """
 
     max_bytes: int = 256 << 20
     max_age: float | None = None
-    window: Window = field(default_factory=Window)
+    replay: ReplayOptions = field(default_factory=ReplayOptions)
 
     @property
     def file_bytes(self) -> int:
@@ -52,8 +52,8 @@ class OutboxOptions:
             raise ValueError(f"max_bytes: expected more than 0, came {self.max_bytes}")
         if self.max_age is not None and self.max_age <= 0:
             raise ValueError(f"max_age: expected more than 0 seconds or None, came {self.max_age}")
-        if self.window.messages < 0 or self.window.seconds < 0:
-            raise ValueError(f"window: expected no negative numbers, came {self.window}")
+        if self.replay.messages < 0 or self.replay.seconds < 0:
+            raise ValueError(f"replay: expected no negative numbers, got {self.replay}")
 
 
 class Overflow(Protocol):

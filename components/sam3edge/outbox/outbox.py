@@ -142,11 +142,11 @@ class Outbox:
     def take(self, limit: int) -> list[QueuedMessage]:
         """Hold the next messages that were not taken since the outbox was opened, oldest first."""
         with self._changed:
-            parcels = self._run(lambda db: table.parcels_after(db, self._cursor, limit))
-            for parcel in parcels:
-                self._held[parcel.seq] = parcel.cost
-                self._cursor = parcel.seq
-            return parcels
+            messages = self._run(lambda db: table.queued_after(db, self._cursor, limit))
+            for message in messages:
+                self._held[message.seq] = message.cost
+                self._cursor = message.seq
+            return messages
 
     def release(self, seq: int) -> None:
         """It was not delivered, and rests for a while: it may be evicted, replaced or expire until ``retake``."""
@@ -160,12 +160,12 @@ class Outbox:
             The message, or None when it has left meanwhile.
         """
         with self._changed:
-            parcel = self._run(lambda db: table.parcel_at(db, seq))
-            if parcel is None:
+            message = self._run(lambda db: table.message_at(db, seq))
+            if message is None:
                 self._replaying.discard(seq)
             elif seq not in self._replaying:
-                self._held[seq] = parcel.cost
-            return parcel
+                self._held[seq] = message.cost
+            return message
 
     def replay(self) -> list[int]:
         """Keep what is in the window now, beyond the window's bounds, until each message was acknowledged again.
@@ -354,7 +354,7 @@ class Outbox:
         if not self._acknowledged:
             return
         table.mark_delivered(db, self._acknowledged)
-        window, max_bytes = self._options.window, self._options.max_bytes // 4
+        window, max_bytes = self._options.replay, self._options.max_bytes // 4
         delivered = [entry for entry in table.delivered(db) if entry.seq not in self._replaying]
         size = 0
         for index, entry in enumerate(delivered):

@@ -17,6 +17,8 @@ import math
 import random
 from dataclasses import dataclass
 
+from sam3edge.core.backoff import ceiling
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOptions:
@@ -149,5 +151,4 @@ class Schedule:
         self._resting = sorted((min(due, now), seq) for due, seq in self._resting)
 
     def _pause(self, count: int) -> float:
-        bound = self._options.first_pause * 2.0 ** min(count - 1, 40)
-        return self._random.uniform(0.0, min(self._options.longest_pause, bound))
+        return self._random.uniform(0.0, ceiling(self._options.first_pause, self._options.longest_pause, count))

@@ -120,21 +120,21 @@ def delivered(db: sqlite3.Connection) -> list[Entry]:
     return [Entry(*row) for row in db.execute(sql).fetchall()]
 
 
-def parcels_after(db: sqlite3.Connection, seq: int, limit: int) -> list[QueuedMessage]:
+def queued_after(db: sqlite3.Connection, seq: int, limit: int) -> list[QueuedMessage]:
     """The next undelivered messages behind a place in the queue."""
     sql = (
         "SELECT seq, cost, id, topic, payload, supersedes FROM messages WHERE delivered_at IS NULL AND seq > ?"
         " ORDER BY seq LIMIT ?"
     )
-    return [_parcel(*row) for row in db.execute(sql, (seq, limit)).fetchall()]
+    return [_message(*row) for row in db.execute(sql, (seq, limit)).fetchall()]
 
 
-def parcel_at(db: sqlite3.Connection, seq: int) -> QueuedMessage | None:
+def message_at(db: sqlite3.Connection, seq: int) -> QueuedMessage | None:
     """The message in this place, delivered or not."""
     sql = "SELECT seq, cost, id, topic, payload, supersedes FROM messages WHERE seq = ?"
     row = db.execute(sql, (seq,)).fetchone()
-    return None if row is None else _parcel(*row)
+    return None if row is None else _message(*row)
 
 
-def _parcel(seq: int, cost: int, name: str, topic: str, payload: bytes, supersedes: str) -> QueuedMessage:
+def _message(seq: int, cost: int, name: str, topic: str, payload: bytes, supersedes: str) -> QueuedMessage:
     return QueuedMessage(seq, cost, Message(id=name, topic=topic, payload=payload, supersedes=supersedes))

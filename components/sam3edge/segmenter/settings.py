@@ -23,7 +23,7 @@ from sam3edge.greengrass.settings import (
     by_type,
     validate_settings,
 )
-from sam3edge.outbox.limits import OutboxOptions, Window
+from sam3edge.outbox.limits import OutboxOptions, ReplayOptions
 from sam3edge.segmenter.publishers import PUBLISHERS, GreengrassSettings, PublisherSettings
 from sam3edge.segmenter.sources import SOURCES, SourceSettings
 
@@ -51,7 +51,7 @@ class OutboxSettings(SettingsModel):
     def options(self) -> OutboxOptions:
         """As the outbox takes them."""
         return OutboxOptions(
-            self.max_bytes, self.max_age_seconds or None, Window(self.replay_messages, self.replay_seconds)
+            self.max_bytes, self.max_age_seconds or None, ReplayOptions(self.replay_messages, self.replay_seconds)
         )
 
 

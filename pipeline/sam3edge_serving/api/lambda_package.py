@@ -17,6 +17,7 @@ REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _LIBRARY = (
     "__init__.py",
     "core/__init__.py",
+    "core/backoff.py",
     "core/errors.py",
     "core/phrases.py",
     "images/__init__.py",

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paho.mqtt.client import topic_matches_sub
+
 from sam3edge_simulator.configuration import ConfigurationClash, ConfigurationMissing, ConfigurationStore
 from sam3edge_simulator.ipc import fields
 from sam3edge_simulator.ipc.errors import (
@@ -17,7 +19,7 @@ from sam3edge_simulator.ipc.errors import (
     ServiceError,
 )
 from sam3edge_simulator.ipc.service import Answer, Request, Stream
-from sam3edge_simulator.mqtt.topics import TopicError, check_filter, check_topic, matches
+from sam3edge_simulator.mqtt.topics import TopicError, check_filter, check_topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class FakeNucleus:
             How many streams it was sent on.
         """
         with self._changed:
-            streams = [stream for stream, pattern in self._cloud_streams.items() if matches(pattern, topic)]
+            streams = [stream for stream, pattern in self._cloud_streams.items() if topic_matches_sub(pattern, topic)]
         for stream in streams:
             stream.send({"message": {"topicName": topic, "payload": fields.base64_text(payload)}})
         return len(streams)
@@ -206,7 +208,7 @@ class FakeNucleus:
         }
         self._record(Published(request.component, topic, fields.octets(event.get("binaryMessage", {}), "message"), -1))
         with self._changed:
-            streams = [stream for stream, pattern in self._local_streams.items() if matches(pattern, topic)]
+            streams = [stream for stream, pattern in self._local_streams.items() if topic_matches_sub(pattern, topic)]
         for stream in streams:
             stream.send(event)
         return {}

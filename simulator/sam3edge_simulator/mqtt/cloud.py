@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -17,7 +18,6 @@ from sam3edge_simulator.ipc.errors import ServiceError
 from sam3edge_simulator.ipc.fields import base64_text
 from sam3edge_simulator.ipc.service import Answer, Stream
 from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
-from sam3edge_simulator.mqtt.topics import matches
 from sam3edge_simulator.profiles import Profile, Publishing
 
 logger = logging.getLogger(__name__)
@@ -382,7 +382,7 @@ class CloudLink:
             return
         event = {"message": {"topicName": message.topic, "payload": base64_text(bytes(message.payload))}}
         with self._changed:
-            streams = [stream for stream, pattern in self._streams.items() if matches(pattern, message.topic)]
+            streams = [stream for stream, pattern in self._streams.items() if topic_matches_sub(pattern, message.topic)]
         for stream in streams:
             stream.send(event)
 

@@ -38,19 +38,6 @@ def check_filter(pattern: str) -> None:
             raise TopicError(f"expected '+' and '#' as whole levels and '#' at the end only, got {pattern!r}")
 
 
-def matches(pattern: str, topic: str) -> bool:
-    """Whether ``topic`` belongs to the subscription ``pattern``; the wildcards do not match ``$`` at the start."""
-    if topic.startswith("$") and pattern[:1] in ("+", "#"):
-        return False
-    wanted, levels = pattern.split("/"), topic.split("/")
-    for number, level in enumerate(wanted):
-        if level == "#":
-            return True
-        if number >= len(levels) or level not in ("+", levels[number]):
-            return False
-    return len(wanted) == len(levels)
-
-
 def _check_size(topic: str) -> None:
     if not topic or "\0" in topic:
         raise TopicError(f"expected a topic of at least one character and without NUL, got {topic!r}")

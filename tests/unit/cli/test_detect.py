@@ -115,7 +115,7 @@ def test_a_lying_endpoint_leaves_no_file(run: Run, image: Path, server: StandIn,
     ("arguments", "says"),
     [
         (("nowhere.png", "--prompt", "red", "--endpoint", "http://127.0.0.1:9"), "is not there"),
-        (("images", "--prompt", "red"), "there is not a bundle in"),
+        (("images", "--prompt", "red"), "there is no bundle in"),
         (("images", "--prompt", " ", "--endpoint", "http://127.0.0.1:9"), "one of them is empty"),
         (("images", "--prompt", "red", "--endpoint", "ftp://x"), "must be http"),
         (("images", "--prompt", "red", "--bundle", "images"), "is not a bundle"),

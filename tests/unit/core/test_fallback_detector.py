@@ -288,7 +288,7 @@ def test_repeats_are_suppressed_in_the_clouds_answers_too() -> None:
             return type(once)(once.instances * 2, once.timing)
 
     for overlap, found in ((None, 2), (0.5, 1)):
-        options = DetectionOptions((Prompt("red"),), overlap=overlap)
+        options = DetectionOptions((Prompt("red"),), nms_iou=overlap)
         assert len(Pair(cloud=Twice()).ask(EngineError("gone"), options).detections) == found
 
 

@@ -206,9 +206,9 @@ def test_repeats_are_suppressed_only_when_asked() -> None:
             once = super().segment(frame, prompts)
             return type(once)(once.instances * 2, once.timing)
 
-    for overlap, found in ((None, 2), (0.5, 1)):
+    for nms_iou, found in ((None, 2), (0.5, 1)):
         outbox = Memory()
-        options = DetectionOptions((Prompt("red"),), overlap=overlap)
+        options = DetectionOptions((Prompt("red"),), nms_iou=nms_iou)
         flow(Script(frame(red_square())), outbox, engine=lambda: Twice(), options=lambda o=options: o).run(
             threading.Event()
         )

@@ -12,7 +12,7 @@ from sam3edge.core.errors import ConnectionLost, PublishError
 from sam3edge.core.ports import Publisher
 from sam3edge.core.types import Message
 from sam3edge.outbox.delivery import Delivery
-from sam3edge.outbox.limits import OutboxOptions, Window
+from sam3edge.outbox.limits import OutboxOptions, ReplayOptions
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.outbox.retry import DeliveryOptions
 from sam3edge.publishers.fake import FakePublisher, Fate
@@ -187,7 +187,7 @@ class TestReplay:
         eventually(lambda: delivery.statistics().replayed >= 15)
 
     def test_what_was_lost_is_kept_although_the_replay_has_to_wait(self, tmp_path: Path, lost: Lost) -> None:
-        outbox = unflushed(Outbox(tmp_path / "small.db", OutboxOptions(window=Window(messages=10))))
+        outbox = unflushed(Outbox(tmp_path / "small.db", OutboxOptions(replay=ReplayOptions(messages=10))))
         script: list[Fate | PublishError] = [Fate.ACCEPTED] * 5 + [Fate.LOST] * 5 + [PublishError("the broker died")]
         publisher = FakePublisher(script)
         outbox.put([message(n) for n in range(200)])
@@ -211,7 +211,7 @@ class TestReplay:
         assert second.statistics().delivered == 0
 
     def test_only_the_window(self, tmp_path: Path, lost: Lost) -> None:
-        outbox = unflushed(Outbox(tmp_path / "small.db", OutboxOptions(window=Window(messages=2))))
+        outbox = unflushed(Outbox(tmp_path / "small.db", OutboxOptions(replay=ReplayOptions(messages=2))))
         outbox.put([message(n) for n in range(6)])
         options = DeliveryOptions(in_flight=1)
         first = Delivery(outbox, FakePublisher(), options, on_lost=lost)

@@ -14,7 +14,7 @@ import pytest
 
 from sam3edge.core.errors import MessageTooLarge, OutboxFull, PublishError, SettingsError
 from sam3edge.outbox.database import PAGE_BYTES
-from sam3edge.outbox.limits import Block, DropOldest, OutboxOptions, Overflow, Window
+from sam3edge.outbox.limits import Block, DropOldest, OutboxOptions, Overflow, ReplayOptions
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.outbox.table import disk_bytes
 from support.outbox_samples import Clock, message, unflushed
@@ -41,7 +41,7 @@ def open_outbox(tmp_path: Path, clock: Clock) -> Iterator[Open]:
 
 
 def ids(outbox: Outbox, limit: int = 100) -> list[str]:
-    return [parcel.message.id for parcel in outbox.take(limit)]
+    return [queued.message.id for queued in outbox.take(limit)]
 
 
 def crash(outbox: Outbox) -> None:
@@ -51,8 +51,8 @@ def crash(outbox: Outbox) -> None:
 
 
 def deliver(outbox: Outbox, count: int) -> None:
-    for parcel in outbox.take(count):
-        outbox.acknowledge(parcel.seq)
+    for queued in outbox.take(count):
+        outbox.acknowledge(queued.seq)
     outbox.flush()
 
 
@@ -66,7 +66,7 @@ def test_messages_come_in_order_and_whole(open_outbox: Open) -> None:
     sent = [message(1), message(2, supersedes="x"), message(3, size=300_000, topic="a/b")]
     outbox.put(sent[:2])
     outbox.put(sent[2:])
-    assert [parcel.message for parcel in outbox.take(10)] == sent
+    assert [queued.message for queued in outbox.take(10)] == sent
     assert outbox.take(10) == []
 
 
@@ -132,7 +132,7 @@ def test_an_id_that_is_there_is_ignored(open_outbox: Open, delivered: bool) -> N
 
 
 def test_an_id_may_come_again_once_it_has_left_the_window(open_outbox: Open) -> None:
-    outbox = open_outbox(OutboxOptions(window=Window(messages=1)))
+    outbox = open_outbox(OutboxOptions(replay=ReplayOptions(messages=1)))
     outbox.put([message(1), message(2)])
     deliver(outbox, 2)
     outbox.put([message(1)])
@@ -201,22 +201,22 @@ class TestRelease:
 
 class TestWindow:
     def test_keeps_the_last_messages(self, open_outbox: Open) -> None:
-        outbox = open_outbox(OutboxOptions(window=Window(messages=3)))
+        outbox = open_outbox(OutboxOptions(replay=ReplayOptions(messages=3)))
         outbox.put([message(n) for n in range(8)])
         deliver(outbox, 6)
         replayed = [outbox.retake(seq) for seq in outbox.replay()]
-        assert [parcel.message.id for parcel in replayed if parcel] == ["3", "4", "5"]
+        assert [queued.message.id for queued in replayed if queued] == ["3", "4", "5"]
         assert outbox.queued == 2
 
     def test_counts_its_age_from_the_last_delivery(self, open_outbox: Open, clock: Clock) -> None:
-        outbox = open_outbox(OutboxOptions(window=Window(seconds=60)))
+        outbox = open_outbox(OutboxOptions(replay=ReplayOptions(seconds=60)))
         for name in range(3):
             outbox.put([message(name)])
             deliver(outbox, 1)
             clock.now += 40
         clock.now += 1_000_000
         crash(outbox)
-        again = open_outbox(OutboxOptions(window=Window(seconds=60)))
+        again = open_outbox(OutboxOptions(replay=ReplayOptions(seconds=60)))
         assert len(again.replay()) == 2
 
     def test_takes_at_most_a_quarter_of_the_quota(self, open_outbox: Open) -> None:
@@ -227,23 +227,23 @@ class TestWindow:
         assert len(outbox.replay()) == 4
 
     def test_stays_until_the_replay_is_acknowledged(self, open_outbox: Open) -> None:
-        outbox = open_outbox(OutboxOptions(window=Window(messages=2)))
+        outbox = open_outbox(OutboxOptions(replay=ReplayOptions(messages=2)))
         outbox.put([message(n) for n in range(6)])
         deliver(outbox, 2)
         replaying = outbox.replay()
         assert outbox.replay() == []
         deliver(outbox, 4)
         again = [outbox.retake(seq) for seq in replaying]
-        assert [parcel.message.id for parcel in again if parcel] == ["0", "1"]
-        for parcel in again:
-            assert parcel is not None
-            outbox.acknowledge(parcel.seq)
+        assert [queued.message.id for queued in again if queued] == ["0", "1"]
+        for queued in again:
+            assert queued is not None
+            outbox.acknowledge(queued.seq)
         outbox.flush()
         assert len(outbox.replay()) == 2
         assert outbox.queued == 0
 
     def test_can_be_switched_off(self, open_outbox: Open) -> None:
-        outbox = open_outbox(OutboxOptions(window=Window(messages=0)))
+        outbox = open_outbox(OutboxOptions(replay=ReplayOptions(messages=0)))
         outbox.put([message(1)])
         deliver(outbox, 1)
         assert outbox.replay() == []
@@ -348,7 +348,7 @@ class TestDisk:
 
     @pytest.mark.parametrize("payload", [10, 500, 2_048, 9_000])
     def test_the_file_follows_the_quota(self, tmp_path: Path, payload: int) -> None:
-        options = OutboxOptions(max_bytes=4 << 20, window=Window(messages=10_000))
+        options = OutboxOptions(max_bytes=4 << 20, replay=ReplayOptions(messages=10_000))
         sizes = []
         outbox = unflushed(Outbox(tmp_path / "outbox.db", options, overflow=DropOldest()))
         number = 0
@@ -359,8 +359,8 @@ class TestDisk:
                 name = hashlib.sha256(str(number).encode()).hexdigest()
                 frame.append(message(name, size=payload, topic="a/" * 20))
             outbox.put(frame)
-            for parcel in outbox.take(5):
-                outbox.acknowledge(parcel.seq)
+            for queued in outbox.take(5):
+                outbox.acknowledge(queued.seq)
             sizes.append(sum(file.stat().st_size for file in tmp_path.iterdir()))
         assert max(sizes) <= options.file_bytes + (2 << 20)
         # The accounting is honest: the quota is reached before the page bound, and most of it is used.
@@ -553,9 +553,9 @@ def test_threads_may_share_it(open_outbox: Open) -> None:
 
     def consume() -> None:
         while len(seen) < 60:
-            for parcel in outbox.take(3):
-                seen.append(parcel.message.id)
-                outbox.acknowledge(parcel.seq)
+            for queued in outbox.take(3):
+                seen.append(queued.message.id)
+                outbox.acknowledge(queued.seq)
             time.sleep(0.001)
 
     threads = [threading.Thread(target=produce, args=(n,)) for n in (100, 200, 300)]
@@ -570,7 +570,7 @@ def test_threads_may_share_it(open_outbox: Open) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_bytes": 0}, {"max_age": 0.0}, {"window": Window(messages=-1)}, {"window": Window(seconds=-1)}],
+    [{"max_bytes": 0}, {"max_age": 0.0}, {"replay": ReplayOptions(messages=-1)}, {"replay": ReplayOptions(seconds=-1)}],
 )
 def test_senseless_bounds_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sam3edge.core.errors import OutboxFull
 from sam3edge.core.types import Message
-from sam3edge.outbox.limits import DropOldest, OutboxOptions, Window
+from sam3edge.outbox.limits import DropOldest, OutboxOptions, ReplayOptions
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.outbox.table import disk_bytes
 from support.outbox_samples import Clock, message, unflushed
@@ -54,7 +54,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        options = OutboxOptions(max_bytes=MAX_BYTES, window=Window(messages=WINDOW))
+        options = OutboxOptions(max_bytes=MAX_BYTES, replay=ReplayOptions(messages=WINDOW))
         overflow = DropOldest() if self.evicting else None
         self.outbox = unflushed(Outbox(self.folder / "outbox.db", options, overflow=overflow, clock=self.clock))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from sam3edge.core.backoff import ceiling
 from sam3edge.core.errors import EndpointError
 
 State: TypeAlias = Literal["closed", "open", "half-open"]
@@ -44,7 +45,7 @@ class Breaker:
         self._clock = clock
         self._state: State = "closed"
         self._in_a_row = 0
-        self._pause = options.pause
+        self._openings = 1  # in a row, the next included
         self._until = 0.0
 
     @property
@@ -70,7 +71,7 @@ class Breaker:
             self._state, self._in_a_row = "half-open", 0
         self._in_a_row += 1
         if self._in_a_row >= self._options.probes:
-            self._state, self._in_a_row, self._pause = "closed", 0, self._options.pause
+            self._state, self._in_a_row, self._openings = "closed", 0, 1
 
     def failed(self, retry_after: float | None = None) -> None:
         """A request failed.
@@ -83,10 +84,11 @@ class Breaker:
             self._in_a_row += 1
             opens = self._in_a_row >= options.failures
         else:
-            self._pause = min(2 * self._pause, options.longest_pause)
+            self._openings += 1
             opens = True
         if opens:
-            self._state, self._in_a_row, self._until = "open", 0, now + self._pause
+            pause = ceiling(options.pause, options.longest_pause, self._openings)
+            self._state, self._in_a_row, self._until = "open", 0, now + pause
         self._until = max(self._until, now + min(retry_after or 0.0, options.longest_pause))
 
 

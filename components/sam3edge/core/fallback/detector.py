@@ -221,8 +221,8 @@ class FallbackDetector:
                 raise
             self._sleep(pause)
             found = self._request(frame, options.prompts, deadline)
-        if options.overlap is not None:
-            found = replace(found, detections=suppress_detections(found.detections, options.overlap))
+        if options.nms_iou is not None:
+            found = replace(found, detections=suppress_detections(found.detections, options.nms_iou))
         return replace(found, origin=Origin("cloud", escalation.reason, escalation.detail))
 
     def _request(self, frame: Frame, prompts: Sequence[Prompt], deadline: float) -> Detections:
