@@ -2,7 +2,11 @@
 
 Two agreements are needed: with the Hub, which gives the account of the token access to ``facebook/sam3``, and here, by
 whoever runs this, which is recorded beside the file. The token goes to the Hub only: not to the storage that the Hub
-sends us on to, nor into a message, a log or the record.
+redirects to, nor into a message, a log or the record.
+
+Why not ``hf_hub_download`` (tried with version 2.4 against ``tests/support/fake_hub.py``): it keeps the token from other
+hosts, but takes content whose SHA-256 is not the one that the Hub announced, begins again with what was lost of a chunk
+of 10 MB, and leaves a folder of its own beside the weights. The rest of that library is used.
 """
 
 from __future__ import annotations
