@@ -46,7 +46,7 @@ from sam3edge_export.torch_engine import Identity, TorchEngine
 logger = logging.getLogger(__name__)
 
 GOLDEN_PROMPTS = 8
-"""At most so many prompts are asked in a golden run, which every device makes before it takes a bundle."""
+"""At most this many prompts are asked in a golden run, which every device makes before it takes a bundle."""
 
 LICENSE = "LICENSE.txt"
 

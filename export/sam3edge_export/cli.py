@@ -51,7 +51,7 @@ def export(
             show_default="the sample scenes, and what they show is added to the prompts",
         ),
     ] = None,
-    image_limit: Annotated[int, typer.Option(min=1, help="At most so many of them.")] = 8,
+    image_limit: Annotated[int, typer.Option(min=1, help="Maximum number of images.")] = 8,
     name: Annotated[str, typer.Option(help="Of the bundle; by default from --out, <name>-<version>.")] = "",
     version: Annotated[str, typer.Option(help="Of the bundle; by default from --out, <name>-<version>.")] = "",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Score that the gate admits above.")] = 0.5,
@@ -332,7 +332,7 @@ def _say_verdict(built: Any, out: Path, report: Path) -> None:
         return
     for failure in built.parity.failures[:10]:
         say(f"  {escape(failure)}")
-    kept = f"{out} was written all the same" if built.manifest else "no bundle was written"
+    kept = f"{out} was written anyway" if built.manifest else "no bundle was written"
     say(f"[bold red]the gate failed[/] ({len(built.parity.failures)} findings); {kept}")
     raise typer.Exit(1)
 

@@ -189,7 +189,7 @@ def sign_manifest(manifest: Manifest, signer: Signer) -> Manifest:
     try:
         check_signature(signed, [key])
     except BundleError as error:
-        raise SigningError(f"what the signer returned is no signature by its key {signature.key_id}") from error
+        raise SigningError(f"what the signer returned is not a signature by its key {signature.key_id}") from error
     return signed
 
 

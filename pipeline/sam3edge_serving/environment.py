@@ -18,7 +18,7 @@ class EnvironmentSettings(BaseSettings):
     """Settings whose aliases are the names of their variables. An empty variable counts as not set.
 
     Attributes:
-        prefix: variables that begin so are ours; one that is no setting is misspelt.
+        prefix: variables that begin so are ours; one that is not a setting is misspelt.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True, case_sensitive=True)

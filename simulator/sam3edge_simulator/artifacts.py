@@ -75,7 +75,7 @@ class Packages:
             artifacts: folder with the files, either ``<name>/<version>/`` below it or the files themselves.
 
         Raises:
-            ArtifactError: a file is missing, is no zip archive, or does not have the recipe's digest.
+            ArtifactError: a file is missing, is not a zip archive, or does not have the recipe's digest.
         """
         places = self.places(recipe.name, recipe.version)
         for folder in (places.artifacts, places.decompressed):

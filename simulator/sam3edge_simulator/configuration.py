@@ -38,7 +38,7 @@ class ConfigurationMissing(KeyError):
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A value that is no mapping.
+    """A value that is not a mapping.
 
     Attributes:
         value: what JSON can carry.
@@ -142,7 +142,7 @@ class ConfigurationStore:
 
         Raises:
             ConfigurationClash: a mapping would replace a plain value, or the other way round; nothing is changed.
-            ValueError: ``reset`` holds something that is no JSON pointer.
+            ValueError: ``reset`` holds something that is not a JSON pointer.
         """
         paths = [parse_pointer(pointer) for pointer in reset]
         with self._lock:

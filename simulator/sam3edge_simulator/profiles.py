@@ -34,7 +34,7 @@ class Profile:
         yaml_as_text: whether numbers and truth values of a YAML recipe arrive as text.
         ignored_steps: lifecycle steps that never run.
         skips: whether ``Skipif`` is heeded.
-        cuts_scripts: whether a script ends at the first ``{`` that is no known variable; else it is left as it is.
+        cuts_scripts: whether a script ends at the first ``{`` that is not a known variable; else it is left as it is.
         cross_component_variables: whether ``{component:artifacts:path}`` is known.
         path_suffix: what follows the folder in ``{work:path}`` and ``{artifacts:path}``.
         rolls_back: whether a failed deployment restores what ran before.

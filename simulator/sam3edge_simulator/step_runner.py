@@ -93,7 +93,7 @@ class StepRunner:
             self.logger.write("INFO", f"{name} skipped by Skipif", origin="nucleus")
             return None
         if step.cut:
-            self.logger.write("ERROR", f"{name} cut short at a '{{' that is no recipe variable", origin="nucleus")
+            self.logger.write("ERROR", f"{name} cut short at a '{{' that is not a recipe variable", origin="nucleus")
         self.logger.write("INFO", f"{name} starts. {{command={step.script.strip()!r}}}", origin="nucleus")
         environment = {**plan.environment, **step.environment}
         try:

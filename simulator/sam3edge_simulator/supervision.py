@@ -79,7 +79,7 @@ class Supervisor:
 
     @property
     def state(self) -> State:
-        """Where it stands now."""
+        """Its present state."""
         return self._state
 
     @property
@@ -255,7 +255,7 @@ class Supervisor:
                 raise StepFailed(f"startup took longer than {step.timeout} s")
             self._check("startup", process)
         self._set(State.RUNNING)
-        # What startup left running is no child of ours: that it failed, only the component itself can say.
+        # What startup left running is not a child of ours: that it failed, only the component itself can say.
         self._wait(lambda: self._reported is State.ERRORED or (process is not None and bool(process.status)))
         reported = self._reported is State.ERRORED
         raise StepFailed("the component reported ERRORED" if reported else "startup failed after it was RUNNING")

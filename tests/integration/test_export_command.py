@@ -251,7 +251,7 @@ def test_signing_exchanges_the_manifest_only(command: Command, bundle: Path, tmp
         ({"--prompts": "nowhere.txt"}, "expected a text file in UTF-8, a phrase a line; nowhere.txt cannot be read"),
         ({"--precision": "fp8"}, "no precision is called 'fp8'; there are fp32"),
         ({"--precision": "bf16"}, "bf16 graphs run on none of CUDAExecutionProvider, CPUExecutionProvider"),
-        ({"--images": "nowhere"}, "expected a folder of images to try the export on, nowhere is none"),
+        ({"--images": "nowhere"}, "expected a folder of images to try the export on, nowhere is not a folder"),
         ({"--out": "sam3"}, "what is the bundle called? give --name and --version"),
         ({"--out": str(ASSETS / "demo-bundle"), "--name": "a", "--version": "1.0.0"}, "is there already"),
         ({"--license": "nowhere"}, "the licence of the weights must travel with them"),

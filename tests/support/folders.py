@@ -54,7 +54,7 @@ def next_error(source: FolderSource) -> FrameError:
 
 
 def finish(source: FolderSource, count: int) -> list[str]:
-    """Take so many frames and finish each: their names."""
+    """Take this many frames and finish each: their names."""
     names = []
     for _ in range(count):
         frame = next_frame(source)

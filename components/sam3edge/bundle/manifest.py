@@ -84,7 +84,7 @@ class Manifest(_Strict):
         for name in files:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or path.as_posix() != name or name == MANIFEST:
-                raise ValueError(f"{name!r} is no path inside the bundle")
+                raise ValueError(f"{name!r} is not a path inside the bundle")
         missing = [name for name in REQUIRED if name not in files]
         if missing:
             raise ValueError(f"{', '.join(missing)} missing")

@@ -27,7 +27,7 @@ class Store:
 
     Args:
         root: created when it is not there.
-        keep: so many bundles before the current one stay, to go back to.
+        keep: this many bundles before the current one stay, to go back to.
     """
 
     def __init__(self, root: Path, keep: int = 1) -> None:
@@ -81,7 +81,7 @@ class Store:
         return target
 
     def activate(self, bundle: Path) -> None:
-        """Make a bundle of the store the current one, in one step, and let go of old ones and of unfinished copies."""
+        """Make a bundle of the store the current one, in one step, and drop old ones and unfinished copies."""
         link = self._root / ".current.new"
         link.unlink(missing_ok=True)
         link.symlink_to(bundle.relative_to(self._root))

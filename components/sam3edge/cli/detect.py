@@ -68,7 +68,7 @@ class EndpointDetector:
     Args:
         endpoint: the client.
         seconds: that one request may take.
-        sleep: waits so many seconds.
+        sleep: waits this many seconds.
     """
 
     def __init__(self, endpoint: Endpoint, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:

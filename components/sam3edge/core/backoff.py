@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 def ceiling(shortest: float, longest: float, attempts: int) -> float:
-    """Seconds to wait, at most, after so many attempts in vain: doubles from ``shortest`` to ``longest``.
+    """Seconds to wait, at most, after this many attempts in vain: doubles from ``shortest`` to ``longest``.
 
     Args:
         attempts: at least 1.

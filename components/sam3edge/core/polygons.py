@@ -79,7 +79,7 @@ def to_detection(instance: Instance, width: int, height: int, tolerance: float) 
         instance: mask logits over the whole frame.
         width: of the frame, pixels.
         height: of the frame, pixels.
-        tolerance: the outline may move by so many pixels to save vertices.
+        tolerance: the outline may move by this many pixels to save vertices.
 
     Returns:
         The detection, or None when the mask has no foreground or is smaller than the prompt's ``min_area``.

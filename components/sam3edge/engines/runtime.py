@@ -38,8 +38,8 @@ class OnnxOptions:
         providers: execution providers in order of preference.
         provider_options: options of each provider, as ONNX Runtime documents them.
         threads: CPU threads of one operator; 0 leaves it to ONNX Runtime.
-        max_instances: at most so many instances a prompt, best first.
-        prompts_per_run: at most so many prompts share a run of the decoder. Its attention takes 0.9 GB a prompt in
+        max_instances: at most this many instances a prompt, best first.
+        prompts_per_run: at most this many prompts share a run of the decoder. Its attention takes 0.9 GB a prompt in
             single precision at 1008 pixels where the provider does not fuse it, half of that in half precision.
         cache: folder for TensorRT engines; they take minutes to build and fit one GPU and driver only.
     """

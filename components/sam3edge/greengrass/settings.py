@@ -39,7 +39,7 @@ Unit: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=366 * 86_400)]
 """Up to a year: what waits for longer waits for ever, and what is much larger a timer refuses."""
 SecondsOrNever: TypeAlias = Annotated[float, Field(ge=0, le=366 * 86_400)]
-"""Likewise; 0 stands for never."""
+"""Likewise; 0 means never."""
 Bytes: TypeAlias = Annotated[int, Field(ge=0, le=1 << 50)]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Provider: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,64}$")]

@@ -45,7 +45,7 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.first_pause <= self.longest_pause:
-            raise ValueError(f"expected 0 < first_pause <= longest_pause, came {self}")
+            raise ValueError(f"expected 0 < first_pause <= longest_pause, got {self}")
 
 
 class KeptStream:

@@ -47,7 +47,7 @@ class Database:
 
     Raises:
         SettingsError: another process owns the file, or it cannot be created.
-        DatabaseDamaged: the file is no outbox, or damaged; ``set_aside`` and open again.
+        DatabaseDamaged: the file is not an outbox, or damaged; ``set_aside`` and open again.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
@@ -87,7 +87,7 @@ class Database:
                     for statement in table.SCHEMA:
                         db.execute(statement)
             elif version != table.VERSION:
-                raise DatabaseDamaged(f"expected an outbox of version {table.VERSION}, came version {version}")
+                raise DatabaseDamaged(f"expected an outbox of version {table.VERSION}, got version {version}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -148,7 +148,7 @@ class Delivery:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def statistics(self) -> DeliveryStatistics:
-        """How it stands now."""
+        """Its present state."""
         outbox = self._outbox.statistics()
         with self._changed:
             return DeliveryStatistics(

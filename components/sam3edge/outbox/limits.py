@@ -15,7 +15,7 @@ class ReplayOptions:
     """How many delivered messages are kept for replay; both bounds hold.
 
     Attributes:
-        messages: at most so many, the last ones.
+        messages: at most this many, the last ones.
         seconds: delivered at most so long before the *last* delivery, so that the window stands still while nothing
             can be delivered or the device is off.
     """
@@ -32,7 +32,7 @@ class OutboxOptions:
         max_bytes: of undelivered messages. A message counts what it takes on the medium: its payload, its names, and
             half a KiB for the row. The window takes at most a quarter of this in addition, and what is kept for a
             replay as much again; the file never exceeds ``file_bytes``.
-        max_age: undelivered messages older than so many seconds are dropped and counted; None keeps them for ever.
+        max_age: undelivered messages older than this many seconds are dropped and counted; None keeps them for ever.
             Judged by the wall clock: on a device without a battery-backed clock, the first synchronisation makes
             everything that was queued before look old.
         replay: what is kept for replay.
@@ -49,9 +49,9 @@ class OutboxOptions:
 
     def __post_init__(self) -> None:
         if self.max_bytes <= 0:
-            raise ValueError(f"max_bytes: expected more than 0, came {self.max_bytes}")
+            raise ValueError(f"max_bytes: expected more than 0, got {self.max_bytes}")
         if self.max_age is not None and self.max_age <= 0:
-            raise ValueError(f"max_age: expected more than 0 seconds or None, came {self.max_age}")
+            raise ValueError(f"max_age: expected more than 0 seconds or None, got {self.max_age}")
         if self.replay.messages < 0 or self.replay.seconds < 0:
             raise ValueError(f"replay: expected no negative numbers, got {self.replay}")
 

@@ -226,7 +226,7 @@ class Outbox:
             return self._queued
 
     def statistics(self) -> OutboxStatistics:
-        """How it stands now."""
+        """Its present state."""
 
         def oldest(db: sqlite3.Connection) -> float | None:
             return next((e.moment for e in table.undelivered(db) if e.seq not in self._acknowledged), None)
@@ -316,7 +316,7 @@ class Outbox:
     def _insert(
         self, db: sqlite3.Connection, frame: Mapping[str, Message], at_least: int
     ) -> tuple[list[Entry], list[Entry], list[Entry]]:
-        """What was added, what it replaced, and what had to leave: ``at_least`` so many bytes, if anything is added."""
+        """What was added, what it replaced, and what had to leave (``at_least`` bytes, if anything is added)."""
         self._write_acknowledgements(db)
         present = table.places(db, tuple(frame))
         fresh = [message for message in frame.values() if message.id not in present]

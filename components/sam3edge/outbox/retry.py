@@ -32,7 +32,7 @@ class DeliveryOptions:
         replay_pause: between the beginnings of two replays, so that a transport that flaps is not buried in
             repetitions.
         flush_after: an acknowledgement is written at most so long after it came.
-        flush_count: or when so many wait.
+        flush_count: or when this many wait.
     """
 
     in_flight: int = 5
@@ -44,11 +44,11 @@ class DeliveryOptions:
 
     def __post_init__(self) -> None:
         if self.in_flight < 1 or self.flush_count < 1:
-            raise ValueError(f"in_flight and flush_count: expected at least 1, came {self}")
+            raise ValueError(f"in_flight and flush_count: expected at least 1, got {self}")
         if not 0 < self.first_pause <= self.longest_pause:
-            raise ValueError(f"expected 0 < first_pause <= longest_pause, came {self}")
+            raise ValueError(f"expected 0 < first_pause <= longest_pause, got {self}")
         if self.replay_pause < 0 or self.flush_after < 0:
-            raise ValueError(f"replay_pause and flush_after: expected no negative numbers, came {self}")
+            raise ValueError(f"replay_pause and flush_after: expected no negative numbers, got {self}")
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ ZIP = b"PK\x03\x04"
 """How every file of ``torch.save`` begins since torch 1.6."""
 
 OTHER_BEGINNINGS: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "a git-LFS pointer, not the file it stands for; run `git lfs pull`"),
+    (b"version https://git-lfs", "a git-LFS pointer, not the file itself; run `git lfs pull`"),
     (b"<", "a web page, as a download without permission leaves it; use `sam3edge-export fetch`"),
     (
         b"\x80",
@@ -65,8 +65,8 @@ def _check_beginning(path: Path) -> None:
         if beginning.lstrip().startswith(mark):
             raise CheckpointError(f"{path} is {what}")
     raise CheckpointError(
-        f"{path} is no file of torch.save: it begins with {beginning[:16]!r}, expected {ZIP!r}; fetch sam3.pt again, "
-        "or pass the folder of a model.safetensors"
+        f"{path} is not a file of torch.save: expected {ZIP!r} at its beginning, got {beginning[:16]!r}; fetch sam3.pt "
+        "again, or pass the folder of a model.safetensors"
     )
 
 

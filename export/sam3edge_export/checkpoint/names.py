@@ -1,7 +1,7 @@
 """Where each parameter of transformers' SAM 3 stands in Meta's ``sam3.pt``.
 
 Names and shapes follow Meta's modules (package ``sam3`` 0.1.4, ``model_builder.py`` and the modules it builds). A
-rule names one parameter, or a family of them: ``#`` stands for a number and ``*`` for ``weight`` or ``bias``, the same
+rule names one parameter, or a family of them: ``#`` is a number and ``*`` is ``weight`` or ``bias``, the same
 on both sides. Layouts differ in four places: Meta fuses the projections of queries, keys and values, transposes the
 text projection, keeps a class position in front of the position embeddings of the vision encoder, and keeps one
 embedding per kind of point.

@@ -70,7 +70,7 @@ def read_record(path: Path) -> FetchRecord | None:
     try:
         return FetchRecord.model_validate_json(place.read_bytes())
     except (OSError, ValidationError) as error:
-        raise CheckpointError(f"{place} is no record of a fetched file; remove it, or fetch again: {error}") from error
+        raise CheckpointError(f"{place} is not the record of a fetched file; fetch again: {error}") from error
 
 
 def write_record(path: Path, record: FetchRecord) -> None:

@@ -4,9 +4,9 @@ Two agreements are needed: with the Hub, which gives the account of the token ac
 whoever runs this, which is recorded beside the file. The token goes to the Hub only: not to the storage that the Hub
 redirects to, nor into a message, a log or the record.
 
-Why not ``hf_hub_download`` (tried with version 2.4 against ``tests/support/fake_hub.py``): it keeps the token from other
-hosts, but takes content whose SHA-256 is not the one that the Hub announced, begins again with what was lost of a chunk
-of 10 MB, and leaves a folder of its own beside the weights. The rest of that library is used.
+Why not ``hf_hub_download`` (version 2.4, tried against ``tests/support/fake_hub.py``): it keeps the token from other
+hosts, but accepts content whose SHA-256 is not the one that the Hub announced, loses what arrived of a chunk of 10 MB,
+and leaves a folder of its own beside the weights. The rest of that library is used.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def fetch_from_hub(
     progress: Progress = no_progress,
     endpoint: str | None = None,
 ) -> FetchRecord:
-    """Bring ``sam3.pt``, its licence and its tokenizer into the folder ``target``; goes on where it was interrupted.
+    """Bring ``sam3.pt``, its licence and its tokenizer into the folder ``target``; resumes after an interruption.
 
     Args:
         token: of a Hub account that has been given access.
@@ -209,7 +209,7 @@ def _explained(token: str) -> Iterator[None]:
             raise FetchError(_REFUSED) from error
         raise FetchError(f"the Hub answered {status}: {_without(token, error)}; try again later") from error
     except HTTPError as error:
-        raise FetchError(f"interrupted: {_without(token, error)}; run again to go on from there") from error
+        raise FetchError(f"interrupted: {_without(token, error)}; run again to resume") from error
 
 
 def _without(token: str, error: Exception) -> str:

@@ -1,7 +1,7 @@
 """How a large file comes down: beside its place, in as many attempts as it takes, and into its place when it is right.
 
 What has come so far is kept in ``.<name>.<identity>.part``, where the identity is that of the content, so that a later
-attempt goes on with the same content or starts anew.
+attempt goes on with the same content or starts over.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def land(part: Path, target: Path, size: int, sha256: str | None) -> str:
     """
     came = arrived(part)
     if came < size:
-        raise FetchError(f"{target.name} was interrupted after {came} of {size} bytes; run again to go on from there")
+        raise FetchError(f"{target.name} was interrupted after {came} of {size} bytes; run again to resume")
     digest = sha256_of(part)
     if came > size or (sha256 is not None and digest != sha256):
         part.unlink()

@@ -55,7 +55,7 @@ def s3_client() -> Any:
 def fetch_from_s3(
     uri: str, target: Path, client: Any, sha256: str | None = None, progress: Progress = no_progress
 ) -> FetchRecord:
-    """Bring one object to the file ``target``; goes on where it was interrupted, unless the object has changed.
+    """Bring one object to the file ``target``; resumes after an interruption, unless the object has changed.
 
     Args:
         uri: ``s3://bucket/key``.
@@ -87,7 +87,7 @@ def fetch_from_s3(
     except ClientError as error:
         raise FetchError(_refusal(uri, error.response)) from error
     except HTTPClientError as error:
-        raise FetchError(f"{uri} was interrupted: {error}; run again to go on from there") from error
+        raise FetchError(f"{uri} was interrupted: {error}; run again to resume") from error
     except BotoCoreError as error:
         raise FetchError(f"{uri} cannot be asked for: {error}") from error
     return remember(target, found.uri, digest, consent=None)

@@ -14,8 +14,8 @@ class Tolerance:
 
     Attributes:
         iou: every mask must overlap the reference's with at least this intersection over union.
-        score: scores of the same object may differ by this, and an object that only one side found is no failure when
-            its score exceeds the threshold by no more than this.
+        score: scores of the same object may differ by this, and an object that only one side found is forgiven when its
+            score exceeds the threshold by no more than this.
         box: sides of boxes may differ by this share of the frame's side.
         logits: query logits may differ by this; a bound only for checkpoints without learned weights, whose logits stay
             near zero.

@@ -40,7 +40,7 @@ class MetaReference:
 
     def __init__(self, checkpoint: Path, device: str) -> None:
         if not checkpoint.is_file():
-            raise EngineError(f"Meta's package reads sam3.pt only; {checkpoint} is no file")
+            raise EngineError(f"Meta's package reads sam3.pt only; {checkpoint} is not a file")
         try:
             from sam3.model.sam3_image_processor import Sam3Processor
             from sam3.model_builder import build_sam3_image_model

@@ -32,7 +32,7 @@ VOCABULARY_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d
 
 WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{0345}]+"
 """What a text is cut into before bytes are merged. The reference's pattern ignores case throughout, which changes
-nothing but contractions and U+0345: it is no letter, its capital is one, and so no alternative takes it."""
+nothing but contractions and U+0345: it is not a letter, its capital is one, and so no alternative takes it."""
 
 
 class TokenizerError(Sam3EdgeError):
@@ -91,7 +91,7 @@ def read_tokenizer(folder: Path, length: int = CONTEXT_LENGTH) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing more specific
-        raise TokenizerError(f"{path} is no tokenizer of the tokenizers library: {error}") from error
+        raise TokenizerError(f"{path} is not a tokenizer of the tokenizers library: {error}") from error
     return _of_length(tokenizer, length)
 
 
@@ -127,7 +127,7 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
 
 def _byte_characters() -> list[str]:
     """One visible character for each of the 256 bytes, in the order of CLIP's vocabulary: bytes that are visible in
-    Latin-1 stand for themselves and come first, the others are moved to U+0100 and up."""
+    Latin-1 represent themselves and come first, the others are moved to U+0100 and up."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in visible]
     return [chr(byte) for byte in visible] + [chr(0x100 + n) for n in range(len(hidden))]

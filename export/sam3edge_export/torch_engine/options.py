@@ -41,7 +41,7 @@ class TorchOptions:
         max_pairs: (image, prompt) pairs in one run of the decoder; more are answered in several runs.
         max_exemplars: boxes of a prompt, unless launching is ``eager``, where any number will do. Every prompt carries
             so many tokens for them beside its words, which costs next to nothing.
-        max_instances: at most so many instances a prompt, best first.
+        max_instances: at most this many instances a prompt, best first.
         max_phrases: phrases whose text features are kept, the least recently used leave; 32 KB each.
 
     Raises:

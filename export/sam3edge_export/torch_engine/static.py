@@ -82,7 +82,7 @@ class StaticRunner:
 
     Args:
         length: text tokens of a prompt.
-        images, pairs, boxes: at most so many images and prompts in one run, and exemplars of a prompt.
+        images, pairs, boxes: at most this many images and prompts in one run, and exemplars of a prompt.
     """
 
     def __init__(self, stages: Stages, recorder: Recorder, length: int, images: int, pairs: int, boxes: int) -> None:

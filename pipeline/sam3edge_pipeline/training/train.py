@@ -49,7 +49,7 @@ class Plan:
         prompts: prompts asked of every image in stage two, of which one is absent.
         rate: largest learning rate of stage two.
         processes: that draw the scenes.
-        mask_pairs: at most so many (image, prompt) pairs a step go through the expensive mask branch.
+        mask_pairs: at most this many (image, prompt) pairs a step go through the expensive mask branch.
     """
 
     dense_steps: int = 900

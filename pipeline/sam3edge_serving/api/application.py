@@ -153,7 +153,7 @@ def _plain(reply: Reply) -> dict[str, Any]:
 
 
 def _fit(response: dict[str, Any], event: Mapping[str, Any]) -> dict[str, Any]:
-    """Compress what the client takes compressed; refuse what Lambda would not hand through."""
+    """Compress what the client takes compressed; refuse what Lambda would not pass on."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     body: str = response["body"]
     if len(body) >= COMPRESSED_FROM and "gzip" in headers.get("accept-encoding", "").lower():

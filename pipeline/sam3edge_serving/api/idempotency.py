@@ -3,7 +3,7 @@
 powertools keeps records in DynamoDB. What is remembered is the reply, compressed; one that is still too long for an
 item (400 KB) is put into S3 and remembered by its place. Replies that are errors are not remembered: they may be asked
 again. After "The Idempotency-Key HTTP Header Field" (IETF draft): another request with the same key is answered with
-422, a repetition while the first is in work with 409.
+422, a repetition while the first is in progress with 409.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class IdempotencyStore:
         )
 
     def within(self, context: Any) -> None:
-        """Tell how long the invocation may take: a record in work that is older belongs to one that died."""
+        """Tell how long the invocation may take: a record in progress that is older belongs to one that died."""
         self._config.register_lambda_context(context)
 
     def run(self, request: Request, content: object, work: Callable[[], Reply]) -> Reply:
@@ -105,7 +105,7 @@ class IdempotencyStore:
                 code="idempotency_key_reused",
             ) from None
         except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError):
-            raise Conflict("the first request with this Idempotency-Key is in work; ask again", retry_after=2) from None
+            raise Conflict("the first request with this key is still in progress; ask again", retry_after=2) from None
         except IdempotencyPersistenceLayerError as error:
             raise NotReady("requests cannot be remembered now; try again", code="idempotency_failed") from error
 

@@ -1,8 +1,8 @@
 """API keys: what they look like, where they are kept, how one is checked.
 
-A key is ``s3e-<id>-<secret>``. The id is no secret: it finds the record, it is what API Gateway's usage plan counts by
-(``usageIdentifierKey``), and it stands in logs. Of the key itself only its SHA-256 is kept. That needs neither salt nor
-a slow hash, because the secret is 256 random bits and no word that could be guessed.
+A key is ``s3e-<id>-<secret>``. The id is public: it finds the record, it is what API Gateway's usage plan counts by
+(``usageIdentifierKey``), and it is written to logs. Only the SHA-256 of the key is kept, without salt or slow hash,
+because the secret is 256 random bits that nobody can guess.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class DynamoKeys:
         self._table.put_item(Item=item, ConditionExpression="attribute_not_exists(id)")
 
     def revoke(self, key_id: str) -> None:
-        """The key is good no more; raises botocore's ConditionalCheckFailedException when there is none."""
+        """The key is revoked; raises botocore's ConditionalCheckFailedException when there is none."""
         self._table.update_item(
             Key={"id": key_id},
             UpdateExpression="SET revoked = :yes",

@@ -1,7 +1,7 @@
 """The serving container: ``python -m sam3edge_serving.endpoint``, settings from the environment.
 
 It listens only after the model's files were checked; ``/ping`` answers 503 until the model is loaded and warm. SIGTERM
-lets it finish the requests in work. Exit status: 0 stopped; 4 the model is missing, refused or cannot run; 5 the
+lets it finish the requests in progress. Exit status: 0 stopped; 4 the model is missing, refused or cannot run; 5 the
 settings are refused.
 """
 

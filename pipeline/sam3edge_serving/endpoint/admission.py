@@ -17,8 +17,8 @@ SMOOTHING = 0.1
 class Admission:
     """Lets ``most`` requests in at a time. Used on the event loop only.
 
-    A bounded number of requests in work bounds the time each waits: the last one let in is answered when those before
-    it are. So clients above the bound are told when to come back, and the others do not get slower.
+    A bounded number of requests bounds the time each waits: the last one let in is answered after those before it. So
+    clients above the bound are told when to come back, and the others do not get slower.
     """
 
     def __init__(self, most: int) -> None:

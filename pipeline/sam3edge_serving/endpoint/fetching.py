@@ -14,12 +14,12 @@ def allowed_hosts(text: str) -> tuple[str, ...]:
     """Names with commas between them.
 
     Raises:
-        ValueError: one of them is no name of a host.
+        ValueError: one of them is not the name of a host.
     """
     hosts = read_hosts(text)
     for host in hosts:
         if not _HOST.fullmatch(host):
-            raise ValueError(f"{host!r} is no name of a host such as images.example.org or *.example.org")
+            raise ValueError(f"{host!r} is not the name of a host such as images.example.org or *.example.org")
     return hosts
 
 

@@ -46,15 +46,15 @@ class Settings(EnvironmentSettings):
         max_pending_pixels: pixels of all images that are in memory at once; a request waits until there is room.
         max_prompts: phrases or objects asked of one image.
         max_images: images of one request.
-        max_requests: requests in work or waiting; more are sent away with 429.
+        max_requests: requests in progress or waiting; more are sent away with 429.
         max_batch: different images that are answered together; 1 answers every request alone.
         batch_wait: seconds that the first of a batch waits for others.
         body_time: seconds in which a request's body must have come.
         fetch_hosts: hosts, with commas between them, from which images may be fetched by https that a request gives by
-            address; ``*.example.org`` stands for everything below. Empty, the default: nothing is ever fetched.
+            address; ``*.example.org`` means everything below. Empty, the default: nothing is ever fetched.
         fetch_time: seconds in which an image must have been fetched.
         deadline: seconds after which a request is answered with 504; SageMaker gives up after 60.
-        drain: seconds that requests in work may take after SIGTERM; SageMaker kills after 30.
+        drain: seconds that requests in progress may take after SIGTERM; SageMaker kills after 30.
     """
 
     prefix = "SAM3EDGE_"

@@ -54,7 +54,7 @@ class FetchRules:
     """What may be fetched.
 
     Attributes:
-        hosts: names in lower case; ``*.example.com`` stands for every name below ``example.com``.
+        hosts: names in lower case; ``*.example.com`` means every name below ``example.com``.
         max_bytes: of an image.
         seconds: for one wait on the network, and for the body as a whole.
     """
@@ -148,7 +148,7 @@ class RemoteImages:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").rstrip("."), parts.port
         except ValueError as error:
-            raise AddressRefused("the image's address is no address") from error
+            raise AddressRefused("the image's address is not a valid URL") from error
         if parts.scheme.lower() != "https" or port not in (None, HTTPS) or not host:
             raise AddressRefused("an image's address must begin with https:// and use port 443")
         if parts.username is not None or parts.password is not None:

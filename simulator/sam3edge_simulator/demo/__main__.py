@@ -31,7 +31,7 @@ def demo(
     if profile not in ("classic", "lite"):
         raise typer.BadParameter(f"expected classic or lite, got {profile}", param_hint="--profile")
     if not images.is_dir():
-        raise typer.BadParameter(f"{images} is no folder", param_hint="--images")
+        raise typer.BadParameter(f"{images} is not a folder", param_hint="--images")
     wanted = tuple(single_spaced(text) for text in prompts.split(",") if text.strip())
     try:
         complete = run_demo(Options(images, wanted, bundle, out, profile, threshold), console)

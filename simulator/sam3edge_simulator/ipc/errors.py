@@ -19,7 +19,7 @@ class IpcError(Exception):
     """Answered to the client as ``aws.greengrass#<name of the class>``.
 
     Args:
-        message: what was expected, what came, what to do.
+        message: what was expected, got what, what to do.
         fields: further members of the error's shape, in the names of the wire (``resourceName``).
     """
 

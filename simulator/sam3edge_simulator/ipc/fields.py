@@ -25,7 +25,7 @@ def optional_text(payload: Mapping[str, object], name: str) -> str:
     """A text that may be missing; empty then.
 
     Raises:
-        InvalidArgumentsError: it is no text.
+        InvalidArgumentsError: it is not text.
     """
     value = payload.get(name)
     if value is None:
@@ -51,7 +51,7 @@ def optional_mapping(payload: Mapping[str, object], name: str) -> Mapping[str, o
     """An object that may be missing; empty then.
 
     Raises:
-        InvalidArgumentsError: it is no object.
+        InvalidArgumentsError: it is not an object.
     """
     return {} if payload.get(name) is None else mapping(payload, name)
 
@@ -60,7 +60,7 @@ def texts(payload: Mapping[str, object], name: str) -> tuple[str, ...]:
     """A list of texts that may be missing; empty then.
 
     Raises:
-        InvalidArgumentsError: it is no list of texts.
+        InvalidArgumentsError: it is not a list of texts.
     """
     value = payload.get(name)
     if value is None:
@@ -74,7 +74,7 @@ def octets(payload: Mapping[str, object], name: str) -> bytes:
     """Bytes written as base64; empty when missing.
 
     Raises:
-        InvalidArgumentsError: it is no base64.
+        InvalidArgumentsError: it is not base64.
     """
     try:
         return base64.b64decode(optional_text(payload, name), validate=True)

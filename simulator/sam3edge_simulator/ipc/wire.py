@@ -33,7 +33,7 @@ HeaderValue = bool | int | str | bytes
 
 
 class WireError(Exception):
-    """What came over the socket is no frame of this protocol; the connection cannot be used further."""
+    """What came over the socket is not a frame of this protocol; the connection cannot be used further."""
 
 
 class MessageType(IntEnum):

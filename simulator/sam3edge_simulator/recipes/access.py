@@ -22,7 +22,7 @@ def authorize(
 ) -> None:
     """Let one operation pass, or refuse it.
 
-    In a policy's resources ``*`` stands for any characters, and ``{iot:thingName}`` for the name of the thing; for the
+    In a policy's resources ``*`` matches any characters, and ``{iot:thingName}`` is the name of the thing; for the
     MQTT proxy ``+`` and ``#`` are wildcards as in a subscription. ``${*}`` is a plain ``*``.
 
     Args:

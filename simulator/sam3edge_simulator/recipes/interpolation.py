@@ -35,7 +35,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What the variables of one component's recipe stand for.
+    """What the variables of one component's recipe mean.
 
     Attributes:
         thing: name of the thing.
@@ -88,7 +88,7 @@ def replace_or_cut(text: str, variables: Variables, escape: Callable[[str], str]
 
     Args:
         text: what to replace in.
-        variables: what they stand for.
+        variables: what they mean.
         escape: applied to configuration values, so that the shell reads them as they are.
 
     Returns:
@@ -120,7 +120,7 @@ def escape_in_single_quotes(value: str) -> str:
 
 
 def interpolate(text: str, variables: Variables, profile: Profile) -> str:
-    """Replace the variables of one text that is no script (a time limit, a condition, a policy's resource)."""
+    """Replace the variables of one text that is not a script (a time limit, a condition, a policy's resource)."""
     if profile.cuts_scripts:
         return replace_or_cut(text, variables, str)[0]
     return replace(text, variables)

@@ -71,7 +71,7 @@ class Requirement:
         """Read ``>=1.0.0 <2.0.0``, ``^1.2.0``, ``~1.2``, ``1.x``, ``1.0.0 - 2.0.0``, ``*`` and ``||`` between them.
 
         Raises:
-            VersionError: it is no range.
+            VersionError: it is not a range.
         """
         return cls(text, tuple(tuple(_comparisons(part)) for part in text.split("||")))
 

@@ -39,7 +39,7 @@ def test_from_deployment_to_geojson(make_rig: Callable[[Profile], Rig], profile:
     rig.deploy_segmenter(Prompts=["metal tag", "hole", "ship"])  # before any model: it waits for one
     rig.deploy_model()
     rig.put_scene("a.png", 2_000_007)
-    rig.put_bytes("b.jpg", b"this is no picture")
+    rig.put_bytes("b.jpg", b"this is not a picture")
     rig.put_scene("c.png", 2_000_003)
     rig.wait(lambda: set(rig.consumer.names()) == {"a.png", "c.png"} and rig.consumer.on("errors"))
     for topic in (topics.DETECTIONS, topics.ERRORS, topics.STATUS, topics.MODEL_STATUS):

@@ -134,7 +134,7 @@ class Clients:
         return client
 
     def close(self) -> None:
-        """Close every client; one whose connection was cut says so, which is no concern here."""
+        """Close every client; one whose connection was cut says so, which is not a concern here."""
         for client in self._open:
             closed = client.close()
             closed.exception(timeout=30)

@@ -67,7 +67,7 @@ def cut_manifest(root: Path) -> None:
         (change_manifest(version="1.0"), "version"),
         (change_manifest(name="../x"), "name"),
         (change_manifest(surprise=1), "surprise"),
-        (change_manifest(files={"../../etc/passwd": {"size": 0, "sha256": "0" * 64}}), "no path inside"),
+        (change_manifest(files={"../../etc/passwd": {"size": 0, "sha256": "0" * 64}}), "not a path inside"),
         (change_manifest(files={"vision.onnx": {"size": 0, "sha256": "0" * 64}}), "missing"),
         (lose_manifest, "cannot be read"),
         (cut_manifest, "is not a manifest"),

@@ -149,7 +149,7 @@ def test_a_clock_that_was_wrong_gives_nothing_back_and_does_not_lock_for_ever() 
     clock.now = START
     assert budget(clock, kept).refusal()
     clock.now = START + 1
-    budget(clock, kept).take()  # whoever takes all the same
+    budget(clock, kept).take()  # taken anyway
     clock.now = START + HOUR
     assert not budget(clock, kept).refusal()
 

@@ -121,7 +121,7 @@ def fail(error: EndpointError, *numbers: int) -> Callable[[int], None]:
 
 
 DOWN = EndpointError("down", retryable=True)
-WRONG = EndpointError("this is no answer")
+WRONG = EndpointError("this is not an answer")
 
 
 def test_a_certain_answer_of_the_device_costs_nothing() -> None:

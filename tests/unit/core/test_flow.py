@@ -122,7 +122,7 @@ def test_a_frame_is_done_only_after_its_message_is_durable() -> None:
 
 
 def test_a_bad_frame_is_reported_put_away_and_the_next_one_answered() -> None:
-    bad = FrameError("expected an image, came text", frame_id="1", name="bad.jpg")
+    bad = FrameError("expected an image, got text", frame_id="1", name="bad.jpg")
     source, outbox, watcher = Script(bad, frame(red_square(), "good.png")), Memory(), Watcher()
     flow(source, outbox, observer=watcher).run(threading.Event())
     assert source.rejected == [bad]

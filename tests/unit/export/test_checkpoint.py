@@ -1,4 +1,4 @@
-"""Checkpoints of both layouts are read whole, and what is no checkpoint is refused with a reason."""
+"""Checkpoints of both layouts are read whole, and what is not a checkpoint is refused with a reason."""
 
 from __future__ import annotations
 
@@ -341,8 +341,8 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
             "git-LFS pointer.*git lfs pull",
         ),
         (b"<!doctype html><html>Access to model facebook/sam3 is restricted", "a web page"),
-        (b"Access to model facebook/sam3 is restricted", r"no file of torch\.save: it begins with b'Access"),
-        (b"", r"no file of torch\.save"),
+        (b"Access to model facebook/sam3 is restricted", r"not a file of torch\.save: expected .*, got b'Access"),
+        (b"", r"not a file of torch\.save"),
     ],
 )
 def test_another_file_under_the_name_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -385,7 +385,7 @@ def test_a_file_that_changed_since_it_was_fetched_is_refused(published: Path, tm
     write_record(path, record.model_copy(update={"sha256": "0" * 64}))
     refuse(path, "has changed since it was fetched")
     record_path(path).write_text("{}")
-    refuse(path, "is no record of a fetched file")
+    refuse(path, "is not the record of a fetched file")
 
 
 def test_shards_have_one_digest_that_any_change_changes(tmp_path: Path) -> None:

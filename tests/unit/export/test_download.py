@@ -105,7 +105,7 @@ def test_another_file_under_the_name_is_not_overwritten(hub: Hub, tmp_path: Path
 
 def test_an_interrupted_fetch_goes_on_where_it_was(hub: Hub, tmp_path: Path) -> None:
     hub.stop_after = 3_000_000
-    refuse(hub, tmp_path, "interrupted: .*run again to go on from there")
+    refuse(hub, tmp_path, "interrupted: .*run again to resume")
     (part,) = tmp_path.glob(".sam3.pt.*.part")
     came = part.stat().st_size
     assert 0 < came <= 3_000_000
@@ -243,7 +243,7 @@ class Breaking:
 
 def test_an_interrupted_object_goes_on_where_it_was(client: Any, tmp_path: Path) -> None:
     stumbling, path = Stumbling(client, kept=1234), tmp_path / "sam3.pt"
-    with pytest.raises(FetchError, match=r"was interrupted: .*run again to go on"):
+    with pytest.raises(FetchError, match=r"was interrupted: .*run again to resume"):
         fetch_from_s3(URI, path, stumbling)
     assert not path.exists()
     fetch_from_s3(URI, path, stumbling)

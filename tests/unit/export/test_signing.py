@@ -148,7 +148,7 @@ def test_a_signature_by_another_key_is_noticed_before_it_is_written(bundle: Path
     message = read_manifest(bundle).signed_bytes()
     kms.will_tell_its_key()
     kms.will_sign(message, Ed25519PrivateKey.generate().sign(message))
-    with pytest.raises(SigningError, match="is no signature by its key"):
+    with pytest.raises(SigningError, match="is not a signature by its key"):
         sign_bundle(bundle, KmsSigner(ALIAS, kms.client))
     assert (bundle / MANIFEST).read_bytes() == before
 

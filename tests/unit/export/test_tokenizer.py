@@ -100,7 +100,7 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"has no tokenizer\.json"):
         read_tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(TokenizerError, match="is no tokenizer"):
+    with pytest.raises(TokenizerError, match="is not a tokenizer"):
         read_tokenizer(tmp_path)
 
 

@@ -32,7 +32,7 @@ class Station:
         return {"until": "noon"}
 
     def refuse(self, command: Command) -> Mapping[str, Any]:
-        raise SettingsError("expected minutes, came hours")
+        raise SettingsError("expected minutes, got hours")
 
     def break_(self, command: Command) -> Mapping[str, Any]:
         self.obeyed.append(command)
@@ -77,7 +77,7 @@ def test_a_repeated_command_is_answered_again_and_not_obeyed_again(station: Stat
 
 def test_a_refusal_says_why(station: Station) -> None:
     answer = station.send({"id": "c1", "command": "refuse"})
-    assert (answer["status"], answer["reason"]) == ("REJECTED", "expected minutes, came hours")
+    assert (answer["status"], answer["reason"]) == ("REJECTED", "expected minutes, got hours")
 
 
 def test_an_unknown_command_is_told_the_known_ones(station: Station) -> None:

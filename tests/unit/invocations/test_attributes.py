@@ -1,4 +1,4 @@
-"""The header that SageMaker hands through."""
+"""The header that SageMaker passes on."""
 
 from __future__ import annotations
 

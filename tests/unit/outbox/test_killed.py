@@ -25,7 +25,7 @@ def test_everything_arrives_although_the_process_is_killed_again_and_again(tmp_p
         arrived = len(list(cloud.glob("*"))) if cloud.exists() else 0
         try:
             if kills < 8:
-                # Killed a random while after it has begun to deliver, so that a slow start is no waste.
+                # Killed a random while after it has begun to deliver, so that a slow start is not a waste.
                 wait_for_more(cloud, arrived, process)
                 status = process.wait(randomness.uniform(0.0, 0.15))
             else:

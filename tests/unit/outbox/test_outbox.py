@@ -443,7 +443,7 @@ def limit_pages(outbox: Outbox, pages: int) -> None:
 class TestDamage:
     @pytest.mark.parametrize(
         "content",
-        [b"this is no database, whatever its name says" * 100, b"SQLite format 3\x00" + b"\xff" * 5000],
+        [b"this is not a database, whatever its name says" * 100, b"SQLite format 3\x00" + b"\xff" * 5000],
         ids=["text", "header"],
     )
     def test_a_file_that_is_no_outbox_is_set_aside(

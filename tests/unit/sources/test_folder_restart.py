@@ -176,7 +176,7 @@ def _consume(root: Path, on_processed: str) -> subprocess.Popen[bytes]:
 
 
 def _feed(folder: Path, seed: int) -> None:
-    """Every tenth file is no image; every other is written in place, the others are renamed."""
+    """Every tenth file is not an image; every other is written in place, the others are renamed."""
     dice = random.Random(seed)
     for number in range(FILES):
         content = b"no image %d" % number if number % 10 == 0 else picture(number)

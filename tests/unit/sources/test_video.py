@@ -100,7 +100,7 @@ def test_the_rate_of_a_paced_file_is_capped(tmp_path: Path) -> None:
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
     path.write_text("no video\n" * 100)
-    with pytest.raises(SettingsError, match="no video"):
+    with pytest.raises(SettingsError, match="not a video"):
         open_camera(CameraOptions(str(path)))
     with pytest.raises(SettingsError, match="no video file"):
         open_camera(CameraOptions(str(tmp_path / "missing.mp4")))

@@ -21,7 +21,7 @@ class BreakerOptions:
     """When it opens and closes.
 
     Attributes:
-        failures: so many in a row open it.
+        failures: number in a row that opens it.
         pause: seconds that it stays open; twice as long after each failed probe.
         longest_pause: seconds, at most; also of what an endpoint asks for.
         probes: successes in a row that close it again.

@@ -40,7 +40,7 @@ WORD, NAME, DETAIL, UNSUPPORTED, PROMPTS = 40, 16, 20, 10, 4
 At 7,000 bytes a phrase may have 175 and the frame's name 437; at 128 KiB nothing that occurs is cut."""
 
 HULL_VERTICES = 24
-"""A feature too large for a message of its own keeps a hull of about so many vertices."""
+"""A feature too large for a message of its own keeps a hull of about this many vertices."""
 
 
 class PixelGeometry(TypedDict):

@@ -1,6 +1,6 @@
 """The two things that EXIF knows and the flow needs: which way is up, and when the light fell in.
 
-EXIF 2.32 (CIPA DC-008). Damaged EXIF is no reason to refuse an image: it is read as absent.
+EXIF 2.32 (CIPA DC-008). Damaged EXIF is ignored rather than a reason to refuse an image.
 """
 
 from __future__ import annotations

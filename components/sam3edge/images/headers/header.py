@@ -7,7 +7,7 @@ from datetime import datetime
 
 
 class HeaderError(ValueError):
-    """The file is no whole image of a known format; the text says what is wrong with it."""
+    """The file is not a whole image of a known format; the text says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def open_capture(
     width: int | None = None,
     height: int | None = None,
 ) -> OpenCvCapture | None:
-    """Open a camera or file; None when it does not answer or is no video.
+    """Open a camera or file; None when it does not answer or is not a video.
 
     Args:
         address: what to open.

@@ -69,7 +69,7 @@ class CameraOptions:
 def open_camera(options: CameraOptions) -> CameraSource | VideoSource:
     """The source for a camera's URI.
 
-    A camera that does not answer is no error: it may be switched on later.
+    A camera that does not answer is not an error: it may be switched on later.
 
     Raises:
         SettingsError: the URI is not understood, the video file is missing or is none, or this OpenCV cannot open such.
@@ -90,7 +90,7 @@ def open_camera(options: CameraOptions) -> CameraSource | VideoSource:
         return CameraSource(options, address, opener)
     capture = opener()
     if capture is None:
-        raise SettingsError(f"{address.shown} is no video that OpenCV can read")
+        raise SettingsError(f"{address.shown} is not a video that OpenCV can read")
     if options.realtime:
         return PacedVideoSource(address.file, capture, options.source_id, options.max_fps)
     return VideoSource(address.file, capture, options.source_id)
@@ -166,13 +166,13 @@ class CameraSource:
             logger.warning("Camera %s does not come back; it is released when it does", self._shown)
 
     def _replace_hanging_reader(self) -> None:
-        """Open the camera anew beside a call that never came back; it cannot be interrupted, only left behind."""
+        """Open the camera again beside a call that never came back; it cannot be interrupted, only left behind."""
         if not self._reader.hangs:
             return
         self._abandoned = [reader for reader in self._abandoned if reader.alive]
         if len(self._abandoned) >= _MAX_ABANDONED:
             return
-        logger.error("Camera %s hangs; opening it anew", self._shown)
+        logger.error("Camera %s hangs; opening it again", self._shown)
         self._reader.stop()
         self._abandoned.append(self._reader)
         self._reader = self._start_reader()

@@ -61,7 +61,7 @@ class VideoSource:
             self.dropped += 1
 
     def done(self, frame: Frame) -> None:
-        """Nothing: a restart begins the file anew."""
+        """Nothing: a restart begins the file again."""
 
     def reject(self, error: FrameError) -> None:
         """Nothing but a line in the log: a frame cannot be put away."""

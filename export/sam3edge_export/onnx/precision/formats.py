@@ -40,7 +40,7 @@ class Format(Protocol):
         ...
 
     def widen(self, bits: Bits) -> Singles:
-        """The numbers that bit patterns stand for."""
+        """The numbers that bit patterns represent."""
         ...
 
 

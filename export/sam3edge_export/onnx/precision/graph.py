@@ -123,7 +123,7 @@ def read_graph(path: Path) -> Graph:
     """Load a graph.
 
     Raises:
-        PrecisionError: it is no ONNX file, or see ``Graph``.
+        PrecisionError: it is not an ONNX file, or see ``Graph``.
     """
     try:
         model = onnx.load(path)

@@ -125,7 +125,7 @@ def quantize_products(graph: Graph, products: list[Product], limits: Mapping[str
     Args:
         graph: in float32.
         products: of this graph.
-        limits: the magnitude of each activation that the largest integer stands for; what is larger is cut.
+        limits: the magnitude of each activation that the largest integer represents; what is larger is cut.
     """
     chosen = {p.node: p for p in products}
     nodes: list[NodeProto] = []

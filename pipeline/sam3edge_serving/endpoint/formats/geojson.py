@@ -24,7 +24,7 @@ COARSEST = 4.0
 """Pixels by which an outline may be simplified before the answer counts as too large, as on the device."""
 
 MAX_RESPONSE_BYTES = 25 * 2**20
-"""Bytes of an answer: what SageMaker hands through."""
+"""Bytes of an answer: what SageMaker passes on."""
 
 
 class PhraseRequest(BaseModel):
@@ -37,7 +37,7 @@ class PhraseRequest(BaseModel):
     image_id: str = Field("", max_length=256)
 
     def query(self, phrases: tuple[str, ...], threshold: float, most: int) -> DetectionQuery:
-        """With what stands for phrases and threshold where the request names none; raises BadRequest, TooLarge."""
+        """With defaults for phrases and threshold where the request names none; raises BadRequest, TooLarge."""
         own = (self.text_prompt,) if isinstance(self.text_prompt, str) else tuple(self.text_prompt or ())
         at = threshold if self.threshold is None else self.threshold
         return DetectionQuery(image_of(self.image), prompts_of(own or phrases, at, most), self.image_id)
@@ -47,7 +47,7 @@ def write(found: DetectionResult, endpoint: str) -> bytes:
     """The answer as the device publishes it, undivided.
 
     Raises:
-        TooLarge: it is larger than can be handed through.
+        TooLarge: it is larger than can be passed on.
     """
     detections = to_detections(found.output, found.frame, found.model)
     result = frame_result(endpoint, found.frame, found.prompts, detections)

@@ -213,7 +213,7 @@ def test_coco_answers() -> None:
     answer = json.loads(coco.write(found((GREEN, whole), (RED, square(0, 0, 0))), "here"))
     assert answer["images"] == [{"id": 1, "file_name": "street.png", "width": 320, "height": 240}]
     assert answer["categories"] == [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}]
-    [annotation] = answer["annotations"]  # an empty mask is no annotation
+    [annotation] = answer["annotations"]  # an empty mask is not an annotation
     assert annotation["category_id"] == 2
     assert annotation["bbox"] == [100, 80, 60, 60]
     assert annotation["area"] == 3600
