@@ -111,7 +111,7 @@ def build_bundle(
         keep_failing: write the bundle although the gate failed; its manifest says so.
 
     Raises:
-        BuildError: ``out`` is there already, or the checkpoint lacks what the spec wants.
+        BuildError: ``out`` already exists, or the checkpoint lacks what the spec wants.
         PrecisionError, EngineError, SigningError: of the parts.
     """
     _check(spec, checkpoint, out)
@@ -158,9 +158,9 @@ def _check(spec: BundleSpec, checkpoint: Checkpoint, out: Path) -> None:
 
 
 def refuse_existing(out: Path) -> None:
-    """Raise BuildError when ``out`` is there already."""
+    """Raise BuildError when ``out`` already exists."""
     if out.exists():
-        raise BuildError(f"{out} is there already; a released bundle is never changed, choose another folder")
+        raise BuildError(f"{out} already exists; a released bundle is never changed, choose another folder")
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def new_key(path: Path, password: bytes | None = None) -> KeyFileSigner:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(pem)
     except FileExistsError as error:
-        raise SigningError(f"{path} is there already, and devices may trust that key; choose another name") from error
+        raise SigningError(f"{path} already exists, and devices may trust that key; choose another name") from error
     except OSError as error:
         raise SigningError(f"the key cannot be written to {path}: {error.strerror}") from error
     return KeyFileSigner(path, password)

@@ -99,7 +99,7 @@ def add_phrases(
 
     Raises:
         BundleError: ``bundle`` is damaged.
-        BuildError: ``out`` is there already, or the version is the old one, or there is no new phrase.
+        BuildError: ``out`` already exists, or the version is the old one, or there is no new phrase.
     """
     manifest = verify(bundle, None)
     refuse_existing(out)

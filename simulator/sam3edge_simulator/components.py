@@ -38,7 +38,7 @@ class ComponentStatus:
     Attributes:
         name: component name.
         version: component version.
-        state: where it stands in its lifecycle.
+        state: its state in the lifecycle.
         pid: process id of its running script; None without one.
         errors: failures that count towards BROKEN.
         reason: why it failed last; empty when it never did.

@@ -60,7 +60,7 @@ class ControlServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more commands; one that is being carried out goes on."""
+        """Take no more commands; one that is being carried out continues."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         if self._thread.is_alive():

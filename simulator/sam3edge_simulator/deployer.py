@@ -78,8 +78,8 @@ class Deployer:
         configuration: values of the components.
         components: what runs.
         history: what the device remembers.
-        updates: who wants to be asked before an update.
-        validation: who wants to judge a new configuration.
+        updates: subscribers to updates.
+        validation: subscribers that validate a new configuration.
         patience: how long it waits.
     """
 

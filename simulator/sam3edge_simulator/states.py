@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 
 class State(str, Enum):
-    """Where a component stands in its lifecycle."""
+    """The state of a component in its lifecycle."""
 
     NEW = "NEW"
     INSTALLED = "INSTALLED"

@@ -165,7 +165,7 @@ class Supervisor:
             except _Ordered:
                 pass
             except Exception as error:
-                # A defect of the simulator: the component is broken, the nucleus and the other components go on.
+                # A defect of the simulator: the component is broken, the nucleus and the other components continue.
                 logger.exception("%s: supervisor failed", self.name)
                 self._runner.end()
                 self._set(State.BROKEN, f"the simulator failed: {error}")

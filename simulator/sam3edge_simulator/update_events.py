@@ -11,7 +11,7 @@ from sam3edge_simulator.ipc.errors import InvalidArgumentsError, ServiceError
 from sam3edge_simulator.ipc.service import Stream
 
 UPDATE_PATIENCE_SECONDS = 60.0
-"""How long a component may take to answer before a deployment goes on without it (the default update policy)."""
+"""How long a component may take to answer before a deployment continues without it (the default update policy)."""
 VALIDATION_PATIENCE_SECONDS = 30.0
 """How long a component may take to judge its new configuration (the default validation policy)."""
 
@@ -43,7 +43,7 @@ class UpdateNotices:
         stream.on_close(forget)
 
     def announce(self, deployment: str, patience: float) -> None:
-        """Ask every subscriber whether the deployment may go on; return when all agree, or when time is up.
+        """Ask every subscriber whether the deployment may continue; return when all agree, or when time is up.
 
         Args:
             deployment: its id.
@@ -65,7 +65,7 @@ class UpdateNotices:
             time.sleep(put_off / 1000)
 
     def defer(self, component: str, deployment: str, recheck_after_ms: int) -> None:
-        """A component's answer: 0 to go on, else the milliseconds after which it wants to be asked again.
+        """A component's answer: 0 to continue, else the milliseconds after which it wants to be asked again.
 
         Raises:
             InvalidArgumentsError: the component never subscribed.

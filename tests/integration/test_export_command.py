@@ -253,7 +253,7 @@ def test_signing_exchanges_the_manifest_only(command: Command, bundle: Path, tmp
         ({"--precision": "bf16"}, "bf16 graphs run on none of CUDAExecutionProvider, CPUExecutionProvider"),
         ({"--images": "nowhere"}, "expected a folder of images to try the export on, nowhere is not a folder"),
         ({"--out": "sam3"}, "what is the bundle called? give --name and --version"),
-        ({"--out": str(ASSETS / "demo-bundle"), "--name": "a", "--version": "1.0.0"}, "is there already"),
+        ({"--out": str(ASSETS / "demo-bundle"), "--name": "a", "--version": "1.0.0"}, "already exists"),
         ({"--license": "nowhere"}, "the licence of the weights must travel with them"),
         ({"--key": "nowhere.pem"}, "nowhere.pem"),
         ({"--input-size": "100"}, "100"),

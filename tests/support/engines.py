@@ -12,7 +12,7 @@ from sam3edge.engines.fake import FakeEngine, FakeInteractiveSegmenter
 
 
 class Watched(FakeEngine):
-    """Notes what it is asked, waits until it may go on, and fails where it is told to.
+    """Notes what it is asked, waits until it may continue, and fails where it is told to.
 
     Args:
         fails_at: prompts whose presence makes the whole call fail.

@@ -63,7 +63,7 @@ class BundleArtifacts:
         Never writes more than the manifest's sizes add up to. Digests are not looked at: ``verify`` checks the copy.
 
         Raises:
-            BundleError: a file is missing, has another size than in the manifest, is there twice or is none of them.
+            BundleError: a file is missing, has the wrong size, is there twice, or is not in the manifest.
             OSError: it cannot be read or written.
         """
         found = self._sort(manifest)

@@ -99,7 +99,7 @@ class Manifest(_Strict):
         return "sha256:" + hashlib.sha256(canonical).hexdigest()
 
     def signed_bytes(self) -> bytes:
-        """What a signature covers: the digest, and what it is a digest of, so that it is good for nothing else.
+        """What a signature covers: the digest, and what it is a digest of, so that it is valid for nothing else.
 
         It covers the digest and not the manifest because AWS KMS signs messages of at most 4096 bytes with Ed25519.
         """

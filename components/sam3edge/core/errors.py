@@ -2,7 +2,7 @@
 
     Sam3EdgeError
     ├── SettingsError      the configuration is refused; the settings before it stay in force
-    ├── FrameError         this image is bad: quarantine it, report it, go on
+    ├── FrameError         this image is bad: quarantine it, report it, continue
     ├── PromptError        a prompt that this model does not support: report it, continue with the others
     ├── BundleError        a bundle is refused; the last good one stays active
     ├── EngineError        the model cannot run: leave with a non-zero status, the nucleus restarts or rolls back

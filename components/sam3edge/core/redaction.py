@@ -1,6 +1,6 @@
 """Takes passwords out of texts that leave the device: messages, status, logs.
 
-Addresses with a password stand in configurations, and come back in the errors of those who could not use them: in a
+Configurations hold addresses with passwords, which come back in the errors of those who could not use them: in a
 wrong place, misspelt, or quoted by a library. So every reported text goes through here, whatever it is about.
 """
 

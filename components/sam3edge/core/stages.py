@@ -16,7 +16,7 @@ class DetectionStage(Protocol):
     """One step after the detector. Used by the flow's thread, frame by frame in the order of capture."""
 
     def __call__(self, frame: Frame, detections: Detections) -> Detections:
-        """The detections that go on to the next stage, or into the message.
+        """The detections that continue to the next stage, or into the message.
 
         Raises:
             FrameError: this frame cannot be used; it is rejected and reported.

@@ -88,7 +88,7 @@ def points_of(prompts: Sequence[VisualPrompt], frame: Frame) -> tuple[npt.NDArra
     box comes first, as its corners.
 
     Raises:
-        PromptError: a point lies outside of the frame, a box covers nothing of it, or there is nothing at all.
+        PromptError: a point is outside of the frame, a box covers nothing of it, or there is nothing at all.
     """
     rows = [_points(prompt, frame) for prompt in prompts]
     most = max(1, *(len(row) for row in rows))

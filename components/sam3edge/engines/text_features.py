@@ -20,9 +20,9 @@ class TextFeatures:
     """Features of several phrases.
 
     Attributes:
-        row: where each phrase stands.
+        row: the row of each phrase.
         features: float32 [V, L, C].
-        mask: bool [V, L], true where a token stands.
+        mask: bool [V, L], true for tokens.
     """
 
     row: dict[str, int]

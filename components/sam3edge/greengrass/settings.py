@@ -102,7 +102,7 @@ def validate_settings(keys: type[AnySettings], configuration: Mapping[str, Any])
     """Validate a component configuration.
 
     Raises:
-        SettingsError: names every key that is wrong, what was expected and, unless it may be secret, what came.
+        SettingsError: names every key that is wrong, what was expected and, unless it may be secret, what it got.
     """
     ours = {key: value for key, value in configuration.items() if key not in NOT_OURS}
     unusable = list(_unusable(ours))

@@ -139,7 +139,7 @@ def _outline(geometry: _Polygon | _MultiPolygon, picture: Picture) -> Polygon | 
     x0, y0, x1, y1 = outline.bounds
     if x0 < -SLACK or y0 < -SLACK or x1 > picture.width + SLACK or y1 > picture.height + SLACK:
         raise EndpointError(
-            f"an outline from {x0:g}, {y0:g} to {x1:g}, {y1:g} lies outside the image of "
+            f"an outline from {x0:g}, {y0:g} to {x1:g}, {y1:g} is outside the image of "
             f"{picture.width} x {picture.height} pixels"
         )
     if not outline.is_valid:

@@ -1,4 +1,4 @@
-"""The configuration of the model component, as it stands in a deployment."""
+"""The configuration of the model component, as a deployment gives it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class ReplayOptions:
 
     Attributes:
         messages: at most this many, the last ones.
-        seconds: delivered at most so long before the *last* delivery, so that the window stands still while nothing
+        seconds: delivered at most this long before the *last* delivery, so that the window does not move while nothing
             can be delivered or the device is off.
     """
 

@@ -101,7 +101,7 @@ class Outbox:
     def put(self, messages: Sequence[Message]) -> None:
         """Accept all messages of one frame, or none; when this returns they survive a power cut.
 
-        A message whose id is there already, queued or in the window, is ignored. An undelivered message with the same
+        A message whose id already exists, queued or in the window, is ignored. An undelivered message with the same
         ``supersedes`` is replaced; the new one takes its place in the queue unless that was being sent already.
 
         Raises:

@@ -1,7 +1,7 @@
 """When to send, to retry and to replay: the rules of ``Delivery``, without clock, threads or database.
 
 * A message that failed rests for a random time up to ``first_pause * 2**n`` (exponential back-off with full jitter,
-  https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), while others go on.
+  https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), while others continue.
 * When as many attempts as may be in flight failed with no success between, the transport itself is in doubt: until
   something gets through, one message at a time is sent, with pauses that grow in the same way.
 * Messages that rest and messages that were never sent take turns, so that neither can starve the other.
@@ -31,7 +31,7 @@ class DeliveryOptions:
         longest_pause: upper bound of any pause.
         replay_pause: between the beginnings of two replays, so that a transport that flaps is not buried in
             repetitions.
-        flush_after: an acknowledgement is written at most so long after it came.
+        flush_after: an acknowledgement is written at most this long after it arrived.
         flush_count: or when this many wait.
     """
 

@@ -19,8 +19,8 @@ class FilesPublisher:
 
     Each topic level becomes a sub-folder. Characters other than ASCII letters, digits and ``_-.~=@+,`` are
     percent-encoded, as is a dot at the beginning, and an empty level is ``%``: different messages never share a file,
-    and none lies outside of the folder. A file appears whole or not at all (it is written and flushed in ``.incoming``
-    and then renamed); a message whose file is there already is not written again.
+    and none is outside of the folder. A file appears whole or not at all (it is written and flushed in ``.incoming``
+    and then renamed); a message whose file already exists is not written again.
 
     Args:
         folder: created if need be. Remains of an interrupted process in ``.incoming`` are removed.
@@ -60,7 +60,7 @@ class FilesPublisher:
             raise PublishError(f"Message {message.id} could not be written to {target}: {error}") from error
 
     def path_of(self, message: Message) -> Path:
-        """Where the message lies, or will lie."""
+        """Where the message is, or will be."""
         levels = [_name(level) if level else "%" for level in message.topic.split("/")]
         return self._folder.joinpath(*levels, _name(message.id) + ".json")
 

@@ -112,7 +112,7 @@ class Component:
         """Work until stopped, until the source ends, or until a changed configuration needs other parts.
 
         Returns:
-            Why it ended, and the settings to go on with.
+            Why it ended, and the settings to continue with.
 
         Raises:
             EngineError: the model cannot run.
@@ -230,7 +230,7 @@ class Component:
                 return
 
     def _on_lost(self, error: Exception) -> None:
-        """Without the nucleus frames go on into the outbox, until the program may end for another start."""
+        """Without the nucleus frames continue into the outbox, until the program may end for another start."""
         pause = self._where.restarts.pause()
         logger.error("the connection to the nucleus is lost; the program ends in %.0f s: %s", pause, error)
         self._end_with(error, pause)

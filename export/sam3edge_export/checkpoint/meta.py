@@ -71,7 +71,7 @@ def _check_beginning(path: Path) -> None:
 
 
 def _tensors(path: Path, content: object) -> dict[str, Tensor]:
-    """Tensors of a state dict, which may stand under ``model``."""
+    """Tensors of a state dict, which may be under ``model``."""
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
     if not isinstance(content, Mapping):

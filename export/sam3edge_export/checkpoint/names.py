@@ -1,4 +1,4 @@
-"""Where each parameter of transformers' SAM 3 stands in Meta's ``sam3.pt``.
+"""Where each parameter of transformers' SAM 3 is in Meta's ``sam3.pt``.
 
 Names and shapes follow Meta's modules (package ``sam3`` 0.1.4, ``model_builder.py`` and the modules it builds). A
 rule names one parameter, or a family of them: ``#`` is a number and ``*`` is ``weight`` or ``bias``, the same

@@ -1,6 +1,6 @@
 """What is known of a fetched file: where it came from, its digest, and whose consent to which licence it rests on.
 
-The record is a small JSON file beside it, ``sam3.pt.origin.json``. No token ever stands in it.
+The record is a small JSON file beside it, ``sam3.pt.origin.json``. It never holds a token.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``sam3.pt`` from the Hugging Face Hub, where it stands behind a licence.
+"""``sam3.pt`` from the Hugging Face Hub, where it is behind a licence.
 
 Two agreements are needed: with the Hub, which gives the account of the token access to ``facebook/sam3``, and here, by
 whoever runs this, which is recorded beside the file. The token goes to the Hub only: not to the storage that the Hub
@@ -58,7 +58,7 @@ class License:
 
     Attributes:
         name: what it is called.
-        url: where it stands, in the version that belongs to the weights.
+        url: its address, in the version that belongs to the weights.
         text: the whole of it; empty where the repository has none.
     """
 
@@ -98,7 +98,7 @@ def fetch_from_hub(
         endpoint: address of the Hub; the usual one when None.
 
     Returns:
-        The record that now stands beside ``sam3.pt``.
+        The record, now beside ``sam3.pt``.
 
     Raises:
         FetchError: no token, no access, no consent, no room, interrupted, or not what was announced.
@@ -152,7 +152,7 @@ def _bring(remote: _Remote, path: Path, token: str, progress: Progress) -> None:
     require_space(path, remote.size - arrived(part))
     if arrived(part) < remote.size:
         with _stream(remote, token, arrived(part)) as (start, chunks):
-            if start == 0:  # storage that cannot go on in the middle sends all of it again
+            if start == 0:  # storage that cannot continue in the middle sends all of it again
                 part.unlink(missing_ok=True)
             gather(part, chunks, remote.size, progress)
     land(part, path, remote.size, remote.sha256)

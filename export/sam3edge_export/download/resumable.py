@@ -1,7 +1,7 @@
 """How a large file comes down: beside its place, in as many attempts as it takes, and into its place when it is right.
 
 What has come so far is kept in ``.<name>.<identity>.part``, where the identity is that of the content, so that a later
-attempt goes on with the same content or starts over.
+attempt continues with the same content or starts over.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def is_here(target: Path, sha256: str) -> bool:
     digest = sha256_of(target)
     if digest != sha256:
         raise FetchError(
-            f"{target} is there already and is another file: its SHA-256 is {digest}, to be fetched is {sha256}; "
+            f"{target} already exists and is another file: its SHA-256 is {digest}, to be fetched is {sha256}; "
             "move it out of the way"
         )
     return True
@@ -113,7 +113,7 @@ def land(part: Path, target: Path, size: int, sha256: str | None) -> str:
         part.unlink()
         raise FetchError(
             f"{target.name} is not what its source announced: {came} bytes with SHA-256 {digest}, expected {size} "
-            f"bytes with {sha256 or 'any digest'}; what came was removed"
+            f"bytes with {sha256 or 'any digest'}; it was removed"
         )
     part.replace(target)
     return digest

@@ -63,7 +63,7 @@ def fetch_from_s3(
         sha256: hex digest that the object must have; where None, the one that S3 keeps of it, if it does.
 
     Returns:
-        The record that now stands beside the file.
+        The record, now beside the file.
 
     Raises:
         FetchError: no such object, no access, no room, interrupted, or not what was announced.
@@ -77,7 +77,7 @@ def fetch_from_s3(
         if expected is not None and is_here(target, expected):
             return remember(target, found.uri, expected, consent=None)
         if expected is None and target.exists():
-            raise FetchError(f"{target} is there already, and S3 keeps no SHA-256 of {uri} to compare; move it away")
+            raise FetchError(f"{target} already exists, and S3 keeps no SHA-256 of {uri} to compare with; move it away")
         part = part_path(target, found.etag)
         require_space(target, found.size - arrived(part))
         if arrived(part) < found.size:

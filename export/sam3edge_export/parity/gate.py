@@ -22,7 +22,7 @@ from sam3edge_export.parity.verdict import Tolerance, by_instances, by_logits
 Stages = dict[str, dict[str, float]]
 
 CHOICES = 20
-"""A threshold for a checkpoint without learned weights is put into the widest gap between so many best scores."""
+"""A threshold for a checkpoint without learned weights is put into the widest gap between this many best scores."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Exemplified(NamedTuple):
 
     Attributes:
         text: [N, L + K, C], text tokens and box tokens.
-        text_mask: bool [N, L + K], true where a token stands.
+        text_mask: bool [N, L + K], true for tokens.
         geometry: [N, 1, C], the geometry token after it has attended to the boxes and the image.
     """
 

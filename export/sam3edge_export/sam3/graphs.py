@@ -185,7 +185,7 @@ class DecoderGraph(nn.Module):
             geometry: float [J, 1, C], of ``VisionFeatures``, or of ``Exemplified`` when there are boxes.
             image_index: int64 [N], which image each prompt is asked of.
             text: float [N, L, C], text tokens, and box tokens when there are boxes.
-            text_mask: bool [N, L], true where a token stands.
+            text_mask: bool [N, L], true for tokens.
             geometry_index: int64 [N], which geometry token each prompt carries; that of its image when left out.
         """
         return self.layers(coarse, geometry, image_index, text, text_mask, geometry_index).final

@@ -20,7 +20,7 @@ from sam3edge_export.sam3.graphs import DecoderGraph
 
 PROGRAMS = 256
 """Programs that may come of one function, for all its batch sizes and widths; torch's own limit of 8 is for mistakes,
-and beyond it torch would quietly go on uncompiled."""
+and beyond it torch would quietly continue uncompiled."""
 
 Backend = str | Callable[..., Any]
 

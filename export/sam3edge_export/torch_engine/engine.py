@@ -116,7 +116,7 @@ class TorchEngine:
         return answers
 
     def warm_up(self, images: Sequence[int] | None = None, pairs: Sequence[int] | None = None) -> None:
-        """Compile and record what runs of so many images and (image, prompt) pairs need, so that no request waits.
+        """Compile and record what runs of this many images and (image, prompt) pairs need, so that no request waits.
 
         Args:
             images: numbers of images; by default every size up to ``max_images``.

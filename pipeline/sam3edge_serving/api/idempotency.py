@@ -101,7 +101,7 @@ class IdempotencyStore:
             return kept.reply
         except IdempotencyValidationError:
             raise Unanswerable(
-                "this Idempotency-Key came with another request before; use a new one for each request",
+                "this Idempotency-Key was used for another request; use a new one for each request",
                 code="idempotency_key_reused",
             ) from None
         except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError):

@@ -24,7 +24,7 @@ class Settings(EnvironmentSettings):
         image_hosts: names that images may be fetched from, commas between them; empty for none.
         max_image_bytes: of an image in a request, or fetched.
         max_upload_bytes: of an uploaded image; the asynchronous endpoint takes 1 GB.
-        upload_seconds: how long an upload address and the address of a long answer are good for.
+        upload_seconds: how long an upload address and the address of a long answer are valid.
         model_seconds: for the model's answer; API Gateway gives up after 29 in all.
         fetch_seconds: for the image's host.
         job_seconds: for one uploaded image; SageMaker allows 3600.

@@ -23,7 +23,7 @@ def read(model: type[M], value: object, at: str = "") -> M:
     """Validate.
 
     Args:
-        at: where in the request the value stands, for the message.
+        at: where in the request the value is, for the message.
 
     Raises:
         BadRequest: names the first member that is wrong, as ``messages[0].content[1].image_url``.

@@ -72,7 +72,7 @@ def to_frame(picture: Picture, options: DecodeOptions, source: str, name: str) -
     """Decode.
 
     Args:
-        source: who asks, ``Frame.source``.
+        source: the caller, ``Frame.source``.
         name: what the image is called in the answer; the digest when empty.
 
     Raises:

@@ -38,7 +38,7 @@ def examine(settings: Settings) -> Load:
 
     Raises:
         BundleError: it is not there, not a model, damaged, or not signed by one of the keys.
-        SettingsError: the public key is none.
+        SettingsError: the public key is not one.
     """
     place = find_model(settings.checkpoint)
     keys = read_public_keys(settings.public_key) if settings.public_key else None

@@ -130,7 +130,7 @@ class Connection:
         """Answer the first frame.
 
         Returns:
-            Whether the client may go on.
+            Whether the client may continue.
         """
         if frame.type is not MessageType.CONNECT or frame.text(":version") != VERSION:
             raise WireError(

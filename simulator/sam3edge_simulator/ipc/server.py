@@ -24,7 +24,7 @@ class IpcServer:
     """Serves Greengrass IPC on a Unix domain socket, from its own threads.
 
     Args:
-        path: where the socket is created; a socket that lies there is replaced.
+        path: where the socket is created; a socket that is there is replaced.
         service: what answers.
         ends_streams: whether answers of operations without events end their stream (classic nucleus: yes, lite: no).
 

@@ -81,7 +81,7 @@ class Request:
     """One request of one component.
 
     Attributes:
-        component: who asks, as ``Service.authenticate`` named it.
+        component: the caller, as ``Service.authenticate`` named it.
         operation: name without namespace, ``PublishToIoTCore``.
         payload: the decoded JSON object, in the names of the wire; MQTT payloads are base64 in it.
         stream: where events go; only the operations in ``STREAMING`` may use it.
@@ -106,7 +106,7 @@ class Service(Protocol):
     def handle(self, request: Request) -> Answer | Future[Answer]:
         """Answer one request.
 
-        Must not block: what takes time is returned as a future, and the connection goes on with the next request.
+        Must not block: what takes time is returned as a future, and the connection continues with the next request.
 
         Raises:
             IpcError: answered to the client as it is; a future may fail with it too.

@@ -26,7 +26,7 @@ def authorize(
     MQTT proxy ``+`` and ``#`` are wildcards as in a subscription. ``${*}`` is a plain ``*``.
 
     Args:
-        component: who asks.
+        component: the caller.
         access_control: its ``accessControl``, or None.
         service: which service is asked: ``MQTT_PROXY``, ``PUBSUB`` or ``LOCAL_DEPLOYMENT``.
         operation: name without namespace.

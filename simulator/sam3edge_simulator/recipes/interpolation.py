@@ -84,7 +84,7 @@ def replace(text: str, variables: Variables) -> str:
 
 
 def replace_or_cut(text: str, variables: Variables, escape: Callable[[str], str]) -> tuple[str, bool]:
-    """Replace variables up to the first ``{`` that is none.
+    """Replace variables up to the first ``{`` that is not a variable.
 
     Args:
         text: what to replace in.

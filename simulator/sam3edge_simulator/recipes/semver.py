@@ -38,7 +38,7 @@ class Version:
         """Read ``1.2.3`` or ``1.2.3-rc.1``.
 
         Raises:
-            VersionError: it is none.
+            VersionError: it is not a version.
         """
         match = _VERSION.fullmatch(text)
         if match is None:
@@ -76,7 +76,7 @@ class Requirement:
         return cls(text, tuple(tuple(_comparisons(part)) for part in text.split("||")))
 
     def allows(self, version: Version) -> bool:
-        """Whether ``version`` lies in the range; a pre-release only if the range names one of the same release."""
+        """Whether ``version`` is in the range; a pre-release only if the range names one of the same release."""
         return any(_holds(comparisons, version) for comparisons in self.alternatives)
 
     def __str__(self) -> str:

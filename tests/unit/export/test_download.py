@@ -98,7 +98,7 @@ def test_what_is_here_is_not_brought_again(hub: Hub, tmp_path: Path) -> None:
 
 def test_another_file_under_the_name_is_not_overwritten(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "sam3.pt").write_bytes(b"mine")
-    with pytest.raises(FetchError, match="is there already and is another file"):
+    with pytest.raises(FetchError, match="already exists and is another file"):
         fetch(hub, tmp_path)
     assert (tmp_path / "sam3.pt").read_bytes() == b"mine"
 
@@ -199,7 +199,7 @@ def test_the_digest_that_s3_keeps_is_held_against_the_file(client: Any, tmp_path
     path = tmp_path / "sam3.pt"
     assert fetch_from_s3("s3://mine/kept.pt", path, client).sha256 == DIGEST
     path.write_bytes(b"mine")
-    with pytest.raises(FetchError, match="is there already and is another file"):
+    with pytest.raises(FetchError, match="already exists and is another file"):
         fetch_from_s3("s3://mine/kept.pt", path, client)
 
 

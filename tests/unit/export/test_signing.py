@@ -53,7 +53,7 @@ def test_a_new_key_is_its_owners_alone_and_replaces_none(tmp_path: Path) -> None
     path = tmp_path / "key.pem"
     new_key(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with pytest.raises(SigningError, match="is there already"):
+    with pytest.raises(SigningError, match="already exists"):
         new_key(path)
     with pytest.raises(SigningError, match="No such file"):
         new_key(tmp_path / "nowhere" / "key.pem")

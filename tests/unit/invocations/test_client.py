@@ -176,7 +176,7 @@ def test_a_server_that_drips_is_given_up_in_time() -> None:
 LIES: dict[str, Callable[[StandIn], Callable[[Asked], Reply]]] = {
     "document: Invalid JSON": lambda server: no_json,
     "features.0.properties": lambda server: another_schema,
-    "lies outside the image": lambda server: server.lying(outside),
+    "is outside the image": lambda server: server.lying(outside),
     "320 x 240 pixels, got 319": lambda server: server.lying(lambda d: d["frame"].update(width=319)),
     "which was not asked for": lambda server: server.lying(
         lambda d: d["features"][0]["properties"].update(prompt="blue")

@@ -285,7 +285,7 @@ class TestOverflow:
         outbox = open_outbox(room_for(4), DropOldest())
         outbox.put([message(n) for n in range(10, 14)])
         (held,) = outbox.take(1)
-        outbox.put([message(11), message(30)])  # 11 is there already
+        outbox.put([message(11), message(30)])  # 11 already exists
         outbox.acknowledge(held.seq)
         assert ids(outbox) == ["11", "13", "30"]
         assert outbox.statistics().evicted == 1

@@ -1,4 +1,4 @@
-"""Scenes are a function of their seed; training runs, learns something, and goes on where it was."""
+"""Scenes are a function of their seed; training runs, learns something, and continues where it was."""
 
 from __future__ import annotations
 

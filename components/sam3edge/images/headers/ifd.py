@@ -53,7 +53,7 @@ class TagReader:
         data: the structure from its byte-order mark on; offsets count from there.
 
     Raises:
-        HeaderError: no TIFF structure. The methods raise it for whatever lies outside the data.
+        HeaderError: no TIFF structure. The methods raise it for whatever is outside the data.
     """
 
     def __init__(self, data: memoryview) -> None:

@@ -57,6 +57,6 @@ def _stored_bytes(reader: TagReader, tags: dict[int, Entry], length: int) -> int
             if len(offsets) != len(counts):
                 raise HeaderError(f"the TIFF has {len(offsets)} strips or tiles but {len(counts)} sizes for them")
             if any(offset + count > length for offset, count in zip(offsets, counts, strict=True)):
-                raise HeaderError("the TIFF is cut short: a strip or tile lies beyond the end of the file")
+                raise HeaderError("the TIFF is cut short: a strip or tile is beyond the end of the file")
             return sum(counts)
     raise HeaderError("the TIFF names neither strips nor tiles")

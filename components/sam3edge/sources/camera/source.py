@@ -72,7 +72,7 @@ def open_camera(options: CameraOptions) -> CameraSource | VideoSource:
     A camera that does not answer is not an error: it may be switched on later.
 
     Raises:
-        SettingsError: the URI is not understood, the video file is missing or is none, or this OpenCV cannot open such.
+        SettingsError: the URI is not understood, or names a file that is missing or that this OpenCV cannot open.
     """
     address = parse_address(options.uri)
     require_backend(address)

@@ -75,7 +75,7 @@ class MoveTo:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """The folder of files that could not be used; beside each lies ``<name>.error.json``, which says why."""
+    """The folder of files that could not be used; beside each is ``<name>.error.json``, which says why."""
 
     folder: Path
 

@@ -21,7 +21,7 @@ class Stamp(NamedTuple):
 
 
 class NotAFile(Exception):
-    """A folder, a pipe, a device or a symbolic link stands where a file was expected."""
+    """A folder, a pipe, a device or a symbolic link where a file was expected."""
 
 
 def stamp_of(path: Path) -> Stamp:

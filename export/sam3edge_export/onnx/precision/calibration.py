@@ -106,7 +106,7 @@ def _augment(path: Path, probe: Probe, target: Path) -> None:
     """Write the graph with the probe in it.
 
     ONNX Runtime may compute the probe's outputs in any order, and keeps every value until all who read it are done. So
-    that this is soon, the graph goes on behind each layer normalisation only when all that came before was looked at:
+    that this is soon, the graph continues behind each layer normalisation only when all that came before was looked at:
     its result gets a zero added that depends on it.
     """
     model = onnx.load(path)

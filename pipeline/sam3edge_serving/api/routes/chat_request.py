@@ -109,9 +109,9 @@ class Chat:
 
     Attributes:
         phrases: may be empty.
-        phrases_at: the member that they stand in.
+        phrases_at: the member that holds it.
         image: a data URL or an address.
-        image_at: the member that it stands in.
+        image_at: the member that holds it.
         usage_in_stream: whether a stream ends with the usage.
     """
 

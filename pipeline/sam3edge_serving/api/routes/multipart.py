@@ -86,7 +86,7 @@ def _form(fields: list[tuple[str, str]], files: list[tuple[str, File]]) -> Form:
             former = members[name]
             members[name] = [*(former if isinstance(former, list) else [former]), value]
         elif name in members:
-            raise BadRequest(f"the field {name[:60]!r} came twice", param=name[:60])
+            raise BadRequest(f"the field {name[:60]!r} was sent twice", param=name[:60])
         else:
             members[name] = value
     image = files[0][1] if files else None

@@ -1,4 +1,4 @@
-"""Questions to the asynchronous endpoint. Their state is what lies in S3: an answer, a failure, or nothing yet."""
+"""Questions to the asynchronous endpoint. Their state is what is in S3: an answer, a failure, or nothing yet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 _ID = re.compile(r"det-[0-9a-f]{32}")
 
 INLINE_BYTES = 2**20
-"""Answers up to this size stand in the reply itself; every answer has an address, too."""
+"""Results up to this size are in the reply itself; every answer has an address, too."""
 
 
 class Job(BaseModel):
@@ -55,7 +55,7 @@ class Jobs:
         endpoint: name of the asynchronous endpoint.
         job_seconds: that the model may take.
         queue_seconds: that a job may wait before.
-        url_seconds: that the address of an answer is good for.
+        url_seconds: that the address of an answer is valid.
         retry_after: seconds to wait that clients are told.
     """
 

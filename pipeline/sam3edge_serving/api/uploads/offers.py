@@ -22,7 +22,7 @@ class Uploads:
 
     Attributes:
         most: bytes of an image.
-        seconds: that an address is good for.
+        seconds: that an address is valid.
     """
 
     storage: Storage
@@ -58,7 +58,7 @@ class Uploads:
         }
 
     def find(self, key_id: str, upload_id: str) -> tuple[Address, str]:
-        """Where the image lies and what it was said to be.
+        """Where the image is and what it was said to be.
 
         Raises:
             NotFound: no such upload of this key, or nothing was uploaded.

@@ -1,6 +1,6 @@
 """The bucket: uploads, records of jobs, answers.
 
-What belongs to a key lies under its id, so that no key sees another's:
+What belongs to a key is under its id, so that no key sees another's:
 
     uploads/<key id>/<upload id>    by the client, by a presigned POST; to be expired by a lifecycle rule
     jobs/<key id>/<job id>.json     by the API
@@ -80,7 +80,7 @@ class Storage:
         return str(self._s3.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds))
 
     def look(self, at: Address) -> Stored | None:
-        """What lies there; None when nothing does."""
+        """What is there; None when nothing is."""
         with _failures():
             try:
                 head = self._s3.head_object(Bucket=at.bucket, Key=at.key)
@@ -91,7 +91,7 @@ class Storage:
         return Stored(head["ContentLength"], head.get("ContentType", ""))
 
     def read(self, at: Address) -> bytes | None:
-        """What lies there; None when nothing does."""
+        """What is there; None when nothing is."""
         with _failures():
             try:
                 data: bytes = self._s3.get_object(Bucket=at.bucket, Key=at.key)["Body"].read()

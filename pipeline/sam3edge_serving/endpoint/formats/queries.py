@@ -88,7 +88,7 @@ class VisualResult:
 
 
 def image_of(image: str | ImageValue) -> EncodedImage:
-    """The encoded image of a JSON request, or where it lies.
+    """The encoded image of a JSON request, or where it is.
 
     Raises:
         BadRequest: no base64.
