@@ -10,15 +10,17 @@ From the outside in::
     history             what the device remembers: versions, configuration, what ran before
     components          all components of a device, their states and dependencies
     supervision         one component's lifecycle in its own thread
+    lifecycle, device   scripts made ready: variables, environment, time limits
     step_runner, processes, component_log      its steps as process groups, and what they say
-    lifecycle, interpolation, device        scripts made ready: variables, environment, time limits
-    recipes, platforms, semver, resolution, artifacts       what is installed, and that it is unchanged
+    artifacts           what is installed, and that it is unchanged
     configuration       values with time stamps: merge, reset, watch
-    serving, serving_messages, access, component_notices, local_topics      the IPC operations
-    cloud, broker_url   the connection to whatever stands in for AWS IoT Core
+    component_operations, pubsub_operations, update_events, local_topics       the IPC operations
     ipc                 the wire protocol, the server, its faults, and a nucleus in memory for tests
-    broker, cable       an embedded MQTT broker, and a network that can be cut
+    recipes             recipe, access control, interpolation, platforms, versions and their resolution
+    mqtt                cloud (the connection to whatever takes the place of AWS IoT Core), an embedded broker, a network
+                        that can be cut, topics with IoT Core's limits
     profiles            the two nuclei in numbers and rules
-    states, topics      names of states; MQTT topics with IoT Core's limits
+    states              names of states
+    api_gateway         the cloud API on this computer
     demo                the demonstration
 """
