@@ -17,8 +17,8 @@ From the outside in::
     component_operations, pubsub_operations, update_events, local_topics       the IPC operations
     ipc                 the wire protocol, the server, its faults, and a nucleus in memory for tests
     recipes             recipe, access control, interpolation, platforms, versions and their resolution
-    mqtt                cloud (the connection to whatever takes the place of AWS IoT Core), an embedded broker, a network
-                        that can be cut, topics with IoT Core's limits
+    mqtt                cloud (the connection to IoT Core's stand-in), an embedded broker, a network that can be cut,
+                        topics with IoT Core's limits
     profiles            the two nuclei in numbers and rules
     states              names of states
     api_gateway         the cloud API on this computer
