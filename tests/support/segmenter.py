@@ -23,7 +23,7 @@ from sam3edge.engines.fake import FakeEngine
 from sam3edge.greengrass.fake import FakeNucleus
 from sam3edge.greengrass.restarts import RestartBudget
 from sam3edge.segmenter import wiring
-from sam3edge.segmenter.component import ComponentContext, serve
+from sam3edge.segmenter.component import ComponentContext, NucleusLimits, serve
 from sam3edge.segmenter.settings import Settings
 from support.samples import red_square
 
@@ -39,7 +39,11 @@ class Device:
         source = {"Type": "folder", "Path": str(self.images), "SettleSeconds": 0.05, "RescanSeconds": 0.3}
         self.nucleus = FakeNucleus({"Prompts": ["red"], "Source": source, "HeartbeatSeconds": 1, **keys})
         self.where = ComponentContext(
-            "line-7", root / "work", root / "store", 50_000, 2, 0.0, RestartBudget(root / "work/starts.json")
+            "line-7",
+            root / "work",
+            root / "store",
+            NucleusLimits(50_000, 2, 200_000, 100),
+            RestartBudget(root / "work/starts.json"),
         )
         (root / "work").mkdir()
         self.stop = threading.Event()

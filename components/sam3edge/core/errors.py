@@ -10,6 +10,8 @@
     ├── EndpointError      no response from the cloud: the device's own detections are taken
     │   └── NotAsked       it was not even asked: budget, circuit breaker
     └── PublishError       not delivered: the message stays in the outbox and is tried again
+        ├── PublishRejected  this very message is refused, and would be every time: it is set aside
+        ├── DeliveryStuck    a message has been refused for a long time: it is reported, and tried on
         ├── MessageTooLarge  no outbox of this size can ever hold it: the frame is rejected
         ├── OutboxFull     nothing more can be accepted now; whoever can wait has to
         └── ConnectionLost the nucleus is gone for good on this connection: leave with a non-zero status
@@ -110,6 +112,14 @@ class PublishError(Sam3EdgeError):
 
 class OutboxFull(PublishError):
     """The outbox has no room for what was to be accepted."""
+
+
+class PublishRejected(PublishError):
+    """A message is refused for what it is (its size, its topic), not for the state of the connection."""
+
+
+class DeliveryStuck(PublishError):
+    """A message has been refused for a long time, for a reason that may pass."""
 
 
 class MessageTooLarge(PublishError):

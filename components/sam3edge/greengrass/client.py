@@ -18,7 +18,7 @@ from typing import Any
 
 from awsiot.greengrasscoreipc import model
 
-from sam3edge.core.errors import ConnectionLost, PublishError, SettingsError
+from sam3edge.core.errors import ConnectionLost, PublishError, PublishRejected, SettingsError
 from sam3edge.greengrass.callback_thread import EventThread
 from sam3edge.greengrass.configuration import ConfigurationWatch
 from sam3edge.greengrass.connection import Connection
@@ -121,8 +121,8 @@ class GreengrassClient:
     def publish(self, topic: str, payload: bytes) -> None:
         """See ``Nucleus``.
 
-        Access that is denied is a ``PublishError`` like others: what was to be said is kept, and goes out after a
-        deployment that mends the access control.
+        Raises:
+            PublishRejected: denied by access control, or not a message to the nucleus; it helps nobody to try on.
         """
         qos = model.QOS.AT_LEAST_ONCE
         try:
@@ -131,7 +131,9 @@ class GreengrassClient:
                 lambda ipc: ipc.publish_to_iot_core_async(topic_name=topic, qos=qos, payload=payload),
             )
         except model.UnauthorizedError as error:
-            raise PublishError(_denied("PublishToIoTCore", topic)) from error
+            raise PublishRejected(_denied("PublishToIoTCore", topic)) from error
+        except model.InvalidArgumentsError as error:
+            raise PublishRejected(f"the nucleus refused PublishToIoTCore on {topic}: {_text(error)}") from error
         except model.GreengrassCoreIPCError as error:
             raise _refused(f"PublishToIoTCore on {topic}", error) from error
 
@@ -221,11 +223,11 @@ def _text(error: Any) -> str:
 
 
 def _refused(what: str, error: Any) -> PublishError:
-    return PublishError(f"The nucleus refused {what}: {_text(error)}")
+    return PublishError(f"the nucleus refused {what}: {_text(error)}")
 
 
 def _denied(operation: str, resource: str) -> str:
     return (
-        f"The nucleus denies {operation} on {resource}. Expected in the accessControl of the recipe or the deployment: "
-        f"operation aws.greengrass#{operation} with {resource} among its resources."
+        f"the nucleus denies {operation} on {resource}; expected in the accessControl of the recipe or the deployment: "
+        f"operation aws.greengrass#{operation} with {resource} among its resources"
     )

@@ -27,6 +27,18 @@ PAGE_BYTES = 1024
 _LOCK_SECONDS = 1.0  # a predecessor that is being stopped may still hold the file for a moment
 _JOURNAL_BYTES = 1 << 20
 _VACUUM_PAGES = 2048
+_DAMAGE = (
+    "malformed",
+    "not a database",
+    "no such table",
+    "no such column",
+    "no such index",
+    "unsupported file format",
+    "SQL logic error",
+    "datatype mismatch",
+    "UNIQUE constraint failed",  # between a row and an index that does not know it
+)
+"""Texts by which SQLite says that the file is not what it was; a schema that has changed is damage, too."""
 
 
 class DatabaseDamaged(Exception):
@@ -69,6 +81,7 @@ class Database:
 
     def _prepare(self, max_bytes: int) -> None:
         execute = self._connection.execute
+        self._connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")  # checksums find damage
         with _translated():
             execute("PRAGMA locking_mode = EXCLUSIVE")
             execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -157,6 +170,6 @@ def _translated() -> Iterator[None]:
                 "The outbox belongs to another process. Expected one owner: give every component its own folder, or "
                 "wait until the process before has ended."
             ) from error
-        if "malformed" in text or "not a database" in text:
+        if any(sign in text for sign in _DAMAGE):
             raise DatabaseDamaged(text) from error
         raise PublishError(f"The outbox's database failed: {text}. Look at the disk and its permissions.") from error

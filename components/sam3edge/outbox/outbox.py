@@ -2,7 +2,11 @@
 
 A message is *queued* when ``put`` has returned, *held* while ``Delivery`` sends it, *delivered* once it was
 acknowledged, and kept for a while after that in the trailing *window*, because a nucleus may have accepted a message
-and lost it. Delivery is at least once: a message keeps its id, and consumers drop repetitions by it.
+and lost it. Delivery is at least once: a message keeps its id, and consumers drop repetitions by it. A message that was
+refused for what it is is *rejected*: set aside, within an eighth of the quota, until ``restore``.
+
+**Damage** costs what is damaged: a row whose checksum is wrong is taken out, and of a file that SQLite cannot read
+everything that can still be read goes into a new one.
 
 **Threads.** One connection and one lock: every method may be called by any thread, and runs alone. SQLite serialises
 writers anyhow, the transactions are short, and a writer thread of its own would only move the waiting to a queue.
@@ -28,7 +32,9 @@ from sam3edge.core.types import Message
 from sam3edge.outbox import table
 from sam3edge.outbox.database import Database, DatabaseDamaged, DiskFull, set_aside
 from sam3edge.outbox.limits import Block, OutboxOptions, Overflow
-from sam3edge.outbox.table import Entry, QueuedMessage
+from sam3edge.outbox.reserve import Reserve
+from sam3edge.outbox.salvage import salvage
+from sam3edge.outbox.table import Entry, QueuedMessage, Row
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +52,8 @@ class OutboxStatistics:
         queued_bytes: what they count against ``max_bytes``.
         evicted: dropped for want of room.
         expired: dropped for their age.
-        set_aside: databases that were found damaged and replaced; what they held is lost.
+        rejected: messages that are set aside.
+        set_aside: databases and rows that were found damaged and taken out.
         oldest_age_s: how long the oldest undelivered message has been waiting; 0 when there is none.
     """
 
@@ -54,6 +61,7 @@ class OutboxStatistics:
     queued_bytes: int
     evicted: int
     expired: int
+    rejected: int
     set_aside: int
     oldest_age_s: float
 
@@ -94,6 +102,7 @@ class Outbox:
         self._wanted = 0  # bytes of the last frame
         self._disk_full = False
         self._closed = False
+        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         self._open()
 
     # -- whoever has messages ------------------------------------------------------------------------------------
@@ -142,10 +151,13 @@ class Outbox:
     def take(self, limit: int) -> list[QueuedMessage]:
         """Hold the next messages that were not taken since the outbox was opened, oldest first."""
         with self._changed:
-            messages = self._run(lambda db: table.queued_after(db, self._cursor, limit))
-            for message in messages:
-                self._held[message.seq] = message.cost
-                self._cursor = message.seq
+            messages: list[QueuedMessage] = []
+            for row in self._run(lambda db: table.queued_after(db, self._cursor, limit)):
+                self._cursor = row.seq
+                message = self._sound(row)
+                if message is not None:
+                    self._held[message.seq] = message.cost
+                    messages.append(message)
             return messages
 
     def release(self, seq: int) -> None:
@@ -160,12 +172,70 @@ class Outbox:
             The message, or None when it has left meanwhile.
         """
         with self._changed:
-            message = self._run(lambda db: table.message_at(db, seq))
+            message = self.peek(seq)
             if message is None:
                 self._replaying.discard(seq)
             elif seq not in self._replaying:
                 self._held[seq] = message.cost
             return message
+
+    def peek(self, seq: int) -> QueuedMessage | None:
+        """A message, or None when it has left meanwhile."""
+        with self._changed:
+            row = self._run(lambda db: table.row_at(db, seq))
+            return None if row is None else self._sound(row)
+
+    def reject(self, seq: int) -> None:
+        """It was refused for what it is, and is set aside until ``restore``; the oldest such give way."""
+
+        def write(db: sqlite3.Connection) -> list[Entry]:
+            table.reject(db, seq, self._clock())
+            room, old = self._options.max_bytes // 8, []
+            for entry in table.rejected(db):
+                room -= entry.cost
+                if room < 0:
+                    old.append(entry)
+            table.delete(db, old)
+            return old
+
+        with self._changed:
+            dropped = self._run_freeing(write)
+            cost = self._held.pop(seq, None)
+            if cost is not None:
+                self._queued -= 1
+                self._queued_bytes -= cost
+            self._evicted += len(dropped)
+            self._changed.notify_all()
+        if dropped:
+            logger.warning("%d messages that were refused for what they are were dropped for newer ones", len(dropped))
+
+    def restore(self) -> None:
+        """Queue what was set aside again, behind everything else."""
+        with self._changed:
+            rows = self._run(lambda db: table.restore(db, self._next_seq))
+            self._next_seq += len(rows)
+            self._queued += len(rows)
+            self._queued_bytes += sum(entry.cost for entry in rows)
+
+    def replace(self, seq: int, messages: Sequence[Message]) -> None:
+        """Queue these in place of a released message, behind everything else; those that already exist stay.
+
+        Raises:
+            OutboxFull: the disk is full; the message stays.
+        """
+
+        def write(db: sqlite3.Connection) -> tuple[list[Entry], list[Entry]]:
+            whole = [entry for entry in table.undelivered(db) if entry.seq == seq]
+            table.delete(db, whole)
+            present = table.places(db, tuple(message.id for message in messages))
+            fresh = [message for message in messages if message.id not in present]
+            now = self._clock()
+            return whole, [table.insert(db, self._next_seq + n, m, now) for n, m in enumerate(fresh)]
+
+        with self._changed:
+            whole, added = self._run(write)
+            self._forget(whole)
+            self._count(added)
 
     def replay(self) -> list[int]:
         """Keep what is in the window now, beyond the window's bounds, until each message was acknowledged again.
@@ -193,7 +263,8 @@ class Outbox:
             self._acknowledged[seq] = self._clock()
 
     def flush(self) -> None:
-        """Write acknowledgements, prune the window, drop what is too old, give free pages back.
+        """Write acknowledgements, prune the window, drop what is too old, give free pages back; on a full disk with the
+        help of the reserve.
 
         Raises:
             OutboxFull: the disk is full; nothing was written, the acknowledgements wait on.
@@ -204,12 +275,13 @@ class Outbox:
             return self._expire(db)
 
         with self._changed:
-            expired = self._run(write)
+            expired = self._run_freeing(write)
             self._acknowledged.clear()
             self._forget(expired)
             self._expired += len(expired)
             with suppress(DatabaseDamaged, DiskFull):  # nobody needs it; damage shows in the next transaction
                 self._database.shrink()
+            self._reserve.make()
         if expired:
             logger.warning("%d messages were dropped: not delivered for %s s", len(expired), self._options.max_age)
 
@@ -238,6 +310,7 @@ class Outbox:
                 queued_bytes=self._queued_bytes,
                 evicted=self._evicted,
                 expired=self._expired,
+                rejected=self._run(table.count_rejected),
                 set_aside=self._set_aside,
                 oldest_age_s=0.0 if since is None else max(0.0, self._clock() - since),
             )
@@ -257,18 +330,68 @@ class Outbox:
 
     def _open(self) -> None:
         try:
-            self._database = Database(self._path, self._options.file_bytes)
+            self._fill([])
         except DatabaseDamaged as error:
-            self._set_aside_damaged(error)
-            self._database = Database(self._path, self._options.file_bytes)
+            self._fill(self._set_aside_damaged(error))
+
+    def _fill(self, saved: Sequence[Row]) -> None:
+        """Open the file, with rows that were saved from one before it; what was set aside is queued again."""
+        self._database = self._open_database()
         with self._database.transaction() as db:
+            for row in saved:
+                table.insert_row(db, row)
+            _, _, last = table.totals(db)
+            table.restore(db, last + 1)
             self._queued, self._queued_bytes, last = table.totals(db)
         self._next_seq = max(self._next_seq, last + 1)
+        self._reserve.make()
 
-    def _set_aside_damaged(self, error: DatabaseDamaged) -> None:
+    def _open_database(self) -> Database:
+        """With the help of the reserve, where the disk has no room for what SQLite has to write."""
+        try:
+            return Database(self._path, self._options.file_bytes)
+        except DiskFull:
+            if not self._reserve.release():
+                raise
+            return Database(self._path, self._options.file_bytes)
+
+    def _set_aside_damaged(self, error: DatabaseDamaged) -> list[Row]:
         aside = set_aside(self._path)
         self._set_aside += 1
-        logger.error("the outbox %s was damaged (%s): it is now %s, and an empty one begins", self._path, error, aside)
+        saved = salvage(aside)
+        logger.error(
+            "the outbox %s was damaged (%s): it is now %s; %d messages of it could be read and go into a new one",
+            self._path,
+            error,
+            aside,
+            len(saved),
+        )
+        return saved
+
+    def _sound(self, row: Row) -> QueuedMessage | None:
+        """The message of a row; None of a damaged one, which is taken out."""
+        if row.is_sound:
+            return row.queued()
+        entry = Entry(row.seq, row.cost, row.created_at)
+        self._run(lambda db: table.delete(db, [entry]))
+        self._held.pop(row.seq, None)
+        self._replaying.discard(row.seq)
+        if row.delivered_at is None and row.rejected_at is None:
+            self._queued -= 1
+            self._queued_bytes -= row.cost
+        self._set_aside += 1
+        self._changed.notify_all()
+        logger.error("a row of the outbox is damaged and taken out: its checksum is wrong; it was number %d", row.seq)
+        return None
+
+    def _run_freeing(self, operation: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        """``_run``, for what gives room back: a full disk may use up the reserve for it."""
+        try:
+            return self._run(operation)
+        except DiskFull:
+            if not self._reserve.release():
+                raise
+            return self._run(operation)
 
     def _run(self, operation: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         """One transaction, on a new database if the one at hand turns out to be damaged.
@@ -282,11 +405,11 @@ class Outbox:
                 return operation(db)
         except DatabaseDamaged as error:
             self._database.close()
-            self._set_aside_damaged(error)
             self._held.clear()
             self._replaying.clear()
             self._acknowledged.clear()
-            self._open()
+            self._cursor = 0  # what can be read of it is sent again
+            self._fill(self._set_aside_damaged(error))
         with self._database.transaction() as db:
             return operation(db)
 
@@ -296,19 +419,19 @@ class Outbox:
 
     def _store(self, frame: Mapping[str, Message]) -> None:
         try:
+            if not self._reserve.make():
+                raise DiskFull("The disk under the outbox is full: free space, or lower its max_bytes.")
             added, replaced, evicted = self._run(lambda db: self._insert(db, frame, at_least=0))
         except DiskFull as full:
             self._disk_full = True
             try:  # whoever may evict as much finds room inside of the file, which then need not grow
-                added, replaced, evicted = self._run(lambda db: self._insert(db, frame, at_least=self._wanted))
+                added, replaced, evicted = self._run_freeing(lambda db: self._insert(db, frame, at_least=self._wanted))
             except OutboxFull:
                 raise full from None
         self._acknowledged.clear()
         self._disk_full = False
         self._forget([*replaced, *evicted])
-        self._queued += len(added)
-        self._queued_bytes += sum(entry.cost for entry in added)
-        self._next_seq = max([self._next_seq, *(entry.seq + 1 for entry in added)])
+        self._count(added)
         if evicted:
             self._evicted += len(evicted)
             logger.warning("the outbox is full: the oldest %d messages were dropped", len(evicted))
@@ -340,6 +463,11 @@ class Outbox:
             for m in fresh
         ]
         return added, replaced, evicted
+
+    def _count(self, added: Sequence[Entry]) -> None:
+        self._queued += len(added)
+        self._queued_bytes += sum(entry.cost for entry in added)
+        self._next_seq = max([self._next_seq, *(entry.seq + 1 for entry in added)])
 
     def _forget(self, gone: Sequence[Entry]) -> None:
         for entry in gone:

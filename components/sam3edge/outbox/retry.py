@@ -1,13 +1,17 @@
 """When to send, to retry and to replay: the rules of ``Delivery``, without clock, threads or database.
 
-* A message that failed rests for a random time up to ``first_pause * 2**n`` (exponential back-off with full jitter,
-  https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), while others continue.
-* When as many attempts as may be in flight failed with no success between, the transport itself is in doubt: until
-  something gets through, one message at a time is sent, with pauses that grow in the same way.
-* Messages that rest and messages that were never sent take turns, so that neither can starve the other.
-* A topic is in trouble from a failure until the next success on it. That success means that an error spell has ended,
-  and what was accepted before the failure may have been lost with it: time for a replay. A message that fails again
-  although others on its topic got through since has only itself to blame, and begins no spell.
+* **Pauses.** A message that failed rests for a random time up to ``first_pause * 2**n`` (see ``core/backoff``), while
+  others continue. Messages that rest and messages that were never sent take turns, so that neither starve.
+* **Congestion.** A failure halves what may be in flight, a success adds a little, as TCP does (additive increase,
+  multiplicative decrease; RFC 5681): nucleus lite has one small buffer for all unacknowledged messages and refuses
+  what does not fit.
+* **Outages.** When as many attempts as ``in_flight`` failed with no success between, the transport itself is in doubt:
+  until something gets through, one message at a time is sent, with pauses that grow in the same way.
+* **Incidents.** A topic is in trouble from a failure until the next success on it. That success ends the incident, and
+  what was accepted before the failure may have been lost with it: time for a replay, one for each incident, with pauses
+  between them that grow while incidents follow each other. A message that fails again although others on its topic got
+  through since has only itself to blame, and begins no incident.
+* **Size.** A message that fails again and again while smaller ones pass is too large for now: ``split_below`` says so.
 """
 
 from __future__ import annotations
@@ -25,36 +29,50 @@ class DeliveryOptions:
     """How messages are sent. All times are in seconds.
 
     Attributes:
-        in_flight: messages that are sent at the same time; 5 suits the classic nucleus, 10 is the most that nucleus
-            lite takes.
+        in_flight: messages that are sent at the same time, at most; 5 suits both nuclei.
+        in_flight_bytes: of their payloads, at most; a larger message is sent alone.
         first_pause: upper bound of the pause after the first failure.
         longest_pause: upper bound of any pause.
-        replay_pause: between the beginnings of two replays, so that a transport that flaps is not buried in
-            repetitions.
+        replay_pause: between the beginnings of the first two replays.
+        longest_replay_pause: upper bound of the pause between replays; after twice the last one without an incident,
+            they begin with ``replay_pause`` again.
+        split_after: failures of a message, with others passing, after which it is split.
+        stuck_after: how long a message may be refused before that is reported.
         flush_after: an acknowledgement is written at most this long after it arrived.
         flush_count: or when this many wait.
     """
 
     in_flight: int = 5
+    in_flight_bytes: int = 1 << 20
     first_pause: float = 0.5
     longest_pause: float = 60.0
     replay_pause: float = 30.0
+    longest_replay_pause: float = 3600.0
+    split_after: int = 5
+    stuck_after: float = 300.0
     flush_after: float = 0.1
     flush_count: int = 64
 
     def __post_init__(self) -> None:
-        if self.in_flight < 1 or self.flush_count < 1:
-            raise ValueError(f"in_flight and flush_count: expected at least 1, got {self}")
+        if min(self.in_flight, self.in_flight_bytes, self.flush_count, self.split_after) < 1:
+            raise ValueError(f"expected numbers of messages, bytes and failures of at least 1, got {self}")
         if not 0 < self.first_pause <= self.longest_pause:
             raise ValueError(f"expected 0 < first_pause <= longest_pause, got {self}")
-        if self.replay_pause < 0 or self.flush_after < 0:
-            raise ValueError(f"replay_pause and flush_after: expected no negative numbers, got {self}")
+        if not 0 <= self.replay_pause <= self.longest_replay_pause:
+            raise ValueError(f"expected 0 <= replay_pause <= longest_replay_pause, got {self}")
+        if min(self.stuck_after, self.flush_after) < 0:
+            raise ValueError(f"expected no negative times, got {self}")
 
 
 @dataclass(slots=True)
 class _Failures:
+    """Of one message: how many, the first and the last time, and the largest payload that passed since the first."""
+
     count: int
+    first: float
     last: float
+    passed: int = 0
+    reported: bool = False
 
 
 class Schedule:
@@ -68,41 +86,47 @@ class Schedule:
     def __init__(self, options: DeliveryOptions, randomness: random.Random) -> None:
         self._options = options
         self._random = randomness
+        self._window = float(options.in_flight)
         self._streak = 0
         self._quiet_until = -math.inf
         self._resting: list[tuple[float, int]] = []  # a heap of (due, seq)
         self._failures: dict[int, _Failures] = {}
         self._troubled: dict[str, float] = {}  # topic -> last failure
         self._succeeded: dict[str, float] = {}  # topic -> last success
-        self._replay_wanted = True  # the process before may have died in an error spell
+        self._replay_wanted = True  # the process before may have died in an incident
         self._replayed_at = -math.inf
+        self._replays = 0  # that followed each other closely
 
     def failed(self, seq: int, topic: str, now: float) -> bool:
         """The message was not delivered and rests.
 
         Returns:
-            Whether an error spell has begun with it.
+            Whether an incident has begun with it.
         """
-        before = self._failures.get(seq)
-        own_fault = before is not None and self._succeeded.get(topic, -math.inf) > before.last
+        failures = self._failures.setdefault(seq, _Failures(0, now, -math.inf))
+        own_fault = failures.count > 0 and self._succeeded.get(topic, -math.inf) > failures.last
         begun = not own_fault and topic not in self._troubled
         if not own_fault:
             self._troubled[topic] = now
-        failures = _Failures(1 if before is None else before.count + 1, now)
-        self._failures[seq] = failures
+        failures.count += 1
+        failures.last = now
         heapq.heappush(self._resting, (now + self._pause(failures.count), seq))
+        self._window = max(1.0, self._window / 2)
         self._streak += 1
         if self._in_doubt:
             self._quiet_until = now + self._pause(self._streak - self._options.in_flight + 1)
         return begun
 
-    def succeeded(self, seq: int, topic: str, now: float) -> None:
-        """The message was delivered."""
+    def succeeded(self, seq: int, topic: str, size: int, now: float) -> None:
+        """The message, of ``size`` bytes, was delivered."""
         self._failures.pop(seq, None)
+        for failures in self._failures.values():
+            failures.passed = max(failures.passed, size)
         if self._in_doubt:
             self._wake_all(now)
         self._streak = 0
         self._quiet_until = -math.inf
+        self._window = min(float(self._options.in_flight), self._window + 1 / self._window)
         self._succeeded[topic] = now
         if self._troubled.pop(topic, -math.inf) > self._replayed_at:
             self._replay_wanted = True
@@ -111,11 +135,33 @@ class Schedule:
         """The message has left the outbox in another way."""
         self._failures.pop(seq, None)
 
+    def split_below(self, seq: int, size: int) -> int | None:
+        """Bytes that the parts of a message that failed may have, if it is to be split; None if it is not."""
+        failures = self._failures.get(seq)
+        if failures is None or failures.count < self._options.split_after or not 0 < failures.passed < size:
+            return None
+        return failures.passed
+
+    def newly_stuck(self, now: float) -> list[int]:
+        """Messages that have been refused for ``stuck_after`` now; each is named once."""
+        stuck = [
+            seq
+            for seq, failures in self._failures.items()
+            if not failures.reported and now - failures.first >= self._options.stuck_after
+        ]
+        for seq in stuck:
+            self._failures[seq].reported = True
+        return stuck
+
+    def refused_for(self, now: float) -> float:
+        """Seconds since the first failure of the message that has been refused longest; 0 when none is."""
+        return max((now - failures.first for failures in self._failures.values()), default=0.0)
+
     def free(self, in_flight: int, now: float) -> int:
         """How many more may be sent now."""
         if now < self._quiet_until:
             return 0
-        return max(0, (1 if self._in_doubt else self._options.in_flight) - in_flight)
+        return max(0, (1 if self._in_doubt else int(self._window)) - in_flight)
 
     def due(self, now: float) -> int | None:
         """The message that has rested longest beyond its time, which with this call rests no more."""
@@ -125,8 +171,9 @@ class Schedule:
 
     def begin_replay(self, now: float) -> bool:
         """Whether a replay begins now."""
-        if not self._replay_wanted or now < self._replayed_at + self._options.replay_pause:
+        if not self._replay_wanted or now < self._replay_due:
             return False
+        self._replays = 1 if now >= self._replayed_at + 2 * self._replay_pause else self._replays + 1
         self._replay_wanted = False
         self._replayed_at = now
         return True
@@ -139,8 +186,17 @@ class Schedule:
         elif self._resting and self.free(in_flight, now) > 0:
             moments.append(self._resting[0][0])
         if self._replay_wanted:
-            moments.append(self._replayed_at + self._options.replay_pause)
+            moments.append(self._replay_due)
         return max(0.0, min(moments, default=math.inf) - now)
+
+    @property
+    def _replay_pause(self) -> float:
+        """Between the last replay and the next one."""
+        return ceiling(self._options.replay_pause, self._options.longest_replay_pause, max(1, self._replays))
+
+    @property
+    def _replay_due(self) -> float:
+        return self._replayed_at + self._replay_pause
 
     @property
     def _in_doubt(self) -> bool:

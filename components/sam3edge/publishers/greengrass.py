@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sam3edge.core.errors import PublishError
+from sam3edge.core.errors import PublishError, PublishRejected
 from sam3edge.core.types import Message
 
 
@@ -39,15 +39,16 @@ class GreengrassPublisher:
         """Hand one message to the nucleus.
 
         Raises:
-            PublishError: not accepted, or too large.
+            PublishRejected: too large for this nucleus, or denied by access control.
+            PublishError: not accepted now.
             ConnectionLost: the nucleus is gone.
         """
         if self._closed:
             raise PublishError("The publisher is closed.")
         if len(message.payload) > self._largest_payload:
-            raise PublishError(
-                f"Message {message.id} has {len(message.payload)} bytes, this nucleus takes {self._largest_payload}: "
-                "lower the size at which messages are split."
+            raise PublishRejected(
+                f"expected at most {self._largest_payload} bytes, got {len(message.payload)} of message {message.id}; "
+                "it was written when MaxPayloadBytes was larger"
             )
         self._nucleus.publish(message.topic, message.payload)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sam3edge.greengrass.program import DONE, Program, run_program
 from sam3edge.greengrass.restarts import RestartBudget
-from sam3edge.segmenter.component import ComponentContext, serve
+from sam3edge.segmenter.component import ComponentContext, NucleusLimits, serve
 
 
 def main() -> int:
@@ -22,20 +22,17 @@ def main() -> int:
     parser.add_argument("--store", type=Path, required=True, help="the model component's store of bundles")
     parser.add_argument("--max-payload", type=int, required=True, help="bytes of a message that this nucleus carries")
     parser.add_argument("--in-flight", type=int, required=True, help="messages that this nucleus takes at once")
+    parser.add_argument("--in-flight-bytes", type=int, required=True, help="bytes of them")
+    parser.add_argument("--replay", type=int, required=True, help="accepted messages that it may lose in a breakdown")
     parser.add_argument("--probe-seconds", type=float, default=0.0, help="how often subscriptions are probed; 0: never")
     given = parser.parse_args()
     restarts = RestartBudget(given.work / "starts.json")
 
     def work(program: Program) -> int:
-        where = ComponentContext(
-            program.device,
-            given.work,
-            given.store,
-            given.max_payload,
-            given.in_flight,
-            given.probe_seconds,
-            restarts,
+        limits = NucleusLimits(
+            given.max_payload, given.in_flight, given.in_flight_bytes, given.replay, given.probe_seconds
         )
+        where = ComponentContext(program.device, given.work, given.store, limits, restarts)
         serve(program.nucleus, where, program.stop)
         return DONE
 

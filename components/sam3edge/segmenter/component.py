@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sam3edge.bundle.store import Store
-from sam3edge.core.errors import ConnectionLost, EngineError, OutboxFull, SettingsError, ThreadDied
+from sam3edge.core.errors import ConnectionLost, EngineError, OutboxFull, PublishError, SettingsError, ThreadDied
 from sam3edge.core.flow import Flow, LocalDetector
-from sam3edge.core.messages.detections import FrameResult
+from sam3edge.core.messages.detections import FrameResult, divide
 from sam3edge.core.messages.errors import component_error
 from sam3edge.core.messages.status import Heartbeat, State, status
 from sam3edge.core.messages.topics import topics_of
@@ -43,7 +43,29 @@ DRAIN_SECONDS = 5.0
 LOOK_SECONDS = 0.1
 """How long it may take until one of two events is noticed by somebody who waits for both."""
 
+REFUSAL_PAUSE = 60.0
+"""Seconds between two reports of messages that do not leave; ``status`` counts all of them."""
+
 Outcome = Literal["stopped", "ended", "rebuild"]
+
+
+@dataclass(frozen=True, slots=True)
+class NucleusLimits:
+    """What a nucleus carries, which its recipe knows; the configuration may say otherwise.
+
+    Attributes:
+        max_payload: bytes of one message.
+        in_flight: messages that it takes at once.
+        in_flight_bytes: bytes of their payloads.
+        replay_messages: messages that it may have accepted and lose when it breaks down.
+        probe_seconds: between two probes of the subscriptions; 0 for a nucleus that renews them itself.
+    """
+
+    max_payload: int
+    in_flight: int
+    in_flight_bytes: int
+    replay_messages: int
+    probe_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +76,14 @@ class ComponentContext:
         device: the thing's name.
         work: the component's work folder: outbox, journal, quarantine.
         store: where the model component puts bundles.
-        max_payload: bytes of one message that this nucleus carries, unless the configuration says otherwise.
-        in_flight: messages that it takes at once, likewise.
-        probe_seconds: between two probes of the subscriptions, likewise; 0 for a nucleus that renews them itself.
+        limits: of the nucleus.
         restarts: how often the program may end.
     """
 
     device: str
     work: Path
     store: Path
-    max_payload: int
-    in_flight: int
-    probe_seconds: float
+    limits: NucleusLimits
     restarts: RestartBudget
 
 
@@ -101,12 +119,13 @@ class Component:
         self._rebuild: Settings | None = None
         self._failure: Exception | None = None
         self._topics = topics_of(where.device, settings.topic_prefix)
-        self._max_payload = settings.max_payload_bytes or where.max_payload
+        self._max_payload = settings.max_payload_bytes or where.limits.max_payload
         self._options = settings.detection_options(self._max_payload)
         self._statistics = Statistics()
         self._outbox: Outbox
         self._delivery: Delivery
         self._fallback: wiring.Fallback | None = None
+        self._refusal_due = 0.0
 
     def run(self) -> tuple[Outcome, Settings]:
         """Work until stopped, until the source ends, or until a changed configuration needs other parts.
@@ -158,12 +177,19 @@ class Component:
         stack.enter_context(watch_threads(self._on_thread_death))
         source = settings.source.build(where.work)
         stack.callback(source.close)
-        self._outbox = Outbox(where.work / OUTBOX, settings.outbox.options(), overflow=wiring.overflow_of(source))
+        options = settings.outbox.options(where.limits.replay_messages)
+        self._outbox = Outbox(where.work / OUTBOX, options, overflow=wiring.overflow_of(source))
         stack.callback(self._outbox.close)
         publisher = settings.publisher.build(self._nucleus, self._max_payload)
         stack.callback(publisher.close)
-        in_flight = settings.in_flight or where.in_flight
-        self._delivery = Delivery(self._outbox, publisher, DeliveryOptions(in_flight=in_flight), on_lost=self._on_lost)
+        self._delivery = Delivery(
+            self._outbox,
+            publisher,
+            DeliveryOptions(settings.in_flight or where.limits.in_flight, where.limits.in_flight_bytes),
+            on_lost=self._on_lost,
+            split=divide,
+            report=self._on_refused,
+        )
         self._delivery.start()
         stack.callback(self._delivery.close)
         self._fallback = wiring.build_fallback(settings, where.device, where.work, lambda: source.backlog)
@@ -202,7 +228,8 @@ class Component:
         )
         subscription = self._nucleus.subscribe(self._topics.commands, commands.handle)
         stack.callback(subscription.close)
-        seconds = self._where.probe_seconds if self._settings.probe_seconds is None else self._settings.probe_seconds
+        seconds = self._settings.probe_seconds
+        seconds = self._where.limits.probe_seconds if seconds is None else seconds
         if seconds:
             probe = CloudProbe(
                 self._nucleus, self._where.device, self._topics.ping, [subscription], ProbeOptions(seconds)
@@ -310,6 +337,13 @@ class Component:
             None if self._fallback is None else self._fallback.report(),
         )
         self._put(status(self._where.device, self._topics.status, beat, self._max_payload))
+
+    def _on_refused(self, error: PublishError, message: Message) -> None:
+        """Tell of a message that does not leave; not of a message that tells of one, nor of each of hundreds."""
+        now = time.monotonic()
+        if message.topic != self._topics.errors and now >= self._refusal_due:
+            self._refusal_due = now + REFUSAL_PAUSE
+            self._report(error)
 
     def _put(self, message: Message) -> None:
         """Queue a message that is not about a frame; when the outbox is full, it is dropped and logged."""

@@ -45,14 +45,17 @@ class OutboxSettings(SettingsModel):
 
     max_bytes: Bytes = Field(256 << 20, ge=10_000)
     max_age_seconds: SecondsOrNever = 0.0
-    replay_messages: Count = Field(100, le=10_000)
+    replay_messages: Annotated[Count, Field(le=10_000)] | None = None
     replay_seconds: SecondsOrNever = 600.0
 
-    def options(self) -> OutboxOptions:
-        """As the outbox takes them."""
-        return OutboxOptions(
-            self.max_bytes, self.max_age_seconds or None, ReplayOptions(self.replay_messages, self.replay_seconds)
-        )
+    def options(self, replay_messages: int) -> OutboxOptions:
+        """As the outbox takes them.
+
+        Args:
+            replay_messages: what the nucleus needs, where the configuration does not say otherwise.
+        """
+        messages = replay_messages if self.replay_messages is None else self.replay_messages
+        return OutboxOptions(self.max_bytes, self.max_age_seconds or None, ReplayOptions(messages, self.replay_seconds))
 
 
 class AsynchronousSettings(SettingsModel):
@@ -141,7 +144,8 @@ class Live(SettingsModel):
 class Settings(Live, ComponentSettings):
     """The whole configuration. What is not in ``Live`` takes effect by rebuilding the component's parts.
 
-    ``MaxPayloadBytes``, ``InFlight`` and ``ProbeSeconds`` default to what the nucleus allows, which the recipe knows.
+    ``MaxPayloadBytes``, ``InFlight``, ``ProbeSeconds`` and ``Outbox.ReplayMessages`` default to what the nucleus
+    allows, which the recipe knows.
     """
 
     source: Annotated[SerializeAsAny[SourceSettings], PlainValidator(by_type(SOURCES))]

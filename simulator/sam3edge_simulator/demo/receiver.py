@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -21,26 +22,26 @@ class Received:
     Attributes:
         name: of the frame.
         topic: where it came from.
-        parts: payloads by part index; the error report as part 0 for a frame that could not be used.
+        parts: payloads by part and piece; the error report as the only part for a frame that could not be used.
         count: parts there must be.
         reason: why the frame could not be used; empty for an answer.
     """
 
     name: str
     topic: str
-    parts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    parts: dict[tuple[int, Fraction], dict[str, Any]] = field(default_factory=dict)
     count: int = 1
     reason: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether every part is there."""
-        return len(self.parts) == self.count
+        """Whether every part is there, in one piece or in several whose shares add up."""
+        return sum(Fraction(1, body.get("part", {}).get("pieces", 1)) for body in self.parts.values()) == self.count
 
     @property
     def features(self) -> list[dict[str, Any]]:
         """Every found object, over all parts."""
-        return [f for index in sorted(self.parts) for f in self.parts[index].get("features", [])]
+        return [f for place in sorted(self.parts) for f in self.parts[place].get("features", [])]
 
     @property
     def timing(self) -> dict[str, float]:
@@ -108,20 +109,22 @@ class Receiver:
         elif topic.endswith("/errors"):
             if body["kind"] == "frame":
                 name = body["frame"]["name"]
-                self._finish(Received(name, topic, {0: body}, reason=body["reason"]))
+                self._finish(Received(name, topic, {(0, Fraction(0)): body}, reason=body["reason"]))
             else:
                 self.component_errors.append(body["reason"])
 
     def _answer(self, topic: str, body: dict[str, Any], payload: bytes) -> None:
         name, part = body["frame"]["name"], body["part"]
         suffix = "" if part["count"] == 1 else f".part{part['index']}"
+        if "piece" in part:
+            suffix += f".piece{part['piece']}of{part['pieces']}"
         path = self._folder / f"{name}{suffix}.geojson"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(payload)
         with self._lock:
             known = self._frames.get(name) or Received(name, topic, {}, part["count"])
             self._frames[name] = known
-            known.parts[part["index"]] = body
+            known.parts[part["index"], Fraction(part.get("piece", 0), part.get("pieces", 1))] = body
             complete = known.complete
         if complete:
             self._arrived(known)

@@ -4,11 +4,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sam3edge.core.errors import ConnectionLost, PublishError
+from sam3edge.core.errors import ConnectionLost, DeliveryStuck, PublishError, PublishRejected
 from sam3edge.core.ports import Publisher
 from sam3edge.core.types import Message
 from sam3edge.outbox.delivery import Delivery
@@ -160,6 +161,128 @@ def test_an_outage_is_probed_and_not_hammered(outbox: Outbox, start: Start) -> N
     assert set(ids(publisher.accepted)) == {str(n) for n in range(500)}
 
 
+def test_bytes_in_flight_are_bounded_and_a_large_message_goes_alone(outbox: Outbox, start: Start) -> None:
+    class Weighing(FakePublisher):
+        heaviest = 0
+
+        def publish(self, message: Message) -> None:
+            with lock:
+                held.append(len(message.payload))
+                self.heaviest = max(self.heaviest, sum(held) if len(held) > 1 else 0)
+            time.sleep(0.003)
+            super().publish(message)
+            with lock:
+                held.remove(len(message.payload))
+
+    lock, held, publisher = threading.Lock(), list[int](), Weighing()
+    outbox.put([message(n, size=700) for n in range(40)] + [message("large", size=5000)])
+    outbox.put([message(100 + n, size=700) for n in range(40)])
+    options = replace(QUICK, in_flight=8, in_flight_bytes=2_200)
+    assert start(publisher, options).drain(30)
+    assert len(publisher.accepted) == 81
+    assert 1400 <= publisher.heaviest <= 2200
+
+
+class Tight:
+    """Takes messages of at most ``room`` bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.accepted: list[Message] = []
+
+    def publish(self, message: Message) -> None:
+        if len(message.payload) > self.room:
+            raise PublishError("MQTTNoMemory")
+        self.accepted.append(message)
+
+    def close(self) -> None:
+        pass
+
+
+def halves(message: Message, max_bytes: int) -> list[Message]:
+    middle = len(message.payload) // 2
+    halves = message.payload[:middle], message.payload[middle:]
+    return [Message(f"{message.id}/{n}", message.topic, half) for n, half in enumerate(halves)]
+
+
+def test_what_is_too_large_for_now_is_split_until_it_passes(outbox: Outbox, lost: Lost) -> None:
+    publisher = Tight(2000)
+    delivery = Delivery(outbox, publisher, replace(QUICK, split_after=3), on_lost=lost, split=halves)
+    delivery.start()
+    outbox.put([message("large", size=6500)])
+    number = 0
+    while outbox.queued or number < 10:  # smaller ones keep passing
+        number += 1
+        outbox.put([message(number, size=1500)])
+        assert number < 5000
+        time.sleep(0.005)
+    assert delivery.drain(30)
+    delivery.close()
+    pieces = [m for m in publisher.accepted if m.id.startswith("large")]
+    assert len(pieces) == 4
+    assert b"".join(m.payload for m in sorted(pieces, key=lambda m: m.id)) == message("large", size=6500).payload
+    assert delivery.statistics().split == 3
+
+
+class Forbidding:
+    """Refuses what is on some topic, for what it is."""
+
+    def __init__(self) -> None:
+        self.accepted: list[str] = []
+        self.refusals = 0
+
+    def publish(self, message: Message) -> None:
+        if message.topic == "old":
+            self.refusals += 1
+            raise PublishRejected("access is denied")
+        self.accepted.append(message.id)
+
+    def close(self) -> None:
+        pass
+
+
+def test_poison_is_set_aside_reported_and_costs_nothing_else(outbox: Outbox, lost: Lost) -> None:
+    publisher, told = Forbidding(), list[tuple[str, str]]()
+    delivery = Delivery(
+        outbox, publisher, QUICK, on_lost=lost, report=lambda error, m: told.append((type(error).__name__, m.id))
+    )
+    outbox.put([message(f"bad-{n}", topic="old") for n in range(10)] + [message(n) for n in range(50)])
+    delivery.start()
+    assert delivery.drain(30)
+    delivery.close()
+    assert sorted(publisher.accepted, key=int) == [str(n) for n in range(50)]
+    assert publisher.refusals == 10  # each once: nobody tries on
+    assert sorted(told) == [("PublishRejected", f"bad-{n}") for n in range(10)]
+    statistics = delivery.statistics()
+    assert (statistics.rejected, statistics.queued, statistics.delivered) == (10, 0, 50)
+    assert statistics.last_error == "access is denied"
+
+
+def test_a_message_that_is_refused_for_long_is_reported_once_and_tried_on(outbox: Outbox, lost: Lost) -> None:
+    publisher, told = Picky("bad"), list[PublishError]()
+    delivery = Delivery(
+        outbox,
+        publisher,
+        replace(QUICK, stuck_after=0.05),
+        on_lost=lost,
+        report=lambda error, m: told.append(error),
+    )
+    delivery.start()
+    outbox.put([message("bad-1"), message("good")])
+    eventually(lambda: bool(told))
+    assert isinstance(told[0], DeliveryStuck)
+    assert "bad-1" in str(told[0])
+    assert "is refused" in str(told[0])
+    refusals = publisher.refusals
+    eventually(lambda: publisher.refusals > refusals + 3)
+    assert delivery.statistics().refused_s >= 0.05
+    publisher.refused = "nothing"
+    assert delivery.drain(30)
+    eventually(lambda: delivery.statistics().refused_s == 0.0)
+    assert len(told) == 1
+    delivery.close()
+
+
 class TestReplay:
     def test_at_every_start(self, outbox: Outbox, start: Start) -> None:
         outbox.put([message(n) for n in range(3)])
@@ -167,10 +290,10 @@ class TestReplay:
         assert first.drain(30)
         first.close()
         publisher = FakePublisher()
-        second = start(publisher, DeliveryOptions(in_flight=1))
         outbox.put([message(3)])
+        second = start(publisher, DeliveryOptions(in_flight=1))
         eventually(lambda: len(publisher.accepted) == 4)
-        assert ids(publisher.accepted) == ["0", "1", "2", "3"]
+        assert ids(publisher.accepted) == ["3", "0", "1", "2"]  # what was never delivered goes first
         assert second.drain(30)
         assert (second.statistics().replayed, second.statistics().delivered) == (3, 1)
 

@@ -10,17 +10,19 @@ never keeps a frame's detections from being sent.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import shapely
+import shapely.geometry
 from shapely.geometry import MultiPolygon, Polygon, mapping
 from typing_extensions import NotRequired, TypedDict
 
 from sam3edge.core.errors import MessageTooLarge
-from sam3edge.core.messages.bounds import MAX_WORD, as_many_as_fit, bounded, reason_of
+from sam3edge.core.messages.bounds import MAX_WORD, MIN_PAYLOAD, as_many_as_fit, bounded, reason_of
 from sam3edge.core.messages.envelope import (
     Envelope,
     FrameReference,
@@ -29,6 +31,7 @@ from sam3edge.core.messages.envelope import (
     envelope,
     message_id,
     model_member,
+    stable_id,
     timestamp,
     to_json,
 )
@@ -121,10 +124,16 @@ class OriginMember(TypedDict):
 
 
 class PartMember(TypedDict):
-    """Which part of the frame's result this is; ``index`` counts from 0."""
+    """Which part of the frame's result this is; ``index`` counts from 0.
+
+    A part that a nucleus refused for its size comes in pieces, of which ``piece`` counts from 0 among ``pieces``. It is
+    whole when the shares ``1 / pieces`` of those that arrived add up to 1.
+    """
 
     index: int
     count: int
+    piece: NotRequired[int]
+    pieces: NotRequired[int]
 
 
 class DetectionsMessage(Envelope):
@@ -205,9 +214,53 @@ def encode(result: FrameResult, topic: str, max_bytes: int, max_tolerance: float
     messages = []
     for index, group in enumerate(groups):
         body = _without_features(result, index, len(groups), max_bytes, made_at)
-        payload = to_json(body).replace(b'"features":[]', b'"features":[' + b",".join(group) + b"]", 1)
-        messages.append(Message(body["id"], topic, payload))
+        messages.append(Message(body["id"], topic, _with_features(body, group)))
     return messages
+
+
+def divide(message: Message, max_bytes: int) -> list[Message]:
+    """A message of detections in pieces of at most ``max_bytes`` each, or ``bounds.MIN_PAYLOAD`` if that is more.
+
+    Objects that are too large for a piece keep their hull.
+
+    Returns:
+        The pieces, one or more; empty when nothing can be done: another kind of message, no object in it, or small
+        enough already.
+    """
+    max_bytes = max(max_bytes, MIN_PAYLOAD)
+    body = json.loads(message.payload)
+    if body.get("message_type") != "detections" or not body["features"] or len(message.payload) <= max_bytes:
+        return []
+    features, body["features"] = body["features"], []
+    before = body["part"]
+    known = before.get("piece", 0), before.get("pieces", 1)
+    body["part"] = {**before, "piece": 9999, "pieces": 9999}
+    room = max_bytes - len(to_json(body))
+    written = [w if len(w := to_json(f)) <= room else to_json(_as_hull(f)) for f in features]
+    if max(map(len, written)) > room:
+        return []
+    groups = _split(written, room)
+    messages = []
+    for index, group in enumerate(groups):
+        body["id"] = stable_id(message.id, "piece", index, len(groups))
+        body["part"] = {**before, "piece": known[0] * len(groups) + index, "pieces": known[1] * len(groups)}
+        messages.append(Message(body["id"], message.topic, _with_features(body, group)))
+    return messages
+
+
+def _as_hull(feature: Any) -> Any:
+    """A written feature with its hull in place of its outline."""
+    hull = _hull(_outline_of(feature))
+    geometry = {"imageGeometry": _pixel_geometry(hull), "imageBBox": [round(v, 1) for v in hull.bounds]}
+    return {**feature, "properties": {**feature["properties"], **geometry, "geometry_quality": "hull"}}
+
+
+def _outline_of(feature: Any) -> Polygon | MultiPolygon:
+    return cast(Polygon | MultiPolygon, shapely.geometry.shape(feature["properties"]["imageGeometry"]))
+
+
+def _with_features(body: Any, features: Sequence[bytes]) -> bytes:
+    return to_json(body).replace(b'"features":[]', b'"features":[' + b",".join(features) + b"]", 1)
 
 
 def _without_features(
@@ -272,12 +325,12 @@ def _within(result: FrameResult, max_bytes: int) -> FrameResult:
 def _smallest(result: FrameResult, index: int, room: int) -> bytes:
     """A feature as its hull; without what stages have added where that does not fit either."""
     detection = result.detections[index]
-    feature = _feature(result, index, detection, _hull(detection), "hull")
+    feature = _feature(result, index, detection, _hull(detection.geometry), "hull")
     whole = to_json(feature)
     if len(whole) <= room or not detection.properties:
         return whole
     counted: dict[str, JsonValue] = {"properties_omitted": len(detection.properties)}
-    return to_json(_feature(result, index, replace(detection, properties=counted), _hull(detection), "hull"))
+    return to_json(_feature(result, index, replace(detection, properties=counted), _hull(detection.geometry), "hull"))
 
 
 def _origin(origin: Origin, max_bytes: int) -> OriginMember:
@@ -336,13 +389,13 @@ def _pixel_geometry(geometry: Polygon | MultiPolygon) -> PixelGeometry:
     return {"type": mapped["type"], "coordinates": rounded(mapped["coordinates"])}
 
 
-def _hull(detection: Detection) -> Polygon | MultiPolygon:
+def _hull(outline: Polygon | MultiPolygon) -> Polygon:
     """The convex hull, simplified until it has about ``HULL_VERTICES`` vertices."""
-    hull, tolerance = shapely.convex_hull(detection.geometry), 1.0
+    hull, tolerance = shapely.convex_hull(outline), 1.0
     while shapely.get_num_coordinates(hull) > HULL_VERTICES:
         hull = shapely.simplify(hull, tolerance)
         tolerance *= 2
-    return hull if isinstance(hull, Polygon) and not hull.is_empty else shapely.box(*detection.geometry.bounds)
+    return hull if isinstance(hull, Polygon) and not hull.is_empty else shapely.box(*outline.bounds)
 
 
 def _split(features: Sequence[bytes], room: int) -> list[list[bytes]]:

@@ -53,9 +53,12 @@ class DeliveryMember(TypedDict):
     replayed: int
     evicted: int
     expired: int
+    rejected: int
+    split: int
     set_aside: int
     last_error: str
     oldest_age_s: float
+    refused_s: float
 
 
 class HardExamplesMember(TypedDict):
