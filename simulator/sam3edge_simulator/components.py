@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sam3edge_simulator.artifacts import Packages
@@ -110,6 +110,15 @@ class Components:
                 if secrets.compare_digest(member.token.encode(), token.encode()):
                     return name
         return None
+
+    def renew_tokens(self) -> None:
+        """Give every component another token, which it learns at its next start; the ones before are void."""
+        with self._changed:
+            for name, member in self._members.items():
+                token = secrets.token_hex(8).upper()
+                plan = replace(member.plan, environment=self._device.environment(member.recipe, token))
+                member.supervisor.adopt(plan)
+                self._members[name] = _Member(member.recipe, plan, token, member.supervisor)
 
     def report(self, name: str, state: State) -> None:
         """The component says what state it is in.

@@ -216,6 +216,13 @@ class Nucleus:
         """
         self._components.restart(component)
 
+    def restart_ipc(self) -> None:
+        """As when nucleus lite's IPC daemon restarts: connections close, and tokens are void until the component that
+        has one was started again."""
+        self.ipc.stop()
+        self._components.renew_tokens()
+        self.ipc.start()
+
     def submit(self, deployment: Deployment) -> str:
         """Carry out a deployment in the background; returns its id."""
         number = str(uuid.uuid4())

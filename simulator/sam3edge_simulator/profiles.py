@@ -43,8 +43,10 @@ class Profile:
         restart_delay: seconds before the first restart after a failure.
         restart_growth: factor by which the delay grows with each further failure.
         stop_grace: seconds between SIGTERM and SIGKILL.
+        failure_memory: seconds for which a failure counts towards BROKEN.
         publishing: what a publish to IoT Core means.
         in_flight: unacknowledged publishes at most.
+        publish_buffer: bytes that all of them share, with their topics; 0 for no such bound.
         spool_bytes: payload bytes that the spool holds at most; 0 without one.
         largest_publish: payload bytes; more is refused, or closes the connection when ``drops_large``.
         drops_large: whether a larger publish closes the whole IPC connection.
@@ -71,8 +73,10 @@ class Profile:
     restart_delay: float
     restart_growth: float
     stop_grace: float
+    failure_memory: float
     publishing: Publishing
     in_flight: int
+    publish_buffer: int
     spool_bytes: int
     largest_publish: int
     drops_large: bool
@@ -119,8 +123,10 @@ CLASSIC = Profile(
     restart_delay=1.0,
     restart_growth=2.0,
     stop_grace=5.0,
+    failure_memory=3600.0,
     publishing=Publishing.SPOOL,
     in_flight=5,
+    publish_buffer=0,
     spool_bytes=int(2.5 * 1024 * 1024),
     largest_publish=IOT_CORE_LARGEST_PAYLOAD,
     drops_large=False,
@@ -156,8 +162,10 @@ LITE = Profile(
     restart_delay=1.0,  # RestartSec of the generated units
     restart_growth=1.0,
     stop_grace=15.0,
+    failure_memory=3600.0,
     publishing=Publishing.DIRECT,
     in_flight=10,
+    publish_buffer=15_000,  # seen; a part of it stays taken when the connection breaks, until the daemon restarts
     spool_bytes=0,
     largest_publish=7_300,
     drops_large=True,

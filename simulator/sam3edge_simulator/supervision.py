@@ -18,8 +18,7 @@ from sam3edge_simulator.step_runner import Plan, StepFailed, StepRunner
 logger = logging.getLogger(__name__)
 
 FAILURES_UNTIL_BROKEN = 3
-FAILURE_MEMORY_SECONDS = 3600.0
-"""Failures that lie further back than this no longer count (both nuclei: one hour)."""
+"""Within ``Profile.failure_memory``."""
 
 
 class _Order(IntEnum):
@@ -286,7 +285,7 @@ class Supervisor:
             Whether it is broken: it is not tried again.
         """
         now = time.monotonic()
-        self._failures = [at for at in self._failures if now - at < FAILURE_MEMORY_SECONDS] + [now]
+        self._failures = [at for at in self._failures if now - at < self._profile.failure_memory] + [now]
         broken = len(self._failures) >= FAILURES_UNTIL_BROKEN
         self.logger.write("ERROR", f"{reason}. {{failures={len(self._failures)}}}", origin="nucleus")
         if not broken:

@@ -25,6 +25,7 @@ from sam3edge_pipeline.synthetic import draw_scene
 from sam3edge_simulator.deployer import Patience
 from sam3edge_simulator.deployment_document import ConfigurationUpdate, Deployment, FailurePolicy
 from sam3edge_simulator.mqtt.broker import Broker
+from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import Profile
 from sam3edge_simulator.states import State
@@ -97,10 +98,12 @@ class Rig:
         self.watched.mkdir()
         self.broker = Broker()
         self.broker.start()
+        self.cable = TcpProxy(self.broker.url)
+        self.cable.plug()
         self.consumer = Consumer(self.broker.port)
         self.nucleus = Nucleus(
             root / "device",
-            broker_url=self.broker.url,
+            broker_url=self.cable.url,
             profile=profile,
             thing_name="line-7",
             restart_delay=0.2,
@@ -165,4 +168,5 @@ class Rig:
     def close(self) -> None:
         self.nucleus.stop()
         self.consumer.close()
+        self.cable.cut()
         self.broker.stop()

@@ -313,7 +313,7 @@ class Delivery:
             # Kept from now on: until the replay, any number of messages may go through the window.
             self._kept += self._outbox.replay()
         self._complain("message %s will be tried again: %s", message.id, error)
-        below = self._schedule.split_below(seq, len(message.payload))
+        below = self._schedule.split_below(seq, len(message.payload), time.monotonic())
         parts = () if below is None or seq in self._repeated else self._split(message, below)
         if parts:
             self._schedule.gone(seq)
@@ -333,7 +333,7 @@ class Delivery:
             self._replays.extend(sorted(self._kept + self._outbox.replay()))
             self._kept.clear()
         for _ in range(self._schedule.free(len(self._in_flight), now)):
-            message = self._waiting or self._next_in_turn(now) or self._next_replay()
+            message = self._waiting or self._next_probe() or self._next_in_turn(now) or self._next_replay()
             if message is None:
                 return
             size = len(message.message.payload)
@@ -344,6 +344,13 @@ class Delivery:
                 self._waiting = None
                 self._in_flight[message.seq] = size
             self._jobs.put(message)
+
+    def _next_probe(self) -> QueuedMessage | None:
+        """The smallest message, while the transport is in doubt."""
+        message = self._outbox.take_smallest() if self._schedule.in_doubt else None
+        if message is not None:
+            self._schedule.taken(message.seq)
+        return message
 
     def _next_replay(self) -> QueuedMessage | None:
         while self._replays:

@@ -96,6 +96,7 @@ class Outbox:
         self._evicted = self._expired = self._set_aside = 0
         self._next_seq = 1  # never repeats within a process, even when the database is replaced
         self._cursor = 0  # everything up to here was handed out by ``take``
+        self._ahead: set[int] = set()  # handed out by ``take_smallest``, and behind the cursor's place
         self._held: dict[int, int] = {}  # undelivered and being sent: seq -> bytes
         self._replaying: set[int] = set()  # delivered, to be acknowledged once more
         self._acknowledged: dict[int, float] = {}  # seq -> time, not written yet
@@ -152,13 +153,31 @@ class Outbox:
         """Hold the next messages that were not taken since the outbox was opened, oldest first."""
         with self._changed:
             messages: list[QueuedMessage] = []
-            for row in self._run(lambda db: table.queued_after(db, self._cursor, limit)):
-                self._cursor = row.seq
-                message = self._sound(row)
-                if message is not None:
-                    self._held[message.seq] = message.cost
-                    messages.append(message)
+            while len(messages) < limit:
+                rows = self._run(lambda db: table.queued_after(db, self._cursor, limit - len(messages)))
+                if not rows:
+                    break
+                for row in rows:
+                    self._cursor = row.seq
+                    message = None if row.seq in self._ahead else self._sound(row)
+                    self._ahead.discard(row.seq)
+                    if message is not None:
+                        self._held[message.seq] = message.cost
+                        messages.append(message)
             return messages
+
+    def take_smallest(self) -> QueuedMessage | None:
+        """Hold the smallest undelivered message that is not held, whether it was taken before or not."""
+        with self._changed:
+            taken = {*self._held, *self._acknowledged}
+            row = self._run(lambda db: table.smallest(db, taken))
+            message = None if row is None else self._sound(row)
+            if message is None:
+                return None
+            if message.seq > self._cursor:
+                self._ahead.add(message.seq)
+            self._held[message.seq] = message.cost
+            return message
 
     def release(self, seq: int) -> None:
         """It was not delivered, and rests for a while: it may be evicted, replaced or expire until ``retake``."""
@@ -406,6 +425,7 @@ class Outbox:
         except DatabaseDamaged as error:
             self._database.close()
             self._held.clear()
+            self._ahead.clear()
             self._replaying.clear()
             self._acknowledged.clear()
             self._cursor = 0  # what can be read of it is sent again

@@ -6,12 +6,14 @@
   multiplicative decrease; RFC 5681): nucleus lite has one small buffer for all unacknowledged messages and refuses
   what does not fit.
 * **Outages.** When as many attempts as ``in_flight`` failed with no success between, the transport itself is in doubt:
-  until something gets through, one message at a time is sent, with pauses that grow in the same way.
+  until something gets through, one message at a time is sent, the smallest there is, with pauses that grow in the same
+  way. The smallest, because it may be the size of the others that is in their way.
 * **Incidents.** A topic is in trouble from a failure until the next success on it. That success ends the incident, and
   what was accepted before the failure may have been lost with it: time for a replay, one for each incident, with pauses
   between them that grow while incidents follow each other. A message that fails again although others on its topic got
   through since has only itself to blame, and begins no incident.
-* **Size.** A message that fails again and again while smaller ones pass is too large for now: ``split_below`` says so.
+* **Size.** A message that fails again and again while smaller ones pass is too large for now, and so is every other of
+  its size: ``split_below`` says so, as long as smaller ones keep passing.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class DeliveryOptions:
         replay_pause: between the beginnings of the first two replays.
         longest_replay_pause: upper bound of the pause between replays; after twice the last one without an incident,
             they begin with ``replay_pause`` again.
-        split_after: failures of a message, with others passing, after which it is split.
+        split_after: failures of a message, with smaller ones passing, after which it is split.
+        split_memory: how long after the last success messages that are larger than what passes are split at once.
         stuck_after: how long a message may be refused before that is reported.
         flush_after: an acknowledgement is written at most this long after it arrived.
         flush_count: or when this many wait.
@@ -48,7 +51,8 @@ class DeliveryOptions:
     longest_pause: float = 60.0
     replay_pause: float = 30.0
     longest_replay_pause: float = 3600.0
-    split_after: int = 5
+    split_after: int = 3
+    split_memory: float = 60.0
     stuck_after: float = 300.0
     flush_after: float = 0.1
     flush_count: int = 64
@@ -89,8 +93,11 @@ class Schedule:
         self._window = float(options.in_flight)
         self._streak = 0
         self._quiet_until = -math.inf
-        self._resting: list[tuple[float, int]] = []  # a heap of (due, seq)
+        self._resting: list[tuple[float, int]] = []  # a heap of (due, seq), in part outdated
+        self._due: dict[int, float] = {}  # seq -> due, of those that rest
         self._failures: dict[int, _Failures] = {}
+        self._passes: int | None = None  # bytes of the largest message that passes, where larger ones do not
+        self._passed_at = -math.inf
         self._troubled: dict[str, float] = {}  # topic -> last failure
         self._succeeded: dict[str, float] = {}  # topic -> last success
         self._replay_wanted = True  # the process before may have died in an incident
@@ -110,10 +117,11 @@ class Schedule:
             self._troubled[topic] = now
         failures.count += 1
         failures.last = now
-        heapq.heappush(self._resting, (now + self._pause(failures.count), seq))
+        self._due[seq] = now + self._pause(failures.count)
+        heapq.heappush(self._resting, (self._due[seq], seq))
         self._window = max(1.0, self._window / 2)
         self._streak += 1
-        if self._in_doubt:
+        if self.in_doubt:
             self._quiet_until = now + self._pause(self._streak - self._options.in_flight + 1)
         return begun
 
@@ -122,7 +130,10 @@ class Schedule:
         self._failures.pop(seq, None)
         for failures in self._failures.values():
             failures.passed = max(failures.passed, size)
-        if self._in_doubt:
+        self._passed_at = now
+        if self._passes is not None:
+            self._passes = max(self._passes, size)
+        if self.in_doubt:
             self._wake_all(now)
         self._streak = 0
         self._quiet_until = -math.inf
@@ -134,13 +145,20 @@ class Schedule:
     def gone(self, seq: int) -> None:
         """The message has left the outbox in another way."""
         self._failures.pop(seq, None)
+        self._due.pop(seq, None)
 
-    def split_below(self, seq: int, size: int) -> int | None:
+    def taken(self, seq: int) -> None:
+        """The message is sent before its time."""
+        self._due.pop(seq, None)
+
+    def split_below(self, seq: int, size: int, now: float) -> int | None:
         """Bytes that the parts of a message that failed may have, if it is to be split; None if it is not."""
         failures = self._failures.get(seq)
-        if failures is None or failures.count < self._options.split_after or not 0 < failures.passed < size:
+        if failures is None or now > self._passed_at + self._options.split_memory:
             return None
-        return failures.passed
+        if failures.count >= self._options.split_after and 0 < failures.passed < size:
+            self._passes = max(self._passes or 0, failures.passed)
+        return self._passes if self._passes is not None and self._passes < size else None
 
     def newly_stuck(self, now: float) -> list[int]:
         """Messages that have been refused for ``stuck_after`` now; each is named once."""
@@ -161,12 +179,14 @@ class Schedule:
         """How many more may be sent now."""
         if now < self._quiet_until:
             return 0
-        return max(0, (1 if self._in_doubt else int(self._window)) - in_flight)
+        return max(0, (1 if self.in_doubt else int(self._window)) - in_flight)
 
     def due(self, now: float) -> int | None:
         """The message that has rested longest beyond its time, which with this call rests no more."""
-        if self._resting and self._resting[0][0] <= now:
-            return heapq.heappop(self._resting)[1]
+        if self._next_due() <= now:
+            _, seq = heapq.heappop(self._resting)
+            del self._due[seq]
+            return seq
         return None
 
     def begin_replay(self, now: float) -> bool:
@@ -183,8 +203,8 @@ class Schedule:
         moments = []
         if now < self._quiet_until:
             moments.append(self._quiet_until)
-        elif self._resting and self.free(in_flight, now) > 0:
-            moments.append(self._resting[0][0])
+        elif self.free(in_flight, now) > 0:
+            moments.append(self._next_due())
         if self._replay_wanted:
             moments.append(self._replay_due)
         return max(0.0, min(moments, default=math.inf) - now)
@@ -199,12 +219,20 @@ class Schedule:
         return self._replayed_at + self._replay_pause
 
     @property
-    def _in_doubt(self) -> bool:
+    def in_doubt(self) -> bool:
+        """Whether the transport itself is."""
         return self._streak >= self._options.in_flight
 
     def _wake_all(self, now: float) -> None:
         """The transport is back: nothing need rest any longer; the oldest goes first."""
-        self._resting = sorted((min(due, now), seq) for due, seq in self._resting)
+        self._due = {seq: min(due, now) for seq, due in self._due.items()}
+        self._resting = sorted((due, seq) for seq, due in self._due.items())
+
+    def _next_due(self) -> float:
+        """When the first of those that rest is due; infinity when none rests."""
+        while self._resting and self._due.get(self._resting[0][1]) != self._resting[0][0]:
+            heapq.heappop(self._resting)
+        return self._resting[0][0] if self._resting else math.inf
 
     def _pause(self, count: int) -> float:
         return self._random.uniform(0.0, ceiling(self._options.first_pause, self._options.longest_pause, count))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,6 +215,13 @@ def queued_after(db: sqlite3.Connection, seq: int, limit: int) -> list[Row]:
     """The next undelivered rows behind a place in the queue."""
     sql = f"SELECT {_COLUMNS} FROM messages WHERE {_WAITS} AND seq > ? ORDER BY seq LIMIT ?"
     return [Row(*row) for row in db.execute(sql, (seq, limit)).fetchall()]
+
+
+def smallest(db: sqlite3.Connection, without: Set[int]) -> Row | None:
+    """The smallest undelivered row but for these, of equal ones the oldest."""
+    sql = f"SELECT seq FROM messages WHERE {_WAITS} ORDER BY CAST(cost AS INTEGER), seq"
+    seq = next((seq for (seq,) in db.execute(sql) if seq not in without), None)
+    return None if seq is None else row_at(db, seq)
 
 
 def row_at(db: sqlite3.Connection, seq: int) -> Row | None:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from sam3edge.greengrass.program import DONE, Program, run_program
-from sam3edge.greengrass.restarts import RestartBudget
+from sam3edge.greengrass.restarts import WINDOW_SECONDS, RestartBudget
 from sam3edge.segmenter.component import ComponentContext, NucleusLimits, serve
 
 
@@ -25,8 +25,11 @@ def main() -> int:
     parser.add_argument("--in-flight-bytes", type=int, required=True, help="bytes of them")
     parser.add_argument("--replay", type=int, required=True, help="accepted messages that it may lose in a breakdown")
     parser.add_argument("--probe-seconds", type=float, default=0.0, help="how often subscriptions are probed; 0: never")
+    parser.add_argument(
+        "--failure-window", type=float, default=WINDOW_SECONDS, help="seconds in which the nucleus counts failures"
+    )
     given = parser.parse_args()
-    restarts = RestartBudget(given.work / "starts.json")
+    restarts = RestartBudget(given.work / "starts.json", given.failure_window)
 
     def work(program: Program) -> int:
         limits = NucleusLimits(

@@ -66,11 +66,15 @@ class _Connection:
     up: bool
 
 
+class _Restart:
+    """Begins with a new session."""
+
+
 class _Stop:
     """Ends the sender."""
 
 
-_Task = _Publish | _Subscribe | _Unsubscribe | _Acknowledged | _Granted | _Connection | _Stop
+_Task = _Publish | _Subscribe | _Unsubscribe | _Acknowledged | _Granted | _Connection | _Restart | _Stop
 
 
 @dataclass(slots=True)
@@ -109,6 +113,7 @@ class CloudLink:
         self._up = False
         self._held = 0
         self._held_bytes = 0
+        self._stuck = self._stuck_bytes = 0  # of the buffer, by a connection that broke
         self._streams: dict[Stream, str] = {}
         self._thread: threading.Thread | None = None
 
@@ -119,7 +124,7 @@ class CloudLink:
 
     @property
     def unsent_bytes(self) -> int:
-        """Payload bytes accepted from components and not acknowledged by the broker."""
+        """Bytes of payloads and topics accepted from components and not acknowledged by the broker."""
         return self._held_bytes
 
     def start(self) -> None:
@@ -169,9 +174,9 @@ class CloudLink:
         """
         sent: Future[Answer] = Future()
         with self._changed:
-            self._admit(len(payload), qos)
+            self._admit(_size(topic, payload), qos)
             self._held += 1
-            self._held_bytes += len(payload)
+            self._held_bytes += _size(topic, payload)
         if self._profile.publishing is Publishing.SPOOL:
             sent.set_result({})
         self._tasks.put(_Publish(topic, payload, qos, retain, sent))
@@ -198,17 +203,24 @@ class CloudLink:
         self._tasks.put(_Subscribe(pattern, granted))
         return granted
 
-    def lose_subscriptions(self) -> None:
-        """Stop delivering to every subscriber without telling any, as when nucleus lite's MQTT daemon restarts."""
+    def restart_daemon(self) -> None:
+        """As when nucleus lite's MQTT daemon restarts: what was under way is lost, what stayed taken of its buffer is
+        free again, and every subscription is deaf without knowing it."""
         with self._changed:
             self._streams.clear()
+            self._up = False
+        self._tasks.put(_Restart())
 
     def _admit(self, size: int, qos: int) -> None:
         if self._profile.publishing is Publishing.DIRECT:
             if not self._up:
                 raise ServiceError("Failed to publish the message: not connected to AWS IoT Core")
-            if self._held >= self._profile.in_flight:
-                raise ServiceError(f"Failed to publish the message: {self._held} are not acknowledged yet")
+            records, taken = self._held + self._stuck, self._held_bytes + self._stuck_bytes
+            full = self._profile.publish_buffer and taken + size > self._profile.publish_buffer
+            if full or records >= self._profile.in_flight:
+                raise ServiceError(
+                    f"Failed to publish the message: MQTTNoMemory, {records} records and {taken} bytes are taken"
+                )
         elif not self._up and qos == 0:
             raise ServiceError("Device is offline. Dropping QoS 0 message.")
         elif self._held_bytes + size > self._profile.spool_bytes:
@@ -227,7 +239,7 @@ class CloudLink:
     def _release(self, message: _Publish) -> None:
         with self._changed:
             self._held -= 1
-            self._held_bytes -= len(message.payload)
+            self._held_bytes -= _size(message.topic, message.payload)
             self._changed.notify_all()
 
     # ------------------------------------------------------------------ the sender's thread
@@ -249,6 +261,8 @@ class CloudLink:
                 self._take_back(session, task)
             elif isinstance(task, _Connection):
                 session = self._connection_changed(session, task, spool)
+            elif isinstance(task, _Restart):
+                session = self._restarted(session, spool)
             elif task.client is session.client:
                 self._settle(session, task)
             self._flush(session, spool)
@@ -274,7 +288,23 @@ class CloudLink:
         if self._profile.publishing is Publishing.SPOOL:
             return session
         # A new client knows nothing of what the old one had under way: it is lost.
+        self._keep_taken(session)
         self._give_up(session, spool)
+        self._close_session(session)
+        return self._open_session()
+
+    def _keep_taken(self, session: _Session) -> None:
+        """A part of the shared buffer stays taken by what a broken connection had under way: at most half."""
+        profile = self._profile
+        sizes = [_size(m.topic, m.payload) for m in session.unacknowledged.values()]
+        with self._changed:
+            self._stuck = min(self._stuck + len(sizes), profile.in_flight // 2)
+            self._stuck_bytes = min(self._stuck_bytes + sum(sizes), profile.publish_buffer // 2)
+
+    def _restarted(self, session: _Session, spool: deque[_Publish]) -> _Session:
+        self._give_up(session, spool)
+        with self._changed:
+            self._stuck = self._stuck_bytes = 0
         self._close_session(session)
         return self._open_session()
 
@@ -385,6 +415,11 @@ class CloudLink:
             streams = [stream for stream, pattern in self._streams.items() if topic_matches_sub(pattern, message.topic)]
         for stream in streams:
             stream.send(event)
+
+
+def _size(topic: str, payload: bytes) -> int:
+    """Bytes of an MQTT publish, but for a few of its header."""
+    return len(topic) + len(payload)
 
 
 def _fail(future: Future[Answer], reason: str) -> None:

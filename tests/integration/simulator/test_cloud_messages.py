@@ -227,7 +227,8 @@ def test_subscriptions_outlive_the_connection_unless_they_are_lost(
         cloud.publish("in", b"x")
         got.wait(1)
 
-        nucleus.cloud.lose_subscriptions()
+        nucleus.cloud.restart_daemon()
+        assert nucleus.cloud.wait_connected(30)
         client.subscribe_to_iot_core(topic_name="other", qos="1", on_stream_event=got)
         cloud.publish("in", b"nobody hears")
         cloud.publish("other", b"heard")

@@ -116,11 +116,17 @@ def test_a_message_is_split_when_it_fails_again_and_again_while_smaller_ones_pas
     schedule = Schedule(DeliveryOptions(split_after=3), Longest())
     for size in (4000, 500):
         schedule.failed(1, "t", 0.0)
-        assert schedule.split_below(1, 6500) is None
+        assert schedule.split_below(1, 6500, 0.0) is None
         schedule.succeeded(2, "t", size, 0.0)
     schedule.failed(1, "t", 0.0)
-    assert schedule.split_below(1, 6500) == 4000
-    assert schedule.split_below(1, 4000) is None  # as large as what passes: it is not its size
+    assert schedule.split_below(1, 6500, 0.0) == 4000
+    assert schedule.split_below(1, 4000, 0.0) is None  # as large as what passes: it is not its size
+    schedule.failed(3, "t", 1.0)
+    assert schedule.split_below(3, 7000, 1.0) == 4000  # what is as large has to learn nothing
+    schedule.succeeded(4, "t", 5000, 1.0)
+    schedule.failed(5, "t", 2.0)
+    assert schedule.split_below(5, 7000, 2.0) == 5000
+    assert schedule.split_below(5, 7000, 62.0) is None  # nothing passes any more: that is an outage
 
 
 def test_an_outage_splits_nothing() -> None:
@@ -128,7 +134,7 @@ def test_an_outage_splits_nothing() -> None:
     schedule.succeeded(2, "t", 4000, 0.0)
     for _ in range(30):
         schedule.failed(1, "t", 1.0)
-    assert schedule.split_below(1, 6500) is None
+    assert schedule.split_below(1, 6500, 1.0) is None
 
 
 def test_who_is_refused_for_long_is_named_once() -> None:
