@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from sam3edge.core.errors import BundleError, FrameError
 from sam3edge.core.matching import box_iou, pair_in_order
@@ -15,12 +16,15 @@ from sam3edge.core.ports import Engine
 from sam3edge.core.types import Detection, Frame, Prompt
 from sam3edge.images.decoding import DecodeOptions
 from sam3edge.images.files import read_frame
+from sam3edge.validation import first_complaint
 
 IMAGE = "golden/image.png"
 EXPECTED = "golden/expected.json"
 
 MAX_PIXELS = 4_000_000
 """Of the golden image, which travels with every bundle and is decoded at each activation."""
+
+MAX_EXPECTED_BYTES = 4 << 20
 
 SCORE_SLACK = 0.05
 BOX_OVERLAP = 0.9
@@ -32,19 +36,20 @@ class GoldenInstance(BaseModel):
     """One object that must be found; box in pixels of the image."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    prompt: str
-    score: float
-    box: tuple[float, float, float, float]
-    area: float
+    prompt: str = Field(max_length=1000)
+    score: Annotated[FiniteFloat, Field(ge=0, le=1)]
+    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    area: Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Golden(BaseModel):
-    """Prompts asked and everything that must be found, no more and no less."""
+    """Prompts asked and everything that must be found, no more and no less; at least one object, for a model that finds
+    nothing anywhere must not pass."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    prompts: list[str]
-    threshold: float
-    instances: list[GoldenInstance]
+    prompts: list[Annotated[str, Field(max_length=1000)]] = Field(min_length=1, max_length=100)
+    threshold: Annotated[FiniteFloat, Field(ge=0, lt=1)]
+    instances: list[GoldenInstance] = Field(min_length=1, max_length=10_000)
 
 
 def run_golden(root: Path, engine: Engine) -> float:
@@ -77,10 +82,15 @@ def golden_frame(root: Path) -> Frame:
 
 
 def _read(root: Path) -> Golden:
+    path = root / EXPECTED
     try:
-        return Golden.model_validate_json((root / EXPECTED).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise BundleError(f"{EXPECTED} of {root.name} is missing or not a golden result") from error
+        if path.stat().st_size > MAX_EXPECTED_BYTES:
+            raise BundleError(f"{EXPECTED} of {root.name} is larger than {MAX_EXPECTED_BYTES} bytes")
+        return Golden.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{EXPECTED} of {root.name} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise BundleError(f"{EXPECTED} of {root.name} is not a golden result: {first_complaint(error)}") from error
 
 
 def _compare(golden: Golden, found: Sequence[Detection]) -> None:
@@ -92,12 +102,12 @@ def _compare(golden: Golden, found: Sequence[Detection]) -> None:
         if number not in pairs:
             raise BundleError(f"golden run: a {wanted.prompt!r} at {wanted.box} must be found and is not")
         match = found[pairs[number]]
-        if abs(match.score - wanted.score) > SCORE_SLACK:
+        if not abs(match.score - wanted.score) <= SCORE_SLACK:  # NaN is no score
             raise BundleError(
                 f"golden run: the {wanted.prompt!r} at {wanted.box} must score {wanted.score:.3f}, it scores "
                 f"{match.score:.3f}"
             )
-        if abs(match.area - wanted.area) > AREA_SLACK * wanted.area:
+        if not abs(match.area - wanted.area) <= AREA_SLACK * wanted.area:
             raise BundleError(
                 f"golden run: the {wanted.prompt!r} at {wanted.box} must cover {wanted.area:.0f} pixels, it covers "
                 f"{match.area:.0f}"

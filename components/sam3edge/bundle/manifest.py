@@ -23,6 +23,8 @@ from sam3edge.validation import first_complaint
 MANIFEST = "manifest.json"
 REQUIRED = ("vision.onnx", "decoder.onnx", "masks.onnx", "prompts.npz", "golden/expected.json", "LICENSE.txt")
 
+MAX_MANIFEST_BYTES = 16 << 20
+
 _SIGNED_AS = b"sam3edge-manifest-v1\n"
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -35,7 +37,7 @@ class _Strict(BaseModel):
 class FileEntry(_Strict):
     """Size in bytes and SHA-256 of one file."""
 
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, le=1 << 40)
     sha256: _Sha256
 
 
@@ -49,7 +51,7 @@ class Signature(_Strict):
 
     algorithm: Literal["ed25519"]
     key_id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    value: str
+    value: str = Field(max_length=1000)
 
 
 class Manifest(_Strict):
@@ -68,13 +70,13 @@ class Manifest(_Strict):
     format: Literal[1]
     name: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")
     version: str = Field(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")
-    input_size: int = Field(gt=0)
+    input_size: int = Field(gt=0, le=8192)
     precision: Literal["fp32", "fp16", "bf16", "int8"]
     weights: Literal["fp32", "fp16", "bf16", "int8"]
     score_rule: Literal["sigmoid(logit)*sigmoid(presence)"] = "sigmoid(logit)*sigmoid(presence)"
     source_sha256: _Sha256
-    vocabulary: list[str]
-    files: dict[str, FileEntry]
+    vocabulary: list[Annotated[str, Field(max_length=1000)]] = Field(max_length=100_000)
+    files: dict[Annotated[str, Field(max_length=255)], FileEntry] = Field(max_length=1000)
     parity: dict[str, Any] | None = None
     signature: Signature | None = None
 
@@ -112,8 +114,11 @@ def read_manifest(root: Path) -> Manifest:
     Raises:
         BundleError: it is not there or not a manifest.
     """
+    path = root / MANIFEST
     try:
-        return Manifest.model_validate_json((root / MANIFEST).read_bytes())
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{MANIFEST} of {root.name} is larger than {MAX_MANIFEST_BYTES} bytes")
+        return Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
         raise BundleError(f"{root.name} is not a bundle: {MANIFEST} cannot be read: {error.strerror}") from error
     except ValidationError as error:

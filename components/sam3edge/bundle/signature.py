@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -60,7 +59,7 @@ def check_signature(manifest: Manifest, keys: Sequence[Ed25519PublicKey]) -> Non
         )
     try:
         trusted[signer].verify(base64.b64decode(manifest.signature.value, validate=True), manifest.signed_bytes())
-    except (InvalidSignature, binascii.Error) as error:
+    except (InvalidSignature, ValueError) as error:  # not base64, not even ASCII
         raise BundleError(
             f"the signature of {bundle} names the key {signer}, but does not belong to this manifest; it was changed "
             "after signing, deploy it again as it was released"

@@ -62,22 +62,14 @@ class Store:
         return self._place(manifest).exists()
 
     def exchange(self, artifacts: BundleArtifacts, manifest: Manifest) -> Path:
-        """As ``install``, in place of a copy that is there and no longer good. A segmenter that has loaded the old one
-        keeps its open files; it loads the new one at its next start.
+        """As ``install``, in place of a copy that is there and no longer good; the new one is whole before the old one
+        goes. A segmenter that has loaded the old one keeps its open files, and loads the new one when it sees it.
 
         Raises:
-            BundleError: see ``install``.
+            BundleError: see ``install``; the old one stays, for a damaged bundle may be better than none.
         """
         target = self._place(manifest)
-        old = Path(tempfile.mkdtemp(prefix=".replaced-", dir=target.parent)) / "old"
-        target.rename(old)
-        try:
-            self._copy(artifacts, manifest, target)
-        except BundleError:
-            old.rename(target)  # a damaged bundle may still be better than none
-            raise
-        finally:
-            shutil.rmtree(old.parent, ignore_errors=True)
+        self._copy(artifacts, manifest, target, replaces=True)
         return target
 
     def activate(self, bundle: Path) -> None:
@@ -88,7 +80,7 @@ class Store:
         link.replace(self._root / "current")
         sync_folder(self._root)  # before old bundles are removed: no power cut may leave it pointing at one of them
         os.utime(bundle)
-        self._prune()
+        self._prune(self._keep)
 
     def discard(self, bundle: Path) -> None:
         """Remove a bundle that failed its checks, unless it is the current one."""
@@ -105,7 +97,7 @@ class Store:
     def _place(self, manifest: Manifest) -> Path:
         return self._root / "bundles" / _name(manifest)
 
-    def _copy(self, artifacts: BundleArtifacts, manifest: Manifest, target: Path) -> None:
+    def _copy(self, artifacts: BundleArtifacts, manifest: Manifest, target: Path, *, replaces: bool = False) -> None:
         """Make ``target``, whole or not at all."""
         try:
             make_folder(target.parent)
@@ -115,8 +107,12 @@ class Store:
                 staging.chmod(0o755)  # the segmenter may run as another user
                 artifacts.copy_to(staging, manifest)
                 sync_tree(staging)
+                if replaces and target.exists():
+                    old = Path(tempfile.mkdtemp(prefix=".replaced-", dir=target.parent))
+                    target.rename(old / "old")
                 staging.rename(target)
                 sync_folder(target.parent)
+                self._sweep(".replaced-*")
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         except OSError as error:
@@ -124,23 +120,28 @@ class Store:
 
     def _make_room(self, needed: int) -> None:
         self._sweep(".staging-*")
-        free = shutil.disk_usage(self._root).free
+        if self._free() < needed:
+            self._prune(keep=0)  # only what nobody uses: the current bundle stays
+        free = self._free()
         if free < needed:
             raise BundleError(
-                f"the bundle takes {needed / 1e6:.0f} MB and the store {self._root} has {free / 1e6:.0f} MB left; free "
-                "some space and deploy the bundle again"
+                f"the bundle takes {needed / 1e6:.0f} MB beside the current one, and the store {self._root} has "
+                f"{free / 1e6:.0f} MB left; free {(needed - free) / 1e6:.0f} MB and deploy the bundle again"
             )
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._root).free
 
     def _sweep(self, unfinished: str) -> None:
         """Remove what was cut off; only one process at a time writes the store."""
         for stale in (self._root / "bundles").glob(unfinished):
             shutil.rmtree(stale, ignore_errors=True)
 
-    def _prune(self) -> None:
+    def _prune(self, keep: int) -> None:
         self._sweep(".*")
         current = self.current()
         old = [p for p in (self._root / "bundles").iterdir() if p.is_dir() and p != current]
-        for path in sorted(old, key=lambda p: p.stat().st_mtime, reverse=True)[self._keep :]:
+        for path in sorted(old, key=lambda p: p.stat().st_mtime, reverse=True)[keep:]:
             logger.info("removing the old bundle %s", path.name)
             shutil.rmtree(path, ignore_errors=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,11 +47,12 @@ class TextFeatureCache:
         self._load = load
         self._encoder: tuple[ort.InferenceSession, Any] | None = None
         try:
-            with np.load(root / "prompts.npz", allow_pickle=False) as stored:
+            # opened here, for numpy leaves a file that is not an archive open
+            with (root / "prompts.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 phrases = [str(p) for p in stored["phrases"]]
                 features = stored["features"].astype(np.float32)
                 mask = stored["mask"].astype(bool)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
             raise EngineError(f"prompts.npz does not load: {error}") from error
         self._known = {p: (features[i], mask[i]) for i, p in enumerate(phrases)}
         self._last: tuple[tuple[str, ...], TextFeatures, dict[str, str]] | None = None

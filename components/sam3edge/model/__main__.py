@@ -15,7 +15,7 @@ from pathlib import Path
 from sam3edge.bundle.artifacts import find_artifacts
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.store import Store
-from sam3edge.core.errors import BundleError, SettingsError
+from sam3edge.core.errors import BundleError, ConnectionLost, SettingsError
 from sam3edge.core.messages.errors import bundle_refused
 from sam3edge.core.messages.status import model_activated
 from sam3edge.core.messages.topics import topics_of
@@ -58,6 +58,13 @@ def _activate(nucleus: Nucleus, device: str, artifacts: Path, store: Store, work
         logger.error("refused: %s", error)
         deliver_once(work, publisher, bundle_refused(device, error, topics.errors), DELIVER_SECONDS)
         return BUNDLE_REFUSED if isinstance(error, BundleError) else REFUSED
+    except ConnectionLost:
+        raise
+    except Exception as error:  # the program's supervisor: nobody may be left without a word
+        logger.exception("the bundle is refused for an error that nobody expected")
+        unexpected = BundleError(f"{type(error).__name__}: {error}")
+        deliver_once(work, publisher, bundle_refused(device, unexpected, topics.errors), DELIVER_SECONDS)
+        return BUNDLE_REFUSED
     deliver_once(work, publisher, model_activated(device, topics.model_status, info), DELIVER_SECONDS)
     return DONE
 

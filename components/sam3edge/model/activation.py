@@ -46,11 +46,13 @@ def activate(
     copy = store.install(shipment, claimed)
     try:
         info = _try(copy, _verified(copy, keys, renew), load)
-    except (BundleError, EngineError) as error:
+    except BundleError:
         store.discard(copy)
-        if isinstance(error, EngineError):
-            raise BundleError(f"{claimed.name} {claimed.version} does not run on this device: {error}") from error
         raise
+    except Exception as error:  # whatever a file of it makes a library raise, it is the bundle that is refused
+        store.discard(copy)
+        reason = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+        raise BundleError(f"{claimed.name} {claimed.version} does not run on this device: {reason}") from error
     store.activate(copy)
     logger.info("activated %s %s on %s", info.name, info.version, info.provider)
     return info

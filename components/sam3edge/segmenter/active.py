@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from sam3edge.bundle.manifest import MANIFEST
+from sam3edge.core.backoff import Backoff
 from sam3edge.core.errors import BundleError, EngineError, ModelMissing
 from sam3edge.core.ports import Engine
 
@@ -14,20 +18,31 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 
+RETRY_SECONDS = 2.0, 300.0
+"""The shortest and the longest wait until a bundle that could not be loaded is tried again."""
+
 
 class ActiveEngine:
     """Gives the flow its engine, and watches the store for another one.
 
     The next engine is loaded while the current one works on, so there is no gap; for that time both are in memory.
 
+    A bundle that cannot be loaded, for whatever reason, is tried again, less and less often: the model component may
+    repair it, memory may become free. It is tried at once when its folder was exchanged.
+
     Args:
         pointer: the folder of the current bundle, or None while there is none.
         load: loads a bundle.
-        report: told when a bundle cannot be loaded; the engine before it stays.
+        report: told when a bundle cannot be loaded, once for each reason; the engine before it stays.
+        backoff: seconds between attempts.
     """
 
     def __init__(
-        self, pointer: Callable[[], Path | None], load: Callable[[Path], Engine], report: Callable[[Exception], None]
+        self,
+        pointer: Callable[[], Path | None],
+        load: Callable[[Path], Engine],
+        report: Callable[[Exception], None],
+        backoff: Backoff | None = None,
     ) -> None:
         self._pointer = pointer
         self._load = load
@@ -37,7 +52,11 @@ class ActiveEngine:
         self._there = threading.Event()
         self._current: Engine | None = None
         self._next: Engine | None = None
-        self._seen: Path | None = None
+        self._loaded: _Place | None = None
+        self._failed: _Place | None = None
+        self._reported = ""
+        self._retry_at = 0.0
+        self._backoff = backoff or Backoff(*RETRY_SECONDS)
         self._thread = threading.Thread(target=self._watch, name="bundle-watch")
 
     def start(self) -> None:
@@ -88,17 +107,50 @@ class ActiveEngine:
 
     def _look(self) -> None:
         bundle = self._pointer()
-        if bundle is None or bundle == self._seen:
+        place = None if bundle is None else _Place.of(bundle)
+        if bundle is None or place == self._loaded:
             return
-        self._seen = bundle
+        if place != self._failed:
+            self._backoff.reset()
+        elif time.monotonic() < self._retry_at:
+            return
         try:
             engine = self._load(bundle)
-        except (BundleError, EngineError) as error:
-            logger.error("the bundle %s cannot be loaded: %s", bundle.name, error)
-            self._report(error)
+        except Exception as error:  # this thread's supervisor: whatever it is, the engine before it stays
+            self._failed = place
+            self._not_loaded(bundle, error)
             return
+        self._loaded, self._failed, self._reported = place, None, ""
         with self._lock:
             unused, self._next = self._next, engine
         if unused is not None:
             unused.close()
         self._there.set()
+
+    def _not_loaded(self, bundle: Path, error: Exception) -> None:
+        pause = self._backoff.next()
+        self._retry_at = time.monotonic() + pause
+        known = isinstance(error, BundleError | EngineError)
+        reason = f"{bundle.name}: {error if known else f'{type(error).__name__}: {error}'}"
+        logger.error("the bundle %s cannot be loaded, trying again in %.0f s", reason, pause, exc_info=not known)
+        if reason != self._reported:
+            self._reported = reason
+            self._report(error if known else EngineError(f"the bundle {reason}"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A bundle as it is now: another one in a folder of the same name is another place."""
+
+    path: Path
+    inode: int = 0
+    written: int = 0
+
+    @classmethod
+    def of(cls, bundle: Path) -> _Place:
+        """Of a bundle, told by its manifest; of one that is missing, too."""
+        try:
+            status = (bundle / MANIFEST).stat()
+        except OSError:
+            return cls(bundle)
+        return cls(bundle, status.st_ino, status.st_mtime_ns)

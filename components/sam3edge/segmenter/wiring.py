@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sam3edge.bundle.manifest import read_manifest
-from sam3edge.bundle.verify import model_files
+from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import EngineError, SettingsError
 from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
 from sam3edge.core.fallback.budget import Budget, Limits
@@ -41,7 +40,7 @@ def require_provider(settings: Settings) -> None:
 
 
 def load_engine(bundle: Path, settings: Settings, engine_cache: Path) -> Engine:
-    """Load a bundle that the model component has verified and put into the store.
+    """Load a bundle that the model component has verified and put into the store; since then a disk may have decayed.
 
     Args:
         engine_cache: the store's, which the model component's golden run has filled.
@@ -53,7 +52,7 @@ def load_engine(bundle: Path, settings: Settings, engine_cache: Path) -> Engine:
         prompts_per_run=settings.prompts_per_run,
         cache=engine_cache,
     )
-    return open_engine(model_files(bundle, read_manifest(bundle)), options)
+    return open_engine(model_files(bundle, verify(bundle, None)), options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class CloudLink:
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes of payloads and topics accepted from components and not acknowledged by the broker."""
+        """Bytes accepted from components and not acknowledged by the broker."""
         return self._held_bytes
 
     def start(self) -> None:
@@ -174,9 +174,9 @@ class CloudLink:
         """
         sent: Future[Answer] = Future()
         with self._changed:
-            self._admit(_size(topic, payload), qos)
+            self._admit(self._size(topic, payload), qos)
             self._held += 1
-            self._held_bytes += _size(topic, payload)
+            self._held_bytes += self._size(topic, payload)
         if self._profile.publishing is Publishing.SPOOL:
             sent.set_result({})
         self._tasks.put(_Publish(topic, payload, qos, retain, sent))
@@ -229,6 +229,10 @@ class CloudLink:
                 f"{self._profile.spool_bytes} bytes are taken"
             )
 
+    def _size(self, topic: str, payload: bytes) -> int:
+        """What a message counts: the classic nucleus counts payloads, lite's buffer holds whole packets."""
+        return len(payload) + (len(topic) if self._profile.publishing is Publishing.DIRECT else 0)
+
     def _forget(self, stream: Stream) -> None:
         with self._changed:
             pattern = self._streams.pop(stream, None)
@@ -239,7 +243,7 @@ class CloudLink:
     def _release(self, message: _Publish) -> None:
         with self._changed:
             self._held -= 1
-            self._held_bytes -= _size(message.topic, message.payload)
+            self._held_bytes -= self._size(message.topic, message.payload)
             self._changed.notify_all()
 
     # ------------------------------------------------------------------ the sender's thread
@@ -296,7 +300,7 @@ class CloudLink:
     def _keep_taken(self, session: _Session) -> None:
         """A part of the shared buffer stays taken by what a broken connection had under way: at most half."""
         profile = self._profile
-        sizes = [_size(m.topic, m.payload) for m in session.unacknowledged.values()]
+        sizes = [self._size(m.topic, m.payload) for m in session.unacknowledged.values()]
         with self._changed:
             self._stuck = min(self._stuck + len(sizes), profile.in_flight // 2)
             self._stuck_bytes = min(self._stuck_bytes + sum(sizes), profile.publish_buffer // 2)
@@ -415,11 +419,6 @@ class CloudLink:
             streams = [stream for stream, pattern in self._streams.items() if topic_matches_sub(pattern, message.topic)]
         for stream in streams:
             stream.send(event)
-
-
-def _size(topic: str, payload: bytes) -> int:
-    """Bytes of an MQTT publish, but for a few of its header."""
-    return len(topic) + len(payload)
 
 
 def _fail(future: Future[Answer], reason: str) -> None:

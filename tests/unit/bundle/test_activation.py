@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from sam3edge.bundle.artifacts import BundleArtifacts
-from sam3edge.bundle.golden import EXPECTED
-from sam3edge.bundle.manifest import describe_files, read_manifest, write_manifest
+from sam3edge.bundle.golden import EXPECTED, IMAGE
+from sam3edge.bundle.manifest import Manifest, describe_files, read_manifest, write_manifest
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import BundleError, EngineError
@@ -185,5 +189,136 @@ def test_a_bundle_that_has_no_room_is_refused_with_figures(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
-    with pytest.raises(BundleError, match=r"takes \d+ MB and the store .* has 1 MB left"):
+    with pytest.raises(BundleError, match=r"takes \d+ MB beside .* has 1 MB left; free \d+ MB"):
         activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, load)
+
+
+def as_json(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    expected = json.loads((bundle / EXPECTED).read_text())
+    change(expected)
+    (bundle / EXPECTED).write_text(json.dumps(expected))
+    remake_manifest(bundle)
+
+
+def no_prompts(expected: dict[str, Any]) -> None:
+    expected["prompts"], expected["instances"] = [], []
+
+
+def no_instances(expected: dict[str, Any]) -> None:
+    expected["instances"] = []
+
+
+def threshold_is_nan(expected: dict[str, Any]) -> None:
+    expected["threshold"] = float("nan")
+
+
+def scores_are_nan(expected: dict[str, Any]) -> None:
+    for instance in expected["instances"]:
+        instance["score"] = float("nan")
+
+
+def boxes_are_infinite(expected: dict[str, Any]) -> None:
+    for instance in expected["instances"]:
+        instance["box"][2] = float("inf")
+
+
+@pytest.mark.parametrize("change", [no_prompts, no_instances, threshold_is_nan, scores_are_nan, boxes_are_infinite])
+def test_a_golden_result_that_proves_nothing_is_refused(
+    bundle: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    as_json(bundle, change)
+    with pytest.raises(BundleError, match="not a golden result"):
+        activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, load)
+    assert not list((tmp_path / "store" / "bundles").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("prompts.npz", b"PK\x03\x04 this is not an archive"),
+        ("prompts.npz", b""),
+        ("vision.onnx", b"\x08\x07"),
+        (IMAGE, b"\x89PNG\r\n\x1a\n"),
+        (IMAGE, b"not an image"),
+        (EXPECTED, b"[" * 100_000),
+        (EXPECTED, b"\xff\xfe"),
+    ],
+)
+def test_a_broken_file_is_a_refused_bundle_that_leaves_nothing_behind(
+    bundle: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    (bundle / name).write_bytes(content)
+    remake_manifest(bundle)
+    with pytest.raises(BundleError):
+        activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, load)
+    assert not list((tmp_path / "store" / "bundles").iterdir())
+
+
+def test_a_monstrous_golden_image_is_refused_by_its_header(bundle: Path, tmp_path: Path) -> None:
+    """16,000 x 16,000 pixels of one colour: 1 MB of PNG, 768 MB of memory."""
+    encoded = cv2.imencode(".png", np.zeros((16_000, 16_000), np.uint8))[1]
+    (bundle / IMAGE).write_bytes(encoded.tobytes())
+    remake_manifest(bundle)
+    with pytest.raises(BundleError, match="at most 4000000 pixels"):
+        activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, load)
+
+
+@pytest.mark.parametrize("value", ["ünsigned", "\ud800", "", "====", "x" * 900])
+def test_a_signature_that_is_no_base64_is_a_refused_bundle(bundle: Path, tmp_path: Path, value: str) -> None:
+    signer = new_key(tmp_path / "key.pem")
+    keys = read_public_keys(signer.public_key_pem())
+    sign_bundle(bundle, signer)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["signature"]["value"] = value
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError):
+        activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), keys, load)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"name": "' + b"x" * (17 << 20) + b'"}', b"\xff", b"null"])
+def test_a_monstrous_manifest_is_a_refused_bundle(bundle: Path, tmp_path: Path, content: bytes) -> None:
+    (bundle / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError):
+        activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, load)
+
+
+def test_room_is_made_by_what_nobody_uses(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "store", keep=1)
+    for version in ("1.0.0", "2.0.0"):
+        remake_manifest(bundle, version=version)
+        activate(BundleArtifacts((bundle,)), store, None, load)
+    bundles = tmp_path / "store" / "bundles"
+    assert len(list(bundles.iterdir())) == 2
+    usage = shutil.disk_usage(tmp_path)
+    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+
+    def room_for_two(path: object) -> object:
+        return usage._replace(free=int(2.5 * size) - size * len([p for p in bundles.iterdir() if p.name[0] != "."]))
+
+    monkeypatch.setattr(shutil, "disk_usage", room_for_two)
+    remake_manifest(bundle, version="3.0.0")
+    activate(BundleArtifacts((bundle,)), store, None, load)
+    current = store.current()
+    assert current is not None
+    assert "3.0.0" in current.name
+    assert "1.0.0" not in " ".join(p.name for p in bundles.iterdir())
+
+
+def test_the_old_copy_stays_until_the_new_one_is_whole(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    activate(BundleArtifacts((bundle,)), store, None, load)
+    current = store.current()
+    assert current is not None
+    copy_to = BundleArtifacts.copy_to
+
+    def watched(self: BundleArtifacts, target: Path, manifest: Manifest) -> None:
+        assert (current / "manifest.json").exists()
+        copy_to(self, target, manifest)
+        assert (current / "manifest.json").exists()
+
+    monkeypatch.setattr(BundleArtifacts, "copy_to", watched)
+    (current / "vision.onnx").write_bytes(b"decay")
+    activate(BundleArtifacts((bundle,)), store, None, load)
+    assert (current / "vision.onnx").read_bytes() == (bundle / "vision.onnx").read_bytes()
