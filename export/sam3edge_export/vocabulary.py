@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from tokenizers import Tokenizer
 
 from sam3edge.bundle.manifest import MANIFEST, Manifest, describe_files, write_manifest
 from sam3edge.bundle.verify import verify
+from sam3edge.engines.ort import ort
 from sam3edge_export.build import BuildError, refuse_existing, staging, write_prompts
 from sam3edge_export.checkpoint import Checkpoint
 from sam3edge_export.sam3.graphs import TextGraph

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnxruntime as ort
+from sam3edge.engines.ort import ort
 
 logger = logging.getLogger(__name__)
 

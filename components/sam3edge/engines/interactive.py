@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from sam3edge.core.errors import EngineError, PromptError
 from sam3edge.core.postprocess import to_mask_prediction
 from sam3edge.core.types import Frame, MaskPrediction, VisualPrompt
+from sam3edge.engines.ort import ort
 from sam3edge.engines.runtime import Graphs, Value
 from sam3edge.engines.vision import TOKENS, Vision, identity
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from sam3edge.core.errors import EngineError
 from sam3edge.core.postprocess import admit, confidence_of, to_instances
 from sam3edge.core.types import Confidence, EngineOutput, Frame, Instance, ModelFiles, ModelInfo, Prompt
 from sam3edge.engines.exemplars import boxes_of, outside
 from sam3edge.engines.interactive import InteractiveEngine
+from sam3edge.engines.ort import ort
 from sam3edge.engines.runtime import PROVIDERS, Graphs, Observer, OnnxOptions, Value
 from sam3edge.engines.text_features import TextFeatureCache, TextFeatures
 from sam3edge.engines.vision import Features, Vision

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from sam3edge.core.errors import EngineError
 from sam3edge.core.types import ModelFiles, ModelInfo
 from sam3edge.engines.cache import engine_cache
+from sam3edge.engines.ort import ort
 
 logger = logging.getLogger(__name__)
 

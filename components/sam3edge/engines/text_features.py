@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from sam3edge.core.errors import EngineError, PromptError
+from sam3edge.engines.ort import ort
 from sam3edge.engines.text_normalization import clean_text, normalize_text
 
 

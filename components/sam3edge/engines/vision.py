@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-import onnxruntime as ort
-
 from sam3edge.core.types import Frame
+from sam3edge.engines.ort import ort
 from sam3edge.engines.runtime import Graphs
 
 Features: TypeAlias = Mapping[str, ort.OrtValue]

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import onnxruntime as ort
 import torch
 import transformers
 
 from benchmarks.gpu.measure import Row
+from sam3edge.engines.ort import ort
 
 VISION_TFLOP, PROMPT_TFLOP = 5.4, 0.42
 """Operations at full size, of an image and of each prompt, masks included."""

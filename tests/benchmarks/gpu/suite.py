@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import onnxruntime as ort
 import torch
 
 from benchmarks.gpu.measure import Load, OneByOne, Row, measure_batch, measure_bytes, repeat
@@ -16,6 +15,7 @@ from benchmarks.gpu.subjects import Size, build, decode, photographs
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
 from sam3edge.engines.onnx import PROVIDERS, OnnxEngine, OnnxOptions
+from sam3edge.engines.ort import ort
 from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions
 
 PROMPTS = ((1, 1), (4, 4), (16, 16), (16, 2))

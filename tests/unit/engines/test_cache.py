@@ -7,10 +7,10 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
-import onnxruntime as ort
 import pytest
 
 from sam3edge.engines.cache import Accelerator, engine_cache, this_accelerator
+from sam3edge.engines.ort import ort
 
 ORIN = Accelerator("Orin AGX", "8.7", "540.4.0")
 DIGESTS = ["sha256:" + f"{i}" * 64 for i in range(6)]

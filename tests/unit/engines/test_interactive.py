@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 from sam3edge.core.errors import EngineError, PromptError
 from sam3edge.core.types import Frame, PointPrompt, Prompt, VisualPrompt
 from sam3edge.engines.interactive import points_of
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.engines.ort import ort
 from sam3edge.engines.runtime import Graphs
 from support import samples
 from support.small_sam3 import SIDE, model_files, small_bundle

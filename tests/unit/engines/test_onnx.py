@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import pytest
 
 from sam3edge.bundle.golden import golden_frame
@@ -19,6 +18,7 @@ from sam3edge.bundle.verify import model_files
 from sam3edge.core.errors import EngineError
 from sam3edge.core.types import ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.engines.ort import ort
 from sam3edge.engines.runtime import Graphs
 from support import samples
 

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -14,6 +13,7 @@ from torch import Tensor
 from transformers.models.sam3 import modeling_sam3
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 
+from sam3edge.engines.ort import ort
 from sam3edge_export.sam3.exemplars import ExemplarGraph, roi_align
 from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, TextGraph, VisionGraph
 from support.small_sam3 import IDS, QUERIES, SIDE, small_model

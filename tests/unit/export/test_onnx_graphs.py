@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 import torch
 from onnxscript import rewriter
 from torch import Tensor
 
+from sam3edge.engines.ort import ort
 from sam3edge_export.onnx import graphs
 from sam3edge_export.sam3.exemplars import ExemplarGraph
 from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, SharedVisionGraph, TextGraph

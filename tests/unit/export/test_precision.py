@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
 from sam3edge.core.matching import mask_iou
 from sam3edge.core.types import Frame, Instance, ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.engines.ort import ort
 from sam3edge_export.onnx.precision import (
     PRECISIONS,
     Brain,

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from sam3edge.engines.ort import ort
 from sam3edge_export.onnx.precision import Half, HalfStorage, Int8, PrecisionError, emulate
 from sam3edge_export.onnx.precision.formats import ENDLESS, BFloat16, Float16, misfit
 from sam3edge_export.onnx.precision.graph import read_graph, write_graph

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor
@@ -26,6 +25,7 @@ from sam3edge.core.matching import mask_iou
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import EngineOutput, Exemplar, Frame, Instance, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.engines.ort import ort
 from sam3edge_export.checkpoint import read_checkpoint
 from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions, attention, cloud_options, transfer
 from sam3edge_export.torch_engine.compiling import compile_regions

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from rich.console import Console
 from rich.table import Table
 
 from sam3edge.core.types import RgbImage
+from sam3edge.engines.ort import ort
 from sam3edge.images.files import images_in, read_frame
 from sam3edge_export.onnx.precision.emulation import emulate
 from sam3edge_export.onnx.precision.graph import read_graph, write_graph

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from sam3edge.core.types import RgbImage
+from sam3edge.engines.ort import ort
 from sam3edge_export.onnx.precision.rules import MOVEMENT
 
 Singles = npt.NDArray[np.float32]

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
-import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from sam3edge.core.types import RgbImage
+from sam3edge.engines.ort import ort
 from sam3edge_export.onnx.precision.calibration import channel_magnitudes, computed, largest_magnitudes
 from sam3edge_export.onnx.precision.errors import PrecisionError
 from sam3edge_export.onnx.precision.graph import Graph, read_graph, write_graph
