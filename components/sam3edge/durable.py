@@ -54,6 +54,7 @@ def move_file(path: Path, target: Path) -> None:
         copy_file(path, target)
         path.unlink()
     else:
+        path.unlink(missing_ok=True)  # of two names of one file, a rename leaves both (rename(2))
         sync_folder(target.parent)
     sync_folder(path.parent)
 

@@ -21,7 +21,7 @@ PATIENCE = 20.0
 def options(root: Path, **changes: Any) -> FolderOptions:
     """``root/in`` is watched; journal and quarantine lie beside it."""
     (root / "in").mkdir(exist_ok=True)
-    soon = {"settle_seconds": 0.03, "rescan_seconds": 0.05, "retry_seconds": 0.05}
+    soon = {"settle_seconds": 0.03, "unfinished_seconds": 0.2, "rescan_seconds": 0.05, "retry_seconds": 0.05}
     where = {"folder": root / "in", "journal": root / "journal.sqlite", "quarantine": root / "quarantine"}
     return FolderOptions(**(where | soon | changes))
 

@@ -16,6 +16,7 @@ pictures are decoded as far as they go.
 from __future__ import annotations
 
 import enum
+import random
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,14 +25,21 @@ import numpy as np
 import numpy.typing as npt
 
 from sam3edge.core.types import RgbImage
-from sam3edge.images.headers import HeaderError, ImageHeader, read_header
+from sam3edge.images.headers import HeaderError, ImageHeader, Truncated, read_header
 
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _UPRIGHT = 1
+_JPEG_END = b"\xff\xd9"
+_NOISE = tuple(bytes(random.Random(seed).choices(range(1, 255), k=4096)) for seed in (1, 2))
+"""Entropy-coded data of no meaning, without markers."""
 
 
 class DecodeError(ValueError):
-    """The bytes are no usable image; the text says why."""
+    """The bytes are not a usable image; the text says why."""
+
+
+class UnfinishedImage(DecodeError):
+    """The bytes end before the image does: perhaps the file is still being written."""
 
 
 class Depth(enum.Enum):
@@ -76,10 +84,13 @@ def decode(data: bytes, options: DecodeOptions) -> Decoded:
     """Decode a JPEG, PNG, TIFF, BMP or WebP file.
 
     Raises:
-        DecodeError: another format, cut short, damaged, larger than allowed, or of a depth other than 8 and 16 bits.
+        UnfinishedImage: cut short.
+        DecodeError: another format, damaged, larger than allowed, or of a depth that is not read.
     """
     try:
         header = read_header(data)
+    except Truncated as error:
+        raise UnfinishedImage(str(error)) from error
     except HeaderError as error:
         raise DecodeError(str(error)) from error
     if header.pixels > options.max_pixels:
@@ -96,6 +107,27 @@ def _decode_pixels(data: bytes, header: ImageHeader) -> npt.NDArray[np.generic]:
     """[H, W, 3] blue-green-red as stored, in the depth of the file."""
     if header.orientation_bytes is not None and header.orientation != _UPRIGHT:
         data = _marked_upright(data, header.orientation_bytes)
+    if header.ends_at is not None:
+        return _decode_without_end(_written(data[: header.ends_at]), header)
+    return _decode_whole(data, header)
+
+
+def _written(scan: bytes) -> bytes:
+    """Without room that was taken and not written yet, and without half a stuffed byte or marker."""
+    written = scan.rstrip(b"\0")
+    return (written if len(scan) - len(written) > 3 else scan).rstrip(b"\xff")
+
+
+def _decode_without_end(scan: bytes, header: ImageHeader) -> npt.NDArray[np.generic]:
+    """A JPEG whose end marker is missing. If every row is there, what follows the scan makes no difference to the
+    pixels; if rows are missing, the decoder makes them up from it."""
+    pixels = _decode_whole(scan + _JPEG_END, header)
+    if not all(np.array_equal(pixels, _decode_whole(scan + noise + _JPEG_END, header)) for noise in _NOISE):
+        raise UnfinishedImage("the JPEG is cut short: it has no end marker, and rows are missing")
+    return pixels
+
+
+def _decode_whole(data: bytes, header: ImageHeader) -> npt.NDArray[np.generic]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _FLAGS)
     except (cv2.error, MemoryError) as error:

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,6 +76,13 @@ class Database:
             raise SettingsError(f"The outbox {path} cannot be created: {error}") from error
         try:
             self._prepare(max_bytes)
+        except PublishError as error:
+            self._connection.close()
+            if "readonly" in str(error) and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+                raise DatabaseDamaged(
+                    str(error)
+                ) from error  # by a flipped bit of its format, for nothing else forbids it
+            raise
         except BaseException:
             self._connection.close()
             raise

@@ -54,6 +54,7 @@ class FolderSettings(SourceSettings):
     max_pixels: int = Field(100_000_000, gt=0, le=10_000_000_000)
     max_bytes: Bytes = Field(512 << 20, gt=0)
     settle_seconds: Seconds = 0.5
+    unfinished_seconds: Seconds = 120.0
     rescan_seconds: Seconds = 10.0
 
     @model_validator(mode="after")
@@ -75,6 +76,7 @@ class FolderSettings(SourceSettings):
                 max_bytes=self.max_bytes,
                 decode=DecodeOptions(max_pixels=self.max_pixels),
                 settle_seconds=self.settle_seconds,
+                unfinished_seconds=self.unfinished_seconds,
                 rescan_seconds=self.rescan_seconds,
             )
         )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, Depth, decode
+from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, Depth, UnfinishedImage, decode
 from support import media
 
 
@@ -258,3 +258,44 @@ def test_messages_fit_one_line() -> None:
     with pytest.raises(DecodeError) as raised:
         decode(media.png_file(4, 4, 8, 2, b"\7" * 100), DecodeOptions())
     assert "\n" not in str(raised.value)
+
+
+def photograph(seed: int = 0) -> bytes:
+    """A JPEG that is smooth, as photographs are, so that rows which are made up are not taken for real."""
+    dice = np.random.default_rng(seed)
+    image = cv2.resize(dice.integers(0, 255, (12, 16, 3), np.uint8), (333, 250), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", image)[1].tobytes()
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0\0\0", b"CAMERA01", b"\xff\xe1\x00\x10abc", b"\xff", b"\xff\xff\xd8"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_jpeg_whose_only_fault_is_the_missing_end_marker_is_an_image(seed: int, tail: bytes) -> None:
+    whole = photograph(seed)
+    assert whole.endswith(b"\xff\xd9")
+    wanted = decode(whole, DecodeOptions()).image
+    np.testing.assert_array_equal(decode(whole[:-2] + tail, DecodeOptions()).image, wanted)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_jpeg_without_its_last_rows_is_not(seed: int) -> None:
+    whole = photograph(seed)
+    start = whole.index(b"\xff\xda")
+    for end in np.linspace(start + 20, len(whole) - 24, 20).astype(int):
+        with pytest.raises(UnfinishedImage, match="cut short"):
+            decode(whole[:end], DecodeOptions())
+    for end in np.linspace(start + 20, len(whole) - 200, 20).astype(int):
+        with pytest.raises(DecodeError, match="cut short"):  # eight bytes cannot stand for so much
+            decode(whole[:end] + b"CAMERA01", DecodeOptions())
+
+
+def test_a_progressive_jpeg_without_its_end_marker_may_lack_whole_scans() -> None:
+    image = np.full((64, 64, 3), 90, np.uint8)
+    whole = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    with pytest.raises(UnfinishedImage):
+        decode(whole[:-2], DecodeOptions())
+
+
+@pytest.mark.parametrize("data", [b"", bytes(100), bytes(100_000)])
+def test_what_is_not_written_yet_is_unfinished(data: bytes) -> None:
+    with pytest.raises(UnfinishedImage):
+        decode(data, DecodeOptions())

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from sam3edge.core.errors import SettingsError
 from sam3edge.sources.folder.disposition import Keep, MoveTo, Quarantine
-from sam3edge.sources.folder.journal import Journal
+from sam3edge.sources.folder.journal import Journal, Settled
+from sam3edge.sources.folder.listing import Stamp
 from support.folders import report_of
 
 FIRST, SECOND = "1" * 32, "2" * 32
@@ -83,11 +85,51 @@ def test_moving_to_another_file_system_and_dying_there(tmp_path: Path, monkeypat
     assert [file.name for file in (tmp_path / "done").iterdir()] == ["x.png"]
 
 
-def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
+def test_a_journal_of_another_version_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A component that is rolled back must start; consumers drop what it repeats."""
     connection = sqlite3.connect(tmp_path / "journal")
+    connection.execute("CREATE TABLE settled (path BLOB)")
     connection.execute("PRAGMA user_version = 99")
     connection.commit()
     connection.close()
-    with pytest.raises(SettingsError, match="version 99"):
-        Journal(tmp_path / "journal")
-    assert not (tmp_path / "journal.damaged").exists()
+    journal = Journal(tmp_path / "journal")
+    journal.settle(Settled("a.png", Stamp(1, 2), "id"), filed=True)
+    journal.close()
+    assert (tmp_path / "journal.damaged").exists()
+    assert "version 99" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_flipped_bits_of_the_journal_never_end_the_source(tmp_path: Path, seed: int) -> None:
+    journal = Journal(tmp_path / "journal")
+    for n in range(30):
+        journal.settle(Settled(f"{n}.png", Stamp(n, n), f"id-{n}", "bad" if n % 3 else None), filed=n % 2 == 0)
+    journal.close()
+    content, dice = bytearray((tmp_path / "journal").read_bytes()), random.Random(seed)
+    for _ in range(dice.choice((1, 1, 5, 40))):
+        content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    (tmp_path / "journal").write_bytes(content)
+    again = Journal(tmp_path / "journal")
+    again.unfiled()
+    list(again.paths())
+    for n in range(30):
+        again.knows(f"{n}.png", Stamp(n, n))
+        again.knows_id(f"{n}.png", f"id-{n}")
+    again.settle(Settled("new.png", Stamp(1, 2), "new"), filed=True)
+    assert again.knows("new.png", Stamp(1, 2))
+    again.forget(["3.png"])
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "change", ["frame_id = CAST(x'ff' AS TEXT)", "reason = x'00'", "mtime_ns = 'x'", "size = NULL"]
+)
+def test_a_damaged_row_costs_itself(tmp_path: Path, change: str) -> None:
+    journal = Journal(tmp_path / "journal")
+    for n in range(3):
+        journal.settle(Settled(f"{n}.png", Stamp(n, n), f"id-{n}"), filed=False)
+    journal._connection.execute("PRAGMA ignore_check_constraints = ON")
+    with suppress(sqlite3.IntegrityError):
+        journal._connection.execute(f"UPDATE settled SET {change} WHERE path = x'312e706e67'")
+    assert {"0.png", "2.png"} <= {settled.path for settled in journal.unfiled()}
+    journal.close()

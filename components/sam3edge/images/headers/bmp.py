@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from sam3edge.images.headers.header import HeaderError, ImageHeader, check_size
+from sam3edge.images.headers.header import HeaderError, ImageHeader, Truncated, check_size
 
 _CORE_HEADER = 12
 _INFO_HEADER = 40
@@ -20,7 +20,7 @@ def recognises(data: bytes) -> bool:
 def read(data: bytes) -> ImageHeader:
     """Read the header and check that the file holds all rows."""
     if len(data) < 26:
-        raise HeaderError("the BMP is cut short within its header")
+        raise Truncated("the BMP is cut short within its header")
     offset, length = struct.unpack_from("<II", data, 10)
     compression = 0
     if length == _CORE_HEADER:
@@ -33,5 +33,5 @@ def read(data: bytes) -> ImageHeader:
     check_size(width, height)
     needed = offset + height * ((width * bits + 31) // 32 * 4)
     if compression in _RAW and needed > len(data):
-        raise HeaderError(f"the BMP is cut short: expected {needed} bytes, got {len(data)}")
+        raise Truncated(f"the BMP is cut short: expected {needed} bytes, got {len(data)}")
     return ImageHeader("BMP", width, height, width * height)

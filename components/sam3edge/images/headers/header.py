@@ -10,6 +10,10 @@ class HeaderError(ValueError):
     """The file is not a whole image of a known format; the text says what is wrong with it."""
 
 
+class Truncated(HeaderError):
+    """The file ends before the image does: perhaps it is still being written."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
     """What can be known of an image without decoding it.
@@ -22,6 +26,8 @@ class ImageHeader:
         orientation: EXIF orientation, 1..8; 1 is upright.
         taken_at: EXIF DateTimeOriginal, UTC.
         orientation_bytes: where the orientation is stored, for formats whose decoder applies it unasked.
+        ends_at: of a JPEG without an end marker, where its scan ends; whether every row is there, only decoding tells.
+            None of a whole file.
     """
 
     format: str
@@ -31,6 +37,7 @@ class ImageHeader:
     orientation: int = 1
     taken_at: datetime | None = None
     orientation_bytes: slice | None = None
+    ends_at: int | None = None
 
 
 def check_size(width: int, height: int) -> None:

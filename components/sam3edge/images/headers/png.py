@@ -6,7 +6,7 @@ import struct
 import zlib
 
 from sam3edge.images.headers.exif import Exif, read_exif
-from sam3edge.images.headers.header import HeaderError, ImageHeader, check_size
+from sam3edge.images.headers.header import HeaderError, ImageHeader, Truncated, check_size
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -46,11 +46,13 @@ def read(data: bytes) -> ImageHeader:
 
 def _chunk(view: memoryview, at: int) -> tuple[bytes, memoryview, int]:
     if at + 12 > len(view):
-        raise HeaderError("the PNG is cut short: it has no IEND chunk")
+        raise Truncated("the PNG is cut short: it has no IEND chunk")
     length, kind = struct.unpack_from(">I4s", view, at)
+    if kind == bytes(4):
+        raise Truncated("the PNG is cut short: zeros where a chunk should be")
     end = at + 8 + length
     if end + 4 > len(view):
-        raise HeaderError(f"the PNG is cut short within a chunk {kind!r}")
+        raise Truncated(f"the PNG is cut short within a chunk {kind!r}")
     critical = not kind[0] & 0x20
     if critical and zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", view, end)[0]:
         raise HeaderError(f"the PNG is damaged: the checksum of a chunk {kind!r} does not match")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sam3edge.images.headers.exif import from_directory
-from sam3edge.images.headers.header import HeaderError, ImageHeader, check_size
+from sam3edge.images.headers.header import HeaderError, ImageHeader, Truncated, check_size
 from sam3edge.images.headers.ifd import Entry, TagReader
 
 _WIDTH, _HEIGHT = 256, 257
@@ -57,6 +57,6 @@ def _stored_bytes(reader: TagReader, tags: dict[int, Entry], length: int) -> int
             if len(offsets) != len(counts):
                 raise HeaderError(f"the TIFF has {len(offsets)} strips or tiles but {len(counts)} sizes for them")
             if any(offset + count > length for offset, count in zip(offsets, counts, strict=True)):
-                raise HeaderError("the TIFF is cut short: a strip or tile is beyond the end of the file")
+                raise Truncated("the TIFF is cut short: a strip or tile is beyond the end of the file")
             return sum(counts)
     raise HeaderError("the TIFF names neither strips nor tiles")

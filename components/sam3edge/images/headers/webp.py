@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from sam3edge.images.headers.exif import Exif, read_exif
-from sam3edge.images.headers.header import HeaderError, ImageHeader, check_size
+from sam3edge.images.headers.header import HeaderError, ImageHeader, Truncated, check_size
 
 
 def recognises(data: bytes) -> bool:
@@ -18,7 +18,7 @@ def read(data: bytes) -> ImageHeader:
     view = memoryview(data)
     end = 8 + int(struct.unpack_from("<I", view, 4)[0])
     if end > len(view):
-        raise HeaderError(f"the WebP is cut short: expected {end} bytes, got {len(view)}")
+        raise Truncated(f"the WebP is cut short: expected {end} bytes, got {len(view)}")
     size: tuple[int, int] | None = None
     exif = Exif()
     has_pixels = False

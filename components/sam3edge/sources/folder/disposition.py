@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from sam3edge.durable import make_folder, move_file, write_file
+from sam3edge.durable import copy_file, make_folder, move_file, write_file
 
 _MAX_NAME = 180
 """Bytes; file systems allow 255."""
@@ -79,8 +79,13 @@ class Quarantine:
 
     folder: Path
 
-    def file(self, path: Path, relative: str, frame_id: str, report: Mapping[str, object]) -> None:
+    def file(
+        self, path: Path, relative: str, frame_id: str, report: Mapping[str, object], *, copy: bool = False
+    ) -> None:
         """Move the file here and write its report.
+
+        Args:
+            copy: leave it where it is, under the hands of whoever may still be writing it.
 
         Raises:
             OSError: it could not be moved; it is still where it was.
@@ -89,7 +94,7 @@ class Quarantine:
         make_folder(target.parent)
         text = json.dumps({**report, "stored_as": target.name}, indent=2) + "\n"
         write_file(target.with_name(target.name + ".error.json"), text.encode())
-        move_file(path, target)
+        (copy_file if copy else move_file)(path, target)
 
 
 def _free_place(path: Path, folder: Path, relative: str, frame_id: str) -> Path:

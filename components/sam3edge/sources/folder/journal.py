@@ -8,14 +8,17 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.sources.folder.listing import Stamp
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _LOCK_SECONDS = 2.0
+_DAMAGE = ("malformed", "not a database", "no such", "unsupported file format", "SQL logic error", "readonly")
+"""By which SQLite says that the file is not what it was; a flipped bit of its format makes it read-only."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settled (
     path BLOB PRIMARY KEY,      -- relative to the folder, in the bytes of the file system
@@ -23,7 +26,8 @@ CREATE TABLE IF NOT EXISTS settled (
     size INTEGER NOT NULL,
     frame_id TEXT NOT NULL,
     reason TEXT,                -- why it was rejected; null when it was done
-    filed INTEGER NOT NULL      -- 0 while the file still has to be moved or deleted
+    filed INTEGER NOT NULL,     -- 0 while the file still has to be moved or deleted
+    unfinished INTEGER NOT NULL -- 1 when it was cut short, and only a copy goes to quarantine
 ) WITHOUT ROWID
 """
 
@@ -37,12 +41,14 @@ class Settled:
         stamp: of the version that was delivered.
         frame_id: under which it was delivered.
         reason: why it was rejected; None when its frame was done.
+        unfinished: it was cut short, and stays where it is: a copy goes to quarantine.
     """
 
     path: str
     stamp: Stamp
     frame_id: str
     reason: str | None = None
+    unfinished: bool = False
 
 
 class Journal:
@@ -59,7 +65,7 @@ class Journal:
         path: the file, on a local disk; created with its folder when missing. A damaged one is set aside.
 
     Raises:
-        SettingsError: the file cannot be opened, is in use by another process, or is of a later version.
+        SettingsError: the file cannot be opened, or is in use by another process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,8 +82,11 @@ class Journal:
         self._unwritten[settled.path] = (settled, filed)
         try:
             self._connection.executemany(
-                "INSERT OR REPLACE INTO settled VALUES (?, ?, ?, ?, ?, ?)",
-                [(os.fsencode(s.path), *s.stamp, s.frame_id, s.reason, f) for s, f in self._unwritten.values()],
+                "INSERT OR REPLACE INTO settled VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (os.fsencode(s.path), *s.stamp, s.frame_id, s.reason, filed, s.unfinished)
+                    for s, filed in self._unwritten.values()
+                ],
             )
             self._connection.commit()
         except sqlite3.Error as error:
@@ -99,13 +108,23 @@ class Journal:
 
     def unfiled(self) -> list[Settled]:
         """What was settled but not put away before the last process ended."""
-        rows = self._connection.execute("SELECT * FROM settled WHERE filed = 0").fetchall()
-        return [_settled(row) for row in rows]
+        try:
+            rows = self._connection.execute("SELECT * FROM settled WHERE filed = 0").fetchall()
+        except sqlite3.Error as error:
+            logger.error("the journal %s cannot be read (%s); files may be repeated", self._path, error)
+            return []
+        return [settled for row in rows if (settled := _settled(row)) is not None]
 
     def paths(self) -> Iterator[str]:
         """Every file that has a row."""
-        for (path,) in self._connection.execute("SELECT path FROM settled"):
-            yield os.fsdecode(path)
+        try:
+            rows = self._connection.execute("SELECT path FROM settled").fetchall()
+        except sqlite3.Error as error:
+            logger.error("the journal %s cannot be read (%s); rows of missing files stay", self._path, error)
+            return
+        for (path,) in rows:
+            if isinstance(path, bytes):
+                yield os.fsdecode(path)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Drop the rows of files that are no longer there."""
@@ -137,26 +156,34 @@ class Journal:
 def _open_or_begin_anew(path: Path) -> sqlite3.Connection:
     try:
         return _open(path)
-    except sqlite3.OperationalError:
-        raise
+    except sqlite3.OperationalError as error:
+        if not any(sign in str(error) for sign in _DAMAGE):
+            raise
+        return _begin_anew(path, error)
     except sqlite3.DatabaseError as error:
-        aside = path.with_name(path.name + ".damaged")
-        logger.error("The journal %s is damaged (%s); set aside as %s, files may be repeated", path, error, aside)
-        path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        return _open(path)
+        return _begin_anew(path, error)
+
+
+def _begin_anew(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
+    aside = path.with_name(path.name + ".damaged")
+    logger.error("The journal %s is damaged (%s); set aside as %s, files may be repeated", path, error, aside)
+    path.replace(aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return _open(path)
 
 
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_LOCK_SECONDS, check_same_thread=False)
+    connection.text_factory = lambda data: data.decode("utf-8", "replace")
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise SettingsError(f"the journal {path} is of version {version}, expected at most {_VERSION}")
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and version != _VERSION:
+            raise sqlite3.DatabaseError(f"expected a journal of version {_VERSION}, got version {version}")
         (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
             raise sqlite3.DatabaseError(health)
@@ -169,6 +196,11 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _settled(row: tuple[bytes, int, int, str, str | None, int]) -> Settled:
-    path, mtime_ns, size, frame_id, reason, _ = row
-    return Settled(os.fsdecode(path), Stamp(mtime_ns, size), frame_id, reason)
+def _settled(row: tuple[Any, ...]) -> Settled | None:
+    """None of a row that bit rot has damaged: its file may be repeated."""
+    path, mtime_ns, size, frame_id, reason, _, unfinished = row
+    types = ((path, bytes), (mtime_ns, int), (size, int), (frame_id, str), (reason, str | None))
+    if not all(isinstance(value, kind) for value, kind in types):
+        logger.error("a row of the journal is damaged: %r", path)
+        return None
+    return Settled(os.fsdecode(path), Stamp(mtime_ns, size), frame_id, reason, bool(unfinished))

@@ -18,7 +18,7 @@ from pathlib import Path
 from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.ports import EndOfSource, SourceTraits
 from sam3edge.core.types import Frame
-from sam3edge.images.decoding import DecodeError, DecodeOptions, decode
+from sam3edge.images.decoding import DecodeError, DecodeOptions, UnfinishedImage, decode
 from sam3edge.images.files import IMAGE_SUFFIXES, to_frame
 from sam3edge.sources.folder.content import Content, Fingerprint, StillChanging, fingerprint_of, frame_id, read_content
 from sam3edge.sources.folder.disposition import Keep, OnProcessed, Quarantine
@@ -47,6 +47,9 @@ class FolderOptions:
         decode: pixel limit and treatment of 16-bit images.
         settle_seconds: a file that was seen, but not closed or renamed before our eyes, is read when its size and
             modification time have stayed the same for so long. What looks damaged is given the same time to change.
+        unfinished_seconds: what ends before its image does may still be written, by a camera that uploads over a slow
+            link; it is left where it is and looked at again, less and less often, until it has not changed for so long.
+            Then a copy of it goes to quarantine. If it is completed after all, it is a frame.
         rescan_seconds: how often the folder is listed, for network shares and lost events; less often when that takes
             more than a twentieth of the time.
         retry_seconds: how long to wait before a file that could not be read or put away is tried again.
@@ -62,11 +65,12 @@ class FolderOptions:
     max_bytes: int = 512 * 1024 * 1024
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     settle_seconds: float = 0.5
+    unfinished_seconds: float = 120.0
     rescan_seconds: float = 10.0
     retry_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("max_bytes", "settle_seconds", "rescan_seconds", "retry_seconds"):
+        for name in ("max_bytes", "settle_seconds", "unfinished_seconds", "rescan_seconds", "retry_seconds"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be more than 0, got {getattr(self, name)}")
 
@@ -75,6 +79,15 @@ class FolderOptions:
 class _Delivered:
     relative: str
     fingerprint: Fingerprint
+    unfinished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfinished:
+    """What was seen of a file in the making, and since when it has been like this."""
+
+    fingerprint: Fingerprint | None
+    since: float
 
 
 class FolderSource:
@@ -95,6 +108,7 @@ class FolderSource:
         self._scope = _scope(options)
         self._quarantine = Quarantine(options.quarantine)
         self._outstanding: dict[str, _Delivered] = {}
+        self._unfinished: dict[str, _Unfinished] = {}
         self._overdue: OrderedDict[str, Settled] = OrderedDict()
         self._overdue_at = 0.0
         self._closed = False
@@ -149,6 +163,11 @@ class FolderSource:
         """Files that were noticed and not read yet."""
         return self._arrivals.waiting
 
+    @property
+    def unfinished(self) -> int:
+        """Of those, the ones that look as if they were still being written."""
+        return len(self._unfinished)
+
     def close(self) -> None:
         """Stop watching and release the journal; see ``Source.close``."""
         self._closed = True
@@ -165,6 +184,7 @@ class FolderSource:
                     self._arrivals.seen(relative, stamp)
                 case Gone(relative) if not os.path.lexists(self._scope.root / relative):
                     self._arrivals.gone(relative)
+                    self._unfinished.pop(relative, None)
                     gone.append(relative)
         if gone:
             self._journal.forget(gone)
@@ -183,11 +203,12 @@ class FolderSource:
                     return None
             content = read_content(path, self._options.max_bytes)
         except FileNotFoundError:
+            self._unfinished.pop(relative, None)
             logger.info("File %r has gone before it was read", relative)
         except NotAFile as error:
             logger.warning("%r is skipped: %s", relative, error)
         except StillChanging:
-            self._arrivals.later(relative, self._options.settle_seconds)
+            self._wait_for(relative, None)
         except OSError as error:
             logger.warning("File %r cannot be read: %s; trying again", relative, error)
             self._arrivals.later(relative, self._options.retry_seconds)
@@ -202,17 +223,42 @@ class FolderSource:
             return None
         try:
             if content.problem:
-                raise DecodeError(content.problem)
+                raise (UnfinishedImage if content.may_pass else DecodeError)(content.problem)
             decoded = decode(content.data, self._options.decode)
         except DecodeError as error:
-            if not arrival.settled:
+            unfinished = isinstance(error, UnfinishedImage)
+            if unfinished and self._wait_for(relative, content.fingerprint):
+                return None
+            if not arrival.settled and not unfinished:
                 self._arrivals.seen(relative, stamp)
                 return None
-            self._outstanding[identity] = _Delivered(relative, content.fingerprint)
+            self._unfinished.pop(relative, None)
+            copied = unfinished and not content.problem  # what may not be read cannot be copied either
+            self._outstanding[identity] = _Delivered(relative, content.fingerprint, copied)
             raise FrameError(str(error), frame_id=identity, name=_shown(relative)) from error
+        self._unfinished.pop(relative, None)
         self._outstanding[identity] = _Delivered(relative, content.fingerprint)
         options, written_at = self._options, _moment(stamp.mtime_ns)
         return to_frame(decoded, content.sha256, options.source_id, _shown(relative), written_at, identity)
+
+    def _wait_for(self, relative: str, fingerprint: Fingerprint | None) -> bool:
+        """Look at a file again that seems to be in the making, the later the longer it has not changed.
+
+        Args:
+            fingerprint: of the file; None of one that changes right now.
+
+        Returns:
+            False when it has not changed for ``unfinished_seconds``, and nobody writes it.
+        """
+        now = time.monotonic()
+        before = self._unfinished.get(relative)
+        if fingerprint is None or before is None or before.fingerprint != fingerprint:
+            self._unfinished[relative] = before = _Unfinished(fingerprint, now)
+        age, patience = now - before.since, self._options.unfinished_seconds
+        if age >= patience:
+            return False
+        self._arrivals.later(relative, max(self._options.settle_seconds, min(age, patience - age)))
+        return True
 
     def _identity(self, relative: str, content: Content) -> str:
         return frame_id(self._options.source_id, relative, content.fingerprint.stamp, content.sha256)
@@ -225,7 +271,7 @@ class FolderSource:
         if not self._is_unchanged(identity, delivered):
             logger.info("File %r was replaced or removed while it was worked on", delivered.relative)
             return
-        settled = Settled(delivered.relative, delivered.fingerprint.stamp, identity, reason)
+        settled = Settled(delivered.relative, delivered.fingerprint.stamp, identity, reason, delivered.unfinished)
         filed = reason is None and self._options.on_processed.keeps
         self._journal.settle(settled, filed=filed)
         if not filed:
@@ -266,7 +312,7 @@ class FolderSource:
             self._overdue_at = time.monotonic() + self._options.retry_seconds
             return
         del self._overdue[settled.path]
-        if settled.reason is None and self._options.on_processed.keeps:
+        if settled.unfinished or (settled.reason is None and self._options.on_processed.keeps):
             self._journal.settle(settled, filed=True)
         else:
             self._journal.forget([settled.path])
@@ -292,7 +338,7 @@ class FolderSource:
             "quarantined_at": datetime.now(timezone.utc).isoformat(),
         }
         logger.warning("File %r goes to quarantine: %s", settled.path, settled.reason)
-        self._quarantine.file(path, settled.path, settled.frame_id, report)
+        self._quarantine.file(path, settled.path, settled.frame_id, report, copy=settled.unfinished)
 
 
 def _scope(options: FolderOptions) -> FolderScope:
