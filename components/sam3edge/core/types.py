@@ -29,6 +29,11 @@ Box = tuple[float, float, float, float]
 JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
 
+Clock: TypeAlias = Literal["device", "file", "gps", "exif", "exif-local"]
+"""Which clock said when a frame was taken: the device's when it was captured or arrived; the file's modification time;
+a satellite's; the camera's, which knew its offset to UTC; the camera's, whose time zone was assumed."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One image to be segmented.
@@ -41,6 +46,7 @@ class Frame:
         captured_at: when the light fell in (EXIF or file time, or the camera's clock), UTC.
         digest: ``sha256:<hex>`` of the encoded bytes for files, of the pixel bytes for cameras. Frames with the same
             digest and size hold the same pixels; engines rely on it to look at an image only once.
+        clock: which clock ``captured_at`` is of.
     """
 
     id: str
@@ -49,6 +55,7 @@ class Frame:
     image: RgbImage
     captured_at: datetime
     digest: str
+    clock: Clock = "device"
 
     @property
     def width(self) -> int:

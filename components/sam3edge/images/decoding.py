@@ -7,7 +7,7 @@ Rules, the same for every format:
   dropped, not composited, as the model's training did (``Image.convert("RGB")``).
 - The EXIF orientation is applied here, once; the decoder is told to leave it alone.
 - Of an animation or a file of several pages the first picture is taken.
-- 16 bits per channel become 8, see ``Depth``.
+- 16 bits and floating point become 8 bits, see ``images/depth.py``.
 
 Damage that leaves the structure of the file whole is not seen where the format has no checksums (all but PNG): such
 pictures are decoded as far as they go.
@@ -15,16 +15,16 @@ pictures are decoded as far as they go.
 
 from __future__ import annotations
 
-import enum
 import random
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timezone, tzinfo
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam3edge.core.types import RgbImage
+from sam3edge.core.types import Clock, RgbImage
+from sam3edge.images.depth import DepthError, DepthOptions, to_eight_bits, used_range
 from sam3edge.images.headers import HeaderError, ImageHeader, Truncated, read_header
 
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -42,29 +42,19 @@ class UnfinishedImage(DecodeError):
     """The bytes end before the image does: perhaps the file is still being written."""
 
 
-class Depth(enum.Enum):
-    """How 16 bits per channel become 8.
-
-    ``FULL_RANGE`` divides by 257, so that 65535 becomes 255: two pictures of the same scene stay comparable, which is
-    what a camera's user expects. ``MIN_MAX`` stretches each picture from its darkest to its brightest value: for
-    sensors that use the lower 10 or 12 bits only, whose pictures would else be almost black.
-    """
-
-    FULL_RANGE = "full-range"
-    MIN_MAX = "min-max"
-
-
 @dataclass(frozen=True, slots=True)
 class DecodeOptions:
     """What is decoded, and how.
 
     Attributes:
         max_pixels: images with more pixels are refused by their header.
-        depth: how 16 bits per channel become 8.
+        depth: how more than 8 bits per channel become 8.
+        time_zone: of EXIF times that name no offset to UTC; None for that of this device.
     """
 
     max_pixels: int = 100_000_000
-    depth: Depth = Depth.FULL_RANGE
+    depth: DepthOptions = field(default_factory=DepthOptions)
+    time_zone: tzinfo | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,11 +63,15 @@ class Decoded:
 
     Attributes:
         image: uint8 [H, W, 3], RGB, upright, C-contiguous.
-        taken_at: EXIF DateTimeOriginal in UTC; where the file names no offset, the camera's clock is taken as UTC.
+        taken_at: when the image was taken, in UTC, as far as EXIF says so.
+        clock: which clock said so.
+        used_range: share of the 16 bits that the image uses, 0..1; 1 for all others.
     """
 
     image: RgbImage
     taken_at: datetime | None
+    clock: Clock = "file"
+    used_range: float = 1.0
 
 
 def decode(data: bytes, options: DecodeOptions) -> Decoded:
@@ -98,9 +92,29 @@ def decode(data: bytes, options: DecodeOptions) -> Decoded:
             f"expected at most {options.max_pixels} pixels, the header says {header.width} x {header.height}; "
             "raise max_pixels if images of this size are meant to come"
         )
-    pixels = _eight_bits(_decode_pixels(data, header), options.depth)
+    counts = _decode_pixels(data, header)
+    try:
+        pixels = to_eight_bits(counts, options.depth)
+    except DepthError as error:
+        raise DecodeError(str(error)) from error
     cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
-    return Decoded(np.ascontiguousarray(_upright(pixels, header.orientation)), header.taken_at)
+    taken_at, clock = taken(header, options.time_zone)
+    image = np.ascontiguousarray(_upright(pixels, header.orientation))
+    return Decoded(image, taken_at, clock, used_range(counts))
+
+
+def taken(header: ImageHeader, time_zone: tzinfo | None) -> tuple[datetime | None, Clock]:
+    """When an image was taken, in UTC, and which clock said so; a time without offset is of ``time_zone``."""
+    moment = header.taken_at
+    if moment is None:
+        return None, "file"
+    if moment.tzinfo is not None:
+        return moment.astimezone(timezone.utc), "gps" if header.by_gps else "exif"
+    try:
+        local = moment.astimezone() if time_zone is None else moment.replace(tzinfo=time_zone)
+        return local.astimezone(timezone.utc), "exif-local"
+    except (OverflowError, ValueError, OSError):  # the year 1 or 9999, which another zone does not have
+        return None, "file"
 
 
 def _decode_pixels(data: bytes, header: ImageHeader) -> npt.NDArray[np.generic]:
@@ -128,12 +142,15 @@ def _decode_without_end(scan: bytes, header: ImageHeader) -> npt.NDArray[np.gene
 
 
 def _decode_whole(data: bytes, header: ImageHeader) -> npt.NDArray[np.generic]:
+    flags = cv2.IMREAD_UNCHANGED if header.floating else _FLAGS
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _FLAGS)
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except (cv2.error, MemoryError) as error:
         raise DecodeError(f"the {header.format} cannot be decoded: {' '.join(str(error).split())}") from error
     if pixels is None:
         raise DecodeError(f"the {header.format} is damaged or of a kind that OpenCV cannot decode")
+    if header.floating and pixels.ndim == 2:
+        pixels = cv2.merge([pixels] * 3)
     if pixels.shape != (header.height, header.width, 3):
         raise DecodeError(
             f"the {header.format} header says {header.width} x {header.height} pixels, "
@@ -147,19 +164,6 @@ def _marked_upright(data: bytes, span: slice) -> bytes:
     value = memoryview(data)[span]
     upright = (1).to_bytes(len(value), "little" if data[:2] == b"II" else "big")
     return b"".join((data[: span.start], upright, data[span.stop :]))
-
-
-def _eight_bits(pixels: npt.NDArray[np.generic], depth: Depth) -> npt.NDArray[np.uint8]:
-    if pixels.dtype == np.uint8:
-        return pixels.view(np.uint8)
-    if pixels.dtype != np.uint16:
-        raise DecodeError(f"expected 8 or 16 bits per channel, got {pixels.dtype}")
-    wide = pixels.view(np.uint16)
-    if depth is Depth.FULL_RANGE:
-        return cv2.convertScaleAbs(wide, alpha=1 / 257).view(np.uint8)
-    darkest, brightest = int(wide.min()), int(wide.max())
-    gain = 255 / (brightest - darkest) if brightest > darkest else 0.0
-    return cv2.convertScaleAbs(wide, alpha=gain, beta=-darkest * gain).view(np.uint8)
 
 
 def _upright(image: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.types import Frame
+from sam3edge.core.types import Clock, Frame
 from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, decode
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -26,7 +26,15 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file())
 
 
-def to_frame(decoded: Decoded, sha256: str, source: str, name: str, written_at: datetime, frame_id: str = "") -> Frame:
+def to_frame(
+    decoded: Decoded,
+    sha256: str,
+    source: str,
+    name: str,
+    written_at: datetime,
+    frame_id: str = "",
+    otherwise: Clock = "file",
+) -> Frame:
     """A frame of decoded pixels.
 
     Args:
@@ -35,6 +43,7 @@ def to_frame(decoded: Decoded, sha256: str, source: str, name: str, written_at: 
         name: what a person calls the image; by default its id.
         written_at: when it was taken, where the image itself does not say so; timezone-aware.
         frame_id: by default the first 32 digits of ``sha256``.
+        otherwise: whose clock ``written_at`` is of.
     """
     identity = frame_id or sha256[:32]
     return Frame(
@@ -44,6 +53,7 @@ def to_frame(decoded: Decoded, sha256: str, source: str, name: str, written_at: 
         image=decoded.image,
         captured_at=decoded.taken_at or written_at,
         digest=f"sha256:{sha256}",
+        clock=decoded.clock if decoded.taken_at is not None else otherwise,
     )
 
 

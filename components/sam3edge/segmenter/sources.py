@@ -5,16 +5,18 @@ To add one, write its settings with ``build``, and enter them in ``SOURCES``.
 
 from __future__ import annotations
 
+import zoneinfo
 from abc import abstractmethod
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from sam3edge.core.gate import ChangeGate, ChangeGateOptions, Gate, OpenGate
 from sam3edge.core.ports import Source
 from sam3edge.greengrass.settings import Bytes, Count, Seconds, SettingsModel
 from sam3edge.images.decoding import DecodeOptions
+from sam3edge.images.depth import Depth, DepthOptions
 from sam3edge.sources.camera.source import CameraOptions, open_camera
 from sam3edge.sources.folder.disposition import Delete, Keep, MoveTo, OnProcessed
 from sam3edge.sources.folder.source import FolderOptions, FolderSource
@@ -55,6 +57,23 @@ class FolderSettings(SourceSettings):
     max_bytes: Bytes = Field(512 << 20, gt=0)
     settle_seconds: Seconds = 0.5
     unfinished_seconds: Seconds = 120.0
+    depth: Literal["full-range", "min-max", "percentiles", "fixed"] = "full-range"
+    depth_range: tuple[FiniteFloat, FiniteFloat] | None = None
+    time_zone: str = Field("", max_length=100)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            return name and zoneinfo.ZoneInfo(name).key
+        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
+            raise ValueError("expected an IANA time zone that this device knows, such as Europe/Berlin") from error
+
+    @model_validator(mode="after")
+    def _fixed_needs_counts(self) -> FolderSettings:
+        DepthOptions(Depth(self.depth), self.depth_range)
+        return self
+
     rescan_seconds: Seconds = 10.0
 
     @model_validator(mode="after")
@@ -74,7 +93,11 @@ class FolderSettings(SourceSettings):
                 on_processed=on_processed if self.move_to is None else MoveTo(self.move_to),
                 recursive=self.recursive,
                 max_bytes=self.max_bytes,
-                decode=DecodeOptions(max_pixels=self.max_pixels),
+                decode=DecodeOptions(
+                    self.max_pixels,
+                    DepthOptions(Depth(self.depth), self.depth_range),
+                    zoneinfo.ZoneInfo(self.time_zone) if self.time_zone else None,
+                ),
                 settle_seconds=self.settle_seconds,
                 unfinished_seconds=self.unfinished_seconds,
                 rescan_seconds=self.rescan_seconds,

@@ -11,9 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
@@ -21,7 +19,8 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from sam3edge.core.types import Frame, RgbImage
 from sam3edge.images import files
-from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, Depth, decode
+from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, decode, taken
+from sam3edge.images.depth import to_eight_bits
 from sam3edge.images.headers import HeaderError, ImageHeader, read_header
 from sam3edge.images.headers.ifd import TagReader
 from sam3edge_serving.http.errors import TooLarge, Unanswerable
@@ -82,11 +81,11 @@ def to_frame(picture: Picture, options: DecodeOptions, source: str, name: str) -
         if _is_plain(picture):
             decoded = decode(picture.data, options)
         else:
-            decoded = Decoded(_read_bands(picture, options), picture.header.taken_at)
+            decoded = Decoded(_read_bands(picture, options), *taken(picture.header, options.time_zone))
     except DecodeError as error:
         raise Unanswerable(f"the image cannot be used: {error}") from error
     digest = hashlib.sha256(picture.data).hexdigest()
-    return files.to_frame(decoded, digest, source, name, datetime.now(timezone.utc))
+    return files.to_frame(decoded, digest, source, name, datetime.now(timezone.utc), otherwise="device")
 
 
 def _is_plain(picture: Picture) -> bool:
@@ -126,7 +125,7 @@ def _read_dataset(dataset: DatasetReader, options: DecodeOptions) -> RgbImage:
         raise DecodeError(f"its {dataset.count} bands take {stored} bytes; send it in tiles or with fewer bands")
     bands = dataset.read(_visible(dataset))
     valid = dataset.dataset_mask() > 0
-    image = _eight_bits(bands, valid, options.depth)
+    image = np.array(to_eight_bits(bands, options.depth, valid))
     image[:, ~valid] = 0
     if len(image) == 1:
         image = np.repeat(image, 3, axis=0)
@@ -140,17 +139,3 @@ def _visible(dataset: DatasetReader) -> list[int]:
     if all(color in meaning for color in _RGB):
         return [meaning.index(color) + 1 for color in _RGB]
     return [1, 2, 3] if dataset.count >= 3 else [1]
-
-
-def _eight_bits(bands: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_], depth: Depth) -> npt.NDArray[np.uint8]:
-    """As the device's decoder, but what is not valid does not count as the darkest or the brightest."""
-    if bands.dtype == np.uint8:
-        return np.array(bands, np.uint8)
-    wide = np.asarray(bands, np.uint16)
-    darkest, brightest = 0, 65535
-    if depth is Depth.MIN_MAX and valid.any():
-        seen = wide[:, valid]
-        darkest, brightest = int(seen.min()), int(seen.max())
-    gain = 255 / (brightest - darkest) if brightest > darkest else 0.0
-    planes = [cv2.convertScaleAbs(np.maximum(plane, darkest), alpha=gain, beta=-darkest * gain) for plane in wide]
-    return np.stack(planes).view(np.uint8)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
+from datetime import timezone
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from sam3edge.core.errors import EngineError, FrameError, PromptError
 from sam3edge.core.types import Frame, ModelInfo
 from sam3edge.images.decoding import DecodeOptions
+from sam3edge.images.depth import DepthOptions
 from sam3edge.invocations.attributes import Attributes, AttributesError, read_attributes
 from sam3edge_serving.endpoint import images
 from sam3edge_serving.endpoint.admission import PixelBudget
@@ -87,7 +89,7 @@ class Service:
         self._fetcher = fetcher
         self._workers = workers
         self._pixels = PixelBudget(settings.max_pending_pixels)
-        self._decoding = DecodeOptions(settings.max_pixels, settings.depth)
+        self._decoding = DecodeOptions(settings.max_pixels, DepthOptions(settings.depth), timezone.utc)
 
     async def answer(self, call: Call) -> Reply:
         """Answer in the format that the request asks for, by default in that which belongs to its own."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from sam3edge.images.decoding import Depth
+from sam3edge.images.depth import Depth
 from sam3edge.invocations.attributes import BETWEEN_PHRASES
 from sam3edge_serving.endpoint.fetching import allowed_hosts
 from sam3edge_serving.environment import EnvironmentSettings
@@ -94,6 +94,13 @@ class Settings(EnvironmentSettings):
     fetch_time: float = Field(10.0, alias="SAM3EDGE_FETCH_SECONDS", gt=0)
     deadline: float = Field(55.0, alias="SAM3EDGE_DEADLINE_SECONDS", gt=0)
     drain: int = Field(25, alias="SAM3EDGE_DRAIN_SECONDS", ge=1)
+
+    @field_validator("depth")
+    @classmethod
+    def _needs_no_counts(cls, depth: Depth) -> Depth:
+        if depth is Depth.FIXED:
+            raise ValueError("expected full-range, min-max or percentiles")
+        return depth
 
     @field_validator("fetch_hosts")
     @classmethod

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import struct
-from datetime import datetime, timezone
+import time
+import zoneinfo
+from datetime import datetime, timedelta, timezone
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, Depth, UnfinishedImage, decode
+from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, UnfinishedImage, decode
+from sam3edge.images.depth import Depth, DepthOptions
 from support import media
 
 
@@ -66,14 +69,14 @@ def test_sixteen_bits_can_be_stretched() -> None:
     twelve_bits = np.linspace(100, 4095, 24 * 32).round().astype(np.uint16).reshape(24, 32)
     data = media.encode(twelve_bits, ".png")
     assert decoded(data).max() == 16
-    stretched = decoded(data, DecodeOptions(depth=Depth.MIN_MAX))
+    stretched = decoded(data, DecodeOptions(depth=DepthOptions(Depth.MIN_MAX)))
     assert (stretched.min(), stretched.max()) == (0, 255)
     assert np.all(np.diff(stretched[:, :, 0].reshape(-1).astype(int)) >= 0)
 
 
 def test_a_flat_sixteen_bit_image_can_be_stretched() -> None:
     flat = np.full((8, 8), 1234, np.uint16)
-    assert decoded(media.encode(flat, ".png"), DecodeOptions(depth=Depth.MIN_MAX)).max() == 0
+    assert decoded(media.encode(flat, ".png"), DecodeOptions(depth=DepthOptions(Depth.MIN_MAX))).max() == 0
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tiff"])
@@ -243,7 +246,7 @@ def test_a_tiff_with_giant_tiles_is_refused() -> None:
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
 def test_tiffs_of_other_depths_are_refused(kind: type[np.generic], shape: tuple[int, ...]) -> None:
     data = cv2.imencode(".tiff", np.ones(shape, kind))[1].tobytes()
-    with pytest.raises(DecodeError, match=r"8 or 16 bits|OpenCV cannot decode"):
+    with pytest.raises(DecodeError, match=r"8 or 16 bits|OpenCV cannot decode|no full range"):
         decode(data, DecodeOptions())
 
 
@@ -299,3 +302,117 @@ def test_a_progressive_jpeg_without_its_end_marker_may_lack_whole_scans() -> Non
 def test_what_is_not_written_yet_is_unfinished(data: bytes) -> None:
     with pytest.raises(UnfinishedImage):
         decode(data, DecodeOptions())
+
+
+def counts(dark: int, bright: int, kind: type[np.generic] = np.uint16) -> npt.NDArray[np.generic]:
+    return np.linspace(dark, bright, 64 * 64).reshape(64, 64).astype(kind)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+@pytest.mark.parametrize(
+    ("options", "darkest", "brightest"),
+    [
+        (DepthOptions(Depth.MIN_MAX), 0, 255),
+        (DepthOptions(Depth.PERCENTILES), 0, 255),
+        (DepthOptions(Depth.FIXED, (7000, 9000)), 0, 255),
+        (DepthOptions(Depth.FIXED, (6000, 10_000)), 64, 191),
+        (DepthOptions(Depth.FIXED, (7500, 8500)), 0, 255),
+    ],
+)
+def test_a_narrow_range_is_stretched(
+    kind: type[np.generic], options: DepthOptions, darkest: int, brightest: int
+) -> None:
+    data = cv2.imencode(".tiff", counts(7000, 9000, kind))[1].tobytes()
+    image = decoded(data, DecodeOptions(depth=options))
+    assert (int(image.min()), int(image.max())) == (darkest, brightest)
+    assert (np.diff(image[:, 0, 0].astype(int)) >= 0).all()
+
+
+def test_hot_pixels_do_not_spoil_percentiles() -> None:
+    thermal = counts(7000, 9000)
+    thermal[3, 3], thermal[5, 5] = 65535, 0
+    data = cv2.imencode(".tiff", thermal)[1].tobytes()
+    robust = decoded(data, DecodeOptions(depth=DepthOptions(Depth.PERCENTILES)))
+    spoilt = decoded(data, DecodeOptions(depth=DepthOptions(Depth.MIN_MAX)))
+    assert np.ptp(robust[40]) > 2
+    assert np.ptp(spoilt[10:]) < 10
+
+
+def test_what_is_not_a_number_is_dark() -> None:
+    real = counts(0, 100, np.float32)
+    real[0, 0], real[0, 1], real[0, 2] = np.nan, np.inf, -np.inf
+    data = cv2.imencode(".tiff", real)[1].tobytes()
+    image = decoded(data, DecodeOptions(depth=DepthOptions(Depth.FIXED, (0, 100))))
+    assert image[0, :3, 0].tolist() == [0, 255, 0]
+
+
+@pytest.mark.parametrize(
+    "wrong", [(Depth.FIXED, None), (Depth.FIXED, (2.0, 1.0)), (Depth.MIN_MAX, (1.0, 2.0)), (Depth.FIXED, (1.0, 1.0))]
+)
+def test_senseless_depths_are_refused(wrong: tuple[Depth, tuple[float, float] | None]) -> None:
+    with pytest.raises(ValueError, match="expected two counts"):
+        DepthOptions(*wrong)
+
+
+def test_the_share_of_the_range_is_told() -> None:
+    narrow = decode(cv2.imencode(".png", counts(7000, 9000))[1].tobytes(), DecodeOptions())
+    assert 0.03 < narrow.used_range < 0.031
+    assert decode(media.encode(media.noise(), ".png"), DecodeOptions()).used_range == 1.0
+
+
+BERLIN, TOKYO = zoneinfo.ZoneInfo("Europe/Berlin"), zoneinfo.ZoneInfo("Asia/Tokyo")
+
+
+def gps_block(date: str, time: tuple[int, int, int], local: str = "2024:07:01 12:00:00") -> bytes:
+    """EXIF with a GPS directory behind it; little-endian."""
+    block = bytearray(media.exif_block(date=local))
+    at = len(block)
+    values = at + 2 + 2 * 12 + 4
+    block += struct.pack("<H", 2)
+    block += struct.pack("<HHII", 7, 5, 3, values) + struct.pack("<HHII", 0x1D, 2, 11, values + 24)
+    block += struct.pack("<I", 0)
+    for number in time:
+        block += struct.pack("<II", number, 1)
+    block += date.encode() + b"\0"
+    (directory,) = struct.unpack_from("<I", block, 4)
+    (entries,) = struct.unpack_from("<H", block, directory)
+    end = directory + 2 + 12 * entries
+    moved = block[directory + 2 : end] + struct.pack("<HHII", 0x8825, 4, 1, at)
+    table = len(block)
+    block += struct.pack("<H", entries + 1) + moved + struct.pack("<I", 0)
+    struct.pack_into("<I", block, 4, table)
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    ("block", "zone", "clock", "hour"),
+    [
+        (gps_block("2024:07:01", (9, 30, 0)), TOKYO, "gps", 9),
+        (media.exif_block(date="2024:07:01 12:00:00", offset="+05:00"), TOKYO, "exif", 7),
+        (media.exif_block(date="2024:07:01 12:00:00"), BERLIN, "exif-local", 10),
+        (media.exif_block(date="2024:01:01 12:00:00"), BERLIN, "exif-local", 11),
+        (media.exif_block(date="2024:07:01 12:00:00"), TOKYO, "exif-local", 3),
+    ],
+)
+def test_which_clock_said_when(block: bytes, zone: zoneinfo.ZoneInfo, clock: str, hour: int) -> None:
+    data = media.with_exif(media.encode(media.noise(), ".jpg"), ".jpg", block)
+    result = decode(data, DecodeOptions(time_zone=zone))
+    assert result.taken_at is not None
+    assert (result.clock, result.taken_at.hour, result.taken_at.utcoffset()) == (clock, hour, timedelta(0))
+
+
+def test_without_exif_the_file_says_when() -> None:
+    result = decode(media.encode(media.noise(), ".jpg"), DecodeOptions(time_zone=BERLIN))
+    assert (result.taken_at, result.clock) == (None, "file")
+
+
+def test_by_default_the_devices_zone_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        block = media.exif_block(date="2024:07:01 12:00:00")
+        result = decode(media.with_exif(media.encode(media.noise(), ".jpg"), ".jpg", block), DecodeOptions())
+        assert result.taken_at == datetime(2024, 7, 1, 3, tzinfo=timezone.utc)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -14,7 +14,8 @@ import pytest
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.ports import EndOfSource
-from sam3edge.images.decoding import DecodeOptions, Depth
+from sam3edge.images.decoding import DecodeOptions
+from sam3edge.images.depth import Depth, DepthOptions
 from sam3edge.sources.folder import journal
 from sam3edge.sources.folder.disposition import Delete, Keep, MoveTo
 from sam3edge.sources.folder.journal import Journal
@@ -72,7 +73,7 @@ def test_the_time_of_exposure_goes_before_the_time_of_the_file(tmp_path: Path) -
 def test_depth_is_an_option(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/x.png").write_bytes(media.encode(np.arange(64, dtype=np.uint16).reshape(8, 8), ".png"))
-    with opened(tmp_path, decode=DecodeOptions(depth=Depth.MIN_MAX)) as source:
+    with opened(tmp_path, decode=DecodeOptions(depth=DepthOptions(Depth.MIN_MAX))) as source:
         assert next_frame(source).image.max() == 255
 
 

@@ -36,7 +36,18 @@ from sam3edge.core.messages.envelope import (
     to_json,
 )
 from sam3edge.core.polygons import simplify
-from sam3edge.core.types import Detection, Detections, Frame, JsonValue, Message, ModelInfo, Origin, Prompt, Reason
+from sam3edge.core.types import (
+    Clock,
+    Detection,
+    Detections,
+    Frame,
+    JsonValue,
+    Message,
+    ModelInfo,
+    Origin,
+    Prompt,
+    Reason,
+)
 
 WORD, NAME, DETAIL, UNSUPPORTED, PROMPTS = 40, 16, 20, 10, 4
 """What these texts may have of a message: its bytes divided by this. Words are phrases, labels and what names a model.
@@ -98,9 +109,10 @@ class Feature(TypedDict):
 
 
 class FrameMember(FrameReference):
-    """Which frame was looked at; width and height are pixels."""
+    """Which frame was looked at; width and height are pixels. ``clock`` is the one that ``captured_at`` is of."""
 
     captured_at: Timestamp
+    clock: Clock
     width: int
     height: int
     digest: str
@@ -283,6 +295,7 @@ def _without_features(
             "id": bounded(frame.id, MAX_WORD),
             "name": frame.name,
             "captured_at": timestamp(frame.captured_at),
+            "clock": frame.clock,
             "width": frame.width,
             "height": frame.height,
             "digest": frame.digest,

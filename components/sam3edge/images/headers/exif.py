@@ -15,7 +15,11 @@ from sam3edge.images.headers.ifd import Entry, TagReader
 _ORIENTATION = 0x0112
 _EXIF_DIRECTORY = 0x8769
 _DATE_TIME_ORIGINAL = 0x9003
+_OFFSET_TIME = 0x9010
 _OFFSET_TIME_ORIGINAL = 0x9011
+_GPS_DIRECTORY = 0x8825
+_GPS_TIME = 0x0007
+_GPS_DATE = 0x001D
 _SUBSEC_TIME_ORIGINAL = 0x9291
 
 _PREFIX = b"Exif\0\0"
@@ -24,10 +28,12 @@ _OFFSET = re.compile(r"([+-])(\d\d):(\d\d)")
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """Attributes: orientation 1..8; taken_at in UTC; orientation_at the bytes that store it within the block."""
+    """Attributes: orientation 1..8; taken_at aware, or naive where no offset to UTC is named; by_gps whether it is the
+    time of a satellite; orientation_at the bytes that store the orientation within the block."""
 
     orientation: int = 1
     taken_at: datetime | None = None
+    by_gps: bool = False
     orientation_at: slice | None = None
 
 
@@ -45,7 +51,8 @@ def read_exif(block: memoryview) -> Exif:
 def from_directory(reader: TagReader, directory: dict[int, Entry]) -> Exif:
     """The same from a directory already read (a TIFF file carries EXIF in its own)."""
     orientation, at = _orientation(reader, directory)
-    return Exif(orientation, _taken_at(reader, directory), at)
+    by_satellite = _gps_time(reader, directory)
+    return Exif(orientation, by_satellite or _taken_at(reader, directory), by_satellite is not None, at)
 
 
 def _orientation(reader: TagReader, directory: dict[int, Entry]) -> tuple[int, slice | None]:
@@ -60,7 +67,7 @@ def _orientation(reader: TagReader, directory: dict[int, Entry]) -> tuple[int, s
 
 
 def _taken_at(reader: TagReader, directory: dict[int, Entry]) -> datetime | None:
-    """DateTimeOriginal with its sub-seconds; without OffsetTimeOriginal the camera's clock is taken to show UTC."""
+    """DateTimeOriginal with its sub-seconds; aware where OffsetTimeOriginal or OffsetTime names its offset to UTC."""
     try:
         pointer = directory.get(_EXIF_DIRECTORY)
         if pointer is None:
@@ -68,10 +75,11 @@ def _taken_at(reader: TagReader, directory: dict[int, Entry]) -> datetime | None
         exif = reader.directory(reader.integers(pointer)[0])
         date = _text(reader, exif, _DATE_TIME_ORIGINAL)
         fraction = _text(reader, exif, _SUBSEC_TIME_ORIGINAL)
-        moment = datetime.strptime(date, "%Y:%m:%d %H:%M:%S").replace(tzinfo=timezone.utc)
+        moment = datetime.strptime(date, "%Y:%m:%d %H:%M:%S")
         if fraction.isascii() and fraction.isdigit():
             moment += timedelta(seconds=float(f"0.{fraction[:6]}"))
-        return moment - _utc_offset(_text(reader, exif, _OFFSET_TIME_ORIGINAL))
+        offset = _utc_offset(_text(reader, exif, _OFFSET_TIME_ORIGINAL) or _text(reader, exif, _OFFSET_TIME))
+        return moment if offset is None else (moment - offset).replace(tzinfo=timezone.utc)
     except (HeaderError, IndexError, ValueError, OverflowError):
         return None
 
@@ -81,9 +89,23 @@ def _text(reader: TagReader, directory: dict[int, Entry], tag: int) -> str:
     return "" if entry is None else reader.text(entry).strip()
 
 
-def _utc_offset(text: str) -> timedelta:
+def _gps_time(reader: TagReader, directory: dict[int, Entry]) -> datetime | None:
+    """GPSDateStamp and GPSTimeStamp, UTC."""
+    try:
+        pointer = directory.get(_GPS_DIRECTORY)
+        if pointer is None:
+            return None
+        gps = reader.directory(reader.integers(pointer)[0])
+        hours, minutes, seconds = reader.rationals(gps[_GPS_TIME])
+        day = datetime.strptime(_text(reader, gps, _GPS_DATE), "%Y:%m:%d").replace(tzinfo=timezone.utc)
+        return day + timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    except (HeaderError, IndexError, KeyError, ValueError, OverflowError, ZeroDivisionError):
+        return None
+
+
+def _utc_offset(text: str) -> timedelta | None:
     match = _OFFSET.fullmatch(text)
     if match is None:
-        return timedelta(0)
+        return None
     offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
     return -offset if match[1] == "-" else offset

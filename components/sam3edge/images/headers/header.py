@@ -24,7 +24,9 @@ class ImageHeader:
         height: pixels from top to bottom as stored.
         pixels: how many pixels the decoder has to find room for; more than width * height where tiles overhang.
         orientation: EXIF orientation, 1..8; 1 is upright.
-        taken_at: EXIF DateTimeOriginal, UTC.
+        taken_at: by EXIF: GPS time or a time with its offset to UTC, timezone-aware; a time without offset, naive.
+        by_gps: whether that was GPS.
+        floating: whether the values are floating point numbers.
         orientation_bytes: where the orientation is stored, for formats whose decoder applies it unasked.
         ends_at: of a JPEG without an end marker, where its scan ends; whether every row is there, only decoding tells.
             None of a whole file.
@@ -36,6 +38,8 @@ class ImageHeader:
     pixels: int
     orientation: int = 1
     taken_at: datetime | None = None
+    by_gps: bool = False
+    floating: bool = False
     orientation_bytes: slice | None = None
     ends_at: int | None = None
 

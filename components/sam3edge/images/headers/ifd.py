@@ -17,7 +17,7 @@ _SIGNATURES: Mapping[bytes, tuple[str, bool]] = {
     b"II+\0": ("<", True),
     b"MM\0+": (">", True),
 }
-_ASCII = 2
+_ASCII, _RATIONAL = 2, 5
 _INTEGERS: Mapping[int, str] = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _SIZES: Mapping[int, int] = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
@@ -93,6 +93,13 @@ class TagReader:
         if entry.count > _MAX_VALUES:
             raise HeaderError(f"expected at most {_MAX_VALUES} values in a TIFF tag, got {entry.count}")
         return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.type]}", self._bytes(entry))
+
+    def rationals(self, entry: Entry) -> tuple[float, ...]:
+        """The values of a tag of unsigned fractions; raises ZeroDivisionError, too."""
+        if entry.type != _RATIONAL or entry.count > _MAX_VALUES:
+            raise HeaderError(f"expected a TIFF tag of fractions, got type {entry.type}")
+        numbers = struct.unpack(f"{self.order}{2 * entry.count}I", self._bytes(entry))
+        return tuple(above / below for above, below in zip(numbers[::2], numbers[1::2], strict=True))
 
     def text(self, entry: Entry) -> str:
         """The value of a text tag, up to the first zero byte."""

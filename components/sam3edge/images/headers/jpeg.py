@@ -62,7 +62,9 @@ def read(data: bytes) -> ImageHeader:
     if size is None or scans == 0:
         raise HeaderError("the JPEG holds no image")
     width, height = size
-    return ImageHeader("JPEG", width, height, width * height, exif.orientation, exif.taken_at, ends_at=ends_at)
+    return ImageHeader(
+        "JPEG", width, height, width * height, exif.orientation, exif.taken_at, exif.by_gps, ends_at=ends_at
+    )
 
 
 def _marker(data: bytes, at: int) -> tuple[int, int]:

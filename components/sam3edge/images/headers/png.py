@@ -41,7 +41,7 @@ def read(data: bytes) -> ImageHeader:
     if unpacked > compressed * _DEFLATE_AT_BEST:
         raise HeaderError(f"the PNG promises {unpacked} bytes of pixels, which its {compressed} cannot hold")
     width, height = size
-    return ImageHeader("PNG", width, height, width * height, exif.orientation, exif.taken_at)
+    return ImageHeader("PNG", width, height, width * height, exif.orientation, exif.taken_at, exif.by_gps)
 
 
 def _chunk(view: memoryview, at: int) -> tuple[bytes, memoryview, int]:

@@ -13,6 +13,7 @@ _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _PHOTOMETRIC = 262
 _UNCOMPRESSED = 1
 _YCBCR = 6
+_SAMPLE_FORMAT, _FLOAT = 339, 3
 
 
 def recognises(data: bytes) -> bool:
@@ -46,7 +47,18 @@ def read(data: bytes) -> ImageHeader:
         if stored < height * (width * bits // 8):
             raise HeaderError(f"the TIFF promises {width} x {height} pixels, which its {stored} bytes cannot hold")
     exif = from_directory(reader, tags)
-    return ImageHeader("TIFF", width, height, pixels, exif.orientation, exif.taken_at, exif.orientation_at)
+    floating = value(_SAMPLE_FORMAT, 1) == _FLOAT
+    return ImageHeader(
+        "TIFF",
+        width,
+        height,
+        pixels,
+        exif.orientation,
+        exif.taken_at,
+        exif.by_gps,
+        floating=floating,
+        orientation_bytes=exif.orientation_at,
+    )
 
 
 def _stored_bytes(reader: TagReader, tags: dict[int, Entry], length: int) -> int:

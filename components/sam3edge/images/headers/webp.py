@@ -40,7 +40,7 @@ def read(data: bytes) -> ImageHeader:
     if size is None or not has_pixels:
         raise HeaderError("the WebP holds no image")
     width, height = size
-    return ImageHeader("WebP", width, height, width * height, exif.orientation, exif.taken_at)
+    return ImageHeader("WebP", width, height, width * height, exif.orientation, exif.taken_at, exif.by_gps)
 
 
 def _lossy(body: memoryview) -> tuple[int, int]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.ports import EndOfSource, SourceTraits
 from sam3edge.core.types import Frame
-from sam3edge.images.decoding import DecodeError, DecodeOptions, UnfinishedImage, decode
+from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, UnfinishedImage, decode
+from sam3edge.images.depth import NARROW, Depth
 from sam3edge.images.files import IMAGE_SUFFIXES, to_frame
 from sam3edge.sources.folder.content import Content, Fingerprint, StillChanging, fingerprint_of, frame_id, read_content
 from sam3edge.sources.folder.disposition import Keep, OnProcessed, Quarantine
@@ -109,6 +110,7 @@ class FolderSource:
         self._quarantine = Quarantine(options.quarantine)
         self._outstanding: dict[str, _Delivered] = {}
         self._unfinished: dict[str, _Unfinished] = {}
+        self._warned = False
         self._overdue: OrderedDict[str, Settled] = OrderedDict()
         self._overdue_at = 0.0
         self._closed = False
@@ -238,8 +240,20 @@ class FolderSource:
             raise FrameError(str(error), frame_id=identity, name=_shown(relative)) from error
         self._unfinished.pop(relative, None)
         self._outstanding[identity] = _Delivered(relative, content.fingerprint)
+        self._notice_narrow(relative, decoded)
         options, written_at = self._options, _moment(stamp.mtime_ns)
         return to_frame(decoded, content.sha256, options.source_id, _shown(relative), written_at, identity)
+
+    def _notice_narrow(self, relative: str, decoded: Decoded) -> None:
+        """Say once that nothing can be found in images that use a sliver of their range."""
+        if self._options.decode.depth.depth is Depth.FULL_RANGE and decoded.used_range < NARROW and not self._warned:
+            self._warned = True
+            logger.warning(
+                "File %r uses %.1f %% of its 65536 counts and is almost uniform at 8 bits; set Source.Depth to "
+                "percentiles, min-max or fixed",
+                relative,
+                100 * decoded.used_range,
+            )
 
     def _wait_for(self, relative: str, fingerprint: Fingerprint | None) -> bool:
         """Look at a file again that seems to be in the making, the later the longer it has not changed.

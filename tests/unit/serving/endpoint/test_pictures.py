@@ -11,7 +11,8 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
 from sam3edge.core.types import RgbImage
-from sam3edge.images.decoding import DecodeOptions, Depth, decode
+from sam3edge.images.decoding import DecodeOptions, decode
+from sam3edge.images.depth import Depth, DepthOptions
 from sam3edge_serving.endpoint.images import inspect, to_frame
 from sam3edge_serving.http.errors import TooLarge, Unanswerable
 from support import media
@@ -65,15 +66,15 @@ def test_bands_that_are_called_red_green_and_blue() -> None:
         assert read(bytes(file.read()))[0, 0].tolist() == [4, 3, 2]
 
 
-@pytest.mark.parametrize("depth", Depth)
+@pytest.mark.parametrize("depth", [Depth.FULL_RANGE, Depth.MIN_MAX, Depth.PERCENTILES])
 def test_no_data_is_black_and_does_not_count_as_dark(depth: Depth) -> None:
     bands = np.full((3, 20, 30), 30_000, np.uint16)
     bands[:, :, 15:] = 40_000
     bands[:, :5] = 65_535
-    image = read(tiff(bands, nodata=65_535), DecodeOptions(OPTIONS.max_pixels, depth))
+    image = read(tiff(bands, nodata=65_535), DecodeOptions(OPTIONS.max_pixels, DepthOptions(depth)))
     assert (image[:5] == 0).all()
-    assert image[10, 0, 0] == (0 if depth is Depth.MIN_MAX else 117)
-    assert image[10, 29, 0] == (255 if depth is Depth.MIN_MAX else 156)
+    assert image[10, 0, 0] == (117 if depth is Depth.FULL_RANGE else 0)
+    assert image[10, 29, 0] == (156 if depth is Depth.FULL_RANGE else 255)
 
 
 def test_an_eight_bit_no_data_value() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sam3edge.core.errors import EngineError, SettingsError
-from sam3edge.images.decoding import Depth
+from sam3edge.images.depth import Depth
 from sam3edge_serving import endpoint
 from sam3edge_serving.endpoint.settings import SAGEMAKER_MODEL, Settings
 from sam3edge_serving.endpoint.torch_settings import torch_options
