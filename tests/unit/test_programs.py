@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = {
-    "segmenter": ("--store", "store", "--max-payload", "7000", "--in-flight", "5"),
+    "segmenter": (
+        *("--store", "store", "--max-payload", "7000"),
+        *("--in-flight", "5", "--in-flight-bytes", "14000", "--replay", "20"),
+    ),
     "model": ("--store", "store", "--artifacts", "."),
 }
 

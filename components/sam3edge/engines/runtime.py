@@ -37,7 +37,9 @@ class OnnxOptions:
     Attributes:
         providers: execution providers in order of preference.
         provider_options: options of each provider, as ONNX Runtime documents them.
-        threads: CPU threads of one operator; 0 leaves it to ONNX Runtime.
+        threads: CPU threads of one operator; 0 for one a core.
+        spinning: whether threads without work turn in circles instead of sleeping. It takes whole cores from everything
+            else on the machine, see ``tests/benchmarks/threads.py``.
         max_instances: at most this many instances a prompt, best first.
         prompts_per_run: at most this many prompts share a run of the decoder. Its attention takes 0.9 GB a prompt in
             single precision at 1008 pixels where the provider does not fuse it, half of that in half precision.
@@ -47,6 +49,7 @@ class OnnxOptions:
     providers: tuple[str, ...] = PROVIDERS
     provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     threads: int = 0
+    spinning: bool = False
     max_instances: int = 100
     prompts_per_run: int = 4
     cache: Path | None = None
@@ -74,6 +77,7 @@ class Graphs:
         self._observe = observe
         self._root = files.root
         self._threads = options.threads
+        self._spinning = options.spinning
         self._arena = files.input_size <= ARENA_UP_TO
         self._providers = _providers(files, options)
         self._sessions: dict[str, ort.InferenceSession] = {}
@@ -129,6 +133,7 @@ class Graphs:
         """
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = self._threads
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if self._spinning else "0")
         settings.enable_cpu_mem_arena = self._arena
         settings.log_severity_level = 3
         try:
