@@ -42,6 +42,10 @@ class Source(Protocol):
     def backlog(self) -> int:
         """Frames that wait to be delivered; 0 where none do."""
 
+    @property
+    def unfinished(self) -> int:
+        """Of those, the ones that look as if they were still being written."""
+
     def next(self, timeout: float) -> Frame | None:
         """Wait up to ``timeout`` seconds for the next frame.
 

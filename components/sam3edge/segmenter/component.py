@@ -18,6 +18,7 @@ from sam3edge.core.messages.detections import FrameResult, divide
 from sam3edge.core.messages.errors import component_error
 from sam3edge.core.messages.status import Heartbeat, State, status
 from sam3edge.core.messages.topics import topics_of
+from sam3edge.core.ports import Source
 from sam3edge.core.types import Message
 from sam3edge.greengrass.commands import Command, Commands
 from sam3edge.greengrass.nucleus import Nucleus
@@ -25,6 +26,7 @@ from sam3edge.greengrass.probe import CloudProbe, ProbeOptions
 from sam3edge.greengrass.program import watch_threads
 from sam3edge.greengrass.restarts import RestartBudget
 from sam3edge.outbox.delivery import Delivery
+from sam3edge.outbox.limits import OutboxOptions, Overflow
 from sam3edge.outbox.once import OUTBOX, deliver_once
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.outbox.retry import DeliveryOptions
@@ -42,6 +44,9 @@ DRAIN_SECONDS = 5.0
 
 LOOK_SECONDS = 0.1
 """How long it may take until one of two events is noticed by somebody who waits for both."""
+
+DISK_FULL_PAUSE = 10.0
+"""Seconds between two attempts to open the outbox on a full disk."""
 
 REFUSAL_PAUSE = 60.0
 """Seconds between two reports of messages that do not leave; ``status`` counts all of them."""
@@ -122,6 +127,7 @@ class Component:
         self._max_payload = settings.max_payload_bytes or where.limits.max_payload
         self._options = settings.detection_options(self._max_payload)
         self._statistics = Statistics()
+        self._source: Source
         self._outbox: Outbox
         self._delivery: Delivery
         self._fallback: wiring.Fallback | None = None
@@ -175,10 +181,10 @@ class Component:
         """Build and start the parts; ``stack`` closes them, the last one first."""
         settings, where = self._settings, self._where
         stack.enter_context(watch_threads(self._on_thread_death))
-        source = settings.source.build(where.work)
+        source = self._source = settings.source.build(where.work)
         stack.callback(source.close)
         options = settings.outbox.options(where.limits.replay_messages)
-        self._outbox = Outbox(where.work / OUTBOX, options, overflow=wiring.overflow_of(source))
+        self._outbox = self._open_outbox(options, wiring.overflow_of(source))
         stack.callback(self._outbox.close)
         publisher = settings.publisher.build(self._nucleus, self._max_payload)
         stack.callback(publisher.close)
@@ -216,6 +222,20 @@ class Component:
             detector,
         )
         return flow, engine
+
+    def _open_outbox(self, options: OutboxOptions, overflow: Overflow) -> Outbox:
+        """Open it; on a disk that has no room even for that, wait: a restart would change nothing.
+
+        Raises:
+            SettingsError: the program shall end.
+        """
+        while True:
+            try:
+                return Outbox(self._where.work / OUTBOX, options, overflow=overflow)
+            except OutboxFull as error:
+                logger.error("%s; trying again in %.0f s", error, DISK_FULL_PAUSE)
+                if self._asked_to_stop.wait(DISK_FULL_PAUSE):
+                    raise SettingsError("stopped while the disk was full") from error
 
     def _listen(self, stack: ExitStack) -> None:
         """Follow the configuration and commands; where subscriptions can go deaf, have them probed."""
@@ -334,6 +354,7 @@ class Component:
             self._options.prompts,
             self._statistics.report(),
             asdict(self._delivery.statistics()),
+            {"backlog": self._source.backlog, "unfinished": self._source.unfinished},
             None if self._fallback is None else self._fallback.report(),
         )
         self._put(status(self._where.device, self._topics.status, beat, self._max_payload))

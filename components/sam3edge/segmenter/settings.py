@@ -106,6 +106,9 @@ class FallbackSettings(SettingsModel):
 class Live(SettingsModel):
     """What may change while the component runs: it takes effect with the next frame.
 
+    ``NmsIou`` is by default what COCO's evaluation calls the same object. Masks, unlike boxes, of two objects hardly
+    ever overlap so far; 1 keeps every repeat.
+
     ``Prompts`` is a list of texts or of {Text, Threshold, MinArea, Label}, or one string with commas.
     """
 
@@ -114,7 +117,7 @@ class Live(SettingsModel):
     min_area: Pixels = 0.0
     simplify_tolerance: float = Field(0.5, ge=0, le=50)
     max_simplify_tolerance: float = Field(4.0, ge=0, le=500)
-    nms_iou: Annotated[float, Field(gt=0, le=1)] | None = None
+    nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -136,9 +139,8 @@ class Live(SettingsModel):
             )
             for p in self.prompts
         )
-        return DetectionOptions(
-            prompts, self.simplify_tolerance, self.max_simplify_tolerance, self.nms_iou, max_payload
-        )
+        nms_iou = None if self.nms_iou == 1 else self.nms_iou
+        return DetectionOptions(prompts, self.simplify_tolerance, self.max_simplify_tolerance, nms_iou, max_payload)
 
 
 class Settings(Live, ComponentSettings):

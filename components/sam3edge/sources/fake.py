@@ -39,6 +39,11 @@ class ListSource:
         """Items that are left."""
         return len(self._items)
 
+    @property
+    def unfinished(self) -> int:
+        """0: nothing is seen before it is whole."""
+        return 0
+
     def next(self, timeout: float) -> Frame | None:
         """The next item; see ``Source.next``."""
         if self.closed or not self._items:

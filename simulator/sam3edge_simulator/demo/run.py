@@ -118,7 +118,6 @@ def _deployment(options: Options, prompts: Sequence[str], model_version: str) ->
     segmenter = {
         "Prompts": list(prompts),
         "Threshold": options.threshold,
-        "NmsIou": 0.5,
         "Source": {"Type": "folder", "Path": str((options.out / "watched").absolute()), "Recursive": True},
         "Install": install,
     }

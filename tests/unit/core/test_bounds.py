@@ -137,7 +137,8 @@ def test_a_heartbeat_can_always_be_sent(phrases: list[str], text: str) -> None:
     }
     model = ModelInfo(text, text, text, text, text)
     prompts = [Prompt(phrase, 0.5, 0.0, text) for phrase in phrases]
-    beat = status.Heartbeat("running", model, prompts, counters, delivery, fallback)
+    source: status.SourceMember = {"backlog": 10**9, "unfinished": 10**9}
+    beat = status.Heartbeat("running", model, prompts, counters, delivery, source, fallback)
     message = status.status("line-7", "t", beat, MIN_PAYLOAD)
     assert len(message.payload) <= MIN_PAYLOAD
     assert json.loads(message.payload)["prompt_count"] == len(phrases)

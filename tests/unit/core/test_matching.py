@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sam3edge.core import matching
 from sam3edge.core.matching import (
     box_iou,
     mask_iou,
@@ -119,3 +124,41 @@ def test_pairs_are_made_row_by_row_or_the_best_first(
 
 def test_what_does_not_overlap_is_not_paired() -> None:
     assert pair_best_first(np.array([[0.0, 1e-9], [0.0, 0.0]])) == [(0, 1)]
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.1, 0.3, 0.5, 0.9]))
+@settings(max_examples=60, deadline=None)
+def test_suppressing_instances_is_suppressing_by_every_overlap(seed: int, limit: float) -> None:
+    dice = np.random.default_rng(seed)
+    instances = []
+    for _ in range(int(dice.integers(0, 25))):
+        mask = np.full((32, 40), -1.0, np.float32)
+        x, y, side = (int(v) for v in dice.integers((0, 0, 0), (36, 28, 14)))
+        mask[y : y + side, x : x + side] = 1.0
+        prompt = Prompt(("a", "b")[int(dice.integers(2))])
+        instances.append(Instance(prompt, float(dice.random()), (0, 0, 1, 1), mask))
+    masks = [i.mask > 0 for i in instances]
+    plain = suppress(
+        [i.score for i in instances],
+        [i.prompt for i in instances],
+        lambda one, others: mask_iou([masks[one]], [masks[k] for k in others]),
+        limit,
+    )
+    assert suppress_instances(instances, limit) == [instances[i] for i in plain]
+
+
+def test_thousands_of_specks_are_compared_by_their_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+
+    def counted(a: Sequence[npt.NDArray[np.bool_]], b: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.float64]:
+        compared.append(len(b))
+        return mask_iou(a, b)
+
+    monkeypatch.setattr(matching, "mask_iou", counted)
+    specks = []
+    for number in range(2000):
+        mask = np.full((100, 100), -1.0, np.float32)
+        mask[number // 50 * 2, number % 50 * 2] = 1.0
+        specks.append(Instance(Prompt("a"), 0.5, (0, 0, 1, 1), mask))
+    assert len(suppress_instances(specks, 0.5)) == 2000
+    assert compared == []

@@ -35,7 +35,7 @@ COUNTERS: status.Counters = {
 
 
 def beat(prompts: tuple[Prompt, ...] = (Prompt("scratch"),)) -> status.Heartbeat:
-    return status.Heartbeat("running", MODEL, prompts, COUNTERS, DELIVERY)
+    return status.Heartbeat("running", MODEL, prompts, COUNTERS, DELIVERY, {"backlog": 2, "unfinished": 1})
 
 
 MADE: dict[str, tuple[str, Callable[[], Message]]] = {

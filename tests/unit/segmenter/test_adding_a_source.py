@@ -26,7 +26,7 @@ class SlideSource:
 
     def __init__(self, slides: int, waits: bool = True) -> None:
         self.traits = SourceTraits(waits)
-        self.backlog = slides
+        self.backlog, self.unfinished = slides, 0
         self._shown = 0
 
     def next(self, timeout: float) -> Frame | None:

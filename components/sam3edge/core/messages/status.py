@@ -61,6 +61,13 @@ class DeliveryMember(TypedDict):
     refused_s: float
 
 
+class SourceMember(TypedDict):
+    """Frames that wait at the source; of those, files that look as if they were still being written."""
+
+    backlog: int
+    unfinished: int
+
+
 class HardExamplesMember(TypedDict):
     """Frames kept because device and cloud disagree; see ``hard_examples.folder.ExampleCounts``."""
 
@@ -96,6 +103,7 @@ class StatusMessage(Envelope, Counters):
     prompts: list[StatusPrompt]
     prompt_count: int
     delivery: DeliveryMember
+    source: SourceMember
     fallback: NotRequired[FallbackMember]
 
 
@@ -113,6 +121,7 @@ class Heartbeat:
     Attributes:
         model: None while there is none.
         delivery: members of ``DeliveryMember``.
+        source: what waits there.
         fallback: members of ``FallbackMember``; None where the cloud is not asked.
     """
 
@@ -121,6 +130,7 @@ class Heartbeat:
     prompts: Sequence[Prompt]
     counters: Counters
     delivery: Mapping[str, Any]
+    source: SourceMember
     fallback: Mapping[str, Any] | None = None
 
 
@@ -143,6 +153,7 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
         ],
         "prompt_count": len(beat.prompts),
         **counters,  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
+        "source": beat.source,
         "delivery": cast(DeliveryMember, {**beat.delivery, "last_error": reason_of(beat.delivery["last_error"], text)}),
     }
     if beat.fallback is not None:

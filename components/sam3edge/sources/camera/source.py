@@ -135,6 +135,11 @@ class CameraSource:
         """0: frames that are not fetched in time are dropped."""
         return 0
 
+    @property
+    def unfinished(self) -> int:
+        """0: nothing is seen before it is whole."""
+        return 0
+
     def next(self, timeout: float) -> Frame | None:
         """The newest frame not yet delivered; see ``Source.next``."""
         deadline = time.monotonic() + timeout

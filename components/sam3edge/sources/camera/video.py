@@ -51,6 +51,11 @@ class VideoSource:
         """0: how many are left is not known."""
         return 0
 
+    @property
+    def unfinished(self) -> int:
+        """0: nothing is seen before it is whole."""
+        return 0
+
     def next(self, timeout: float) -> Frame | None:
         """The next frame; see ``Source.next``."""
         while True:
