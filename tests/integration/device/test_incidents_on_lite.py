@@ -3,6 +3,9 @@ device never ends for good. An hour, in which lite counts failures, is half a mi
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -117,3 +120,48 @@ def test_a_denied_topic_holds_nobody_up_and_loses_nothing(make_rig: Callable[[Pr
     allow(allowed)
     rig.put("c.png")
     rig.wait(lambda: len(rig.consumer.names()) == 3)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_happens_in_whichever_order_nothing_is_lost(make_rig: Callable[[Profile], Rig], seed: int) -> None:
+    """Cuts, black holes, daemons, changed configurations, and one kill, in an order that the seed chooses."""
+    rig, dice = deploy(make_rig), random.Random(seed)
+    wanted: list[str] = []
+    kills = 1
+
+    def put() -> None:
+        fresh = [f"{len(wanted) + i:04d}.png" for i in range(dice.randrange(5, 25))]
+        wanted.extend(fresh)
+        rig.put(*fresh)
+
+    def cut() -> None:
+        rig.cable.cut()
+        time.sleep(dice.uniform(0, 3))
+        rig.cable.plug()
+
+    def black_hole() -> None:
+        rig.cable.swallow()
+        time.sleep(dice.uniform(1, 4))
+        cut()
+
+    def kill() -> None:
+        nonlocal kills
+        pid = rig.nucleus.component(SEGMENTER).pid
+        if kills and pid is not None:
+            kills -= 1
+            os.kill(pid, signal.SIGKILL)
+
+    def configure() -> None:
+        rig.nucleus.set_configuration(SEGMENTER, merge={"Threshold": round(dice.uniform(0.3, 0.7), 2)})
+
+    actions = (put, cut, black_hole, rig.nucleus.restart_ipc, rig.nucleus.cloud.restart_daemon, kill, configure)
+    put()
+    for _ in range(14):
+        dice.choice(actions)()
+        time.sleep(dice.uniform(0, 2))
+        put()
+    rig.wait(lambda: len(rig.consumer.names()) == len(wanted), 4 * HOUR + PATIENCE)
+    assert rig.consumer.names() == dict.fromkeys(wanted, 1)
+    assert rig.nucleus.component(SEGMENTER).state != State.BROKEN
+    assert sends(rig) <= 3.0
