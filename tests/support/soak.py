@@ -1,8 +1,8 @@
 """A device under everyday trouble for hours: ``python -m support.soak --minutes 120`` in ``tests``.
 
 Images arrive once a second, two in a hundred are broken; every few minutes the configuration changes or the network is
-cut. Printed every minute: memory, threads and descriptors of the segmenter, and what has arrived. At the end every image
-must have arrived, or been reported.
+cut. Printed every minute: memory, threads and descriptors of the segmenter, and what has arrived. At the end every
+image must have arrived, or been reported.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def run(minutes: float, seed: int) -> bool:
                     pid = rig.nucleus.component(SEGMENTER).pid
                     resident, threads, descriptors = _sample(pid) if pid else (0.0, 0, 0)
                     sys.stdout.write(
-                        f"{(now - begun) / 60:6.1f} min  {resident:6.1f} MB  {threads} threads  {descriptors} descriptors"
+                        f"{(now - begun) / 60:6.1f} min  {resident:6.1f} MB  {threads} threads  {descriptors} files"
                         f"  {len(rig.consumer.names())} of {len(good)} arrived  {len(rig.consumer.on('errors'))} told\n"
                     )
                     sys.stdout.flush()

@@ -5,11 +5,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sam3edge.core.errors import OutboxFull, SettingsError
+from sam3edge.core.messages.bounds import MIN_PAYLOAD
+from sam3edge.core.messages.schemas import schema
 from sam3edge.core.types import Message
 from sam3edge.greengrass.commands import Command, Commands
+
+
+def as_bytes(value: object) -> bytes:
+    """As a sender writes it, infinity and lone surrogates included."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 class Station:
@@ -150,3 +160,29 @@ def test_the_memory_of_commands_is_bounded(station: Station) -> None:
     assert len(station.commands._responses) == 200
     station.send({"id": "c299", "command": "pause"})
     assert len(station.obeyed) == 300
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+COMMANDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": JSON | st.text(min_size=1, max_size=400),
+        "command": JSON | st.sampled_from(["pause", "refuse", "dance"]),
+        "arguments": JSON,
+        "stray": JSON,
+    },
+)
+
+
+@given(st.binary(max_size=300) | JSON.map(as_bytes) | COMMANDS.map(as_bytes))
+@settings(max_examples=300, deadline=None)
+def test_whatever_arrives_one_response_follows_its_schema_and_fits(payload: bytes) -> None:
+    station = Station()
+    station.commands.handle("site/commands", payload)
+    [answer] = station.answers
+    jsonschema.Draft202012Validator(schema("commands/response")).validate(json.loads(answer.payload))
+    assert len(answer.payload) <= MIN_PAYLOAD

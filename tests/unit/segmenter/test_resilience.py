@@ -78,7 +78,24 @@ KEYS = st.sampled_from(
      "TopicPrefix", "HeartbeatSeconds", "MaxPayloadBytes", "InFlight", "ProbeSeconds", "LogLevel", "NmsIou"]
 )  # fmt: skip
 INNER = st.sampled_from(
-    ["Type", "Path", "Uri", "SettleSeconds", "MaxBytes", "Endpoint", "Name", "Gate", "MaxFps", "Reasons", "Folder"]
+    [
+        "Type",
+        "Path",
+        "Uri",
+        "SettleSeconds",
+        "MaxBytes",
+        "Endpoint",
+        "Name",
+        "Gate",
+        "MaxFps",
+        "Reasons",
+        "Folder",
+        "Depth",
+        "DepthRange",
+        "TimeZone",
+        "UnfinishedSeconds",
+        "ReplayMessages",
+    ]
 )
 
 
