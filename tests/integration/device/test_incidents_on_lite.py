@@ -59,7 +59,7 @@ def test_the_ipc_daemon_restarts_five_times_in_an_hour(make_rig: Callable[[Profi
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("together", [False, True])
-def test_the_link_is_a_black_hole_for_a_minute_or_beside_restarts(make_rig: Callable[[Profile], Rig], together: bool) -> None:
+def test_the_link_is_a_black_hole_for_a_minute(make_rig: Callable[[Profile], Rig], together: bool) -> None:
     rig = deploy(make_rig)
     wanted = [f"{i:04d}.png" for i in range(300)]
     rig.put(*wanted[:100])
