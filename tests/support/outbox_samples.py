@@ -12,7 +12,7 @@ def message(name: str | int, size: int = 100, topic: str = "t/detections", super
 
 def unflushed(outbox: Outbox) -> Outbox:
     """Survives SIGKILL but no power cut: flushing the medium would take most of the time of these tests."""
-    outbox._database._connection.execute("PRAGMA synchronous = OFF")
+    outbox._storage._database._connection.execute("PRAGMA synchronous = OFF")
     return outbox
 
 

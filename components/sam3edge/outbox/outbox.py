@@ -22,25 +22,20 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from sam3edge.core.errors import MessageTooLarge, OutboxFull, PublishError
+from sam3edge.core.errors import MessageTooLarge, OutboxFull
 from sam3edge.core.types import Message
 from sam3edge.outbox import table
-from sam3edge.outbox.database import Database, DatabaseDamaged, DiskFull, set_aside
+from sam3edge.outbox.database import DiskFull
 from sam3edge.outbox.limits import Block, OutboxOptions, Overflow
-from sam3edge.outbox.reserve import Reserve
-from sam3edge.outbox.salvage import salvage
+from sam3edge.outbox.storage import Storage
 from sam3edge.outbox.table import Entry, QueuedMessage, Row
 
 logger = logging.getLogger(__name__)
 
 _DISK_FULL_PAUSE = 1.0  # a full disk does not tell when it has room again, so whoever waits tries this often
-
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +88,7 @@ class Outbox:
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
         self._on_put: Callable[[], None] = lambda: None
-        self._evicted = self._expired = self._set_aside = 0
+        self._evicted = self._expired = 0
         self._next_seq = 1  # never repeats within a process, even when the database is replaced
         self._cursor = 0  # everything up to here was handed out by ``take``
         self._ahead: set[int] = set()  # handed out by ``take_smallest``, and behind the cursor's place
@@ -103,8 +98,8 @@ class Outbox:
         self._wanted = 0  # bytes of the last frame
         self._disk_full = False
         self._closed = False
-        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
-        self._open()
+        self._storage = Storage(path, self._options.file_bytes, self._replaced)
+        self._recount()
 
     # -- whoever has messages ------------------------------------------------------------------------------------
 
@@ -154,7 +149,7 @@ class Outbox:
         with self._changed:
             messages: list[QueuedMessage] = []
             while len(messages) < limit:
-                rows = self._run(lambda db: table.queued_after(db, self._cursor, limit - len(messages)))
+                rows = self._storage.run(lambda db: table.queued_after(db, self._cursor, limit - len(messages)))
                 if not rows:
                     break
                 for row in rows:
@@ -170,7 +165,7 @@ class Outbox:
         """Hold the smallest undelivered message that is not held, whether it was taken before or not."""
         with self._changed:
             taken = {*self._held, *self._acknowledged}
-            row = self._run(lambda db: table.smallest(db, taken))
+            row = self._storage.run(lambda db: table.smallest(db, taken))
             message = None if row is None else self._sound(row)
             if message is None:
                 return None
@@ -201,7 +196,7 @@ class Outbox:
     def peek(self, seq: int) -> QueuedMessage | None:
         """A message, or None when it has left meanwhile."""
         with self._changed:
-            row = self._run(lambda db: table.row_at(db, seq))
+            row = self._storage.run(lambda db: table.row_at(db, seq))
             return None if row is None else self._sound(row)
 
     def reject(self, seq: int) -> None:
@@ -218,7 +213,7 @@ class Outbox:
             return old
 
         with self._changed:
-            dropped = self._run_freeing(write)
+            dropped = self._storage.run_freeing(write)
             cost = self._held.pop(seq, None)
             if cost is not None:
                 self._queued -= 1
@@ -231,7 +226,7 @@ class Outbox:
     def restore(self) -> None:
         """Queue what was set aside again, behind everything else."""
         with self._changed:
-            rows = self._run(lambda db: table.restore(db, self._next_seq))
+            rows = self._storage.run(lambda db: table.restore(db, self._next_seq))
             self._next_seq += len(rows)
             self._queued += len(rows)
             self._queued_bytes += sum(entry.cost for entry in rows)
@@ -252,7 +247,7 @@ class Outbox:
             return whole, [table.insert(db, self._next_seq + n, m, now) for n, m in enumerate(fresh)]
 
         with self._changed:
-            whole, added = self._run(write)
+            whole, added = self._storage.run(write)
             self._forget(whole)
             self._count(added)
 
@@ -263,7 +258,7 @@ class Outbox:
             Places for ``retake``, in the order of the queue; those that are being replayed already are left out.
         """
         with self._changed:
-            window = {entry.seq for entry in self._run(table.delivered)} | set(self._acknowledged)
+            window = {entry.seq for entry in self._storage.run(table.delivered)} | set(self._acknowledged)
             places = sorted(window - self._replaying)
             self._replaying.update(places)
             return places
@@ -294,13 +289,11 @@ class Outbox:
             return self._expire(db)
 
         with self._changed:
-            expired = self._run_freeing(write)
+            expired = self._storage.run_freeing(write)
             self._acknowledged.clear()
             self._forget(expired)
             self._expired += len(expired)
-            with suppress(DatabaseDamaged, DiskFull):  # nobody needs it; damage shows in the next transaction
-                self._database.shrink()
-            self._reserve.make()
+            self._storage.shrink()
         if expired:
             logger.warning("%d messages were dropped: not delivered for %s s", len(expired), self._options.max_age)
 
@@ -323,14 +316,14 @@ class Outbox:
             return next((e.moment for e in table.undelivered(db) if e.seq not in self._acknowledged), None)
 
         with self._changed:
-            since = self._run(oldest)
+            since = self._storage.run(oldest)
             return OutboxStatistics(
                 queued=self._queued,
                 queued_bytes=self._queued_bytes,
                 evicted=self._evicted,
                 expired=self._expired,
-                rejected=self._run(table.count_rejected),
-                set_aside=self._set_aside,
+                rejected=self._storage.run(table.count_rejected),
+                set_aside=self._storage.set_aside,
                 oldest_age_s=0.0 if since is None else max(0.0, self._clock() - since),
             )
 
@@ -343,95 +336,35 @@ class Outbox:
                 self.flush()
             finally:
                 self._closed = True
-                self._database.close()
+                self._storage.close()
 
     # -- inside, under the lock ----------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        try:
-            self._fill([])
-        except DatabaseDamaged as error:
-            self._fill(self._set_aside_damaged(error))
-
-    def _fill(self, saved: Sequence[Row]) -> None:
-        """Open the file, with rows that were saved from one before it; what was set aside is queued again."""
-        self._database = self._open_database()
-        with self._database.transaction() as db:
-            for row in saved:
-                table.insert_row(db, row)
-            _, _, last = table.totals(db)
-            table.restore(db, last + 1)
-            self._queued, self._queued_bytes, last = table.totals(db)
-        self._next_seq = max(self._next_seq, last + 1)
-        self._reserve.make()
-
-    def _open_database(self) -> Database:
-        """With the help of the reserve, where the disk has no room for what SQLite has to write."""
-        try:
-            return Database(self._path, self._options.file_bytes)
-        except DiskFull:
-            if not self._reserve.release():
-                raise
-            return Database(self._path, self._options.file_bytes)
-
-    def _set_aside_damaged(self, error: DatabaseDamaged) -> list[Row]:
-        aside = set_aside(self._path)
-        self._set_aside += 1
-        saved = salvage(aside)
-        logger.error(
-            "the outbox %s was damaged (%s): it is now %s; %d messages of it could be read and go into a new one",
-            self._path,
-            error,
-            aside,
-            len(saved),
-        )
-        return saved
 
     def _sound(self, row: Row) -> QueuedMessage | None:
         """The message of a row; None of a damaged one, which is taken out."""
         if row.is_sound:
             return row.queued()
-        entry = Entry(row.seq, row.cost, row.created_at)
-        self._run(lambda db: table.delete(db, [entry]))
+        self._storage.drop_damaged(row)
         self._held.pop(row.seq, None)
         self._replaying.discard(row.seq)
         if row.delivered_at is None and row.rejected_at is None:
             self._queued -= 1
             self._queued_bytes -= row.cost
-        self._set_aside += 1
         self._changed.notify_all()
-        logger.error("a row of the outbox is damaged and taken out: its checksum is wrong; it was number %d", row.seq)
         return None
 
-    def _run_freeing(self, operation: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
-        """``_run``, for what gives room back: a full disk may use up the reserve for it."""
-        try:
-            return self._run(operation)
-        except DiskFull:
-            if not self._reserve.release():
-                raise
-            return self._run(operation)
+    def _replaced(self) -> None:
+        """What can be read of a damaged file is in a new one, and is sent again."""
+        self._held.clear()
+        self._ahead.clear()
+        self._replaying.clear()
+        self._acknowledged.clear()
+        self._cursor = 0
+        self._recount()
 
-    def _run(self, operation: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
-        """One transaction, on a new database if the one at hand turns out to be damaged.
-
-        ``operation`` changes nothing in memory: it may be rolled back, or run twice.
-        """
-        if self._closed:
-            raise PublishError(f"The outbox {self._path} is closed.")
-        try:
-            with self._database.transaction() as db:
-                return operation(db)
-        except DatabaseDamaged as error:
-            self._database.close()
-            self._held.clear()
-            self._ahead.clear()
-            self._replaying.clear()
-            self._acknowledged.clear()
-            self._cursor = 0  # what can be read of it is sent again
-            self._fill(self._set_aside_damaged(error))
-        with self._database.transaction() as db:
-            return operation(db)
+    def _recount(self) -> None:
+        self._queued, self._queued_bytes, last = self._storage.run(table.totals)
+        self._next_seq = max(self._next_seq, last + 1)
 
     @property
     def _room(self) -> int:
@@ -439,13 +372,14 @@ class Outbox:
 
     def _store(self, frame: Mapping[str, Message]) -> None:
         try:
-            if not self._reserve.make():
-                raise DiskFull("The disk under the outbox is full: free space, or lower its max_bytes.")
-            added, replaced, evicted = self._run(lambda db: self._insert(db, frame, at_least=0))
+            self._storage.require_reserve()
+            added, replaced, evicted = self._storage.run(lambda db: self._insert(db, frame, at_least=0))
         except DiskFull as full:
             self._disk_full = True
             try:  # whoever may evict as much finds room inside of the file, which then need not grow
-                added, replaced, evicted = self._run_freeing(lambda db: self._insert(db, frame, at_least=self._wanted))
+                added, replaced, evicted = self._storage.run_freeing(
+                    lambda db: self._insert(db, frame, at_least=self._wanted)
+                )
             except OutboxFull:
                 raise full from None
         self._acknowledged.clear()

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sam3edge.greengrass.program import DONE, Program, run_program
 from sam3edge.greengrass.restarts import WINDOW_SECONDS, RestartBudget
-from sam3edge.segmenter.component import ComponentContext, NucleusLimits, serve
+from sam3edge.segmenter.component import serve
+from sam3edge.segmenter.context import ComponentContext, NucleusLimits
 
 
 def main() -> int:

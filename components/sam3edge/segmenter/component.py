@@ -7,8 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, Literal
 
 from sam3edge.bundle.store import Store
@@ -24,7 +23,6 @@ from sam3edge.greengrass.commands import Command, Commands
 from sam3edge.greengrass.nucleus import Nucleus
 from sam3edge.greengrass.probe import CloudProbe, ProbeOptions
 from sam3edge.greengrass.program import watch_threads
-from sam3edge.greengrass.restarts import RestartBudget
 from sam3edge.outbox.delivery import Delivery
 from sam3edge.outbox.limits import OutboxOptions, Overflow
 from sam3edge.outbox.once import OUTBOX, deliver_once
@@ -33,6 +31,7 @@ from sam3edge.outbox.retry import DeliveryOptions
 from sam3edge.publishers.greengrass import GreengrassPublisher
 from sam3edge.segmenter import wiring
 from sam3edge.segmenter.active import ActiveEngine
+from sam3edge.segmenter.context import ComponentContext
 from sam3edge.segmenter.last_configuration import LastConfiguration
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge.segmenter.status import HeartbeatThread, Statistics, snapshot_of
@@ -52,44 +51,6 @@ REFUSAL_PAUSE = 60.0
 """Seconds between two reports of messages that do not leave; ``status`` counts all of them."""
 
 Outcome = Literal["stopped", "ended", "rebuild"]
-
-
-@dataclass(frozen=True, slots=True)
-class NucleusLimits:
-    """What a nucleus carries, which its recipe knows; the configuration may say otherwise.
-
-    Attributes:
-        max_payload: bytes of one message.
-        in_flight: messages that it takes at once.
-        in_flight_bytes: bytes of their payloads.
-        replay_messages: messages that it may have accepted and lose when it breaks down.
-        probe_seconds: between two probes of the subscriptions; 0 for a nucleus that renews them itself.
-    """
-
-    max_payload: int
-    in_flight: int
-    in_flight_bytes: int
-    replay_messages: int
-    probe_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ComponentContext:
-    """What the nucleus gives a component.
-
-    Attributes:
-        device: the thing's name.
-        work: the component's work folder: outbox, journal, quarantine.
-        store: where the model component puts bundles.
-        limits: of the nucleus.
-        restarts: how often the program may end.
-    """
-
-    device: str
-    work: Path
-    store: Path
-    limits: NucleusLimits
-    restarts: RestartBudget
 
 
 class Component:

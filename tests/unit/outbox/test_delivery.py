@@ -389,11 +389,11 @@ class TestLostConnection:
 
     def test_so_does_a_database_that_fails(self, outbox: Outbox, start: Start, lost: Lost) -> None:
         start(FakePublisher())
-        outbox._database._connection.execute("PRAGMA query_only = ON")
+        outbox._storage._database._connection.execute("PRAGMA query_only = ON")
         outbox._acknowledged[1] = 1.0
         assert lost.happened.wait(10)
         assert isinstance(lost[0], PublishError)
-        outbox._database._connection.execute("PRAGMA query_only = OFF")
+        outbox._storage._database._connection.execute("PRAGMA query_only = OFF")
 
 
 class TestEnding:

@@ -48,7 +48,7 @@ def ids(outbox: Outbox, limit: int = 100) -> list[str]:
 
 def crash(outbox: Outbox) -> None:
     """Leave as SIGKILL does: nothing more is written."""
-    outbox._database.close()
+    outbox._storage._database.close()
     outbox._closed = True
 
 
@@ -344,7 +344,7 @@ class TestAge:
 class TestDisk:
     def test_every_commit_is_flushed_to_the_medium(self, tmp_path: Path) -> None:
         outbox = Outbox(tmp_path / "outbox.db")
-        (level,) = outbox._database._connection.execute("PRAGMA synchronous").fetchone()
+        (level,) = outbox._storage._database._connection.execute("PRAGMA synchronous").fetchone()
         outbox.close()
         assert level == 2  # FULL
 
@@ -397,7 +397,7 @@ class TestDisk:
     def test_on_a_full_disk_the_oldest_make_room(self, open_outbox: Open) -> None:
         outbox = open_outbox(None, DropOldest())
         outbox.put([message(n, size=20_000) for n in range(4)])
-        (pages,) = outbox._database._connection.execute("PRAGMA page_count").fetchone()
+        (pages,) = outbox._storage._database._connection.execute("PRAGMA page_count").fetchone()
         limit_pages(outbox, pages)
         outbox.put([message(5, size=20_000)])
         assert outbox.statistics().evicted == 1
@@ -407,19 +407,19 @@ class TestDisk:
         outbox = open_outbox()
         outbox.put([message(1)])
         outbox.acknowledge(outbox.take(1)[0].seq)
-        connection = outbox._database._connection
-        outbox._database._connection = FullDisk(connection)  # type: ignore[assignment]
+        connection = outbox._storage._database._connection
+        outbox._storage._database._connection = FullDisk(connection)  # type: ignore[assignment]
         with pytest.raises(OutboxFull):
             outbox.flush()
         assert outbox.unwritten == 1
         assert len(outbox.replay()) == 1
-        outbox._database._connection = connection
+        outbox._storage._database._connection = connection
         outbox.flush()
         assert outbox.unwritten == 0
 
     def test_any_other_failure_of_the_file_is_a_publish_error(self, open_outbox: Open) -> None:
         outbox = open_outbox()
-        outbox._database._connection.execute("PRAGMA query_only = ON")
+        outbox._storage._database._connection.execute("PRAGMA query_only = ON")
         with pytest.raises(PublishError, match="readonly") as caught:
             outbox.put([message(1)])
         assert not isinstance(caught.value, OutboxFull)
@@ -442,7 +442,7 @@ class FullDisk:
 
 
 def limit_pages(outbox: Outbox, pages: int) -> None:
-    outbox._database._connection.execute(f"PRAGMA max_page_count = {pages}")
+    outbox._storage._database._connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 class TestDamage:
@@ -482,7 +482,7 @@ class TestDamage:
         outbox = open_outbox()
         outbox.put([message(n, size=3000) for n in range(50)])
         (before,) = outbox.take(1)
-        connection = outbox._database._connection
+        connection = outbox._storage._database._connection
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA cache_size = 0")
         path = tmp_path / "out" / "outbox.db"
@@ -499,7 +499,7 @@ class TestDamage:
     def test_an_outbox_of_another_version_is_set_aside(self, open_outbox: Open, tmp_path: Path) -> None:
         outbox = open_outbox()
         outbox.put([message(1)])
-        outbox._database._connection.execute("PRAGMA user_version = 99")
+        outbox._storage._database._connection.execute("PRAGMA user_version = 99")
         outbox.close()
         again = open_outbox()
         assert again.statistics().set_aside == 1
@@ -524,7 +524,7 @@ class TestDamage:
         outbox.put([message(n) for n in (1, 2, 3)])
         if delivered:
             deliver(outbox, 3)
-        outbox._database._connection.execute(change)
+        outbox._storage._database._connection.execute(change)
         if delivered:
             assert [queued.message.id for seq in outbox.replay() if (queued := outbox.retake(seq))] == ["1", "3"]
         else:
@@ -545,7 +545,7 @@ class TestDamage:
     def test_numbers_that_are_none_stop_nobody(self, open_outbox: Open, change: str) -> None:
         outbox = open_outbox(OutboxOptions(max_age=1000.0))
         outbox.put([message(n) for n in (1, 2, 3)])
-        outbox._database._connection.execute(change)
+        outbox._storage._database._connection.execute(change)
         outbox.statistics()
         outbox.flush()
         assert {"1", "3"} <= set(ids(outbox))
@@ -644,20 +644,20 @@ class TestReserve:
         outbox.acknowledge(outbox.take(1)[0].seq)
         place = tmp_path / "out" / "outbox.db.reserve"
         assert place.exists()
-        connection = outbox._database._connection
-        outbox._database._connection = FullDisk(connection, place)  # type: ignore[assignment]
+        connection = outbox._storage._database._connection
+        outbox._storage._database._connection = FullDisk(connection, place)  # type: ignore[assignment]
         outbox.flush()
         assert outbox.unwritten == 0
-        outbox._database._connection = connection
+        outbox._storage._database._connection = connection
 
     def test_what_takes_room_may_not(self, open_outbox: Open, tmp_path: Path) -> None:
         outbox = open_outbox()
         place = tmp_path / "out" / "outbox.db.reserve"
-        connection = outbox._database._connection
-        outbox._database._connection = FullDisk(connection, place)  # type: ignore[assignment]
+        connection = outbox._storage._database._connection
+        outbox._storage._database._connection = FullDisk(connection, place)  # type: ignore[assignment]
         with pytest.raises(OutboxFull, match="disk"):
             outbox.put([message(1)])
-        outbox._database._connection = connection
+        outbox._storage._database._connection = connection
 
     def test_opening_may_use_it(self, open_outbox: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         outbox = open_outbox()

@@ -143,7 +143,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(killed=st.booleans())
     def restart(self, killed: bool) -> None:
         if killed:
-            self.outbox._database.close()
+            self.outbox._storage._database.close()
             # Unwritten acknowledgements are lost: their messages are queued again, where they were.
             self.queue = sorted(self.queue + self.unwritten, key=lambda item: item.seq or 1 << 60)
             self.unwritten = []
