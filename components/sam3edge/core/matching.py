@@ -96,14 +96,16 @@ def suppress(
 
 def suppress_instances(instances: Sequence[Instance], limit: float) -> list[Instance]:
     """``suppress`` by the overlap of masks at the model's resolution, the prompt being the class; order is kept."""
-    masks = _Masks([i.mask > 0 for i in instances])
-    kept = suppress(
-        [i.score for i in instances],
-        [i.prompt for i in instances],
-        lambda one, others: masks.iou(one, others, above=limit),
-        limit,
-    )
-    return [instances[i] for i in kept]
+    masks, scores = [i.mask > 0 for i in instances], [i.score for i in instances]
+    return [instances[i] for i in suppress_masks(masks, scores, [i.prompt for i in instances], limit)]
+
+
+def suppress_masks(
+    masks: Sequence[BoolMask], scores: Sequence[float], classes: Sequence[Hashable], limit: float
+) -> list[int]:
+    """``suppress`` by the overlap of masks that all have the same shape."""
+    compared = _Masks(masks)
+    return suppress(scores, classes, lambda one, others: compared.iou(one, others, above=limit), limit)
 
 
 class _Masks:

@@ -17,7 +17,7 @@ from sam3edge.core.types import Frame, ModelInfo
 from sam3edge.images.decoding import DecodeOptions
 from sam3edge.images.depth import DepthOptions
 from sam3edge.invocations.attributes import Attributes, AttributesError, read_attributes
-from sam3edge_serving.endpoint import images
+from sam3edge_serving.endpoint import everything, images
 from sam3edge_serving.endpoint.admission import PixelBudget
 from sam3edge_serving.endpoint.batching import Batcher
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher
@@ -122,16 +122,27 @@ class Service:
         threshold, limits = self._threshold(attributes), (self._settings.max_prompts, self._settings.max_images)
         queries = await self._compute(request.queries, threshold, *limits)
 
-        async def answer(query: DetectionQuery | VisualQuery) -> azure.AzureRow:
-            seen: DetectionResult | VisualResult
+        rows = await self._together(self._row, list(enumerate(queries)))
+        refused = [row for row in rows if isinstance(row, HttpError)]
+        if len(refused) == len(rows):
+            raise refused[0]
+        whole = [azure.refused_row(n, row) if isinstance(row, HttpError) else row for n, row in enumerate(rows)]
+        return Reply(await self._compute(azure.write, whole), media_type)
+
+    async def _row(self, numbered: tuple[int, DetectionQuery | VisualQuery | HttpError]) -> azure.AzureRow | HttpError:
+        """One row of a table; a bad one does not take the others with it."""
+        _, query = numbered
+        if isinstance(query, HttpError):
+            return query
+        seen: DetectionResult | VisualResult
+        try:
             if isinstance(query, DetectionQuery):
                 seen = require_supported(await self._detect(query))
             else:
                 seen = await self._predict(query)
-            return await self._compute(azure.row_of, seen)
-
-        rows = await self._together(answer, queries)
-        return Reply(await self._compute(azure.write, rows), media_type)
+        except HttpError as error:
+            return error
+        return await self._compute(azure.row_of, seen)
 
     async def _lines(self, call: Call, attributes: Attributes) -> Reply:
         media_type = choose(call.accept, (JSON_LINES, *LINES, JSON))
@@ -172,8 +183,12 @@ class Service:
         picture = await self._inspect(query.image)
         async with self._pixels.hold(picture.header.pixels):
             frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, "")
-            predictions = await self._answered(self._batcher.predict(frame, query.prompts))
-            return VisualResult(_without_pixels(frame), tuple(predictions))
+            prompts = query.prompts or everything.grid(frame.width, frame.height)
+            predicted = await self._answered(self._batcher.predict(frame, prompts))
+            predictions = tuple(predicted)
+            if not query.prompts:
+                predictions = await self._compute(everything.distinct, predictions)
+            return VisualResult(_without_pixels(frame), predictions)
 
     async def _inspect(self, image: EncodedImage) -> images.Picture:
         if not isinstance(image, bytes):

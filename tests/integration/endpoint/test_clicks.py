@@ -57,7 +57,7 @@ def test_azures_points_and_boxes_are_answered_with_the_masks_of_the_bundle(serve
     ]
     response = server.post_json({"input_data": {"columns": COLUMNS, "index": [0, 1], "data": rows}, "params": {}})
     assert response.status == 200, response.data[:500]
-    first, second = ([p["mask_per_prediction"] for p in row["predictions"].values()] for row in response.json())
+    first, second = ([p["masks_per_prediction"] for p in row["response"]["predictions"]] for row in response.json())
     assert [len(masks) for masks in first] == [3]
     assert [len(masks) for masks in second] == [1, 1]
     frame = read_frame(SCENE)
@@ -70,7 +70,7 @@ def test_azures_points_and_boxes_are_answered_with_the_masks_of_the_bundle(serve
     )
     expected = [*zip(points.masks, points.iou_predictions, strict=True)]
     expected += [(outline.masks[0], outline.iou_predictions[0]) for outline in boxes]
-    answers = [*first[0].values(), *(answer for masks in second for answer in masks.values())]
+    answers = [*first[0], *(answer for masks in second for answer in masks)]
     for answer, (mask, iou) in zip(answers, expected, strict=True):
         assert answer["iou_score"] == pytest.approx(float(iou), abs=2e-3)
         same = mask_of(answer) == full_mask(fill_holes(mask), frame.width, frame.height)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from sam3edge.core.postprocess import fill_holes
 from sam3edge.core.types import Frame, MaskLogits, MaskPrediction, PointPrompt, VisualPrompt
@@ -26,7 +26,11 @@ from sam3edge_serving.endpoint.formats.queries import (
     image_of,
     prompts_of,
 )
-from sam3edge_serving.http.errors import BadRequest, TooLarge
+from sam3edge_serving.http.errors import BadRequest, ErrorMember, HttpError, TooLarge
+
+LABELS = (1, 0, -1, -10)
+PADDING = -10
+"""As the processors of SAM write labels: on the object, beside it, background, and no point at all."""
 
 COLUMNS = ("image", "input_points", "input_boxes", "input_labels", "multimask_output", "text_prompt")
 
@@ -49,15 +53,22 @@ class AzureMask(TypedDict):
 
 
 class AzurePrediction(TypedDict):
-    """The masks of one object or phrase, by their number."""
+    """The masks of one object or phrase."""
 
-    mask_per_prediction: dict[str, AzureMask]
+    masks_per_prediction: list[AzureMask]
+
+
+class AzurePredictions(TypedDict):
+    """One prediction for each object or phrase of a row."""
+
+    predictions: list[AzurePrediction]
 
 
 class AzureRow(TypedDict):
-    """What a row of the table got, by the number of the object or phrase."""
+    """The response to one row; ``error`` says why it has no predictions."""
 
-    predictions: dict[str, AzurePrediction]
+    response: AzurePredictions
+    error: NotRequired[ErrorMember]
 
 
 AzureResponse: TypeAlias = list[AzureRow]
@@ -79,8 +90,8 @@ class AzureRequest(BaseModel):
     input_data: AzureTable
     params: dict[str, JsonValue] = Field(default_factory=dict)
 
-    def queries(self, threshold: float, most: int, most_images: int) -> list[DetectionQuery | VisualQuery]:
-        """One for each row, in their order; raises BadRequest, TooLarge."""
+    def queries(self, threshold: float, most: int, most_images: int) -> list[DetectionQuery | VisualQuery | HttpError]:
+        """One for each row, in their order, or why it cannot be read; raises BadRequest, TooLarge for the table."""
         columns, rows = self.input_data.columns, self.input_data.data
         if len(rows) > most_images:
             raise TooLarge(f"at most {most_images} images can be sent at once, these are {len(rows)}")
@@ -89,18 +100,35 @@ class AzureRequest(BaseModel):
                 f"input_data.columns must be of {', '.join(COLUMNS)}, each once; only image must be among them",
                 param="input_data.columns",
             )
-        queries: list[DetectionQuery | VisualQuery] = []
-        for number, row in enumerate(rows):
-            where = f"input_data.data.{number}"
-            if len(row) != len(columns):
-                raise BadRequest(f"{where} has {len(row)} values for {len(columns)} columns", param=where)
-            try:
-                queries.append(_query(dict(zip(columns, row, strict=True)), threshold, most))
-            except ValidationError as error:
-                raise BadRequest(f"{where}: {first_complaint(error).expected}", param=where) from error
-            except ValueError as error:
-                raise BadRequest(f"{where}: {error}", param=where) from error
-        return queries
+        return [self._query(number, row, threshold, most) for number, row in enumerate(rows)]
+
+    def _query(
+        self, number: int, row: list[JsonValue], threshold: float, most: int
+    ) -> DetectionQuery | VisualQuery | HttpError:
+        columns, where = self.input_data.columns, row_name(number)
+        if len(row) != len(columns):
+            return BadRequest(f"{where} has {len(row)} values for {len(columns)} columns", param=where)
+        try:
+            return _query(dict(zip(columns, row, strict=True)), threshold, most)
+        except ValidationError as error:
+            return BadRequest(f"{where}: {first_complaint(error).expected}", param=where)
+        except ValueError as error:
+            return BadRequest(f"{where}: {error}", param=where)
+        except HttpError as error:
+            return type(error)(f"{where}: {error}", param=where)
+
+
+def row_name(number: int) -> str:
+    """Where a row is in the request."""
+    return f"input_data.data.{number}"
+
+
+def refused_row(number: int, error: HttpError) -> AzureRow:
+    """The response to a row that could not be answered."""
+    member = error.body()["error"]
+    where = row_name(number)
+    message = member["message"] if member["message"].startswith(where) else f"{where}: {member['message']}"
+    return {"response": {"predictions": []}, "error": {**member, "message": message, "param": where}}
 
 
 def row_of(seen: DetectionResult | VisualResult) -> AzureRow:
@@ -118,7 +146,7 @@ def write(rows: Sequence[AzureRow]) -> bytes:
 
 
 def _row(predictions: Iterable[AzurePrediction]) -> AzureRow:
-    return {"predictions": {str(i): prediction for i, prediction in enumerate(predictions)}}
+    return {"response": {"predictions": list(predictions)}}
 
 
 def _shown(prediction: MaskPrediction) -> Iterable[tuple[MaskLogits, float]]:
@@ -127,11 +155,11 @@ def _shown(prediction: MaskPrediction) -> Iterable[tuple[MaskLogits, float]]:
 
 
 def _prediction(frame: Frame, masks: Iterable[tuple[MaskLogits, float]]) -> AzurePrediction:
-    answers: dict[str, AzureMask] = {}
-    for j, (mask, score) in enumerate(masks):
+    written: list[AzureMask] = []
+    for mask, score in masks:
         encoded = to_png(full_mask(mask, frame.width, frame.height))
-        answers[str(j)] = {"encoded_binary_mask": encoded, "iou_score": round(float(score), 4)}
-    return {"mask_per_prediction": answers}
+        written.append({"encoded_binary_mask": encoded, "iou_score": round(float(score), 4)})
+    return {"masks_per_prediction": written}
 
 
 def _query(row: dict[str, JsonValue], threshold: float, most: int) -> DetectionQuery | VisualQuery:
@@ -144,8 +172,6 @@ def _query(row: dict[str, JsonValue], threshold: float, most: int) -> DetectionQ
         raise ValueError("give text_prompt, or input_points and input_boxes, not both")
     if phrases:
         return DetectionQuery(image_of(image), prompts_of(phrases, threshold, most))
-    if not clicks:
-        raise ValueError("give input_points, input_boxes or text_prompt; this endpoint does not outline everything")
     return VisualQuery(image_of(image), clicks)
 
 
@@ -159,7 +185,9 @@ def _phrases(value: Any) -> list[str]:
 
 
 def _clicks(row: dict[str, JsonValue], most: int) -> tuple[VisualPrompt, ...]:
-    multimask = row.get("multimask_output") or False
+    multimask = row.get("multimask_output")
+    if multimask in (None, ""):
+        multimask = True
     if not isinstance(multimask, bool):
         raise ValueError("multimask_output must be true or false")
     points = _points(_value(row, "input_points"))
@@ -173,7 +201,9 @@ def _clicks(row: dict[str, JsonValue], most: int) -> tuple[VisualPrompt, ...]:
     clicks = []
     for i in range(count):
         own = zip(points[i], labels[i], strict=True) if points else ()
-        given = tuple(PointPrompt(x, y, label == 1) for (x, y), label in own)
+        given = tuple(PointPrompt(x, y, label == 1) for (x, y), label in own if label != PADDING)
+        if not given and not boxes:
+            raise ValueError("input_labels calls every point of an object padding")
         clicks.append(VisualPrompt(given, boxes[i] if boxes else None, None, multimask))
     return tuple(clicks)
 
@@ -215,8 +245,8 @@ def _labels(value: Any, points: Sequence[Sequence[Point]]) -> list[list[int]]:
     labels = _LABELS.validate_python(value)
     if [len(own) for own in labels] != [len(own) for own in points]:
         raise ValueError("input_labels must have one label for each of input_points, nested alike")
-    if any(label not in (0, 1) for own in labels for label in own):
-        raise ValueError("input_labels are 1 for a point on the object and 0 for one beside it")
+    if any(label not in LABELS for own in labels for label in own):
+        raise ValueError("input_labels are 1 for a point on the object, 0 or -1 for one beside it, -10 for padding")
     return labels
 
 

@@ -62,7 +62,7 @@ class VisualQuery:
 
     Attributes:
         image: its encoded bytes, or where they are.
-        prompts: at least one object.
+        prompts: an object each; none for everything that there is in the image.
     """
 
     image: EncodedImage

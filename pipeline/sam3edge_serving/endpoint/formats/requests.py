@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter, ValidationError
 
 from sam3edge.validation import first_complaint
 from sam3edge_serving.endpoint.formats.azure import AzureRequest
@@ -20,6 +20,13 @@ def _kind(value: Any) -> str:
     return "text_prompt"
 
 
+def _wrapped(value: Any) -> Any:
+    """A bare table in pandas' ``split`` orientation, as MLflow's clients send it, is Azure's."""
+    if isinstance(value, dict) and {"columns", "data"} <= value.keys() and "input_data" not in value:
+        return {"input_data": value}
+    return value
+
+
 JsonRequest: TypeAlias = AzureRequest | RoboflowRequest | PhraseRequest
 
 _REQUEST: TypeAdapter[JsonRequest] = TypeAdapter(
@@ -28,6 +35,7 @@ _REQUEST: TypeAdapter[JsonRequest] = TypeAdapter(
         | Annotated[RoboflowRequest, Tag("prompts")]
         | Annotated[PhraseRequest, Tag("text_prompt")],
         Discriminator(_kind),
+        BeforeValidator(_wrapped),
     ]
 )
 _LINE = TypeAdapter(PhraseRequest)

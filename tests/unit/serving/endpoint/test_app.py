@@ -21,6 +21,7 @@ from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.errors import EngineError
 from sam3edge.core.ports import Engine
 from sam3edge.invocations.attributes import HEADER
+from sam3edge_serving.endpoint import everything
 from sam3edge_serving.endpoint.app import create_app
 from sam3edge_serving.endpoint.settings import Settings
 from sam3edge_serving.environment import read_settings
@@ -107,11 +108,38 @@ def test_azure_points_boxes_and_several_masks(serve: Serve) -> None:
     response = serve().post("/invocations", json={"input_data": {"columns": columns, "data": rows}})
     assert response.status_code == 200, response.text
     first, second = response.json()
-    assert [len(p["mask_per_prediction"]) for p in first["predictions"].values()] == [3, 3]
-    [only] = second["predictions"]["0"]["mask_per_prediction"].values()
+    assert [len(p["masks_per_prediction"]) for p in first["response"]["predictions"]] == [3, 3]
+    [only] = second["response"]["predictions"][0]["masks_per_prediction"]
     png = np.frombuffer(base64.b64decode(only["encoded_binary_mask"]), np.uint8)
     mask = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(mask > 0, (red_square() == (255, 0, 0)).all(2))
+
+
+def test_a_bad_row_is_named_and_the_others_are_answered(serve: Serve) -> None:
+    columns = ["image", "input_points", "multimask_output"]
+    rows = [[BASE64, "[[130,110]]", False], ["no image!", "[[1,1]]", False], [BASE64, "[[9999,9999]]", False]]
+    client = serve()
+    response = client.post("/invocations", json={"input_data": {"columns": columns, "data": rows}})
+    assert response.status_code == 200, response.text
+    first, second, third = response.json()
+    assert len(first["response"]["predictions"]) == 1
+    assert "error" not in first
+    for number, row in ((1, second), (2, third)):
+        assert row["response"]["predictions"] == []
+        assert row["error"]["param"] == f"input_data.data.{number}"
+        assert f"input_data.data.{number}" in row["error"]["message"]
+    described = error(client.post("/invocations", json={"input_data": {"columns": columns, "data": rows[1:]}}), 400)
+    assert "input_data.data.0" in described["message"]
+
+
+def test_without_prompts_everything_is_outlined(serve: Serve) -> None:
+    table = {"columns": ["image", "input_points"], "data": [[BASE64, ""]]}
+    [row] = serve().post("/invocations", json={"input_data": table}).json()
+    masks = [m for p in row["response"]["predictions"] for m in p["masks_per_prediction"]]
+    assert masks
+    scores = [m["iou_score"] for m in masks]
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) >= everything.MIN_QUALITY
 
 
 def test_clicks_where_the_model_takes_none(serve: Serve) -> None:
@@ -120,7 +148,7 @@ def test_clicks_where_the_model_takes_none(serve: Serve) -> None:
 
 
 def test_a_click_outside_of_the_image(serve: Serve) -> None:
-    table = {"columns": ["image", "input_points"], "data": [[BASE64, "[[130,110]]"], [BASE64, "[[900,900]]"]]}
+    table = {"columns": ["image", "input_points"], "data": [[BASE64, "[[900,900]]"]]}
     assert "outside" in error(serve().post("/invocations", json={"input_data": table}), 422)["message"]
 
 

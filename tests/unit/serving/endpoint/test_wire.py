@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import cv2
@@ -321,8 +322,8 @@ def test_azures_own_example() -> None:
 )
 def test_points_nested_in_each_way(points: Any, labels: Any, expected: list[list[PointPrompt]] | None) -> None:
     if expected is None:
-        with pytest.raises(BadRequest):
-            one(points, labels=labels)
+        [refused] = table(COLUMNS, [IMAGE, points, "", labels, False]).queries(0.5, 4, 4)
+        assert isinstance(refused, BadRequest)
     else:
         assert [list(clicks.points) for clicks in one(points, labels=labels).prompts] == expected
 
@@ -349,13 +350,12 @@ def test_phrases_in_the_table() -> None:
         (["", "[[1,2]]", "", "", False], "image must be"),
         ([5, "[[1,2]]", "", "", False], "image must be"),
         (["no base64!", "[[1,2]]", "", "", False], "base64"),
-        ([IMAGE, "", "", "", False], "does not outline everything"),
-        ([IMAGE, "[[1,2", "", "", False], "data.0"),
-        ([IMAGE, "[[1,2,3]]", "", "", False], "data.0"),
+        ([IMAGE, "[[1,2", "", "", False], "data.1"),
+        ([IMAGE, "[[1,2,3]]", "", "", False], "data.1"),
         ([IMAGE, '"far"', "", "", False], "input_points"),
-        ([IMAGE, "[[1,NaN]]", "", "", False], "data.0"),
-        ([IMAGE, "", "[[0,0,1e300,5]]", "", False], "data.0"),
-        ([IMAGE, "", "[[0,0,5]]", "", False], "data.0"),
+        ([IMAGE, "[[1,NaN]]", "", "", False], "data.1"),
+        ([IMAGE, "", "[[0,0,1e300,5]]", "", False], "data.1"),
+        ([IMAGE, "", "[[0,0,5]]", "", False], "data.1"),
         ([IMAGE, "[[1,2]]", "", "[[1,1]]", False], "one label for each"),
         ([IMAGE, "[[1,2]]", "", "[[7]]", False], "1 for a point on"),
         ([IMAGE, "[[[1,2]],[[3,4]]]", "[[0,0,5,5]]", "", False], "points for 2 objects and boxes for 1"),
@@ -364,9 +364,46 @@ def test_phrases_in_the_table() -> None:
         ([IMAGE, "[[1,2]]", "", ""], "4 values for 5 columns"),
     ],
 )
-def test_rows_that_say_nothing(row: list[Any], says: str) -> None:
-    with pytest.raises(BadRequest, match=says):
-        table(COLUMNS, row).queries(0.5, 4, 4)
+def test_rows_that_say_nothing_are_named_and_leave_the_others_alone(row: list[Any], says: str) -> None:
+    good = [IMAGE, "[[1,2]]", "", "", False]
+    first, second, third = table(COLUMNS, good, row, good).queries(0.5, 4, 4)
+    assert isinstance(first, VisualQuery)
+    assert isinstance(third, VisualQuery)
+    assert isinstance(second, BadRequest)
+    assert re.search(says, str(second))
+    assert second.param == "input_data.data.1"
+    refused = azure.refused_row(1, second)
+    assert refused["response"] == {"predictions": []}
+    assert refused["error"]["message"].count("input_data.data.1") == 1
+
+
+@pytest.mark.parametrize("empty", ["", None, "[]"])
+def test_a_row_without_prompts_asks_for_everything(empty: Any) -> None:
+    [query] = table(COLUMNS, [IMAGE, empty, empty, empty, empty if empty != "[]" else True]).queries(0.5, 4, 4)
+    assert isinstance(query, VisualQuery)
+    assert query.prompts == ()
+
+
+def test_several_masks_are_the_default() -> None:
+    [query] = table(["image", "input_points"], [IMAGE, "[[1,2]]"]).queries(0.5, 4, 4)
+    assert isinstance(query, VisualQuery)
+    assert query.prompts[0].multimask_output
+
+
+def test_background_and_padding_among_the_labels() -> None:
+    [prompt] = one("[[[1,2],[3,4],[5,6]]]", labels="[[1,-1,-10]]").prompts
+    assert prompt.points == (PointPrompt(1, 2), PointPrompt(3, 4, positive=False))
+    [padded] = table(COLUMNS, [IMAGE, "[[[1,2]]]", "", "[[-10]]", True]).queries(0.5, 4, 4)
+    assert isinstance(padded, BadRequest)
+    [boxed] = one("[[[1,2]]]", "[[0,0,5,5]]", labels="[[-10]]").prompts
+    assert (boxed.points, boxed.box) == ((), (0, 0, 5, 5))
+
+
+def test_a_bare_table_as_mlflow_sends_it() -> None:
+    body = {"columns": ["image", "input_points"], "index": [0], "data": [[IMAGE, "[[1,2]]"]]}
+    request = read_request(json.dumps(body).encode())
+    assert isinstance(request, azure.AzureRequest)
+    assert len(request.queries(0.5, 4, 4)) == 1
 
 
 def test_columns_must_be_azures() -> None:
@@ -377,13 +414,19 @@ def test_columns_must_be_azures() -> None:
 
 @pytest.mark.parametrize(("points", "rows"), [([[1, 2]] * 5, 1), ([[1, 2]], 5)])
 def test_more_than_the_table_may_hold(points: list[list[int]], rows: int) -> None:
-    with pytest.raises(TooLarge, match="at most 4"):
-        table(["image", "input_points"], *[[IMAGE, points]] * rows).queries(0.5, 4, 4)
+    many = table(["image", "input_points"], *[[IMAGE, points]] * rows)
+    if rows > 1:
+        with pytest.raises(TooLarge, match="at most 4"):
+            many.queries(0.5, 4, 4)
+    else:
+        [refused] = many.queries(0.5, 4, 4)
+        assert isinstance(refused, TooLarge)
+        assert "at most 4" in str(refused)
 
 
 def test_phrases_or_clicks() -> None:
-    with pytest.raises(BadRequest, match="not both"):
-        table(["image", "input_points", "text_prompt"], [IMAGE, "[[1,2]]", "car"]).queries(0.5, 4, 4)
+    [refused] = table(["image", "input_points", "text_prompt"], [IMAGE, "[[1,2]]", "car"]).queries(0.5, 4, 4)
+    assert "not both" in str(refused)
 
 
 def test_azure_answers() -> None:
@@ -393,13 +436,13 @@ def test_azure_answers() -> None:
         azure.row_of(found((GREEN, square(100, 80, 60)))),
     ]
     first, second = json.loads(azure.write(rows))
-    per_mask = first["predictions"]["0"]["mask_per_prediction"]
-    assert [per_mask[j]["iou_score"] for j in ("0", "1")] == [0.9, 0.25]
+    per_mask = first["response"]["predictions"][0]["masks_per_prediction"]
+    assert [mask["iou_score"] for mask in per_mask] == [0.9, 0.25]
     decoded = cv2.imdecode(
-        np.frombuffer(base64.b64decode(per_mask["1"]["encoded_binary_mask"]), np.uint8), cv2.IMREAD_UNCHANGED
+        np.frombuffer(base64.b64decode(per_mask[1]["encoded_binary_mask"]), np.uint8), cv2.IMREAD_UNCHANGED
     )
     np.testing.assert_array_equal(decoded > 0, square(20, 20, 5))
-    assert [len(p["mask_per_prediction"]) for p in second["predictions"].values()] == [0, 1]
+    assert [len(p["masks_per_prediction"]) for p in second["response"]["predictions"]] == [0, 1]
 
 
 def test_azure_shows_a_clicked_mask_without_its_small_holes() -> None:
@@ -407,7 +450,7 @@ def test_azure_shows_a_clicked_mask_without_its_small_holes() -> None:
     mask[100:104, 120:124] = -3
     prediction = MaskPrediction(mask[None], np.array([0.9], np.float32), 0.99)
     row = azure.row_of(VisualResult(frame(), (prediction,)))
-    encoded = row["predictions"]["0"]["mask_per_prediction"]["0"]["encoded_binary_mask"]
+    encoded = row["response"]["predictions"][0]["masks_per_prediction"][0]["encoded_binary_mask"]
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(shown > 0, square(100, 80, 60))
     assert (prediction.masks[0, 100:104, 120:124] == -3).all()  # what is handed on to be refined
