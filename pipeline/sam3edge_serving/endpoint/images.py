@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from sam3edge.core.types import Frame, RgbImage
@@ -82,7 +81,7 @@ def to_frame(picture: Picture, options: DecodeOptions, source: str, name: str) -
             decoded = decode(picture.data, options)
         else:
             decoded = Decoded(_read_bands(picture, options), *taken(picture.header, options.time_zone))
-    except DecodeError as error:
+    except (DecodeError, HeaderError) as error:
         raise Unanswerable(f"the image cannot be used: {error}") from error
     digest = hashlib.sha256(picture.data).hexdigest()
     return files.to_frame(decoded, digest, source, name, datetime.now(timezone.utc), otherwise="device")
@@ -112,7 +111,9 @@ def _read_bands(picture: Picture, options: DecodeOptions) -> RgbImage:
             file.open(driver="GTiff", sharing=False) as dataset,
         ):
             return _read_dataset(dataset, options)
-    except (RasterioError, MemoryError, ValueError) as error:
+    except DecodeError:
+        raise
+    except Exception as error:  # GDAL's errors share no base; whatever it raises, it is this image that made it
         raise DecodeError(f"the TIFF cannot be decoded: {' '.join(str(error).split())[:300]}") from error
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import struct
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from sam3edge.core.types import RgbImage
 from sam3edge.images.decoding import DecodeOptions, decode
 from sam3edge.images.depth import Depth, DepthOptions
 from sam3edge_serving.endpoint.images import inspect, to_frame
-from sam3edge_serving.http.errors import TooLarge, Unanswerable
+from sam3edge_serving.http.errors import HttpError, TooLarge, Unanswerable
 from support import media
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # so are most requests
@@ -127,3 +130,30 @@ def test_sixteen_bits_and_cmyk() -> None:
     deep = media.encode(np.full((4, 4, 3), 65535, np.uint16), ".png")
     assert (read(deep) == 255).all()
     assert read(media.cmyk_jpeg(0, 0, 0, 255)).max() < 30
+
+
+LIARS = (256, 257, 258, 262, 273, 277, 278, 279, 284, 317, 322, 323, 338, 339, 42113, 34665, 0x8825)
+"""Tags by which a file says how it is to be read."""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_tiff_whose_tags_lie_is_refused_or_read_and_never_a_fault_of_ours(seed: int) -> None:
+    dice = random.Random(seed)
+    bases = [
+        tiff(np.full((3, 20, 30), 90, np.uint8)),
+        tiff(np.full((5, 20, 30), 9000, np.uint16), nodata=0),
+        tiff(np.full((1, 20, 30), 9000, np.uint16)),
+    ]
+    for _ in range(120):
+        data = bytearray(dice.choice(bases))
+        (directory,) = struct.unpack_from("<I", data, 4)
+        (entries,) = struct.unpack_from("<H", data, directory)
+        for _ in range(dice.choice((1, 1, 3))):
+            at = directory + 2 + 12 * dice.randrange(entries)
+            number = dice.choice((0, 1, 2, 7, 2**31, 2**32 - 1, dice.randrange(2**32), dice.randrange(len(data))))
+            layout, place, value = dice.choice(
+                (("<H", 0, dice.choice(LIARS)), ("<H", 2, dice.randrange(20)), ("<I", 4, number), ("<I", 8, number))
+            )
+            struct.pack_into(layout, data, at + place, value)
+        with suppress(HttpError):
+            to_frame(inspect(bytes(data), 1_000_000), DecodeOptions(1_000_000), "endpoint", "")
