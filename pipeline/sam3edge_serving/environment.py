@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,12 +14,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sam3edge.core.errors import SettingsError
 from sam3edge.validation import complaints
 
+logger = logging.getLogger(__name__)
+
 
 class EnvironmentSettings(BaseSettings):
     """Settings whose aliases are the names of their variables. An empty variable counts as not set.
 
     Attributes:
-        prefix: variables that begin so are ours; one that is not a setting is misspelt.
+        prefix: of one that begins so and is not a setting a warning tells: it may be misspelt.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True, case_sensitive=True)
@@ -35,18 +38,14 @@ def read_settings(kind: type[S], overrides: Mapping[str, str] = MappingProxyType
         overrides: go before the variables of the same name.
 
     Raises:
-        SettingsError: names every variable that is wrong, and those that are misspelt.
+        SettingsError: names every variable that is wrong.
     """
     given = {name: value for name, value in overrides.items() if value != ""}
     known = {field.alias for field in kind.model_fields.values()}
-    ours = sorted(name for name in {*os.environ, *given} if name.startswith(kind.prefix))
-    wrong = [f"{name} is not a setting; see the README for their names" for name in ours if name not in known]
-    settings = None
+    for name in sorted(name for name in {*os.environ, *given} if name.startswith(kind.prefix) and name not in known):
+        logger.warning("%s is not a setting of this program and is ignored; see the README for their names", name)
+    values: dict[str, Any] = {name: value for name, value in given.items() if name in known}
     try:
-        values: dict[str, Any] = {name: value for name, value in given.items() if name in known}
-        settings = kind(**values)
+        return kind(**values)
     except ValidationError as error:
-        wrong += map(str, complaints(error))
-    if settings is None or wrong:
-        raise SettingsError("; ".join(wrong))
-    return settings
+        raise SettingsError("; ".join(map(str, complaints(error)))) from error

@@ -17,6 +17,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import JSON, Reply, Request
+from sam3edge_serving.api.gateway_responses import REQUEST_ID
 from sam3edge_serving.api.model import too_long
 from sam3edge_serving.api.routes import chat, detections, models, uploads
 from sam3edge_serving.http.errors import BadRequest, HttpError, InternalError, MethodNotAllowed, NotFound, Unauthorized
@@ -71,7 +72,7 @@ class Application:
         self._parts.once.within(context)
         response = _fit(self._resolver.resolve(event, context), event)
         headers = response.setdefault("multiValueHeaders", {})
-        headers["x-request-id"] = [request_id]
+        headers[REQUEST_ID] = [request_id]
         self._account(event, int(response["statusCode"]), (time.perf_counter() - started) * 1000)
         return response
 

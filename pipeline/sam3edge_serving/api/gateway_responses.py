@@ -34,6 +34,9 @@ API_KEY_SOURCE = "AUTHORIZER"
 LAMBDA_TIMEOUT_SECONDS = 29
 """Of the API function: API Gateway waits no longer by default."""
 
+REQUEST_ID = "x-request-id"
+"""Header of every response; API Gateway's id of the request."""
+
 _VARIABLE = re.compile(r"\$context\.authorizer\.(\w+)")
 
 
@@ -54,7 +57,8 @@ class GatewayResponse:
     @property
     def parameters(self) -> dict[str, str]:
         """As ``ResponseParameters`` of CloudFormation."""
-        return {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in self.headers.items()}
+        fixed = {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in self.headers.items()}
+        return {f"gatewayresponse.header.{REQUEST_ID}": "context.requestId", **fixed}
 
     def render(self, authorizer: Mapping[str, str]) -> str:
         """The body, as API Gateway makes it; for servers that stand in for it."""

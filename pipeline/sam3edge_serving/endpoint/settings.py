@@ -71,7 +71,7 @@ class Settings(EnvironmentSettings):
     )
     prewarm: bool | None = Field(None, alias="PREWARM_GPU")
 
-    host: str = Field("0.0.0.0", alias="SAM3EDGE_BIND_TO_HOST")
+    host: str = Field("127.0.0.1", alias="SAM3EDGE_BIND_TO_HOST")
     port: int = Field(8080, alias="SAGEMAKER_BIND_TO_PORT", ge=0, le=65535)
 
     public_key: str = Field("", alias="SAM3EDGE_PUBLIC_KEY")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from sam3edge_serving.api.authorizer import UNAUTHORIZED
-from sam3edge_serving.api.gateway_responses import GATEWAY_RESPONSES, LAMBDA_TIMEOUT_SECONDS
+from sam3edge_serving.api.gateway_responses import GATEWAY_RESPONSES, LAMBDA_TIMEOUT_SECONDS, REQUEST_ID
 from sam3edge_simulator.api_gateway.events import HttpReply, HttpRequest, authorizer_event, from_response, to_event
 
 Function: TypeAlias = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -52,29 +52,31 @@ class Gateway:
     def answer(self, request: HttpRequest) -> HttpReply:
         """Answer; never raises."""
         event = to_event(request)
+        identity = str(event["requestContext"]["requestId"])
         if len(request.body) > GATEWAY_BYTES:
-            return own("REQUEST_TOO_LARGE", {})
+            return own("REQUEST_TOO_LARGE", {}, identity)
         with self._one:
             try:
                 allowed = self._authorizer(authorizer_event(event), Context("authorizer"))
             except Exception as error:  # as API Gateway: what it fails with decides what is answered
-                return own("UNAUTHORIZED" if str(error) == UNAUTHORIZED else "AUTHORIZER_FAILURE", {})
+                return own("UNAUTHORIZED" if str(error) == UNAUTHORIZED else "AUTHORIZER_FAILURE", {}, identity)
             context = {name: str(value) for name, value in (allowed.get("context") or {}).items()}
             if not _allows(allowed):
-                return own("ACCESS_DENIED", context)
+                return own("ACCESS_DENIED", context, identity)
             event["requestContext"]["authorizer"] = {**context, "principalId": allowed["principalId"]}
             if len(json.dumps(event)) > LAMBDA_BYTES:
-                return own("REQUEST_TOO_LARGE", {})
+                return own("REQUEST_TOO_LARGE", {}, identity)
             try:
                 return from_response(self._function(event, Context("api")))
             except Exception:  # as API Gateway
-                return own("INTEGRATION_FAILURE", {})
+                return own("INTEGRATION_FAILURE", {}, identity)
 
 
-def own(kind: str, authorizer: Mapping[str, str]) -> HttpReply:
-    """A gateway response."""
+def own(kind: str, authorizer: Mapping[str, str], request_id: str = "") -> HttpReply:
+    """A gateway response, to a request that has an id or gets one."""
     response = GATEWAY_RESPONSES[kind]
-    headers = [("Content-Type", "application/json"), *response.headers.items()]
+    identity = (REQUEST_ID, request_id or str(uuid.uuid4()))
+    headers = [("Content-Type", "application/json"), identity, *response.headers.items()]
     return HttpReply(response.status or 400, headers, response.render(authorizer).encode())
 
 

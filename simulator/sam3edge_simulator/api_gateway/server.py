@@ -21,6 +21,7 @@ def make_server(gateway: Gateway, host: str, port: int) -> ThreadingHTTPServer:
         protocol_version = "HTTP/1.1"
         server_version, sys_version = "sam3edge", ""
         timeout = IDLE_SECONDS
+        disable_nagle_algorithm = True  # headers and body are two writes, and the second would wait for 40 ms
 
         def _answer(self) -> None:
             length = self.headers.get("Content-Length", "0")

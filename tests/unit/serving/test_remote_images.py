@@ -230,6 +230,7 @@ def test_addresses_that_are_refused_before_anything_is_resolved(host: Host, url:
         "::1",
         "::",
         "fe80::1",
+        "fec0::1",
         "fd00:ec2::254",
         "ff02::1",
         "::ffff:127.0.0.1",

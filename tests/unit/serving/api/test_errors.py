@@ -201,7 +201,19 @@ def test_gateway_responses_are_errors_in_the_same_shape(kind: str) -> None:
 def test_the_default_gateway_response_takes_the_gateways_own_words() -> None:
     template = GATEWAY_RESPONSES["DEFAULT_4XX"].template.replace("$context.error.messageString", '"Forbidden"')
     assert json.loads(template)["error"]["message"] == "Forbidden"
-    assert GATEWAY_RESPONSES["THROTTLED"].parameters == {"gatewayresponse.header.Retry-After": "'1'"}
+    assert GATEWAY_RESPONSES["THROTTLED"].parameters == {
+        "gatewayresponse.header.Retry-After": "'1'",
+        "gatewayresponse.header.x-request-id": "context.requestId",
+    }
+
+
+def test_a_request_that_the_gateway_answers_can_be_named_too(api: Api) -> None:
+    """Whoever asks for help has an id to give, whatever was wrong."""
+    answers = [api.get("/v1/models", key=""), api.get("/v1/models"), api.get("/v1/elsewhere")]
+    assert [answer.status for answer in answers] == [401, 200, 404]
+    ids = [answer.headers["x-request-id"] for answer in answers]
+    assert all(ids)
+    assert len(set(ids)) == len(ids)
 
 
 def test_logs_and_metrics_hold_no_key_no_image_no_phrase(

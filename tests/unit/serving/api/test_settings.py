@@ -39,13 +39,17 @@ def test_defaults() -> None:
         ({"SAM3EDGE_API_ENDPOINT_URL": "ftp://x"}, "SAM3EDGE_API_ENDPOINT_URL"),
         ({**ENDPOINT, "SAM3EDGE_API_ASYNC_ENDPOINT_NAME": "x"}, "SAM3EDGE_API_BUCKET"),
         ({**ENDPOINT, "SAM3EDGE_API_MAX_PROMPTS": "many"}, "SAM3EDGE_API_MAX_PROMPTS"),
-        ({**ENDPOINT, "SAM3EDGE_API_MAX_PROMTS": "4"}, "SAM3EDGE_API_MAX_PROMTS is not a setting"),
         ({**ENDPOINT, "SAM3EDGE_API_MODEL_ID": "a b"}, "SAM3EDGE_API_MODEL_ID"),
     ],
 )
 def test_wrong_settings_are_named(environment: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         read_settings(Settings, environment)
+
+
+def test_a_variable_that_may_be_misspelt_is_told_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    read_settings(Settings, {**ENDPOINT, "SAM3EDGE_API_MAX_PROMTS": "4"})
+    assert "SAM3EDGE_API_MAX_PROMTS is not a setting" in caplog.text
 
 
 def test_the_authorizer_needs_its_table() -> None:
