@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from sam3edge.core.errors import Sam3EdgeError, SettingsError
 from sam3edge.logs import configure_logs
 from sam3edge_serving.endpoint.app import create_app
+from sam3edge_serving.endpoint.connections import allow_many, timed
 from sam3edge_serving.endpoint.loading import examine
 from sam3edge_serving.endpoint.settings import Settings
 from sam3edge_serving.environment import read_settings
@@ -54,6 +55,7 @@ def main() -> int:
         failures.append(error)
         server.should_exit = True
 
+    allow_many()
     server = uvicorn.Server(_configuration(settings, create_app(settings, load, failed)))
     # the server drains on it and raises it again at the end, which must not kill this process with a signal's status
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -68,6 +70,7 @@ def main() -> int:
 def _configuration(settings: Settings, app: object) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
+        http=timed(settings.header_time, settings.body_time),  # type: ignore[arg-type]  # it is called, no more
         host=settings.host,
         port=settings.port,
         log_config=None,  # ours

@@ -1,11 +1,12 @@
-"""How much is let in: a bound on requests, whose excess is sent away, and one on pixels, whose excess waits."""
+"""How much is let in: bounds on requests and their bytes, whose excess is sent away, and on pixels, whose excess
+waits."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from sam3edge_serving.http.errors import Busy
@@ -15,33 +16,59 @@ SMOOTHING = 0.1
 
 
 class Admission:
-    """Lets ``most`` requests in at a time. Used on the event loop only.
+    """Lets ``most`` requests in at a time, of one peer a share of them. Used on the event loop only.
 
     A bounded number of requests bounds the time each waits: the last one let in is answered after those before it. So
     clients above the bound are told when to come back, and the others do not get slower.
+
+    A request has a place from when it is there as a whole: one that only dribbles in keeps nobody out.
+
+    Args:
+        peer_share: 0..1, of the places; one at least.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, peer_share: float = 1.0) -> None:
         self._most = most
-        self.inside = 0
+        self._most_of_peer = max(1, int(most * peer_share))
+        self._peers: Counter[str] = Counter()
         self._seconds = 1.0
         self._finished_at: float | None = None
 
+    @property
+    def inside(self) -> int:
+        """Requests that have a place."""
+        return self._peers.total()
+
+    def require_room(self, peer: str) -> None:
+        """Raises Busy when ``peer`` would not be let in now."""
+        inside, own = self.inside, self._peers[peer]
+        if inside >= self._most:
+            complaint = f"too many requests in progress ({inside})"
+        elif own >= self._most_of_peer:
+            complaint = f"too many requests of one address in progress ({own})"
+        else:
+            return
+        wait = self.retry_after()
+        raise Busy(f"{complaint}; try again in {wait} s", retry_after=wait)
+
     @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self, peer: str) -> Iterator[None]:
         """Hold a place.
 
+        Args:
+            peer: the address that asks.
+
         Raises:
-            Busy: all are taken.
+            Busy: all are taken, or all that this peer can have.
         """
-        if self.inside >= self._most:
-            wait = self.retry_after()
-            raise Busy(f"too many requests in progress ({self.inside}); try again in {wait} s", retry_after=wait)
-        self.inside += 1
+        self.require_room(peer)
+        self._peers[peer] += 1
         try:
             yield
         finally:
-            self.inside -= 1
+            self._peers[peer] -= 1
+            if not self._peers[peer]:
+                del self._peers[peer]
             self._finished()
 
     def retry_after(self) -> int:
@@ -53,6 +80,35 @@ class Admission:
         if self._finished_at is not None and self.inside:
             self._seconds += SMOOTHING * (now - self._finished_at - self._seconds)
         self._finished_at = now
+
+
+class ByteBudget:
+    """Bounds the bytes of requests that are in memory at once. Used on the event loop only.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+
+    @contextmanager
+    def hold(self) -> Iterator[Callable[[int], None]]:
+        """Hold bytes: give their number to what is yielded whenever more come, which raises Busy for one too many."""
+        own = 0
+
+        def take(size: int) -> None:
+            nonlocal own
+            if self.held + size > self._most:
+                raise Busy("too many requests are being received; try again", retry_after=1)
+            self.held += size
+            own += size
+
+        try:
+            yield take
+        finally:
+            self.held -= own
 
 
 class PixelBudget:

@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from sam3edge.invocations.attributes import HEADER
-from sam3edge_serving.endpoint.admission import Admission
+from sam3edge_serving.endpoint.admission import Admission, ByteBudget
 from sam3edge_serving.endpoint.batching import Batcher
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher, allowed_hosts
 from sam3edge_serving.endpoint.loading import Load
@@ -71,7 +71,8 @@ class Endpoint:
         self._settings = settings
         self._metrics = Metrics()
         self._batcher = Batcher(load, settings.max_batch, settings.batch_wait, self._metrics, failed)
-        self._admission = Admission(settings.max_requests)
+        self._admission = Admission(settings.max_requests, settings.peer_share)
+        self._bytes = ByteBudget(max(settings.max_pending_bytes, settings.max_body))
         self._workers = Workers(
             ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="compute"),
             ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch"),
@@ -122,16 +123,19 @@ class Endpoint:
     async def _answer(self, request: Request) -> Reply:
         if self._batcher.model is None:
             raise self._unready()
-        with self._admission.enter(), anyio.move_on_after(self._settings.deadline):
-            body = await read_body(request, self._settings.max_body, self._settings.body_time)
-            headers = request.headers
-            call = Call(
-                body,
-                headers.get("Content-Type", ""),
-                headers.get("Accept", ""),
-                ",".join(headers.getlist(HEADER)),
-            )
-            return await _attended(request, self._service.answer(call))
+        peer = request.client.host if request.client else ""
+        self._admission.require_room(peer)  # rather than after a body that would be for nothing
+        with self._bytes.hold() as take:
+            body = await read_body(request, self._settings.max_body, self._settings.body_time, take)
+            with self._admission.enter(peer), anyio.move_on_after(self._settings.deadline):
+                headers = request.headers
+                call = Call(
+                    body,
+                    headers.get("Content-Type", ""),
+                    headers.get("Accept", ""),
+                    ",".join(headers.getlist(HEADER)),
+                )
+                return await _attended(request, self._service.answer(call))
         raise GatewayTimeout(f"there was no answer within {self._settings.deadline:g} s; send less at once")
 
     def _unready(self) -> NotReady:
@@ -153,8 +157,11 @@ def create_app(settings: Settings, load: Load, failed: Callable[[Exception], Non
     return app
 
 
-async def read_body(request: Request, most: int, seconds: float) -> bytes:
+async def read_body(request: Request, most: int, seconds: float, take: Callable[[int], None]) -> bytes:
     """The body, refused as soon as it is known to be too large.
+
+    Args:
+        take: told of the bytes as they come, see ``ByteBudget``.
 
     Raises:
         TooLarge: it has more than ``most`` bytes.
@@ -175,6 +182,7 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
             size += len(piece)
             if size > most:
                 raise too_large
+            take(len(piece))
             pieces.append(piece)
         return b"".join(pieces)
     raise RequestTimeout(f"the body did not come within {seconds:g} s")

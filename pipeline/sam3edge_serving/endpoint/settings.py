@@ -47,8 +47,11 @@ class Settings(EnvironmentSettings):
         max_prompts: phrases or objects asked of one image.
         max_images: images of one request.
         max_requests: requests in progress or waiting; more are sent away with 429.
+        peer_share: of ``max_requests``, at most for one address. SageMaker asks from one: all, the default.
+        max_pending_bytes: of all requests that are in memory at once; more are sent away with 429.
         max_batch: different images that are answered together; 1 answers every request alone.
         batch_wait: seconds that the first of a batch waits for others.
+        header_time: seconds in which a request's headers must have come.
         body_time: seconds in which a request's body must have come.
         fetch_hosts: hosts, with commas between them, from which images may be fetched by https that a request gives by
             address; ``*.example.org`` means everything below. Empty, the default: nothing is ever fetched.
@@ -87,8 +90,11 @@ class Settings(EnvironmentSettings):
     max_prompts: int = Field(32, alias="SAM3EDGE_MAX_PROMPTS", ge=1)
     max_images: int = Field(256, alias="SAM3EDGE_MAX_IMAGES", ge=1)
     max_requests: int = Field(32, alias="SAM3EDGE_MAX_REQUESTS", ge=1)
+    peer_share: float = Field(1.0, alias="SAM3EDGE_PEER_SHARE", gt=0, le=1)
+    max_pending_bytes: int = Field(800 * 2**20, alias="SAM3EDGE_MAX_PENDING_BYTES", ge=1024)
     max_batch: int = Field(8, alias="SAM3EDGE_MAX_BATCH", ge=1)
     batch_wait: float = Field(0.003, alias="SAM3EDGE_BATCH_WAIT_SECONDS", ge=0, le=1)
+    header_time: float = Field(10.0, alias="SAM3EDGE_HEADER_SECONDS", gt=0)
     body_time: float = Field(20.0, alias="SAM3EDGE_BODY_SECONDS", gt=0)
     fetch_hosts: str = Field("", alias="SAM3EDGE_FETCH_HOSTS")
     fetch_time: float = Field(10.0, alias="SAM3EDGE_FETCH_SECONDS", gt=0)

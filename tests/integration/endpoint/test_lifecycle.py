@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from statistics import quantiles
 
 import pytest
 import urllib3
@@ -100,3 +104,37 @@ def test_it_does_not_start_and_says_why(
     assert len(errors) == 1
     assert says in errors[0]
     assert all("exception" not in entry for entry in server.logger)
+
+
+def test_sockets_that_dribble_keep_nobody_out(demo_bundle: Path, scene: bytes, figure: Callable[[str], None]) -> None:
+    """200 of them, half with headers and half with bodies that never come to an end, at 32 places."""
+    server = launch(demo_bundle, SAM3EDGE_THREADS="1", DEFAULT_TEXT_PROMPT="car", CONFIDENCE_THRESHOLD="0.4")
+    headers = b"POST /invocations HTTP/1.1\r\nHost: x\r\n"
+    begun = [headers, headers + b"Content-Length: 9999\r\n\r\n"]
+        b"POST /invocations HTTP/1.1\r\nHost: x\r\n",
+        b"POST /invocations HTTP/1.1\r\nContent-Length: 9999\r\n\r\n",
+    ]
+
+    def ask() -> float:
+        started = time.perf_counter()
+        assert server.post(scene, "image/jpeg").status == 200
+        return (time.perf_counter() - started) * 1000
+
+    with ExitStack() as opened:
+        try:
+            server.wait_until_ready()
+            address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+            idle = [ask() for _ in range(50)]
+            crowd = [opened.enter_context(socket.create_connection(address)) for _ in range(200)]
+            for number, one in enumerate(crowd):
+                one.sendall(begun[number % 2])
+            beside = []
+            for _ in range(50):
+                for one in crowd:
+                    with suppress(OSError):  # closed already
+                        one.sendall(b"x")
+                beside.append(ask())
+        finally:
+            assert server.stop() == 0
+    p99 = [quantiles(seconds, n=100)[98] for seconds in (idle, beside)]
+    figure(f"endpoint, p99 of a client alone {p99[0]:.0f} ms, beside 200 sockets that dribble {p99[1]:.0f} ms")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 
-from sam3edge_serving.endpoint.admission import Admission, PixelBudget
+from sam3edge_serving.endpoint.admission import Admission, ByteBudget, PixelBudget
 from sam3edge_serving.http.errors import Busy
 
 
@@ -22,13 +22,13 @@ def test_places_are_bounded_and_come_back() -> None:
         admission = Admission(2)
         with ExitStack() as inside:
             for _ in range(2):
-                inside.enter_context(admission.enter())
-            with pytest.raises(Busy) as refused, admission.enter():
+                inside.enter_context(admission.enter("peer"))
+            with pytest.raises(Busy) as refused, admission.enter("peer"):
                 pass
             assert refused.value.status == 429
             assert 1 <= (refused.value.retry_after or 0) <= 30
         assert admission.inside == 0
-        with admission.enter():
+        with admission.enter("peer"):
             assert admission.inside == 1
 
     run(work())
@@ -37,11 +37,51 @@ def test_places_are_bounded_and_come_back() -> None:
 def test_a_place_comes_back_from_a_request_that_failed() -> None:
     async def work() -> None:
         admission = Admission(1)
-        with pytest.raises(ZeroDivisionError), admission.enter():
+        with pytest.raises(ZeroDivisionError), admission.enter("peer"):
             raise ZeroDivisionError
         assert admission.inside == 0
 
     run(work())
+
+
+def test_a_peer_has_its_share_of_the_places() -> None:
+    async def work() -> None:
+        admission = Admission(4, peer_share=0.5)
+        with ExitStack() as inside:
+            for peer in ("one", "one", "other"):
+                inside.enter_context(admission.enter(peer))
+            with pytest.raises(Busy, match="of one address"):
+                admission.require_room("one")
+            inside.enter_context(admission.enter("other"))
+            with pytest.raises(Busy, match=r"in progress \(4\)"):
+                admission.require_room("third")
+        assert admission.inside == 0
+        admission.require_room("one")
+
+    run(work())
+
+
+def test_the_smallest_share_is_one_place() -> None:
+    async def work() -> None:
+        with Admission(2, peer_share=0.01).enter("peer"):
+            pass
+
+    run(work())
+
+
+def test_bytes_are_bounded_and_come_back() -> None:
+    budget = ByteBudget(10)
+    with budget.hold() as take:
+        take(6)
+        with budget.hold() as take_more:
+            take_more(4)
+            with pytest.raises(Busy):
+                take(1)
+        assert budget.held == 6
+    with suppress(ZeroDivisionError), budget.hold() as take:
+        take(10)
+        raise ZeroDivisionError
+    assert budget.held == 0
 
 
 def test_images_wait_for_room_in_their_order() -> None:
