@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,15 @@ import numpy.typing as npt
 from sam3edge.core.errors import EngineError, PromptError
 from sam3edge.engines.ort import ort
 from sam3edge.engines.text_normalization import clean_text, normalize_text
+
+ENCODED_PHRASES = 1024
+"""Kept beside those of the bundle, about 32 KiB each: whoever may ask for any phrase must not fill the memory."""
+
+NAMED_PHRASES = 40
+"""At most, where a phrase is refused."""
+
+Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+"""float32 [L, C] and bool [L] of one phrase."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +45,7 @@ class TextFeatures:
 class TextFeatureCache:
     """Known phrases from ``prompts.npz``; others from ``text.onnx`` and ``tokenizer.json`` where the bundle has them.
 
-    A phrase is encoded once and kept.
+    A phrase is encoded once and kept until ``ENCODED_PHRASES`` others were asked for.
 
     Args:
         root: folder of the bundle.
@@ -54,41 +64,44 @@ class TextFeatureCache:
                 mask = stored["mask"].astype(bool)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
             raise EngineError(f"prompts.npz does not load: {error}") from error
-        self._known = {p: (features[i], mask[i]) for i, p in enumerate(phrases)}
+        self._exported: dict[str, Features] = {p: (features[i], mask[i]) for i, p in enumerate(phrases)}
+        self._encoded: OrderedDict[str, Features] = OrderedDict()
         self._last: tuple[tuple[str, ...], TextFeatures, dict[str, str]] | None = None
 
     def look_up(self, phrases: tuple[str, ...]) -> tuple[TextFeatures, dict[str, str]]:
         """Features of the phrases that the model can answer, and why it cannot answer the others."""
         if self._last is None or self._last[0] != phrases:
-            refused = {p: reason for p in phrases if (reason := self._learn(normalize_text(p)))}
-            found = [p for p in phrases if p not in refused]
-            shape = next(iter(self._known.values()))[0].shape if self._known else (0, 0)
-            known = [self._known[normalize_text(p)] for p in found]
+            known: dict[str, Features] = {}
+            refused: dict[str, str] = {}
+            for phrase in phrases:
+                try:
+                    known[phrase] = self._features(normalize_text(phrase))
+                except PromptError as error:
+                    refused[phrase] = str(error)
+            shape = next(iter(self._exported.values()))[0].shape if self._exported else (0, 0)
             text = TextFeatures(
-                {p: i for i, p in enumerate(found)},
-                np.stack([features for features, _ in known]) if found else np.zeros((0, *shape), np.float32),
-                np.stack([mask for _, mask in known]) if found else np.zeros((0, shape[0]), bool),
+                {phrase: i for i, phrase in enumerate(known)},
+                np.stack([features for features, _ in known.values()]) if known else np.zeros((0, *shape), np.float32),
+                np.stack([mask for _, mask in known.values()]) if known else np.zeros((0, shape[0]), bool),
             )
             self._last = (phrases, text, refused)
         return self._last[1], self._last[2]
 
-    def _learn(self, phrase: str) -> str:
-        """Make sure that a phrase is known; the reason why it cannot be, or nothing."""
-        if phrase in self._known:
-            return ""
-        if not (self._root / "text.onnx").exists():
-            return self._refusal()
-        try:
-            self._known[phrase] = self._encode(phrase)
-        except PromptError as error:
-            return str(error)
-        return ""
+    def _features(self, phrase: str) -> Features:
+        """Of a normalized phrase; raises PromptError where there can be none."""
+        if (features := self._exported.get(phrase)) is not None:
+            return features
+        if phrase not in self._encoded:
+            if not (self._root / "text.onnx").exists():
+                named = ", ".join(nearest(phrase, self._exported)[:NAMED_PHRASES])
+                raise PromptError(f"this bundle has no text encoder and was exported for these phrases only: {named}")
+            self._encoded[phrase] = self._encode(phrase)
+            if len(self._encoded) > ENCODED_PHRASES:
+                self._encoded.popitem(last=False)
+        self._encoded.move_to_end(phrase)
+        return self._encoded[phrase]
 
-    def _refusal(self) -> str:
-        known = ", ".join(sorted(self._known)[:40])
-        return f"this bundle has no text encoder and was exported for these phrases only: {known}"
-
-    def _encode(self, phrase: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    def _encode(self, phrase: str) -> Features:
         if self._encoder is None:
             try:
                 from tokenizers import Tokenizer
@@ -107,3 +120,19 @@ class TextFeatureCache:
         ids = np.array([tokenizer.encode(clean_text(phrase)).ids], np.int64)
         features = session.run(["text"], {"input_ids": ids})[0]
         return np.asarray(features[0], np.float32), np.asarray(ids[0] != 0)
+
+
+def nearest(phrase: str, known: Iterable[str]) -> list[str]:
+    """The known phrases, those first that share most of their groups of three letters with ``phrase``."""
+    wanted = _trigrams(phrase)
+
+    def distance(other: str) -> tuple[float, str]:
+        groups = _trigrams(other)
+        return -len(wanted & groups) / len(wanted | groups), other
+
+    return sorted(known, key=distance)
+
+
+def _trigrams(phrase: str) -> set[str]:
+    padded = f"  {phrase} "
+    return {padded[i : i + 3] for i in range(len(padded) - 2)}

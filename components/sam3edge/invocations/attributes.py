@@ -21,6 +21,9 @@ MAX_HEADER = 1024
 BETWEEN_PHRASES = "|"
 """A bar that belongs to a phrase is written %7C; a comma or semicolon that belongs to a value %2C or %3B."""
 
+MAX_LATENCY = 60_000.0
+"""Milliseconds: what SageMaker waits for a response."""
+
 MAX_IMAGE_ID = 256
 """Characters of an image's name."""
 
@@ -45,8 +48,9 @@ class Attributes:
     Attributes:
         phrases: ``text_prompt``, one phrase or several; empty leaves it to the endpoint.
         threshold: ``threshold`` or ``confidence_threshold``, 0..1; None leaves it to the endpoint.
-        latency_mean: ``mock_latency_mean``, milliseconds that are waited before the model is asked.
-        latency_std: ``mock_latency_std``, their standard deviation.
+        latency_mean: ``mock_latency_mean``, milliseconds that are waited before the model is asked. As at OversightML,
+            latencies that are none are ignored; they are bounded by ``MAX_LATENCY``.
+        latency_std: ``mock_latency_std``, their standard deviation; where it is missing a tenth of the mean.
         image_id: what the image is called in the response.
     """
 
@@ -84,17 +88,19 @@ def read_attributes(header: str) -> Attributes:
     threshold = None
     for key in ("threshold", "confidence_threshold"):
         if key in pairs:
-            threshold = _number(key, pairs[key], 1.0)
+            threshold = _threshold(key, pairs[key])
     image_id = _decoded("image_id", pairs.get("image_id", ""))
     if len(image_id) > MAX_IMAGE_ID:
         raise AttributesError(
             f"image_id in {HEADER}: expected at most {MAX_IMAGE_ID} characters, got {len(image_id)}", "image_id"
         )
+    mean = _latency(pairs.get("mock_latency_mean", "")) or 0.0
+    std = _latency(pairs.get("mock_latency_std", ""))
     return Attributes(
         tuple(_decoded("text_prompt", p) for p in pairs.get("text_prompt", "").split(BETWEEN_PHRASES) if p.strip()),
         threshold,
-        _number("mock_latency_mean", pairs.get("mock_latency_mean", "0"), math.inf),
-        _number("mock_latency_std", pairs.get("mock_latency_std", "0"), math.inf),
+        mean,
+        mean / 10 if std is None else std,
         image_id,
     )
 
@@ -106,12 +112,20 @@ def _decoded(key: str, value: str) -> str:
         raise AttributesError(f"{key} in {HEADER}: expected URL-encoded UTF-8", key) from error
 
 
-def _number(key: str, text: str, most: float) -> float:
+def _threshold(key: str, text: str) -> float:
     try:
         value = float(unquote(text))
     except ValueError:
         value = math.nan
-    if not (0 <= value <= most and math.isfinite(value)):
-        bounds = "from 0 to 1" if most == 1.0 else "of milliseconds, 0 or more"
-        raise AttributesError(f"{key} in {HEADER}: expected a number {bounds}, got {text[:40]!r}", key)
+    if not 0 <= value <= 1:
+        raise AttributesError(f"{key} in {HEADER}: expected a number from 0 to 1, got {text[:40]!r}", key)
     return value
+
+
+def _latency(text: str) -> float | None:
+    """Milliseconds; None where there are none."""
+    try:
+        value = float(unquote(text))
+    except ValueError:
+        return None
+    return min(value, MAX_LATENCY) if value >= 0 else None

@@ -88,6 +88,7 @@ class Service:
         self._batcher = batcher
         self._fetcher = fetcher
         self._workers = workers
+        self._names = geojson.Names(settings.name, settings.model_name, settings.ontology_version)
         self._pixels = PixelBudget(settings.max_pending_pixels)
         self._decoding = DecodeOptions(settings.max_pixels, DepthOptions(settings.depth), timezone.utc)
 
@@ -109,8 +110,10 @@ class Service:
     async def _phrases(self, query: DetectionQuery, accept: str) -> Reply:
         media_type = choose(accept, (GEOJSON, JSON, COCO_RLE))
         found = await self._detect(query)
-        write = coco.write if media_type == COCO_RLE else geojson.write
-        return Reply(await self._compute(write, require_supported(found), self._settings.name), media_type)
+        require_supported(found)
+        if media_type == COCO_RLE:
+            return Reply(await self._compute(coco.write, found, self._settings.name), media_type)
+        return Reply(await self._compute(geojson.write, found, self._names), media_type)
 
     async def _prompts(self, request: roboflow.RoboflowRequest, accept: str) -> Reply:
         media_type = choose(accept, (JSON,))
@@ -152,7 +155,7 @@ class Service:
             try:
                 query = await self._compute(lambda: self._by_request(read_line(line), attributes))
                 found = require_supported(await self._detect(query))
-                return await self._compute(geojson.write, found, self._settings.name)
+                return await self._compute(geojson.write, found, self._names)
             except HttpError as error:  # the other lines are answered nevertheless
                 return error.json().encode()
 

@@ -27,6 +27,8 @@ class Settings(EnvironmentSettings):
         checkpoint: a bundle (a folder with ``manifest.json``, for ONNX Runtime) or a SAM 3 checkpoint (``sam3.pt`` or a
             transformers folder, for torch).
         default_prompt: asked when a request names none; one phrase or several with bars between them.
+        model_name: what features call the model, where devices write the bundle's name.
+        ontology_version: what features call the version of the ontology; empty for the bundle's version.
         threshold: an instance is answered when its score is greater; a request may say otherwise.
         compile: whether torch compiles the model; by default on a GPU. Bundles are compiled already.
         precision: what the model computes in; by default ``bf16`` on a GPU, else ``fp32``. A bundle has its own.
@@ -64,6 +66,8 @@ class Settings(EnvironmentSettings):
 
     checkpoint: Path = Field(SAGEMAKER_MODEL, alias="CHECKPOINT_PATH")
     default_prompt: str = Field("objects", alias="DEFAULT_TEXT_PROMPT", pattern=r"[^|\s]", max_length=4096)
+    model_name: str = Field("sam3", alias="MODEL_NAME", min_length=1, max_length=128)
+    ontology_version: str = Field("", alias="ONTOLOGY_VERSION", max_length=128)
     threshold: float = Field(0.6, alias="CONFIDENCE_THRESHOLD", ge=0, le=1, allow_inf_nan=False)
     compile: bool | None = Field(None, alias="ENABLE_TORCH_COMPILE")
     precision: Annotated[Literal["fp16", "bf16", "fp32"] | None, BeforeValidator(_lower)] = Field(

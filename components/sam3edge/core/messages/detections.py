@@ -175,6 +175,8 @@ class FrameResult:
         timing: milliseconds by stage.
         unsupported_prompts: texts of prompts that the model does not support, with the reason.
         origin: whose model it was; None where there is no choice, as at the endpoint itself.
+        model_name: ``modelName`` in the features' ``modelMetadata``; empty for the bundle's.
+        ontology_version: ``ontologyVersion`` there; empty for the bundle's version.
     """
 
     device: str
@@ -185,6 +187,8 @@ class FrameResult:
     timing: Mapping[str, float]
     unsupported_prompts: Mapping[str, str]
     origin: Origin | None = None
+    model_name: str = ""
+    ontology_version: str = ""
 
 
 def frame_result(device: str, frame: Frame, prompts: tuple[Prompt, ...], found: Detections) -> FrameResult:
@@ -371,9 +375,9 @@ def _feature(
             "imageBBox": [round(v, 1) for v in geometry.bounds],
             "featureClasses": [{"iri": prompt.name, "score": score}],
             "modelMetadata": {
-                "modelName": model.name,
+                "modelName": result.model_name or model.name,
                 "ontologyName": prompt.text,
-                "ontologyVersion": model.version,
+                "ontologyVersion": result.ontology_version or model.version,
             },
             "image_id": result.frame.name,
             "label": prompt.name,

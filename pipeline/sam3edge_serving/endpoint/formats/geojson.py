@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,15 +43,35 @@ class PhraseRequest(BaseModel):
         return DetectionQuery(image_of(self.image), prompts_of(own or phrases, at, most), self.image_id)
 
 
-def write(found: DetectionResult, endpoint: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an answer calls things.
+
+    Attributes:
+        endpoint: where a device writes its own name.
+        model: ``modelName`` of every feature, as OversightML's readers expect it.
+        ontology_version: ``ontologyVersion`` of every feature; empty for the bundle's version.
+    """
+
+    endpoint: str
+    model: str
+    ontology_version: str
+
+
+def write(found: DetectionResult, names: Names) -> bytes:
     """The answer as the device publishes it, undivided.
 
     Raises:
         TooLarge: it is larger than can be passed on.
     """
     detections = to_detections(found.output, found.frame, found.model)
-    result = frame_result(endpoint, found.frame, found.prompts, detections)
-    parts = encode(replace(result, origin=None), "", MAX_RESPONSE_BYTES, COARSEST)
+    result = replace(
+        frame_result(names.endpoint, found.frame, found.prompts, detections),
+        origin=None,
+        model_name=names.model,
+        ontology_version=names.ontology_version,
+    )
+    parts = encode(result, "", MAX_RESPONSE_BYTES, COARSEST)
     if len(parts) > 1:
         raise TooLarge(f"the answer takes more than {MAX_RESPONSE_BYTES} bytes; ask for fewer prompts")
     return parts[0].payload

@@ -103,13 +103,16 @@ def image_of(image: str | ImageValue) -> EncodedImage:
 
 
 def prompts_of(phrases: Sequence[str], threshold: float, most: int) -> tuple[Prompt, ...]:
-    """Phrases as prompts; repetitions are asked once.
+    """Phrases as prompts; repetitions, in whichever letters, are asked once: the model reads lower case.
 
     Raises:
         BadRequest: a phrase is empty, too long, or no text.
         TooLarge: more than ``most``.
     """
-    return checked(tuple(Prompt(single_spaced(phrase), threshold) for phrase in phrases), most)
+    once: dict[str, Prompt] = {}
+    for prompt in checked(tuple(Prompt(single_spaced(phrase), threshold) for phrase in phrases), most):
+        once.setdefault(prompt.text.lower(), prompt)
+    return tuple(once.values())
 
 
 def checked(prompts: Sequence[Prompt], most: int) -> tuple[Prompt, ...]:

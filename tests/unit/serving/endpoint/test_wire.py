@@ -181,21 +181,41 @@ def test_lines() -> None:
 # -- answers --------------------------------------------------------------------------------------------------------
 
 
+NAMES = geojson.Names("here", "sam3", "")
+
+
 def test_geojson_is_the_devices_message() -> None:
-    answer = json.loads(geojson.write(found((RED, square(100, 80, 60)), (GREEN, square(0, 0, 10))), "here"))
+    answer = json.loads(geojson.write(found((RED, square(100, 80, 60)), (GREEN, square(0, 0, 10))), NAMES))
     jsonschema.validate(answer, detections_schema())
     assert answer["device"] == "here"
     assert answer["frame"]["name"] == "street.png"
     assert [f["properties"]["featureClasses"][0]["iri"] for f in answer["features"]] == ["red", "green"]
     assert answer["features"][0]["properties"]["imageBBox"] == [100, 80, 160, 140]
     assert answer["features"][0]["geometry"] is None
+    assert answer["features"][0]["properties"]["modelMetadata"] == {
+        "modelName": "sam3",
+        "ontologyName": "red",
+        "ontologyVersion": answer["model"]["version"],
+    }
+    assert answer["model"]["name"] != "sam3"
+
+
+def test_the_version_of_the_ontology_is_the_operators() -> None:
+    answer = json.loads(geojson.write(found((RED, square(100, 80, 60))), geojson.Names("here", "mine", "2026-11")))
+    metadata = answer["features"][0]["properties"]["modelMetadata"]
+    assert (metadata["modelName"], metadata["ontologyVersion"]) == ("mine", "2026-11")
+
+
+def test_the_same_phrase_in_other_letters_is_asked_once() -> None:
+    request = read_line(body(image=IMAGE, text_prompt=["Car", "CAR", "ship", " car "]))
+    assert request.query((), 0.6, 5).prompts == (Prompt("Car", 0.6), Prompt("ship", 0.6))
 
 
 def test_an_answer_larger_than_sagemaker_hands_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(geojson, "MAX_RESPONSE_BYTES", 2500)
     many = [(RED, square(x, 0, 5)) for x in range(0, 200, 10)]
     with pytest.raises(TooLarge, match="2500 bytes"):
-        geojson.write(found(*many), "here")
+        geojson.write(found(*many), NAMES)
 
 
 @given(arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40)))
