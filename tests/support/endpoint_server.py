@@ -65,12 +65,16 @@ class Server:
         return self._pool.request("GET", self.url + path)
 
     def post(
-        self, body: bytes, content_type: str = "", attributes: str = "", accept: str = "", **headers: str
+        self,
+        body: bytes,
+        content_type: str = "",
+        attributes: str = "",
+        accept: str = "",
+        path: str = "/invocations",
+        **headers: str,
     ) -> urllib3.BaseHTTPResponse:
         given = {"Content-Type": content_type, HEADER: attributes, "Accept": accept, **headers}
-        return self._pool.request(
-            "POST", self.url + "/invocations", body=body, headers={k: v for k, v in given.items() if v}
-        )
+        return self._pool.request("POST", self.url + path, body=body, headers={k: v for k, v in given.items() if v})
 
     def post_json(self, value: Any, **headers: str) -> urllib3.BaseHTTPResponse:
         return self.post(json.dumps(value).encode(), "application/json", **headers)

@@ -25,6 +25,7 @@ from sam3edge.invocations.attributes import HEADER
 from sam3edge_serving.endpoint.admission import Admission, ByteBudget
 from sam3edge_serving.endpoint.batching import Batcher
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher, allowed_hosts
+from sam3edge_serving.endpoint.formats.requests import FORMAT_PATHS
 from sam3edge_serving.endpoint.loading import Load
 from sam3edge_serving.endpoint.metrics import Metrics
 from sam3edge_serving.endpoint.negotiation import JSON, body_of
@@ -53,7 +54,7 @@ _PLAUSIBLE_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 GONE = 499
 """Logged and counted, never sent: the client did not wait for its answer."""
 
-_ROUTES = "this endpoint has GET /ping, POST /invocations, GET /metrics and GET /openapi.json"
+_ROUTES = f"this endpoint has POST /invocations, {', '.join(FORMAT_PATHS)}, and GET /ping, /metrics and /openapi.json"
 
 FETCHES = 8
 """Images that are fetched at a time."""
@@ -134,6 +135,7 @@ class Endpoint:
                     headers.get("Content-Type", ""),
                     headers.get("Accept", ""),
                     ",".join(headers.getlist(HEADER)),
+                    request.url.path,
                 )
                 return await _attended(request, self._service.answer(call))
         raise GatewayTimeout(f"there was no answer within {self._settings.deadline:g} s; send less at once")
@@ -148,7 +150,8 @@ def create_app(settings: Settings, load: Load, failed: Callable[[Exception], Non
     app = FastAPI(title=TITLE, version=VERSION, lifespan=endpoint.life, docs_url=None, redoc_url=None)
     app.add_api_route("/ping", endpoint.ping, methods=["GET"])
     app.add_api_route("/metrics", endpoint.metrics, methods=["GET"])
-    app.add_api_route("/invocations", endpoint.invocations, methods=["POST"])
+    for path in ("/invocations", *FORMAT_PATHS):
+        app.add_api_route(path, endpoint.invocations, methods=["POST"])
     app.add_exception_handler(404, _no_such_path)
     app.add_exception_handler(405, _no_such_method)
     app.add_exception_handler(Exception, _failed)

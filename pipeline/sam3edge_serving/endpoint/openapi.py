@@ -14,7 +14,14 @@ from sam3edge.invocations.attributes import HEADER
 from sam3edge_serving.endpoint.formats.azure import AzureRequest, AzureResponse
 from sam3edge_serving.endpoint.formats.coco import CocoResponse
 from sam3edge_serving.endpoint.formats.geojson import PhraseRequest
-from sam3edge_serving.endpoint.formats.roboflow import RoboflowRequest, RoboflowResponse
+from sam3edge_serving.endpoint.formats.roboflow import (
+    CONCEPT_PATH,
+    VISUAL_PATH,
+    RoboflowRequest,
+    RoboflowResponse,
+    RoboflowVisualRequest,
+    RoboflowVisualResponse,
+)
 from sam3edge_serving.endpoint.negotiation import COCO_RLE, GEOJSON, IMAGES, JSON, LINES
 from sam3edge_serving.http.errors import (
     BadRequest,
@@ -34,7 +41,20 @@ from sam3edge_serving.http.errors import (
 TITLE, VERSION = "sam3edge endpoint", "1.0"
 
 _REQUESTS: tuple[Any, ...] = (PhraseRequest, RoboflowRequest, AzureRequest)
-_ANSWERS: tuple[Any, ...] = (DetectionsMessage, RoboflowResponse, AzureResponse, CocoResponse, ErrorBody)
+_ANSWERS: tuple[Any, ...] = (
+    DetectionsMessage,
+    RoboflowResponse,
+    RoboflowVisualResponse,
+    AzureResponse,
+    CocoResponse,
+    ErrorBody,
+)
+_BY_PATH: dict[str, tuple[Any, Any]] = {
+    CONCEPT_PATH: (RoboflowRequest, RoboflowResponse),
+    VISUAL_PATH: (RoboflowVisualRequest, RoboflowVisualResponse),
+}
+"""Paths that take one format: what is asked and what is answered."""
+
 _PING_ERRORS: tuple[type[HttpError], ...] = (NotReady,)
 _ERRORS: tuple[type[HttpError], ...] = (
     BadRequest,
@@ -55,7 +75,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     written = get_openapi(title=TITLE, version=VERSION, routes=app.routes, description=__package__ or "")
     written["info"]["description"] = "Promptable segmentation (SAM 3) over HTTP, as SageMaker serves containers."
     inputs: list[tuple[Any, JsonSchemaMode, TypeAdapter[Any]]] = [
-        *((kind, "validation", TypeAdapter(kind)) for kind in _REQUESTS),
+        *((kind, "validation", TypeAdapter(kind)) for kind in (*_REQUESTS, RoboflowVisualRequest)),
         *((_name(kind), "serialization", TypeAdapter(kind)) for kind in _ANSWERS),
     ]
     schemas, shared = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
@@ -88,6 +108,25 @@ def document(app: FastAPI) -> dict[str, Any]:
                     **_refusals(failed, _ERRORS),
                 },
             }
+        },
+        **{
+            path: {
+                "post": {
+                    "summary": "The same, as Roboflow's inference server has it",
+                    "requestBody": {
+                        "required": True,
+                        "content": {JSON: {"schema": schemas[asked, "validation"]}},
+                    },
+                    "responses": {
+                        "200": {
+                            "description": "what was found",
+                            "content": {JSON: {"schema": answers[_name(answered)]}},
+                        },
+                        **_refusals(failed, _ERRORS),
+                    },
+                }
+            }
+            for path, (asked, answered) in _BY_PATH.items()
         },
     }
     return written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from sam3edge_serving.endpoint.formats.queries import (
     prompts_of,
     require_supported,
 )
-from sam3edge_serving.endpoint.formats.requests import read_line, read_request, split_lines
+from sam3edge_serving.endpoint.formats.requests import FORMAT_PATHS, read_line, read_request, split_lines
 from sam3edge_serving.endpoint.negotiation import COCO_RLE, GEOJSON, JSON, JSON_LINES, LINES, Body, body_of, choose
 from sam3edge_serving.endpoint.settings import Settings
 from sam3edge_serving.http.errors import BadRequest, HttpError, ModelFailed, NotReady, Unanswerable
@@ -48,12 +49,13 @@ Q = TypeVar("Q")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """A request, read: its body and the headers that matter; a header that is missing is empty."""
+    """A request, read: its body, the headers that matter, and its path; a header that is missing is empty."""
 
     body: bytes
     content_type: str = ""
     accept: str = ""
     attributes: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,17 +96,20 @@ class Service:
 
     async def answer(self, call: Call) -> Reply:
         """Answer in the format that the request asks for, by default in that which belongs to its own."""
-        kind, attributes = body_of(call.content_type), _attributes(call.attributes)
+        kind = Body.JSON if call.path in FORMAT_PATHS else body_of(call.content_type)
+        attributes = _attributes(call.attributes)
         await _pretend(attributes)
         if kind is Body.IMAGE:
             return await self._phrases(self._by_attributes(call.body, attributes), call.accept)
         if kind is Body.LINES:
             return await self._lines(call, attributes)
-        request = await self._compute(read_request, call.body)
+        request = await self._compute(read_request, call.body, call.path)
         if isinstance(request, azure.AzureRequest):
             return await self._table(request, call.accept, attributes)
         if isinstance(request, roboflow.RoboflowRequest):
             return await self._prompts(request, call.accept)
+        if isinstance(request, roboflow.RoboflowVisualRequest):
+            return await self._objects(request, call.accept)
         return await self._phrases(await self._compute(self._by_request, request, attributes), call.accept)
 
     async def _phrases(self, query: DetectionQuery, accept: str) -> Reply:
@@ -119,6 +124,13 @@ class Service:
         media_type = choose(accept, (JSON,))
         found = await self._detect(await self._compute(request.query, self._settings.max_prompts))
         return Reply(await self._compute(roboflow.write, request, require_supported(found)), media_type)
+
+    async def _objects(self, request: roboflow.RoboflowVisualRequest, accept: str) -> Reply:
+        media_type = choose(accept, (JSON,))
+        query, started = await self._compute(request.query, self._settings.max_prompts), time.perf_counter()
+        found = await self._predict(query)
+        seconds = time.perf_counter() - started
+        return Reply(await self._compute(roboflow.write_visual, request, found, seconds), media_type)
 
     async def _table(self, request: azure.AzureRequest, accept: str, attributes: Attributes) -> Reply:
         media_type = choose(accept, (JSON,))

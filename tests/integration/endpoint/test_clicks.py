@@ -20,7 +20,8 @@ from sam3edge.core.types import PointPrompt, VisualPrompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.images.files import read_frame
 from sam3edge_serving.endpoint.formats.masks import full_mask
-from support.endpoint_server import Server, launch
+from support.endpoint_server import Server, error, launch
+from support.rle import decode_rle
 from support.small_release import small_release
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first to come exports the bundle
@@ -94,3 +95,47 @@ def test_a_listed_prompt_may_show_boxes(server: Server) -> None:
     scores = [[p["confidence"] for p in r["predictions"]] for r in (shown, both, text)]
     assert all(scores)
     assert scores[0] != scores[1] != scores[2]
+
+
+def test_roboflows_points_and_boxes_are_answered_with_the_best_mask_of_each(server: Server, released: Path) -> None:
+    """Its boxes are given by their centre."""
+    asked = {
+        "image": {"type": "base64", "value": base64.b64encode(SCENE.read_bytes()).decode()},
+        "prompts": {
+            "prompts": [
+                {"points": [{"x": 50, "y": 60, "positive": True}, {"x": 90, "y": 40, "positive": False}]},
+                {"box": {"x": 105, "y": 100, "width": 190, "height": 160}},
+            ]
+        },
+        "format": "rle",
+    }
+    response = server.post_json(asked, path="/sam3/visual_segment?api_key=anything")
+    assert response.status == 200, response.data[:500]
+    answer = response.json()
+    frame = read_frame(SCENE)
+    engine = OnnxEngine(model_files(released, read_manifest(released)), OnnxOptions(("CPUExecutionProvider",)))
+    expected = engine.interactive_segmenter().predict(
+        frame,
+        [
+            VisualPrompt((PointPrompt(50, 60), PointPrompt(90, 40, False)), None, None, True),
+            VisualPrompt((), (10, 20, 200, 180), None, True),
+        ],
+    )
+    assert [result["predictions"] for result in answer["prompt_results"]] == [[one] for one in answer["predictions"]]
+    for one, prediction in zip(answer["predictions"], expected, strict=True):
+        assert one["confidence"] == pytest.approx(float(prediction.iou_predictions.max()), abs=2e-3)
+        mask = full_mask(fill_holes(prediction.best), frame.width, frame.height)
+        assert (decode_rle(one["masks"]) == mask).mean() > 0.995
+    flat = {**asked, "prompts": asked["prompts"]["prompts"], "format": "polygon"}  # type: ignore[index]
+    for one, outlined in zip(
+        answer["predictions"], server.post_json(flat, path="/sam3/visual_segment").json()["predictions"], strict=True
+    ):
+        assert outlined["confidence"] == one["confidence"]
+        assert all(len(point) == 2 for polygon in outlined["masks"] for point in polygon)
+
+
+@pytest.mark.parametrize("prompts", [[{}], [{"box": {"x": 1, "y": 1, "width": 0, "height": 2}}], "car"])
+def test_an_object_that_nobody_points_at(server: Server, prompts: Any) -> None:
+    image = base64.b64encode(SCENE.read_bytes()).decode()
+    response = server.post_json({"image": image, "prompts": prompts}, path="/sam3/visual_segment")
+    assert error(response, 400)["message"]

@@ -203,7 +203,38 @@ def test_the_openapi_document_names_every_refusal(server: Server) -> None:
     assert set(responses) == {"200", *map(str, (400, 406, 408, 413, 415, 422, 429, 500, 503, 504))}
     schemas = described["components"]["schemas"]
     assert {"PhraseRequest", "RoboflowRequest", "AzureRequest", "DetectionsMessage", "ErrorBody"} <= set(schemas)
-    assert set(described["paths"]) == {"/ping", "/metrics", "/invocations"}
+    assert set(described["paths"]) == {
+        "/ping",
+        "/metrics",
+        "/invocations",
+        "/sam3/concept_segment",
+        "/sam3/visual_segment",
+    }
+
+
+def test_roboflows_concepts_by_their_path(server: Server, scene: bytes) -> None:
+    """As its clients ask: the key in the address, members that mean nothing here."""
+    asked = {
+        "image": {"type": "base64", "value": base64.b64encode(scene).decode()},
+        "model_id": "sam3/sam3_final",
+        "prompts": [{"type": "text", "text": text} for text in ("tree", "TREE", "road")],
+        "output_prob_thresh": 0.4,
+    }
+    path = "/sam3/concept_segment?api_key=anything"
+    by_path, by_body = server.post_json(asked, path=path).json(), server.post_json(asked).json()
+    found = [[p["masks"] for p in result["predictions"]] for result in by_path["prompt_results"]]
+    assert found == [[p["masks"] for p in result["predictions"]] for result in by_body["prompt_results"]]
+    assert found[0]
+    assert found[0] == found[1]
+    alone = server.post_json({**asked, "nms_iou_threshold": 0.5}, path=path).json()["prompt_results"]
+    assert sum(len(result["predictions"]) for result in alone[:2]) <= len(found[0])  # the same trees by two names
+    assert error(server.post_json({"prompts": [{"text": "car"}]}, path=path), 400)["param"] == "image"
+    assert error(server.post_json({**asked, "nms_iou_threshold": 2}, path=path), 400)["param"] == "nms_iou_threshold"
+
+
+def test_clicks_need_a_bundle_that_takes_them(server: Server, scene: bytes) -> None:
+    asked = {"image": base64.b64encode(scene).decode(), "prompts": [{"points": [{"x": 5, "y": 5, "positive": True}]}]}
+    error(server.post_json(asked, path="/sam3/visual_segment"), 422)
 
 
 def test_no_image_and_no_phrase_in_the_log(server: Server, scene: bytes) -> None:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter, Validatio
 from sam3edge.validation import first_complaint
 from sam3edge_serving.endpoint.formats.azure import AzureRequest
 from sam3edge_serving.endpoint.formats.geojson import PhraseRequest
-from sam3edge_serving.endpoint.formats.roboflow import RoboflowRequest
+from sam3edge_serving.endpoint.formats.roboflow import CONCEPT_PATH, VISUAL_PATH, RoboflowRequest, RoboflowVisualRequest
 from sam3edge_serving.http.errors import BadRequest, TooLarge
 
 
@@ -27,9 +27,9 @@ def _wrapped(value: Any) -> Any:
     return value
 
 
-JsonRequest: TypeAlias = AzureRequest | RoboflowRequest | PhraseRequest
+JsonRequest: TypeAlias = AzureRequest | RoboflowRequest | RoboflowVisualRequest | PhraseRequest
 
-_REQUEST: TypeAdapter[JsonRequest] = TypeAdapter(
+_REQUEST: TypeAdapter[AzureRequest | RoboflowRequest | PhraseRequest] = TypeAdapter(
     Annotated[
         Annotated[AzureRequest, Tag("input_data")]
         | Annotated[RoboflowRequest, Tag("prompts")]
@@ -38,12 +38,22 @@ _REQUEST: TypeAdapter[JsonRequest] = TypeAdapter(
         BeforeValidator(_wrapped),
     ]
 )
+_BY_PATH: dict[str, TypeAdapter[Any]] = {
+    CONCEPT_PATH: TypeAdapter(RoboflowRequest),
+    VISUAL_PATH: TypeAdapter(RoboflowVisualRequest),
+}
+FORMAT_PATHS = tuple(_BY_PATH)
+"""Paths that take one format of JSON, whatever the header Content-Type says."""
+
 _LINE = TypeAdapter(PhraseRequest)
 _T = TypeVar("_T")
 
 
-def read_request(body: bytes) -> JsonRequest:
-    """A request in JSON; raises BadRequest."""
+def read_request(body: bytes, path: str = "") -> JsonRequest:
+    """A request in JSON, of the format that belongs to its path, else of the one it shows; raises BadRequest."""
+    if path in _BY_PATH:
+        request: JsonRequest = _read(_BY_PATH[path], body, tagged=0)
+        return request
     return _read(_REQUEST, body, tagged=1)
 
 

@@ -1,18 +1,27 @@
-"""Roboflow's way to ask SAM 3 (``/sam3/concept_segment`` of its inference server): a list of prompts, each a phrase or
-boxes around examples, and an answer to each."""
+"""Roboflow's ways to ask SAM 3, by the paths of its inference server.
+
+``/sam3/concept_segment``: a list of prompts, each a phrase or boxes around examples, and an answer to each.
+``/sam3/visual_segment``: points and boxes, an object each, and the best mask of each.
+
+Boxes of the first are given by their top left corner, those of the second by their centre: so does Roboflow's server
+(``Sam2PromptSet.to_sam2_inputs``).
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 from shapely.geometry import MultiPolygon, Polygon
 from typing_extensions import NotRequired, TypedDict
 
+from sam3edge.core.matching import suppress_masks
 from sam3edge.core.phrases import single_spaced
-from sam3edge.core.polygons import to_detections
-from sam3edge.core.types import VISUAL, Detection, Exemplar, Instance, Prompt
+from sam3edge.core.polygons import TOLERANCE, outline_of, simplify, to_detections
+from sam3edge.core.postprocess import fill_holes
+from sam3edge.core.types import VISUAL, Detection, Exemplar, Instance, PointPrompt, Prompt, VisualPrompt
 from sam3edge_serving.endpoint.formats.masks import Rle, full_mask, to_rle
 from sam3edge_serving.endpoint.formats.queries import (
     DetectionQuery,
@@ -20,13 +29,17 @@ from sam3edge_serving.endpoint.formats.queries import (
     ImageText,
     ImageValue,
     Share,
+    VisualQuery,
+    VisualResult,
     checked,
     image_of,
 )
-from sam3edge_serving.http.errors import BadRequest
+from sam3edge_serving.http.errors import BadRequest, TooLarge
 
 Pixel: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 Format: TypeAlias = Literal["polygon", "rle"]
+
+CONCEPT_PATH, VISUAL_PATH = "/sam3/concept_segment", "/sam3/visual_segment"
 
 
 class SizedBox(BaseModel):
@@ -56,7 +69,7 @@ class RoboflowPrompt(BaseModel):
     type: Literal["text", "visual"] = "text"
     text: str | None = None
     boxes: list[SizedBox | CornerBox] | None = None
-    box_labels: list[Literal[0, 1]] | None = None
+    box_labels: list[Literal[0, 1] | bool] | None = None
     output_prob_thresh: Share | None = None
 
 
@@ -68,6 +81,7 @@ class RoboflowRequest(BaseModel):
     prompts: list[RoboflowPrompt] = Field(min_length=1)
     format: Format = "polygon"
     output_prob_thresh: Share = 0.5
+    nms_iou_threshold: Share | None = Field(None, description="across prompts: of objects that overlap more, the best")
 
     def query(self, most: int) -> DetectionQuery:
         """Raises BadRequest, TooLarge."""
@@ -76,6 +90,67 @@ class RoboflowRequest(BaseModel):
     def each(self) -> tuple[Prompt, ...]:
         """The prompts as they were listed, repetitions and all."""
         return tuple(_prompt(p, i, self.output_prob_thresh) for i, p in enumerate(self.prompts))
+
+
+class ClickedPoint(BaseModel):
+    """A point on the object, or beside it, pixels."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    x: Pixel
+    y: Pixel
+    positive: bool = True
+
+
+class CentredBox(BaseModel):
+    """A box by its centre and its size, pixels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    x: Pixel
+    y: Pixel
+    width: Annotated[Pixel, Field(gt=0)]
+    height: Annotated[Pixel, Field(gt=0)]
+
+
+class RoboflowVisualPrompt(BaseModel):
+    """One object: points, a box, or both."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    points: list[ClickedPoint] | None = None
+    box: CentredBox | None = None
+
+
+class RoboflowVisualPrompts(BaseModel):
+    """The list, as Roboflow's reference nests it; its examples leave the nesting out."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    prompts: list[RoboflowVisualPrompt] | None = None
+
+
+class RoboflowVisualRequest(BaseModel):
+    """Roboflow's request by points and boxes; without any, everything in the image is outlined."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    image: ImageText | ImageValue
+    prompts: RoboflowVisualPrompts | list[RoboflowVisualPrompt] | None = None
+    format: Literal["json", "polygon", "rle"] = "json"
+    multimask_output: bool = True
+
+    def query(self, most: int) -> VisualQuery:
+        """Raises BadRequest, TooLarge."""
+        given = self.prompts.prompts if isinstance(self.prompts, RoboflowVisualPrompts) else self.prompts
+        listed = given or []
+        if len(listed) > most:
+            raise TooLarge(f"at most {most} objects can be asked for at once, these are {len(listed)}")
+        return VisualQuery(image_of(self.image), tuple(self._prompt(one, i) for i, one in enumerate(listed)))
+
+    def _prompt(self, one: RoboflowVisualPrompt, index: int) -> VisualPrompt:
+        if not one.points and one.box is None:
+            raise BadRequest(f"prompts.{index} has neither points nor a box; give it at least one of them")
+        points = tuple(PointPrompt(p.x, p.y, p.positive) for p in one.points or ())
+        box = None
+        if (b := one.box) is not None:
+            box = (b.x - b.width / 2, b.y - b.height / 2, b.x + b.width / 2, b.y + b.height / 2)
+        return VisualPrompt(points, box, None, self.multimask_output)
 
 
 class Prediction(TypedDict):
@@ -114,6 +189,8 @@ class RoboflowResponse(TypedDict):
 def write(request: RoboflowRequest, found: DetectionResult) -> bytes:
     """An answer to every listed prompt, in their order."""
     unsupported_prompts = found.output.unsupported_prompts
+    if request.nms_iou_threshold is not None:
+        found = _suppressed(found, request.nms_iou_threshold)
     predictions = _predictions(found, request.format)
     results: list[PromptResult] = []
     for index, prompt in enumerate(request.each()):
@@ -133,28 +210,71 @@ def write(request: RoboflowRequest, found: DetectionResult) -> bytes:
         results.append(result)
     seconds = round(sum(found.output.timing.values()) / 1000, 4)
     answer: RoboflowResponse = {"prompt_results": results, "time": seconds}
-    return json.dumps(answer, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _json(answer)
+
+
+class VisualPromptResult(TypedDict):
+    """The answer to one object pointed at."""
+
+    prompt_index: int
+    predictions: list[Prediction]
+
+
+class RoboflowVisualResponse(TypedDict):
+    """The best mask of every object, in order; ``time`` is the model's, in seconds. Roboflow's server writes
+    ``predictions``, its reference documents ``prompt_results``: this has both."""
+
+    predictions: list[Prediction]
+    prompt_results: list[VisualPromptResult]
+    time: float
+
+
+def write_visual(request: RoboflowVisualRequest, found: VisualResult, seconds: float) -> bytes:
+    """The best mask of every object."""
+    form: Format = "rle" if request.format == "rle" else "polygon"
+    width, height = found.frame.width, found.frame.height
+    predictions: list[Prediction] = []
+    for one in found.predictions:
+        mask = fill_holes(one.best)
+        outline = simplify(outline_of(mask, width, height), TOLERANCE) if form == "polygon" else None
+        masks = to_rle(full_mask(mask, width, height)) if outline is None else _shells(outline)
+        score = round(float(one.iou_predictions.max()), 4)
+        predictions.append({"masks": masks, "confidence": score, "format": form})
+    answer: RoboflowVisualResponse = {
+        "predictions": predictions,
+        "prompt_results": [{"prompt_index": i, "predictions": [one]} for i, one in enumerate(predictions)],
+        "time": round(seconds, 4),
+    }
+    return _json(answer)
+
+
+def _suppressed(found: DetectionResult, limit: float) -> DetectionResult:
+    """Whichever prompt they answer, of objects that overlap more than ``limit`` only the best scored."""
+    instances = found.output.instances
+    masks, scores = [i.mask > 0 for i in instances], [i.score for i in instances]
+    kept = suppress_masks(masks, scores, [None] * len(instances), limit)
+    return replace(found, output=replace(found.output, instances=tuple(instances[i] for i in kept)))
 
 
 def _prompt(listed: RoboflowPrompt, index: int, threshold: float) -> Prompt:
     boxes = listed.boxes or []
-    labels = listed.box_labels if listed.box_labels is not None else [1] * len(boxes)
+    labels = listed.box_labels if listed.box_labels is not None else [True] * len(boxes)
     if len(labels) != len(boxes):
         raise BadRequest(f"prompts.{index} has {len(boxes)} boxes and {len(labels)} box_labels; give one for each")
     text = single_spaced(listed.text or "")
     if not text and not boxes:
         raise BadRequest(f"prompts.{index} has neither text nor boxes; give it at least one of them")
-    exemplars = tuple(_exemplar(box, label, index) for box, label in zip(boxes, labels, strict=True))
+    exemplars = tuple(_exemplar(box, bool(label), index) for box, label in zip(boxes, labels, strict=True))
     at = threshold if listed.output_prob_thresh is None else listed.output_prob_thresh
     return Prompt(text or VISUAL, at, exemplars=exemplars)
 
 
-def _exemplar(box: SizedBox | CornerBox, label: int, index: int) -> Exemplar:
+def _exemplar(box: SizedBox | CornerBox, positive: bool, index: int) -> Exemplar:
     if isinstance(box, SizedBox):
-        return Exemplar((box.x, box.y, box.x + box.width, box.y + box.height), label == 1)
+        return Exemplar((box.x, box.y, box.x + box.width, box.y + box.height), positive)
     if not (box.x0 < box.x1 and box.y0 < box.y1):
         raise BadRequest(f"prompts.{index} has a box without area; give it as x0 < x1 and y0 < y1")
-    return Exemplar((box.x0, box.y0, box.x1, box.y1), label == 1)
+    return Exemplar((box.x0, box.y0, box.x1, box.y1), positive)
 
 
 def _predictions(found: DetectionResult, form: Format) -> list[tuple[Prompt, Prediction]]:
@@ -171,4 +291,9 @@ def _predictions(found: DetectionResult, form: Format) -> list[tuple[Prompt, Pre
 def _shells(geometry: Polygon | MultiPolygon) -> list[list[list[float]]]:
     """A list of polygons without holes, which this format has no place for."""
     parts = [geometry] if isinstance(geometry, Polygon) else list(geometry.geoms)
+    parts = [part for part in parts if not part.is_empty]
     return [[[round(x, 1), round(y, 1)] for x, y in part.exterior.coords] for part in parts]
+
+
+def _json(answer: RoboflowResponse | RoboflowVisualResponse) -> bytes:
+    return json.dumps(answer, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

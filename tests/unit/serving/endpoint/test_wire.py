@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.types import Box, EngineOutput, Exemplar, Instance, MaskPrediction, PointPrompt, Prompt
 from sam3edge_serving.endpoint.formats import azure, coco, geojson, roboflow
-from sam3edge_serving.endpoint.formats.masks import Rle, box_of, full_mask, to_png, to_rle
+from sam3edge_serving.endpoint.formats.masks import box_of, full_mask, to_png, to_rle
 from sam3edge_serving.endpoint.formats.queries import (
     Address,
     DetectionQuery,
@@ -31,29 +31,11 @@ from sam3edge_serving.endpoint.formats.queries import (
 )
 from sam3edge_serving.endpoint.formats.requests import read_line, read_request, split_lines
 from sam3edge_serving.http.errors import BadRequest, TooLarge, Unanswerable
+from support.rle import decode_rle
 from support.samples import MODEL, frame
 
 RED, GREEN = Prompt("red"), Prompt("green")
 IMAGE = base64.b64encode(b"image").decode()
-
-
-def decode_rle(rle: Rle) -> npt.NDArray[np.bool_]:
-    """``rleFrString`` and ``rleDecode`` of cocoapi ``common/maskApi.c``, in Python."""
-    counts: list[int] = []
-    p, text = 0, rle["counts"].encode()
-    while p < len(text):
-        x, k, more = 0, 0, True
-        while more:
-            c = text[p] - 48
-            x |= (c & 0x1F) << 5 * k
-            more = bool(c & 0x20)
-            p, k = p + 1, k + 1
-            if not more and c & 0x10:
-                x |= -1 << 5 * k
-        counts.append(x + (counts[-2] if len(counts) > 2 else 0))
-    height, width = rle["size"]
-    values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return values.reshape((height, width), order="F")
 
 
 def logits(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
