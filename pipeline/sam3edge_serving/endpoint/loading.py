@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 Load: TypeAlias = Callable[[], Engine]
 
+FOR_CHECKPOINTS = ("torch", "transformers", "sam3edge_export")
+"""Packages that a bundle does without, and the image for CPUs has not."""
+
 
 def examine(settings: Settings) -> Load:
     """Check a model before anything is started, as far as that goes without loading it.
@@ -37,7 +41,8 @@ def examine(settings: Settings) -> Load:
         built.
 
     Raises:
-        BundleError: it is not there, not a model, damaged, or not signed by one of the keys.
+        BundleError: it is not there, not a model, damaged, not signed by one of the keys, or a checkpoint where nothing
+            runs one.
         SettingsError: the public key is not one.
     """
     place = find_model(settings.checkpoint)
@@ -49,6 +54,11 @@ def examine(settings: Settings) -> Load:
         raise BundleError(
             f"SAM3EDGE_PUBLIC_KEY is set, and {place.name} is a checkpoint, which nobody can sign; export it to a "
             "signed bundle, or do not set a key"
+        )
+    if missing := [name for name in FOR_CHECKPOINTS if find_spec(name) is None]:
+        raise BundleError(
+            f"{place.name} is a checkpoint, and to run one {', '.join(missing)} must be installed: use the image for "
+            "GPUs, install the extra export, or export the checkpoint to a bundle, which runs without"
         )
     return lambda: _load_checkpoint(place, settings)
 

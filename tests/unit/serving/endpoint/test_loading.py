@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sam3edge.core.errors import BundleError, SettingsError
+from sam3edge_serving.endpoint import loading
 from sam3edge_serving.endpoint.loading import examine, find_model
 from sam3edge_serving.endpoint.settings import Settings
 from sam3edge_serving.environment import read_settings
@@ -79,3 +80,15 @@ def test_a_transformers_folder_runs_on_torch() -> None:
     assert engine.model.provider == "torch:cpu"
     assert engine.model.name == "sam3"
     engine.close()
+
+
+def test_a_checkpoint_where_nothing_runs_one_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the image for CPUs, which has no torch."""
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == "torch" else object())
+    with pytest.raises(BundleError, match=r"is a checkpoint, and to run one torch must be installed: .* to a bundle"):
+        examine(read_settings(Settings, {"CHECKPOINT_PATH": str(DEMO_CHECKPOINT)}))
+
+
+def test_a_bundle_needs_none_of_that(monkeypatch: pytest.MonkeyPatch, demo_bundle: Path) -> None:
+    monkeypatch.setattr(loading, "find_spec", lambda _: None)
+    examine(read_settings(Settings, {"CHECKPOINT_PATH": str(demo_bundle)}))
