@@ -75,6 +75,11 @@ class OnnxEngine:
         """Which model answers, and on what."""
         return self._graphs.model
 
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """All phrases that the model can answer; None where its text encoder reads any."""
+        return self._phrases.vocabulary
+
     def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         """Find every instance of every prompt in one frame; see ``Engine``."""
         text, unsupported_prompts = self._phrases.look_up(tuple(dict.fromkeys(p.text for p in prompts)))

@@ -68,6 +68,11 @@ class TextFeatureCache:
         self._encoded: OrderedDict[str, Features] = OrderedDict()
         self._last: tuple[tuple[str, ...], TextFeatures, dict[str, str]] | None = None
 
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """All phrases that can be answered, in the order of the export; None where any can be encoded."""
+        return None if self._has_encoder() else tuple(self._exported)
+
     def look_up(self, phrases: tuple[str, ...]) -> tuple[TextFeatures, dict[str, str]]:
         """Features of the phrases that the model can answer, and why it cannot answer the others."""
         if self._last is None or self._last[0] != phrases:
@@ -87,12 +92,15 @@ class TextFeatureCache:
             self._last = (phrases, text, refused)
         return self._last[1], self._last[2]
 
+    def _has_encoder(self) -> bool:
+        return (self._root / "text.onnx").exists()
+
     def _features(self, phrase: str) -> Features:
         """Of a normalized phrase; raises PromptError where there can be none."""
         if (features := self._exported.get(phrase)) is not None:
             return features
         if phrase not in self._encoded:
-            if not (self._root / "text.onnx").exists():
+            if not self._has_encoder():
                 named = ", ".join(nearest(phrase, self._exported)[:NAMED_PHRASES])
                 raise PromptError(f"this bundle has no text encoder and was exported for these phrases only: {named}")
             self._encoded[phrase] = self._encode(phrase)

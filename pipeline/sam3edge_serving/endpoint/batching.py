@@ -35,6 +35,15 @@ class BatchEngine(Protocol):
 
 
 @runtime_checkable
+class HasVocabulary(Protocol):
+    """An engine that may know certain phrases only."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """All phrases that it can answer; None for any."""
+
+
+@runtime_checkable
 class OffersInteractive(Protocol):
     """An engine that can segment by points, boxes and masks, where the model has the graphs for it."""
 
@@ -86,6 +95,7 @@ class Batcher:
 
     Attributes:
         not_ready_reason: why the model cannot be used now; empty while it can.
+        vocabulary: all phrases that the model can answer; None for any, and before it is ready.
     """
 
     def __init__(
@@ -110,6 +120,7 @@ class Batcher:
         self._segmenter: InteractiveSegmenter | None = None
         self._failures = 0
         self.not_ready_reason = "the model is being loaded"
+        self.vocabulary: tuple[str, ...] | None = None
 
     def start(self) -> None:
         """Begin to load the engine."""
@@ -157,6 +168,7 @@ class Batcher:
             self._end(f"the model cannot be loaded: {error}")
             self._failed(error)
             return
+        self.vocabulary = engine.vocabulary if isinstance(engine, HasVocabulary) else None
         self._model, self.not_ready_reason = engine.model, ""
         try:
             while self._round(engine):

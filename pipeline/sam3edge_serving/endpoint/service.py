@@ -175,14 +175,22 @@ class Service:
         return Reply(b"".join(answer + b"\n" for answer in answers), media_type)
 
     def _by_attributes(self, image: bytes, attributes: Attributes) -> DetectionQuery:
-        phrases = attributes.phrases or self._settings.phrases
+        phrases = attributes.phrases or self._default_phrases()
         prompts = prompts_of(phrases, self._threshold(attributes), self._settings.max_prompts)
         return DetectionQuery(image, prompts, attributes.image_id)
 
     def _by_request(self, request: geojson.PhraseRequest, attributes: Attributes) -> DetectionQuery:
-        phrases = attributes.phrases or self._settings.phrases
+        phrases = attributes.phrases or self._default_phrases()
         query = request.query(phrases, self._threshold(attributes), self._settings.max_prompts)
         return query if query.name else replace(query, name=attributes.image_id)
+
+    def _default_phrases(self) -> tuple[str, ...]:
+        """What is asked when nothing is named: what the operator set, or all that the model knows, in the order of its
+        export and as many as may be asked, where it knows none of that."""
+        phrases, vocabulary = self._settings.phrases, self._batcher.vocabulary
+        if not vocabulary or any(phrase.lower() in vocabulary for phrase in phrases):
+            return phrases
+        return vocabulary[: self._settings.max_prompts]
 
     def _threshold(self, attributes: Attributes) -> float:
         return self._settings.threshold if attributes.threshold is None else attributes.threshold

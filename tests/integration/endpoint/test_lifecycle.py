@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -104,6 +105,26 @@ def test_it_does_not_start_and_says_why(
     assert len(errors) == 1
     assert says in errors[0]
     assert all("exception" not in entry for entry in server.logger)
+
+
+@pytest.mark.parametrize(
+    ("default", "asked"), [("objects", 10), ("objects|Car", 2), ("car", 1)], ids=["unknown", "partly known", "known"]
+)
+def test_without_a_prompt_a_bundle_is_asked_for_what_it_knows(
+    demo_bundle: Path, scene: bytes, default: str, asked: int
+) -> None:
+    """OSML's clients send images alone, and its default prompt is not one that every bundle was exported for."""
+    server = launch(demo_bundle, SAM3EDGE_THREADS="1", DEFAULT_TEXT_PROMPT=default, CONFIDENCE_THRESHOLD="0.4")
+    try:
+        server.wait_until_ready()
+        for answer in (server.post(scene, "image/jpeg"), server.post_json({"image": b64encode(scene).decode()})):
+            assert answer.status == 200
+            assert len(answer.json()["prompts"]) == asked
+        named = server.post(scene, "image/jpeg", "text_prompt=tres")
+        assert named.status == 422  # nothing found would not be true
+        assert "only: tree," in named.json()["error"]["message"]
+    finally:
+        assert server.stop() == 0
 
 
 def test_sockets_that_dribble_keep_nobody_out(demo_bundle: Path, scene: bytes, figure: Callable[[str], None]) -> None:

@@ -54,6 +54,11 @@ def test_an_unknown_phrase_is_refused_with_the_nearest_first(root: Path) -> None
     assert refused["a scratch"].endswith("only: scratch, deep scratch, metal tag, red car, tree")
 
 
+def test_the_vocabulary_is_known_where_it_is_limited(root: Path) -> None:
+    assert TextFeatureCache(root, never).vocabulary == KNOWN
+    assert with_encoder(root)[0].vocabulary is None
+
+
 def test_no_more_phrases_are_named_than_can_be_read() -> None:
     many = [f"phrase {number}" for number in range(1000)]
     assert nearest("phrase 77", many)[0] == "phrase 77"
