@@ -5,7 +5,7 @@ The value is not part of the text, since it may be an image or a password.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -25,6 +25,22 @@ class Complaint:
     expected: str
     kind: str = ""
     got: object = field(default=None, repr=False)
+
+    def within(self, document: object) -> Complaint:
+        """The same, by members and indices that ``document`` has: for alternatives pydantic writes the names of our
+        types into the location, which mean nothing to who sent it."""
+        location: list[int | str] = []
+        inside = document
+        last = len(self.location) - 1
+        for number, part in enumerate(self.location):
+            if isinstance(inside, dict) and (part in inside or (number == last and self.kind == "missing")):
+                inside = inside.get(part)
+            elif isinstance(inside, list) and isinstance(part, int) and 0 <= part < len(inside):
+                inside = inside[part]
+            else:
+                continue
+            location.append(part)
+        return replace(self, location=tuple(location))
 
     @property
     def where(self) -> str:

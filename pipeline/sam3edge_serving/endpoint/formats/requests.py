@@ -6,18 +6,22 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
-from sam3edge.validation import first_complaint
+from sam3edge.validation import Complaint, complaints
 from sam3edge_serving.endpoint.formats.azure import AzureRequest
 from sam3edge_serving.endpoint.formats.geojson import PhraseRequest
 from sam3edge_serving.endpoint.formats.roboflow import CONCEPT_PATH, VISUAL_PATH, RoboflowRequest, RoboflowVisualRequest
 from sam3edge_serving.http.errors import BadRequest, TooLarge
 
+_AZURE, _ROBOFLOW, _PHRASES = "#azure", "#roboflow", "#phrases"
+"""Tags of the formats, which pydantic writes into locations: no members of any of them."""
+
 
 def _kind(value: Any) -> str:
     if isinstance(value, dict):
-        return "input_data" if "input_data" in value else "prompts" if "prompts" in value else "text_prompt"
-    return "text_prompt"
+        return _AZURE if "input_data" in value else _ROBOFLOW if "prompts" in value else _PHRASES
+    return _PHRASES
 
 
 def _wrapped(value: Any) -> Any:
@@ -31,9 +35,9 @@ JsonRequest: TypeAlias = AzureRequest | RoboflowRequest | RoboflowVisualRequest 
 
 _REQUEST: TypeAdapter[AzureRequest | RoboflowRequest | PhraseRequest] = TypeAdapter(
     Annotated[
-        Annotated[AzureRequest, Tag("input_data")]
-        | Annotated[RoboflowRequest, Tag("prompts")]
-        | Annotated[PhraseRequest, Tag("text_prompt")],
+        Annotated[AzureRequest, Tag(_AZURE)]
+        | Annotated[RoboflowRequest, Tag(_ROBOFLOW)]
+        | Annotated[PhraseRequest, Tag(_PHRASES)],
         Discriminator(_kind),
         BeforeValidator(_wrapped),
     ]
@@ -52,14 +56,14 @@ _T = TypeVar("_T")
 def read_request(body: bytes, path: str = "") -> JsonRequest:
     """A request in JSON, of the format that belongs to its path, else of the one it shows; raises BadRequest."""
     if path in _BY_PATH:
-        request: JsonRequest = _read(_BY_PATH[path], body, tagged=0)
+        request: JsonRequest = _read(_BY_PATH[path], body)
         return request
-    return _read(_REQUEST, body, tagged=1)
+    return _read(_REQUEST, body)
 
 
 def read_line(line: bytes) -> PhraseRequest:
     """One line of JSON lines; raises BadRequest."""
-    return _read(_LINE, line, tagged=0)
+    return _read(_LINE, line)
 
 
 def split_lines(body: bytes, most: int) -> Sequence[bytes]:
@@ -77,11 +81,20 @@ def split_lines(body: bytes, most: int) -> Sequence[bytes]:
     return lines
 
 
-def _read(adapter: TypeAdapter[_T], body: bytes, tagged: int) -> _T:
-    """``tagged`` parts of every location are the tag of the union, not part of the request."""
+def _read(adapter: TypeAdapter[_T], body: bytes) -> _T:
     try:
         return adapter.validate_json(body)
     except ValidationError as error:
-        first = first_complaint(error)
-        where = ".".join(map(str, first.location[tagged:]))
-        raise BadRequest(f"{where or 'the body'}: {first.expected}", param=where or None) from error
+        worst = _worst(error, body)
+        raise BadRequest(f"{worst.where or 'the body'}: {worst.expected}", param=worst.where or None) from error
+
+
+def _worst(error: ValidationError, body: bytes) -> Complaint:
+    """The first complaint; of those about alternatives for the same member the one that got furthest into it."""
+    found = complaints(error)
+    if found[0].kind == "json_invalid":
+        return found[0]
+    document = _wrapped(from_json(body))
+    found = [complaint.within(document) for complaint in found]
+    start = found[0].location
+    return max((c for c in found if c.location[: len(start)] == start), key=lambda c: len(c.location))

@@ -30,6 +30,7 @@ from sam3edge_serving.endpoint.formats.queries import (
     require_supported,
 )
 from sam3edge_serving.endpoint.formats.requests import read_line, read_request, split_lines
+from sam3edge_serving.endpoint.formats.roboflow import VISUAL_PATH
 from sam3edge_serving.http.errors import BadRequest, TooLarge, Unanswerable
 from support.rle import decode_rle
 from support.samples import MODEL, frame
@@ -143,6 +144,31 @@ def test_bodies_that_say_nothing(raw: bytes, param: str | None, says: str) -> No
         read_request(raw)
     assert (refused.value.param or "").startswith(param or "")
     assert bool(refused.value.param) == bool(param)
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "param"),
+    [
+        (body(image=7, text_prompt="car"), "", "image"),
+        (body(image={"type": "base64"}), "", "image.value"),
+        (body(image=IMAGE, text_prompt={"a": 1}), "", "text_prompt"),
+        (body(image=IMAGE, text_prompt=["car", 7]), "", "text_prompt.1"),
+        (body(image=IMAGE, prompts=[{"boxes": [{"x": 1}]}]), "", "prompts.0.boxes.0.y"),
+        (body(image=IMAGE, prompts=[{"box_labels": ["x"]}]), "", "prompts.0.box_labels.0"),
+        (body(image=IMAGE, prompts=3), VISUAL_PATH, "prompts"),
+        (body(image=IMAGE, prompts=[{"points": [{"x": 1}]}]), VISUAL_PATH, "prompts.0.points.0.y"),
+        (body(columns=["image"], data=[]), "", "input_data.data"),
+        (b"[1, 2]", "", None),
+        (b'{"image": %s}' % (b"9" * 5000), "", None),
+        (b'{"image": "a", "threshold": NaN}', "", "threshold"),
+        (b"{", "", None),
+    ],
+)
+def test_a_fault_is_named_by_the_members_of_the_request_alone(raw: bytes, path: str, param: str | None) -> None:
+    """Not by the names of our types, which stand for alternatives."""
+    with pytest.raises(BadRequest) as refused:
+        read_request(raw, path)
+    assert refused.value.param == param
 
 
 def test_a_phrase_request_with_what_stands_for_what_it_leaves_out() -> None:
