@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -23,20 +24,14 @@ def write_file(path: Path, data: bytes, *, private: bool = False, draft: Path | 
     Raises:
         OSError: it could not be written; what was there before is still there.
     """
-    draft = draft or path.with_name(f".{path.name}.new")
-    try:
+    draft = draft or _draft_beside(path)
+    with _becoming(path, draft):
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if private else 0o644)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        draft.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def move_file(path: Path, target: Path) -> None:
@@ -65,8 +60,8 @@ def copy_file(path: Path, target: Path) -> None:
     Raises:
         OSError: it could not be copied.
     """
-    draft = target.with_name(f".{target.name}.new")
-    try:
+    draft = _draft_beside(target)
+    with _becoming(target, draft):
         with path.open("rb") as source, draft.open("wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
             sink.flush()
@@ -74,12 +69,23 @@ def copy_file(path: Path, target: Path) -> None:
         status = path.stat()
         with contextlib.suppress(PermissionError):  # file systems without times of their own
             os.utime(draft, ns=(status.st_atime_ns, status.st_mtime_ns))
-        draft.replace(target)
+
+
+def _draft_beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+@contextlib.contextmanager
+def _becoming(path: Path, draft: Path) -> Iterator[None]:
+    """What is written to ``draft`` meanwhile gets its name, durably, or is removed when an OSError is raised."""
+    try:
+        yield
+        draft.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
-    sync_folder(target.parent)
+    sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:

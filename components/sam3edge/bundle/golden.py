@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from sam3edge.bundle.document import read_document
 from sam3edge.core.errors import BundleError, FrameError
 from sam3edge.core.matching import box_iou, pair_in_order
 from sam3edge.core.polygons import to_detections
@@ -16,7 +17,6 @@ from sam3edge.core.ports import Engine
 from sam3edge.core.types import Detection, Frame, Prompt
 from sam3edge.images.decoding import DecodeOptions
 from sam3edge.images.files import read_frame
-from sam3edge.validation import first_complaint
 
 IMAGE = "golden/image.png"
 EXPECTED = "golden/expected.json"
@@ -82,15 +82,10 @@ def golden_frame(root: Path) -> Frame:
 
 
 def _read(root: Path) -> Golden:
-    path = root / EXPECTED
     try:
-        if path.stat().st_size > MAX_EXPECTED_BYTES:
-            raise BundleError(f"{EXPECTED} of {root.name} is larger than {MAX_EXPECTED_BYTES} bytes")
-        return Golden.model_validate_json(path.read_bytes())
+        return read_document(root, EXPECTED, Golden, "a golden result", MAX_EXPECTED_BYTES)
     except OSError as error:
         raise BundleError(f"{EXPECTED} of {root.name} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise BundleError(f"{EXPECTED} of {root.name} is not a golden result: {first_complaint(error)}") from error
 
 
 def _compare(golden: Golden, found: Sequence[Detection]) -> None:

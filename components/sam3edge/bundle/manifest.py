@@ -15,10 +15,10 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from sam3edge.bundle.document import read_document
 from sam3edge.core.errors import BundleError
-from sam3edge.validation import first_complaint
 
 MANIFEST = "manifest.json"
 REQUIRED = ("vision.onnx", "decoder.onnx", "masks.onnx", "prompts.npz", "golden/expected.json", "LICENSE.txt")
@@ -114,15 +114,10 @@ def read_manifest(root: Path) -> Manifest:
     Raises:
         BundleError: it is not there or not a manifest.
     """
-    path = root / MANIFEST
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise BundleError(f"{MANIFEST} of {root.name} is larger than {MAX_MANIFEST_BYTES} bytes")
-        return Manifest.model_validate_json(path.read_bytes())
+        return read_document(root, MANIFEST, Manifest, "a manifest", MAX_MANIFEST_BYTES)
     except OSError as error:
         raise BundleError(f"{root.name} is not a bundle: {MANIFEST} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise BundleError(f"{MANIFEST} of {root.name} is not a manifest: {first_complaint(error)}") from error
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:

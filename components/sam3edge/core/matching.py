@@ -94,10 +94,12 @@ def suppress(
     return sorted(i for same in kept.values() for i in same)
 
 
-def suppress_instances(instances: Sequence[Instance], limit: float) -> list[Instance]:
-    """``suppress`` by the overlap of masks at the model's resolution, the prompt being the class; order is kept."""
+def suppress_instances(instances: Sequence[Instance], limit: float, *, across_prompts: bool = False) -> list[Instance]:
+    """``suppress`` by the overlap of masks at the model's resolution, the prompt being the class unless all are one;
+    order is kept."""
     masks, scores = [i.mask > 0 for i in instances], [i.score for i in instances]
-    return [instances[i] for i in suppress_masks(masks, scores, [i.prompt for i in instances], limit)]
+    classes = [None if across_prompts else i.prompt for i in instances]
+    return [instances[i] for i in suppress_masks(masks, scores, classes, limit)]
 
 
 def suppress_masks(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from awscrt.exceptions import AwsCrtError
@@ -185,14 +186,19 @@ def test_lite_refuses_at_once_without_a_broker(device: Callable[..., Nucleus], b
     client.publish_to_iot_core(topic_name="a", qos="1", payload=b"x")
 
 
+def lite_behind(cable: TcpProxy, device: Callable[..., Nucleus], build, clients) -> tuple[Nucleus, Any]:
+    """A connected nucleus lite whose broker is at the other end of the cable, and a client of it."""
+    nucleus = device(LITE, broker_url=cable.url)
+    nucleus.deploy(build.idle(NAME).deployment(NAME))
+    assert nucleus.cloud.wait_connected(30)
+    return nucleus, clients.connect(nucleus, NAME)
+
+
 def test_lite_has_ten_in_flight_and_loses_them_with_the_connection(
     device: Callable[..., Nucleus], build, clients, broker: Broker, cloud
 ) -> None:
     with TcpProxy(broker.url) as cable:
-        nucleus = device(LITE, broker_url=cable.url)
-        nucleus.deploy(build.idle(NAME).deployment(NAME))
-        assert nucleus.cloud.wait_connected(30)
-        client = clients.connect(nucleus, NAME)
+        nucleus, client = lite_behind(cable, device, build, clients)
         cable.swallow()
         for number in range(10):
             client.publish_to_iot_core(topic_name="lost", qos="1", payload=str(number).encode())
@@ -213,10 +219,7 @@ def test_lites_publishes_share_a_buffer_of_which_a_cut_leaves_a_part_taken(
     device: Callable[..., Nucleus], build, clients, broker: Broker, cloud
 ) -> None:
     with TcpProxy(broker.url) as cable:
-        nucleus = device(LITE, broker_url=cable.url)
-        nucleus.deploy(build.idle(NAME).deployment(NAME))
-        assert nucleus.cloud.wait_connected(30)
-        client = clients.connect(nucleus, NAME)
+        nucleus, client = lite_behind(cable, device, build, clients)
         cable.swallow()
         for _ in range(2):
             client.publish_to_iot_core(topic_name="lost", qos="1", payload=b"x" * 7000)

@@ -69,10 +69,7 @@ def _orientation(reader: TagReader, directory: dict[int, Entry]) -> tuple[int, s
 def _taken_at(reader: TagReader, directory: dict[int, Entry]) -> datetime | None:
     """DateTimeOriginal with its sub-seconds; aware where OffsetTimeOriginal or OffsetTime names its offset to UTC."""
     try:
-        pointer = directory.get(_EXIF_DIRECTORY)
-        if pointer is None:
-            return None
-        exif = reader.directory(reader.integers(pointer)[0])
+        exif = _below(reader, directory[_EXIF_DIRECTORY])
         date = _text(reader, exif, _DATE_TIME_ORIGINAL)
         fraction = _text(reader, exif, _SUBSEC_TIME_ORIGINAL)
         moment = datetime.strptime(date, "%Y:%m:%d %H:%M:%S")
@@ -80,8 +77,13 @@ def _taken_at(reader: TagReader, directory: dict[int, Entry]) -> datetime | None
             moment += timedelta(seconds=float(f"0.{fraction[:6]}"))
         offset = _utc_offset(_text(reader, exif, _OFFSET_TIME_ORIGINAL) or _text(reader, exif, _OFFSET_TIME))
         return moment if offset is None else (moment - offset).replace(tzinfo=timezone.utc)
-    except (HeaderError, IndexError, ValueError, OverflowError):
+    except (HeaderError, IndexError, KeyError, ValueError, OverflowError):
         return None
+
+
+def _below(reader: TagReader, pointer: Entry) -> dict[int, Entry]:
+    """The directory that an entry points to."""
+    return reader.directory(reader.integers(pointer)[0])
 
 
 def _text(reader: TagReader, directory: dict[int, Entry], tag: int) -> str:
@@ -92,10 +94,7 @@ def _text(reader: TagReader, directory: dict[int, Entry], tag: int) -> str:
 def _gps_time(reader: TagReader, directory: dict[int, Entry]) -> datetime | None:
     """GPSDateStamp and GPSTimeStamp, UTC."""
     try:
-        pointer = directory.get(_GPS_DIRECTORY)
-        if pointer is None:
-            return None
-        gps = reader.directory(reader.integers(pointer)[0])
+        gps = _below(reader, directory[_GPS_DIRECTORY])
         hours, minutes, seconds = reader.rationals(gps[_GPS_TIME])
         day = datetime.strptime(_text(reader, gps, _GPS_DATE), "%Y:%m:%d").replace(tzinfo=timezone.utc)
         return day + timedelta(hours=hours, minutes=minutes, seconds=seconds)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from typing_extensions import TypedDict
 
+from sam3edge.core.messages.envelope import to_json
 from sam3edge_serving.endpoint.formats.masks import Rle, box_of, full_mask, to_rle
 from sam3edge_serving.endpoint.formats.queries import DetectionResult
 
@@ -88,4 +88,4 @@ def write(found: DetectionResult, endpoint: str) -> bytes:
         "annotations": annotations,
         "unsupported_prompts": dict(found.output.unsupported_prompts),
     }
-    return json.dumps(answer, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return to_json(answer)

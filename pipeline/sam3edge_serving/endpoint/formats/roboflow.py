@@ -9,7 +9,6 @@ Boxes of the first are given by their top left corner, those of the second by th
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
@@ -17,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from shapely.geometry import MultiPolygon, Polygon
 from typing_extensions import NotRequired, TypedDict
 
-from sam3edge.core.matching import suppress_masks
+from sam3edge.core.matching import suppress_instances
+from sam3edge.core.messages.envelope import to_json
 from sam3edge.core.phrases import single_spaced
 from sam3edge.core.polygons import TOLERANCE, outline_of, simplify, to_detections
 from sam3edge.core.postprocess import fill_holes
@@ -43,7 +43,8 @@ CONCEPT_PATH, VISUAL_PATH = "/sam3/concept_segment", "/sam3/visual_segment"
 
 
 class SizedBox(BaseModel):
-    """A box by its top left corner and its size, pixels."""
+    """A box by its size and a place, pixels: its top left corner where it is around an example, its centre where it
+    is around one object."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     x: Pixel
@@ -101,22 +102,12 @@ class ClickedPoint(BaseModel):
     positive: bool = True
 
 
-class CentredBox(BaseModel):
-    """A box by its centre and its size, pixels."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    x: Pixel
-    y: Pixel
-    width: Annotated[Pixel, Field(gt=0)]
-    height: Annotated[Pixel, Field(gt=0)]
-
-
 class RoboflowVisualPrompt(BaseModel):
     """One object: points, a box, or both."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     points: list[ClickedPoint] | None = None
-    box: CentredBox | None = None
+    box: SizedBox | None = None
 
 
 class RoboflowVisualPrompts(BaseModel):
@@ -190,7 +181,8 @@ def write(request: RoboflowRequest, found: DetectionResult) -> bytes:
     """An answer to every listed prompt, in their order."""
     unsupported_prompts = found.output.unsupported_prompts
     if request.nms_iou_threshold is not None:
-        found = _suppressed(found, request.nms_iou_threshold)
+        kept = suppress_instances(found.output.instances, request.nms_iou_threshold, across_prompts=True)
+        found = replace(found, output=replace(found.output, instances=tuple(kept)))
     predictions = _predictions(found, request.format)
     results: list[PromptResult] = []
     for index, prompt in enumerate(request.each()):
@@ -210,7 +202,7 @@ def write(request: RoboflowRequest, found: DetectionResult) -> bytes:
         results.append(result)
     seconds = round(sum(found.output.timing.values()) / 1000, 4)
     answer: RoboflowResponse = {"prompt_results": results, "time": seconds}
-    return _json(answer)
+    return to_json(answer)
 
 
 class VisualPromptResult(TypedDict):
@@ -245,15 +237,7 @@ def write_visual(request: RoboflowVisualRequest, found: VisualResult, seconds: f
         "prompt_results": [{"prompt_index": i, "predictions": [one]} for i, one in enumerate(predictions)],
         "time": round(seconds, 4),
     }
-    return _json(answer)
-
-
-def _suppressed(found: DetectionResult, limit: float) -> DetectionResult:
-    """Whichever prompt they answer, of objects that overlap more than ``limit`` only the best scored."""
-    instances = found.output.instances
-    masks, scores = [i.mask > 0 for i in instances], [i.score for i in instances]
-    kept = suppress_masks(masks, scores, [None] * len(instances), limit)
-    return replace(found, output=replace(found.output, instances=tuple(instances[i] for i in kept)))
+    return to_json(answer)
 
 
 def _prompt(listed: RoboflowPrompt, index: int, threshold: float) -> Prompt:
@@ -293,7 +277,3 @@ def _shells(geometry: Polygon | MultiPolygon) -> list[list[list[float]]]:
     parts = [geometry] if isinstance(geometry, Polygon) else list(geometry.geoms)
     parts = [part for part in parts if not part.is_empty]
     return [[[round(x, 1), round(y, 1)] for x, y in part.exterior.coords] for part in parts]
-
-
-def _json(answer: RoboflowResponse | RoboflowVisualResponse) -> bytes:
-    return json.dumps(answer, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
