@@ -45,11 +45,11 @@ picture: env
 	$(BIN)/python -m sam3edge_simulator.demo.picture --overlays "$(OUT)/overlays" --target assets/demo.jpg
 
 # the demo bundle from its checkpoint, as any bundle is made; then how good it is on scenes that it has never seen
-DEMO_RELEASE := $(OUT)/sam3edge-demo-1.1.0
+DEMO_RELEASE := $(OUT)/sam3edge-demo-1.2.0
 demo-bundle: env-dev
 	rm -rf $(DEMO_RELEASE)
 	$(BIN)/sam3edge-export --checkpoint assets/demo-checkpoint --prompts assets/demo-prompts.txt --image-limit 16 \
-		--precision fp16-weights --no-exemplars --out $(DEMO_RELEASE)
+		--precision fp16-weights --text-encoder --no-exemplars --out $(DEMO_RELEASE)
 	rm -rf assets/demo-bundle
 	cp -r $(DEMO_RELEASE) assets/demo-bundle
 	$(BIN)/python -m sam3edge_pipeline.evaluation.bundle assets/demo-bundle --out assets/demo-quality.json

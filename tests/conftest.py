@@ -11,6 +11,8 @@ import hypothesis
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from support.closed_bundle import without_text_encoder
+
 # the same examples in every run, so that a red run can be run again; HYPOTHESIS_PROFILE=search looks for new ones
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("search", max_examples=2000, deadline=None)
@@ -30,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def demo_bundle() -> Path:
     """The committed demo bundle; not to be changed."""
     return DEMO_BUNDLE
+
+
+@pytest.fixture(scope="session")
+def closed_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo bundle without its text encoder, as devices usually have them; not to be changed."""
+    return without_text_encoder(DEMO_BUNDLE, tmp_path_factory.mktemp("closed") / "bundle")
 
 
 @pytest.fixture

@@ -40,11 +40,11 @@ def onnx_engine(bundle: Path) -> OnnxEngine:
 
 
 @pytest.fixture(params=["fake", "onnx"])
-def case(request: pytest.FixtureRequest, demo_bundle: Path) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest, closed_bundle: Path) -> Iterator[Case]:
     if request.param == "fake":
         one = Case(FakeEngine(), frame(red_square()), "red", "blue")
     else:
-        one = Case(onnx_engine(demo_bundle), golden_frame(demo_bundle), "metal tag", "ship")
+        one = Case(onnx_engine(closed_bundle), golden_frame(closed_bundle), "metal tag", "ship")
     yield one
     one.engine.close()
     one.engine.close()

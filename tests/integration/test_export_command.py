@@ -206,14 +206,14 @@ def test_without_images_what_the_sample_scenes_show_is_asked_for_too(export: Com
     assert sorted(vocabulary[2:]) == sorted(set(read_phrases(PROMPTS)) - {"ship"})
 
 
-def test_phrases_of_another_checkpoint_are_refused(command: Command, demo_bundle: Path, tmp_path: Path) -> None:
+def test_phrases_of_another_checkpoint_are_refused(command: Command, closed_bundle: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(CHECKPOINT, other)
     with (other / "model.safetensors").open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x01")
     (tmp_path / "more.txt").write_text("metal ship")
-    arguments = ("add-phrases", demo_bundle, "--prompts", tmp_path / "more.txt", "--out", tmp_path / "demo-3.0.0")
+    arguments = ("add-phrases", closed_bundle, "--prompts", tmp_path / "more.txt", "--out", tmp_path / "demo-3.0.0")
     without = command(*arguments)
     assert (without.exit_code, "carries no text encoder; give the checkpoint" in words(without)) == (2, True)
     result = command(*arguments, "--checkpoint", other)

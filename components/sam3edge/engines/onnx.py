@@ -76,9 +76,14 @@ class OnnxEngine:
         return self._graphs.model
 
     @property
-    def vocabulary(self) -> tuple[str, ...] | None:
-        """All phrases that the model can answer; None where its text encoder reads any."""
+    def vocabulary(self) -> tuple[str, ...]:
+        """The phrases that the bundle was exported for."""
         return self._phrases.vocabulary
+
+    @property
+    def reads_any(self) -> bool:
+        """Whether it can answer other phrases, too."""
+        return self._phrases.reads_any
 
     def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         """Find every instance of every prompt in one frame; see ``Engine``."""

@@ -7,6 +7,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,14 @@ class TextFeatureCache:
         self._last: tuple[tuple[str, ...], TextFeatures, dict[str, str]] | None = None
 
     @property
-    def vocabulary(self) -> tuple[str, ...] | None:
-        """All phrases that can be answered, in the order of the export; None where any can be encoded."""
-        return None if self._has_encoder() else tuple(self._exported)
+    def vocabulary(self) -> tuple[str, ...]:
+        """The phrases that the bundle was exported for, in their order."""
+        return tuple(self._exported)
+
+    @property
+    def reads_any(self) -> bool:
+        """Whether other phrases can be encoded, too."""
+        return not self._why_no_other()
 
     def look_up(self, phrases: tuple[str, ...]) -> tuple[TextFeatures, dict[str, str]]:
         """Features of the phrases that the model can answer, and why it cannot answer the others."""
@@ -92,17 +98,22 @@ class TextFeatureCache:
             self._last = (phrases, text, refused)
         return self._last[1], self._last[2]
 
-    def _has_encoder(self) -> bool:
-        return (self._root / "text.onnx").exists()
+    def _why_no_other(self) -> str:
+        """Why phrases that the bundle was not exported for cannot be encoded; empty where they can."""
+        if not (self._root / "text.onnx").exists():
+            return "this bundle has no text encoder"
+        if find_spec("tokenizers") is None:
+            return "this bundle's text encoder needs the package tokenizers, which is not installed here"
+        return ""
 
     def _features(self, phrase: str) -> Features:
         """Of a normalized phrase; raises PromptError where there can be none."""
         if (features := self._exported.get(phrase)) is not None:
             return features
         if phrase not in self._encoded:
-            if not self._has_encoder():
+            if reason := self._why_no_other():
                 named = ", ".join(nearest(phrase, self._exported)[:NAMED_PHRASES])
-                raise PromptError(f"this bundle has no text encoder and was exported for these phrases only: {named}")
+                raise PromptError(f"{reason}, and it was exported for these phrases only: {named}")
             self._encoded[phrase] = self._encode(phrase)
             if len(self._encoded) > ENCODED_PHRASES:
                 self._encoded.popitem(last=False)
@@ -111,13 +122,8 @@ class TextFeatureCache:
 
     def _encode(self, phrase: str) -> Features:
         if self._encoder is None:
-            try:
-                from tokenizers import Tokenizer
-            except ImportError as error:
-                raise EngineError(
-                    f"the phrase {phrase!r} needs the bundle's text encoder, and that needs the package tokenizers; "
-                    "install it, or add the phrase to the bundle at export"
-                ) from error
+            from tokenizers import Tokenizer  # devices do without it
+
             path = self._root / "tokenizer.json"
             try:
                 tokenizer = Tokenizer.from_file(str(path))

@@ -10,6 +10,7 @@ Standard library only: Lambda functions carry this module as it is.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -70,6 +71,24 @@ def write_attributes(attributes: Attributes) -> str:
         pairs.append(f"threshold={attributes.threshold:g}")
     if attributes.image_id:
         pairs.append(f"image_id={quote(attributes.image_id, safe='')}")
+    return ",".join(pairs)
+
+
+def write_unsupported(phrases: Sequence[str]) -> str:
+    """The header's value of a response: ``unsupported_prompts``, the phrases that the model could not answer, and
+    ``unsupported_prompts_omitted``, how many of them did not fit. Empty where there are none."""
+    if not phrases:
+        return ""
+    kept: list[str] = []
+    room = MAX_HEADER - len(f"unsupported_prompts=,unsupported_prompts_omitted={len(phrases)}")
+    for phrase in (quote(phrase, safe="") for phrase in phrases):
+        room -= len(phrase) + len(BETWEEN_PHRASES)
+        if room < 0:
+            break
+        kept.append(phrase)
+    pairs = [f"unsupported_prompts={BETWEEN_PHRASES.join(kept)}"] if kept else []
+    if len(kept) < len(phrases):
+        pairs.append(f"unsupported_prompts_omitted={len(phrases) - len(kept)}")
     return ",".join(pairs)
 
 

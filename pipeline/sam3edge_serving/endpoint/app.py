@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from sam3edge.invocations.attributes import HEADER
+from sam3edge.invocations.attributes import HEADER, write_unsupported
 from sam3edge_serving.endpoint.admission import Admission, ByteBudget
 from sam3edge_serving.endpoint.batching import Batcher
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher, allowed_hosts
@@ -110,6 +110,8 @@ class Endpoint:
         try:
             reply = await self._answer(request)
             response = Response(reply.body, media_type=reply.media_type, headers={REQUEST_ID: identity})
+            if reply.unsupported_prompts:  # SageMaker passes this header on, and no other of ours
+                response.headers[HEADER] = write_unsupported(reply.unsupported_prompts)
         except HttpError as error:
             response = _refusal(error, identity)
             if error.status >= 500:

@@ -36,11 +36,15 @@ class BatchEngine(Protocol):
 
 @runtime_checkable
 class HasVocabulary(Protocol):
-    """An engine that may know certain phrases only."""
+    """An engine that was made for certain phrases."""
 
     @property
-    def vocabulary(self) -> tuple[str, ...] | None:
-        """All phrases that it can answer; None for any."""
+    def vocabulary(self) -> tuple[str, ...]:
+        """These phrases."""
+
+    @property
+    def reads_any(self) -> bool:
+        """Whether it can answer others, too."""
 
 
 @runtime_checkable
@@ -95,7 +99,9 @@ class Batcher:
 
     Attributes:
         not_ready_reason: why the model cannot be used now; empty while it can.
-        vocabulary: all phrases that the model can answer; None for any, and before it is ready.
+        vocabulary: the phrases that the model was made for; empty where it was made for none in particular, and before
+            it is ready.
+        reads_any: whether it can answer others, too.
     """
 
     def __init__(
@@ -120,7 +126,8 @@ class Batcher:
         self._segmenter: InteractiveSegmenter | None = None
         self._failures = 0
         self.not_ready_reason = "the model is being loaded"
-        self.vocabulary: tuple[str, ...] | None = None
+        self.vocabulary: tuple[str, ...] = ()
+        self.reads_any = True
 
     def start(self) -> None:
         """Begin to load the engine."""
@@ -168,7 +175,8 @@ class Batcher:
             self._end(f"the model cannot be loaded: {error}")
             self._failed(error)
             return
-        self.vocabulary = engine.vocabulary if isinstance(engine, HasVocabulary) else None
+        if isinstance(engine, HasVocabulary):
+            self.vocabulary, self.reads_any = engine.vocabulary, engine.reads_any
         self._model, self.not_ready_reason = engine.model, ""
         try:
             while self._round(engine):

@@ -60,10 +60,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reply:
-    """An answer and its media type."""
+    """An answer, its media type, and the prompts that it could not answer."""
 
     body: bytes
     media_type: str
+    unsupported_prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,9 @@ class Service:
         self._batcher = batcher
         self._fetcher = fetcher
         self._workers = workers
-        self._names = geojson.Names(settings.name, settings.model_name, settings.ontology_version)
+        self._geojson = geojson.GeoJsonOptions(
+            settings.name, settings.model_name, settings.ontology_version, settings.polygons_only
+        )
         self._pixels = PixelBudget(settings.max_pending_pixels)
         self._decoding = DecodeOptions(settings.max_pixels, DepthOptions(settings.depth), timezone.utc)
 
@@ -115,15 +118,17 @@ class Service:
     async def _phrases(self, query: DetectionQuery, accept: str) -> Reply:
         media_type = choose(accept, (GEOJSON, JSON, COCO_RLE))
         found = await self._detect(query)
-        require_supported(found)
         if media_type == COCO_RLE:
-            return Reply(await self._compute(coco.write, found, self._settings.name), media_type)
-        return Reply(await self._compute(geojson.write, found, self._names), media_type)
+            body = await self._compute(coco.write, found, self._settings.name)
+        else:
+            body = await self._compute(geojson.write, found, self._geojson)
+        return Reply(body, media_type, tuple(found.output.unsupported_prompts))
 
     async def _prompts(self, request: roboflow.RoboflowRequest, accept: str) -> Reply:
         media_type = choose(accept, (JSON,))
         found = await self._detect(await self._compute(request.query, self._settings.max_prompts))
-        return Reply(await self._compute(roboflow.write, request, require_supported(found)), media_type)
+        body = await self._compute(roboflow.write, request, found)
+        return Reply(body, media_type, tuple(found.output.unsupported_prompts))
 
     async def _objects(self, request: roboflow.RoboflowVisualRequest, accept: str) -> Reply:
         media_type = choose(accept, (JSON,))
@@ -152,7 +157,7 @@ class Service:
         seen: DetectionResult | VisualResult
         try:
             if isinstance(query, DetectionQuery):
-                seen = require_supported(await self._detect(query))
+                seen = await self._detect(query)
             else:
                 seen = await self._predict(query)
         except HttpError as error:
@@ -166,8 +171,7 @@ class Service:
         async def answer(line: bytes) -> bytes:
             try:
                 query = await self._compute(lambda: self._by_request(read_line(line), attributes))
-                found = require_supported(await self._detect(query))
-                return await self._compute(geojson.write, found, self._names)
+                return await self._compute(geojson.write, await self._detect(query), self._geojson)
             except HttpError as error:  # the other lines are answered nevertheless
                 return error.json().encode()
 
@@ -185,10 +189,13 @@ class Service:
         return query if query.name else replace(query, name=attributes.image_id)
 
     def _default_phrases(self) -> tuple[str, ...]:
-        """What is asked when nothing is named: what the operator set, or all that the model knows, in the order of its
-        export and as many as may be asked, where it knows none of that."""
+        """What is asked when nothing is named: what the operator set. A model that was not made for that is asked for
+        all that it was made for, in the order of its export and as many as may be asked; unless the operator did set it
+        and the model reads any phrase."""
         phrases, vocabulary = self._settings.phrases, self._batcher.vocabulary
         if not vocabulary or any(phrase.lower() in vocabulary for phrase in phrases):
+            return phrases
+        if self._settings.sets_default_prompt and self._batcher.reads_any:
             return phrases
         return vocabulary[: self._settings.max_prompts]
 
@@ -200,7 +207,8 @@ class Service:
         async with self._pixels.hold(picture.header.pixels):
             frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, query.name)
             found = await self._answered(self._batcher.segment(frame, query.prompts))
-            return DetectionResult(_without_pixels(frame), self._model(), query.prompts, found)
+        result = DetectionResult(_without_pixels(frame), self._model(), query.prompts, found)
+        return result if self._settings.lenient else require_supported(result)
 
     async def _predict(self, query: VisualQuery) -> VisualResult:
         picture = await self._inspect(query.image)

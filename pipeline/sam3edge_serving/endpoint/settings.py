@@ -30,6 +30,10 @@ class Settings(EnvironmentSettings):
         model_name: what features call the model, where devices write the bundle's name.
         ontology_version: what features call the version of the ontology; empty for the bundle's version.
         threshold: an instance is answered when its score is greater; a request may say otherwise.
+        lenient: whether a request of which the model can answer no phrase is answered with nothing found and with the
+            names of these phrases, where it would be refused with 422.
+        polygons_only: whether an object in several parts becomes a feature for each, for readers that know no
+            MultiPolygon.
         compile: whether torch compiles the model; by default on a GPU. Bundles are compiled already.
         precision: what the model computes in; by default ``bf16`` on a GPU, else ``fp32``. A bundle has its own.
         compile_mode: as torch calls it; ``reduce-overhead`` records CUDA graphs.
@@ -82,6 +86,8 @@ class Settings(EnvironmentSettings):
     port: int = Field(8080, alias="SAGEMAKER_BIND_TO_PORT", ge=0, le=65535)
 
     public_key: str = Field("", alias="SAM3EDGE_PUBLIC_KEY")
+    lenient: bool = Field(False, alias="SAM3EDGE_LENIENT_PROMPTS")
+    polygons_only: bool = Field(False, alias="SAM3EDGE_POLYGONS_ONLY")
     name: str = Field("endpoint", alias="SAM3EDGE_ENDPOINT_NAME", min_length=1, max_length=128)
     providers: str = Field("", alias="SAM3EDGE_PROVIDERS")
     threads: int = Field(0, alias="SAM3EDGE_THREADS", ge=0)
@@ -122,3 +128,8 @@ class Settings(EnvironmentSettings):
     def phrases(self) -> tuple[str, ...]:
         """What is asked when a request names nothing."""
         return tuple(phrase.strip() for phrase in self.default_prompt.split(BETWEEN_PHRASES) if phrase.strip())
+
+    @property
+    def sets_default_prompt(self) -> bool:
+        """Whether ``default_prompt`` is the operator's."""
+        return "default_prompt" in self.model_fields_set

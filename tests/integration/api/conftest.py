@@ -15,10 +15,10 @@ SCENE = Path(__file__).parents[3] / "assets" / "scenes" / "scene-01.jpg"
 
 
 @pytest.fixture(scope="module")
-def engine(demo_bundle: Path) -> Iterator[OnnxEngine]:
-    """The demo bundle on the CPU."""
+def engine(closed_bundle: Path) -> Iterator[OnnxEngine]:
+    """The demo bundle on the CPU, without text encoder."""
     options = OnnxOptions(providers=("CPUExecutionProvider",))
-    engine = OnnxEngine(model_files(demo_bundle, verify(demo_bundle, None)), options)
+    engine = OnnxEngine(model_files(closed_bundle, verify(closed_bundle, None)), options)
     yield engine
     engine.close()
 

@@ -206,14 +206,14 @@ def test_it_keeps_publishing_whatever_the_endpoint_does(make_rig: Callable[[Prof
 
 
 @pytest.fixture
-def endpoint(demo_bundle: Path, tmp_path: Path) -> Iterator[str]:
+def endpoint(closed_bundle: Path, tmp_path: Path) -> Iterator[str]:
     """Our endpoint's application in a process of its own; gives its address."""
     pytest.importorskip("fastapi")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {
-        **os.environ, "CHECKPOINT_PATH": str(demo_bundle), "SAGEMAKER_BIND_TO_PORT": str(port),
+        **os.environ, "CHECKPOINT_PATH": str(closed_bundle), "SAGEMAKER_BIND_TO_PORT": str(port),
         "SAM3EDGE_BIND_TO_HOST": "127.0.0.1", "SAM3EDGE_THREADS": "1",
     }  # fmt: skip
     with (tmp_path / "endpoint.log").open("wb") as logger:

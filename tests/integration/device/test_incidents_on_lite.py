@@ -95,7 +95,8 @@ def test_what_no_longer_fits_is_divided_and_arrives(make_rig: Callable[[Profile]
 
     rig.wait(lambda: whole("many.png"), 3 * PATIENCE)
     assert any("piece" in m["part"] for m in rig.consumer.on("detections"))
-    assert max(s["delivery"]["split"] for s in rig.consumer.on("status")) >= 1
+    # said with a heartbeat, which may come after what it is about
+    rig.wait(lambda: any(s["delivery"]["split"] >= 1 for s in rig.consumer.on("status")), PATIENCE)
 
 
 @pytest.mark.timeout(300)

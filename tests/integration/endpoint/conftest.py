@@ -34,6 +34,17 @@ def server(demo_bundle: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def closed_server(closed_bundle: Path) -> Iterator[Server]:
+    """A bundle that knows certain phrases only."""
+    started = launch(closed_bundle, CONFIDENCE_THRESHOLD="0.4", SAM3EDGE_THREADS="1")
+    try:
+        started.wait_until_ready()
+        yield started
+    finally:
+        assert started.stop() == 0
+
+
+@pytest.fixture(scope="session")
 def scene() -> bytes:
     """A sample image, JPEG."""
     return (Path(__file__).parents[3] / "assets" / "scenes" / "scene-05.jpg").read_bytes()

@@ -14,6 +14,7 @@ import pytest
 
 from integration.endpoint.conftest import MAX_BODY
 from sam3edge.cli.schemas import detections_schema
+from sam3edge.invocations.attributes import HEADER
 from support import media
 from support.endpoint_server import Server, error
 
@@ -86,8 +87,12 @@ def test_jumpstarts_semicolons_and_what_stands_for_what_is_missing(server: Serve
     assert [(p["text"], p["threshold"]) for p in other["prompts"]] == [("ship", 0.4)]
 
 
-def test_one_unknown_phrase_does_not_harm_the_others(server: Server, scene: bytes, answer: dict[str, Any]) -> None:
-    found = server.post(scene, "image/jpeg", ASKED.replace("|tree", "|zebra|tree")).json()
+def test_one_unknown_phrase_does_not_harm_the_others(
+    closed_server: Server, scene: bytes, answer: dict[str, Any]
+) -> None:
+    response = closed_server.post(scene, "image/jpeg", ASKED.replace("|tree", "|zebra|tree"))
+    assert response.headers[HEADER] == "unsupported_prompts=zebra"  # which SageMaker passes on
+    found = response.json()
     assert list(found["unsupported_prompts"]) == ["zebra"]
     assert len(found["features"]) == len(answer["features"])
 
@@ -124,7 +129,7 @@ def test_azures_points_need_a_bundle_that_has_the_graphs(server: Server, scene: 
     assert "answers no clicks" in described["message"]
 
 
-def test_a_prompt_list(server: Server, scene: bytes, answer: dict[str, Any]) -> None:
+def test_a_prompt_list(closed_server: Server, scene: bytes, answer: dict[str, Any]) -> None:
     request = {
         "image": {"type": "base64", "value": base64.b64encode(scene).decode()},
         "format": "rle",
@@ -132,7 +137,7 @@ def test_a_prompt_list(server: Server, scene: bytes, answer: dict[str, Any]) -> 
         "prompts": [{"type": "text", "text": text} for text in ("car", "zebra", "tree", "building")],
         "model_id": "sam3/sam3_final",
     }
-    results = server.post_json(request).json()["prompt_results"]
+    results = closed_server.post_json(request).json()["prompt_results"]
     assert "zebra" not in results[1]["error"]
     scores = [p["confidence"] for r in results for p in r["predictions"]]
     assert scores == [f["properties"]["score"] for f in answer["features"]]
@@ -163,7 +168,6 @@ def test_json_lines(server: Server, scene: bytes, answer: dict[str, Any]) -> Non
         (415, "unsupported_media_type", {"Content_Encoding": "gzip"}),
         (422, "unanswerable", {"body": b"no image"}),
         (422, "unanswerable", {"body": b""}),
-        (422, "unanswerable", {"attributes": "text_prompt=zebra"}),
     ],
 )
 def test_every_refusal(server: Server, scene: bytes, status: int, code: str, given: dict[str, Any]) -> None:
@@ -172,6 +176,18 @@ def test_every_refusal(server: Server, scene: bytes, status: int, code: str, giv
     response = server.post(**{"body": scene, "content_type": "image/jpeg", **said, **headers})
     assert error(response, status)["code"] == code
     assert response.headers["X-Request-Id"]
+
+
+def test_a_phrase_that_a_bundle_cannot_read_is_refused(closed_server: Server, scene: bytes) -> None:
+    described = error(closed_server.post(scene, "image/jpeg", "text_prompt=tres"), 422)
+    assert described["code"] == "unanswerable"
+    assert "only: tree," in described["message"]  # the nearest first
+
+
+def test_a_text_encoder_reads_any_phrase(server: Server, scene: bytes) -> None:
+    found = server.post(scene, "image/jpeg", "text_prompt=tree|aircraft carrier,threshold=0.4").json()
+    assert found["unsupported_prompts"] == {}
+    assert [prompt["text"] for prompt in found["prompts"]] == ["tree", "aircraft carrier"]
 
 
 def test_a_body_above_the_limit_is_refused_by_its_length_and_by_its_bytes(server: Server) -> None:

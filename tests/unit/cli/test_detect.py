@@ -68,10 +68,10 @@ def test_an_endpoint_answers_with_a_file_an_image(run: Run, image: Path, server:
     assert "1 of 1 images answered" in result.output
 
 
-def test_a_bundle_answers_here(run: Run, demo_bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_answers_here(run: Run, demo_bundle: Path, closed_bundle: Path, tmp_path: Path) -> None:
     scene = demo_bundle.parent / "scenes" / "scene-01.jpg"
     prompts = ["metal tag", "scratch", "unicorn"]
-    result = run(scene, *(a for p in prompts for a in ("--prompt", p)), "--bundle", demo_bundle)
+    result = run(scene, *(a for p in prompts for a in ("--prompt", p)), "--bundle", closed_bundle)
     assert result.exit_code == 0, result.output
     body = document(tmp_path / "detections" / "scene-01.jpg.geojson")
     assert body["origin"] == {"by": "device"}

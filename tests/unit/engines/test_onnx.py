@@ -26,8 +26,8 @@ CPU = OnnxOptions(providers=("CPUExecutionProvider",), threads=1)
 
 
 @pytest.fixture
-def files(demo_bundle: Path) -> ModelFiles:
-    return model_files(demo_bundle, read_manifest(demo_bundle))
+def files(closed_bundle: Path) -> ModelFiles:
+    return model_files(closed_bundle, read_manifest(closed_bundle))
 
 
 @pytest.fixture

@@ -54,9 +54,17 @@ def test_an_unknown_phrase_is_refused_with_the_nearest_first(root: Path) -> None
     assert refused["a scratch"].endswith("only: scratch, deep scratch, metal tag, red car, tree")
 
 
-def test_the_vocabulary_is_known_where_it_is_limited(root: Path) -> None:
-    assert TextFeatureCache(root, never).vocabulary == KNOWN
-    assert with_encoder(root)[0].vocabulary is None
+def test_whether_other_phrases_can_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = TextFeatureCache(root, never)
+    assert (closed.vocabulary, closed.reads_any) == (KNOWN, False)
+    cache = with_encoder(root)[0]
+    assert (cache.vocabulary, cache.reads_any) == (KNOWN, True)
+    monkeypatch.setattr(text_features, "find_spec", lambda _: None)  # a device, which has no package tokenizers
+    cache = TextFeatureCache(root, never)
+    assert not cache.reads_any
+    _, refused = cache.look_up(("tree", "a scratch"))
+    assert "needs the package tokenizers" in refused["a scratch"]
+    assert refused["a scratch"].endswith("only: scratch, deep scratch, metal tag, red car, tree")
 
 
 def test_no_more_phrases_are_named_than_can_be_read() -> None:

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam3edge.invocations.attributes import Attributes, AttributesError, read_attributes, write_attributes
+from sam3edge.invocations.attributes import (
+    MAX_HEADER,
+    Attributes,
+    AttributesError,
+    read_attributes,
+    write_attributes,
+    write_unsupported,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +74,18 @@ def test_what_is_written_is_read_as_it_was_meant(
     header = write_attributes(meant)
     assert header.isascii()
     assert read_attributes(header) == meant
+
+
+def test_what_a_response_says_could_not_be_answered() -> None:
+    assert write_unsupported(()) == ""
+    assert write_unsupported(("red car", "a|b", "schlüssel")) == "unsupported_prompts=red%20car|a%7Cb|schl%C3%BCssel"
+
+
+@given(st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=60))
+def test_no_list_of_unsupported_phrases_is_longer_than_a_header_may_be(phrases: list[str]) -> None:
+    phrases = [phrase.encode(errors="replace").decode() for phrase in phrases]
+    header = write_unsupported(phrases)
+    assert len(header.encode("ascii")) <= MAX_HEADER
+    pairs = dict(pair.split("=", 1) for pair in header.split(","))
+    named = pairs["unsupported_prompts"].split("|") if "unsupported_prompts" in pairs else []
+    assert len(named) + int(pairs.get("unsupported_prompts_omitted", 0)) == len(phrases)

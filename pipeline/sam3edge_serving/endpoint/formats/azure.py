@@ -65,10 +65,12 @@ class AzurePredictions(TypedDict):
 
 
 class AzureRow(TypedDict):
-    """The response to one row; ``error`` says why it has no predictions."""
+    """The response to one row; ``error`` says why it has no predictions, ``unsupported_prompts`` why phrases have no
+    masks."""
 
     response: AzurePredictions
     error: NotRequired[ErrorMember]
+    unsupported_prompts: NotRequired[dict[str, str]]
 
 
 AzureResponse: TypeAlias = list[AzureRow]
@@ -137,7 +139,10 @@ def row_of(seen: DetectionResult | VisualResult) -> AzureRow:
     if isinstance(seen, VisualResult):
         return _row(_prediction(frame, _shown(prediction)) for prediction in seen.predictions)
     found = seen.output.instances
-    return _row(_prediction(frame, ((i.mask, i.score) for i in found if i.prompt == p)) for p in seen.prompts)
+    row = _row(_prediction(frame, ((i.mask, i.score) for i in found if i.prompt == p)) for p in seen.prompts)
+    if seen.output.unsupported_prompts:
+        row["unsupported_prompts"] = dict(seen.output.unsupported_prompts)
+    return row
 
 
 def write(rows: Sequence[AzureRow]) -> bytes:

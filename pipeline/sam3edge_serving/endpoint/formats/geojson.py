@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
+from shapely.geometry import Polygon
 
 from sam3edge.core.messages.detections import encode, frame_result
 from sam3edge.core.polygons import to_detections
+from sam3edge.core.types import Detection
 from sam3edge_serving.endpoint.formats.queries import (
     DetectionQuery,
     DetectionResult,
@@ -44,34 +47,55 @@ class PhraseRequest(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What an answer calls things.
+class GeoJsonOptions:
+    """How answers are written.
 
     Attributes:
         endpoint: where a device writes its own name.
-        model: ``modelName`` of every feature, as OversightML's readers expect it.
+        model_name: ``modelName`` of every feature, as OversightML's readers expect it.
         ontology_version: ``ontologyVersion`` of every feature; empty for the bundle's version.
+        polygons_only: whether an object in several parts becomes a feature for each, for readers that know no
+            MultiPolygon. Such features have the property ``object``, equal for all parts of one.
     """
 
     endpoint: str
-    model: str
+    model_name: str
     ontology_version: str
+    polygons_only: bool = False
 
 
-def write(found: DetectionResult, names: Names) -> bytes:
+def write(found: DetectionResult, options: GeoJsonOptions) -> bytes:
     """The answer as the device publishes it, undivided.
 
     Raises:
         TooLarge: it is larger than can be passed on.
     """
     detections = to_detections(found.output, found.frame, found.model)
+    if options.polygons_only:
+        detections = replace(detections, detections=tuple(_single_polygons(detections.detections)))
     result = replace(
-        frame_result(names.endpoint, found.frame, found.prompts, detections),
+        frame_result(options.endpoint, found.frame, found.prompts, detections),
         origin=None,
-        model_name=names.model,
-        ontology_version=names.ontology_version,
+        model_name=options.model_name,
+        ontology_version=options.ontology_version,
     )
     parts = encode(result, "", MAX_RESPONSE_BYTES, COARSEST)
     if len(parts) > 1:
         raise TooLarge(f"the answer takes more than {MAX_RESPONSE_BYTES} bytes; ask for fewer prompts")
     return parts[0].payload
+
+
+def _single_polygons(detections: Iterable[Detection]) -> Iterator[Detection]:
+    for number, whole in enumerate(detections):
+        if isinstance(whole.geometry, Polygon):
+            yield whole
+            continue
+        for part in whole.geometry.geoms:
+            share = part.area / whole.geometry.area
+            yield replace(
+                whole,
+                geometry=part,
+                box=part.bounds,
+                area=whole.area * share,
+                properties={**whole.properties, "object": number},
+            )

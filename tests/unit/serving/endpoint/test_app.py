@@ -99,6 +99,31 @@ def test_the_endpoints_own_phrases_and_threshold(serve: Serve) -> None:
     ]
 
 
+def test_a_lenient_endpoint_answers_what_its_model_cannot_with_nothing_and_its_name(serve: Serve) -> None:
+    client = serve(SAM3EDGE_LENIENT_PROMPTS="true")
+    asked = {"image": BASE64, "text_prompt": ["zebra", "big cat"]}
+    assert error(serve().post("/invocations", json=asked), 422)
+    response = client.post("/invocations", json=asked)
+    assert (response.status_code, response.headers[HEADER]) == (200, "unsupported_prompts=zebra|big%20cat")
+    assert list(response.json()["unsupported_prompts"]) == ["zebra", "big cat"]
+    assert response.json()["features"] == []
+    coco = client.post("/invocations", json=asked, headers={"Accept": "application/vnd.coco.rle+json"})
+    assert (coco.status_code, list(coco.json()["unsupported_prompts"])) == (200, ["zebra", "big cat"])
+    listed = {"image": BASE64, "prompts": [{"text": "zebra"}]}
+    assert "zebra" not in client.post("/invocations", json=listed).json()["prompt_results"][0]["error"]
+    table = {"input_data": {"columns": ["image", "text_prompt"], "data": [[BASE64, "zebra"]]}}
+    [row] = client.post("/invocations", json=table).json()
+    assert row["response"]["predictions"] == [{"masks_per_prediction": []}]
+    assert list(row["unsupported_prompts"]) == ["zebra"]
+    line = json.dumps(asked).encode()
+    answered = client.post("/invocations", content=line, headers={"Content-Type": "application/jsonlines"})
+    assert list(answered.json()["unsupported_prompts"]) == ["zebra", "big cat"]
+
+
+def test_what_is_answered_whole_has_no_header(serve: Serve) -> None:
+    assert HEADER not in serve().post("/invocations", content=PNG).headers
+
+
 def test_azure_points_boxes_and_several_masks(serve: Serve) -> None:
     columns = ["image", "input_points", "input_boxes", "input_labels", "multimask_output"]
     rows = [

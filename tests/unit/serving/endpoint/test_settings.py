@@ -77,7 +77,8 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
     table = {line.split("`")[1]: line.split("|")[2].strip(" `") for line in text.splitlines() if line.startswith("| `")}
     for field in Settings.model_fields.values():
         default = field.default.value if isinstance(field.default, Depth) else field.default
-        assert table[str(field.alias)] == ("" if default is None else str(default)), field.alias
+        shown = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+        assert table[str(field.alias)] == shown, field.alias
 
 
 def given(**variables: str) -> Settings:

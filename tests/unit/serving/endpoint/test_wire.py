@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -189,11 +190,11 @@ def test_lines() -> None:
 # -- answers --------------------------------------------------------------------------------------------------------
 
 
-NAMES = geojson.Names("here", "sam3", "")
+OPTIONS = geojson.GeoJsonOptions("here", "sam3", "")
 
 
 def test_geojson_is_the_devices_message() -> None:
-    answer = json.loads(geojson.write(found((RED, square(100, 80, 60)), (GREEN, square(0, 0, 10))), NAMES))
+    answer = json.loads(geojson.write(found((RED, square(100, 80, 60)), (GREEN, square(0, 0, 10))), OPTIONS))
     jsonschema.validate(answer, detections_schema())
     assert answer["device"] == "here"
     assert answer["frame"]["name"] == "street.png"
@@ -209,9 +210,26 @@ def test_geojson_is_the_devices_message() -> None:
 
 
 def test_the_version_of_the_ontology_is_the_operators() -> None:
-    answer = json.loads(geojson.write(found((RED, square(100, 80, 60))), geojson.Names("here", "mine", "2026-11")))
+    options = replace(OPTIONS, model_name="mine", ontology_version="2026-11")
+    answer = json.loads(geojson.write(found((RED, square(100, 80, 60))), options))
     metadata = answer["features"][0]["properties"]["modelMetadata"]
     assert (metadata["modelName"], metadata["ontologyVersion"]) == ("mine", "2026-11")
+
+
+def test_for_readers_that_know_polygons_only_an_object_in_parts_is_a_feature_for_each() -> None:
+    both = square(100, 80, 60) | square(200, 80, 30)
+    detected = found((RED, both), (GREEN, square(0, 0, 10)))
+    [whole, other] = json.loads(geojson.write(detected, OPTIONS))["features"]
+    assert whole["properties"]["imageGeometry"]["type"] == "MultiPolygon"
+    answer = json.loads(geojson.write(detected, replace(OPTIONS, polygons_only=True)))
+    jsonschema.validate(answer, detections_schema())
+    *parts, single = answer["features"]
+    assert [p["properties"]["imageGeometry"]["type"] for p in parts] == ["Polygon", "Polygon"]
+    assert sorted(p["properties"]["imageBBox"] for p in parts) == [[100, 80, 160, 140], [200, 80, 230, 110]]
+    assert [p["properties"]["object"] for p in parts] == [0, 0]
+    assert sum(p["properties"]["area"] for p in parts) == pytest.approx(whole["properties"]["area"], abs=0.2)
+    assert len({feature["id"] for feature in answer["features"]}) == 3
+    assert single == other | {"id": single["id"]}
 
 
 def test_the_same_phrase_in_other_letters_is_asked_once() -> None:
@@ -223,7 +241,7 @@ def test_an_answer_larger_than_sagemaker_hands_through(monkeypatch: pytest.Monke
     monkeypatch.setattr(geojson, "MAX_RESPONSE_BYTES", 2500)
     many = [(RED, square(x, 0, 5)) for x in range(0, 200, 10)]
     with pytest.raises(TooLarge, match="2500 bytes"):
-        geojson.write(found(*many), NAMES)
+        geojson.write(found(*many), OPTIONS)
 
 
 @given(arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40)))
