@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import socket
 import struct
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import rasterio.shutil
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 
@@ -88,10 +92,155 @@ def test_an_eight_bit_no_data_value() -> None:
     assert (image[4] == 200).all()
 
 
-@pytest.mark.parametrize(("kind", "name"), [(np.float32, "float32"), (np.int16, "int16"), (np.uint32, "uint32")])
-def test_other_depths_are_refused_by_name(kind: type[np.generic], name: str) -> None:
-    with pytest.raises(Unanswerable, match=f"16 bits without sign, got {name}|8 and 16|{name}"):
-        read(tiff(np.ones((4, 20, 30), kind)))
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.uint32, np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_numbers_without_a_full_range_are_stretched(kind: type[np.generic], count: int) -> None:
+    """Those of 8 and 16 bits without sign keep their range, so that images stay comparable."""
+    bands = np.tile(np.linspace(-100, 120, 400).astype(kind).reshape(20, 20), (count, 1, 1))
+    if not np.issubdtype(kind, np.signedinteger) and not np.issubdtype(kind, np.floating):
+        bands = np.tile(np.linspace(0, 220, 400).astype(kind).reshape(20, 20), (count, 1, 1))
+    image = read(tiff(bands)).astype(int)
+    assert image.shape == (20, 20, 3)
+    assert (image[0, 0, 0], image[-1, -1, 0]) == (0, 255)
+    assert abs(image[10, 0, 0] - 128) < 6
+    darker = read(tiff(bands), DecodeOptions(OPTIONS.max_pixels, DepthOptions(Depth.MIN_MAX))).astype(int)
+    assert (darker[0, 0, 0], darker[-1, -1, 0]) == (0, 255)
+
+
+def test_what_is_not_a_number_is_dark() -> None:
+    bands = np.tile(np.linspace(1, 2, 400).astype(np.float32).reshape(20, 20), (3, 1, 1))
+    bands[:, 5, 5], bands[:, 6, 6] = np.nan, np.inf
+    image = read(tiff(bands))
+    assert (image[5, 5, 0], image[6, 6, 0]) == (0, 255)
+    doubles = tiff(np.full((3, 20, 20), 1e300))
+    assert read(doubles).shape == (20, 20, 3)
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128])
+def test_complex_numbers_are_refused_by_name(kind: type[np.generic]) -> None:
+    with pytest.raises(Unanswerable, match=f"whole or floating point numbers, got {kind.__name__}"):
+        read(tiff(np.ones((3, 20, 30), kind)))
+
+
+@pytest.mark.parametrize(
+    ("compress", "count"),
+    [
+        *itertools.product(("zstd", "lerc", "lerc_deflate", "lzma", "deflate", "lzw", "packbits"), (1, 3, 4)),
+        *itertools.product(("webp",), (3, 4)),
+    ],
+)
+def test_every_compression(compress: str, count: int) -> None:
+    bands = np.stack([np.full((20, 30), 60 * (i + 1), np.uint8) for i in range(count)])
+    lossless = {"WEBP_LOSSLESS": "YES"} if compress == "webp" else {}
+    image = read(tiff(bands, compress=compress, **lossless))
+    assert image[5, 5].tolist() == ([60, 120, 180] if count >= 3 else [60, 60, 60])
+
+
+def test_a_palette_in_a_compression_that_only_gdal_reads() -> None:
+    profile = {"driver": "GTiff", "count": 1, "height": 4, "width": 4, "dtype": "uint8", "compress": "zstd"}
+    with MemoryFile() as file:
+        with file.open(**profile) as dataset:
+            dataset.write(np.arange(16, dtype=np.uint8).reshape(1, 4, 4))
+            dataset.write_colormap(1, {i: (255 - i, i, 7, 255) for i in range(16)})
+        data = bytes(file.read())
+    assert read(data)[1, 2].tolist() == [249, 6, 7]
+
+
+# -- NITF -------------------------------------------------------------------------------------------------------------
+
+
+def nitf(bands: npt.NDArray[Any], **options: str) -> bytes:
+    """A NITF of bands [C, H, W], as osml-model-runner cuts its tiles with GDAL."""
+    with MemoryFile(tiff(bands)) as source, MemoryFile(ext=".ntf") as target:
+        rasterio.shutil.copy(source.name, target.name, driver="NITF", **options)
+        return bytes(target.read())
+
+
+def smooth(count: int = 3) -> npt.NDArray[np.uint8]:
+    rows, columns = np.mgrid[:64, :80]
+    return np.stack([rows * 3, columns * 2, 200 - rows, columns])[:count].astype(np.uint8)
+
+
+@pytest.mark.parametrize("compression", ["NC", "C8", "C3"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_nitf_plain_and_with_jpeg_inside(compression: str, count: int) -> None:
+    bands = smooth(count)
+    image = read(nitf(bands, IC=compression)).astype(int)
+    wanted = np.broadcast_to(bands, (3, 64, 80)).transpose(1, 2, 0).astype(int)
+    assert np.abs(image - wanted).mean() < (0.01 if compression == "NC" else 3)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.float32])
+def test_nitf_of_other_depths(kind: type[np.generic]) -> None:
+    bands = np.tile(np.linspace(0, 2000, 400).astype(kind).reshape(20, 20), (1, 1, 1))
+    image = read(nitf(bands))
+    assert image.max() == (8 if kind is np.uint16 else 255)
+
+
+def test_nitf_of_several_bands() -> None:
+    assert read(nitf(np.tile(smooth(4), (2, 1, 1))))[5, 6].tolist() == [15, 12, 195]
+
+
+def test_nitf_is_counted_before_it_is_decoded() -> None:
+    with pytest.raises(TooLarge, match="80 x 64"):
+        inspect(nitf(smooth()), 5000)
+
+
+def test_damaged_nitf_is_refused_or_read_and_never_a_fault_of_ours() -> None:
+    dice = random.Random(5)
+    bases = [nitf(smooth(), IC=compression) for compression in ("NC", "C8", "C3")]
+    for number in range(300):
+        data = bytearray(bases[number % 3])
+        for _ in range(dice.choice((1, 2, 8))):
+            data[dice.randrange(dice.choice((500, 1500, len(data))))] = dice.choice(
+                (0, 48, 57, 255, dice.randrange(256))
+            )
+        if number % 5 == 0:
+            del data[dice.randrange(len(data)) :]
+        with suppress(HttpError):
+            read(bytes(data), DecodeOptions(100_000))
+
+
+def virtual(source: str) -> bytes:
+    """A description of a virtual dataset, which names another file."""
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{band}"><SimpleSource><SourceFilename>{source}</SourceFilename>'
+        f"<SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
+        for band in (1, 2, 3)
+    )
+    return f'<VRTDataset rasterXSize="80" rasterYSize="64">{bands}</VRTDataset>'.encode()
+
+
+@pytest.mark.parametrize(("compression", "start"), [("C8", b"\xff\x4f\xff\x51"), ("C3", b"\xff\xd8\xff")])
+def test_a_picture_inside_nitf_is_never_given_to_a_driver_that_opens_other_files(
+    tmp_path: Path, compression: str, start: bytes
+) -> None:
+    secret = tmp_path / "secret.ppm"
+    secret.write_bytes(b"P6 80 64 255\n" + bytes(80 * 64 * 3))
+    described = virtual(str(secret))
+    with MemoryFile(described) as file, file.open(driver="VRT") as opened:
+        assert opened.read().shape == (3, 64, 80)  # so GDAL would, if it were let
+    whole = nitf(np.random.default_rng(0).integers(0, 255, (3, 64, 80), np.uint8), IC=compression)
+    at = whole.index(start)
+    assert len(whole) - at > len(described)
+    spoilt = whole[:at] + described.ljust(len(whole) - at)
+    with pytest.raises(Unanswerable, match="cannot be used"):
+        read(spoilt)
+
+
+@pytest.mark.parametrize("domain", ["OVERVIEWS", "ProxyOverviewRequest", "DERIVED_SUBDATASETS", "SUBDATASETS"])
+def test_no_address_in_a_tiffs_metadata_is_asked(domain: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"/vsicurl/http://127.0.0.1:{listening.getsockname()[1]}/x.tif"
+        profile = {"driver": "GTiff", "count": 4, "height": 4, "width": 4, "dtype": "uint8"}
+        with MemoryFile() as file:
+            with file.open(**profile) as dataset:
+                dataset.write(np.full((4, 4, 4), 9, np.uint8))
+                dataset.update_tags(ns=domain, OVERVIEW_FILE=address, FILENAME=address, SUBDATASET_1_NAME=address)
+            assert (read(bytes(file.read())) == 9).all()
+        listening.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            listening.accept()
 
 
 def test_bands_that_would_not_fit_are_refused_before_they_are_read() -> None:

@@ -1,0 +1,146 @@
+"""Images that GDAL reads: what satellites and aircraft send, which the device's decoder does not know.
+
+GDAL opens files, addresses and archives that the bytes name, by more than a hundred drivers. Only one driver is let
+near the bytes of a request, that of their format, and no neighbour of the file: no sidecars, no overviews, no virtual
+file systems beside the memory that the bytes lie in. (GDAL's NITF driver gives a picture inside to its JPEG 2000 and JPEG
+drivers and to no other; a test looks whether that is so.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.enums import ColorInterp, Compression
+from rasterio.io import DatasetReader, MemoryFile
+
+from sam3edge.core.types import RgbImage
+from sam3edge.images.decoding import DecodeError, DecodeOptions
+from sam3edge.images.depth import Depth, DepthOptions, to_eight_bits
+from sam3edge.images.headers import HeaderError, ImageHeader
+
+NITF = "NITF"
+_NITF_MAGIC = (b"NITF0", b"NSIF0")
+_DRIVERS = {"TIFF": "GTiff", NITF: "NITF"}
+
+_CLOSED = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing",
+}
+"""No files beside the file, no statistics or masks in sidecars, and not one address."""
+
+_RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+_COUNTS = (np.uint8, np.uint16)
+_JPEG_2000_BYTES = 4
+"""Of a sample, while it is decoded."""
+
+STORED_BYTES_PER_PIXEL = 16
+"""A file of many bands is refused when all of its bands take more than this times the pixels that an image may have:
+bands that are stored together are unpacked together."""
+
+
+def is_nitf(data: bytes) -> bool:
+    """Whether it begins as a National Imagery Transmission Format file (MIL-STD-2500C) or NATO's NSIF does."""
+    return data.startswith(_NITF_MAGIC)
+
+
+def read_nitf_header(data: bytes) -> ImageHeader:
+    """The size of its first image segment.
+
+    Raises:
+        HeaderError: damaged, cut short, or without an image.
+    """
+    try:
+        with _opened(data, NITF) as dataset:
+            width, height = dataset.width, dataset.height
+    except Exception as error:  # GDAL's errors share no base; whatever it raises, it is this file that made it
+        raise HeaderError(f"the NITF cannot be read: {_said(error)}") from error
+    return ImageHeader(NITF, width, height, width * height)
+
+
+def read_raster(data: bytes, header: ImageHeader, options: DecodeOptions) -> RgbImage:
+    """Decode a TIFF or NITF of one to many bands, of whole or floating point numbers.
+
+    Values of 8 and 16 bits without sign are read as on devices. Others have no full range that sensors would use: where
+    ``options`` says so, they are stretched between the 1st and the 99th percentile of the image.
+
+    Raises:
+        DecodeError: damaged, too many bands to find room for, turned, or of complex numbers.
+    """
+    if header.orientation != 1:
+        raise DecodeError(f"expected a {header.format} that is stored upright, got orientation {header.orientation}")
+    try:
+        with _opened(data, header.format) as dataset:
+            return _pixels(dataset, options)
+    except DecodeError:
+        raise
+    except Exception as error:  # as above
+        raise DecodeError(f"the {header.format} cannot be decoded: {_said(error)}") from error
+
+
+@contextmanager
+def _opened(data: bytes, format: str) -> Iterator[DatasetReader]:
+    with (
+        rasterio.Env(**_CLOSED),
+        MemoryFile(data) as file,
+        file.open(driver=_DRIVERS[format], sharing=False) as dataset,
+    ):
+        yield dataset
+
+
+def _pixels(dataset: DatasetReader, options: DecodeOptions) -> RgbImage:
+    kinds = [np.dtype(name) for name in sorted(set(dataset.dtypes))]
+    if len(kinds) > 1 or kinds[0].kind not in "uif":
+        raise DecodeError(f"expected bands of whole or floating point numbers, got {', '.join(map(str, kinds))}")
+    [kind] = kinds
+    size = max(kind.itemsize, _JPEG_2000_BYTES if dataset.compression is Compression.jpeg2000 else 1)
+    stored = dataset.width * dataset.height * dataset.count * size
+    if stored > STORED_BYTES_PER_PIXEL * options.max_pixels:
+        raise DecodeError(f"its {dataset.count} bands take {stored} bytes; send it in tiles or with fewer bands")
+    bands = dataset.read(_visible(dataset))
+    valid = dataset.dataset_mask() > 0
+    if dataset.colorinterp[0] is ColorInterp.palette and bands.dtype == np.uint8:
+        image = _colored(bands[0], dataset.colormap(1))
+    else:
+        image = np.array(_eight_bits(bands, options.depth, valid))
+    image[:, ~valid] = 0
+    if len(image) == 1:
+        image = np.repeat(image, 3, axis=0)
+    return np.ascontiguousarray(image.transpose(1, 2, 0))
+
+
+def _eight_bits(bands: npt.NDArray[Any], depth: DepthOptions, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    if bands.dtype in _COUNTS:
+        return to_eight_bits(bands, depth, valid)
+    if depth.depth is Depth.FULL_RANGE:
+        depth = replace(depth, depth=Depth.PERCENTILES)
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is not counted
+        return to_eight_bits(bands.astype(np.float32), depth, valid)
+
+
+def _colored(indices: npt.NDArray[np.uint8], colors: dict[int, tuple[int, int, int, int]]) -> npt.NDArray[np.uint8]:
+    """The colours of a palette, uint8 [3, H, W]."""
+    table = np.zeros((256, 3), np.uint8)
+    for index, color in colors.items():
+        if index < len(table):
+            table[index] = color[:3]
+    return np.ascontiguousarray(table[indices].transpose(2, 0, 1))
+
+
+def _visible(dataset: DatasetReader) -> list[int]:
+    """Which bands are red, green and blue, counted from 1: those that the file calls so, else the first three; one
+    band where there are fewer."""
+    meaning = list(dataset.colorinterp)
+    if all(color in meaning for color in _RGB):
+        return [meaning.index(color) + 1 for color in _RGB]
+    return [1, 2, 3] if dataset.count >= 3 else [1]
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
