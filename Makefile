@@ -55,7 +55,7 @@ demo-bundle: env-dev
 	$(BIN)/python -m sam3edge_pipeline.evaluation.bundle assets/demo-bundle --out assets/demo-quality.json
 
 env: $(VENV)/demo-is-installed
-env-dev: $(VENV)/dev-is-installed
+env-dev: $(VENV)/dev-is-installed $(VENV)/node-is-installed
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info < (3, 14) else "expected Python 3.10 to 3.13, this is " + sys.version.split()[0] + "; set PYTHON=")'
@@ -71,5 +71,13 @@ $(VENV)/dev-is-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) -e ".[dev]"
 	@touch $@ $(VENV)/demo-is-installed
 
+# OpenAI's client for Node.js, which a test asks the API with; without npm that test is skipped
+NODE_CLIENT := tests/integration/api/node
+$(VENV)/node-is-installed: $(NODE_CLIENT)/package-lock.json | $(BIN)/python
+	@if command -v npm >/dev/null; then \
+		npm ci --omit=peer --no-audit --no-fund --silent --prefix $(NODE_CLIENT) || echo "npm could not install OpenAI's client"; \
+	fi
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(OUT) greengrass-build
+	rm -rf $(VENV) $(OUT) greengrass-build $(NODE_CLIENT)/node_modules

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 
 from sam3edge.core.messages.detections import encode
+from sam3edge.invocations.request import ACCEPT
 from sam3edge_serving.api.application import Application
 from sam3edge_serving.api.dependencies import Large, Parts
 from sam3edge_serving.api.idempotency import IdempotencyStore
@@ -46,15 +47,18 @@ class SayingModel:
 
     Attributes:
         asked: what it was asked.
+        accepted: as what it was to answer.
     """
 
     text: str = GEOJSON
     problem: Exception | None = None
     asked: list[tuple[Image, DetectionQuery]] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
 
-    def ask(self, image: Image, looking: DetectionQuery) -> str:
+    def ask(self, image: Image, looking: DetectionQuery, accept: str = ACCEPT) -> str:
         """See ``Model``."""
         self.asked.append((image, looking))
+        self.accepted.append(accept)
         if self.problem is not None:
             raise self.problem
         return self.text

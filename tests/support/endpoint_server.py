@@ -32,7 +32,7 @@ class Server:
     """
 
     process: subprocess.Popen[str]
-    logger: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
     not_ours: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -48,17 +48,17 @@ class Server:
             if not line.startswith("{"):
                 self.not_ours.append(line)
                 continue
-            self.logger.append(json.loads(line))
-            if address := ADDRESS.search(self.logger[-1]["message"]):
+            self.log.append(json.loads(line))
+            if address := ADDRESS.search(self.log[-1]["message"]):
                 self.url = address[1]
                 self._listens.set()
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        assert self._listens.wait(START_SECONDS), self.logger
+        assert self._listens.wait(START_SECONDS), self.log
         while self.get("/ping").status != 200:
-            assert time.monotonic() < deadline, self.logger
-            assert self.process.poll() is None, self.logger
+            assert time.monotonic() < deadline, self.log
+            assert self.process.poll() is None, self.log
             time.sleep(0.05)
 
     def get(self, path: str) -> urllib3.BaseHTTPResponse:

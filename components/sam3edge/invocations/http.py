@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 from sam3edge.core.errors import EndpointError, SettingsError
 from sam3edge.invocations.attributes import HEADER
 from sam3edge.invocations.error_codes import error_message, meaning_of_status
-from sam3edge.invocations.request import ACCEPT, MAX_RESPONSE_BYTES, InvocationRequest
+from sam3edge.invocations.request import MAX_RESPONSE_BYTES, InvocationRequest
 
 CONNECT_SECONDS = 5.0
 CHUNK = 1 << 16
@@ -45,7 +45,7 @@ class HttpTransport:
     def send(self, request: InvocationRequest, seconds: float) -> bytes:
         """See ``Transport``."""
         deadline = self._clock() + seconds
-        headers = {"Content-Type": request.content_type, "Accept": ACCEPT, "Accept-Encoding": "identity"}
+        headers = {"Content-Type": request.content_type, "Accept": request.accept, "Accept-Encoding": "identity"}
         if request.attributes:
             headers[HEADER] = request.attributes
         try:

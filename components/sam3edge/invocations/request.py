@@ -13,7 +13,10 @@ from typing import Protocol
 from sam3edge.invocations.attributes import MAX_HEADER, Attributes, write_attributes
 
 ACCEPT = "application/geo+json"
-"""The media type that is asked for: the detections message."""
+"""The media type of the detections message, which is asked for where nothing else is."""
+
+SEGMENTATIONS = "application/vnd.sam3edge.segmentations+json"
+"""The media type of found objects with their masks as PNG, in the shape of OpenAI's images."""
 
 MAX_REQUEST_BYTES = 25_000_000
 """Of a request to a real-time endpoint, by SageMaker's quotas."""
@@ -29,12 +32,14 @@ class InvocationRequest:
     Attributes:
         id: what a bucket may call it; letters, digits and hyphens.
         attributes: value of the header ``attributes.HEADER``; empty when everything is in the body.
+        accept: the media type that is asked for.
     """
 
     id: str
     body: bytes = field(repr=False)
     content_type: str
     attributes: str = field(default="", repr=False)
+    accept: str = ACCEPT
 
 
 class Transport(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 from sam3edge.core.backoff import ceiling
 from sam3edge.core.errors import EndpointError, SettingsError
 from sam3edge.invocations.error_codes import error_message, meaning_of_code, meaning_of_status
-from sam3edge.invocations.request import ACCEPT, MAX_RESPONSE_BYTES, InvocationRequest
+from sam3edge.invocations.request import MAX_RESPONSE_BYTES, InvocationRequest
 
 FIRST_POLL, MAX_POLL = 0.3, 2.0
 """Seconds between two polls for an asynchronous response; they double."""
@@ -163,7 +163,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def _headers(request: InvocationRequest) -> dict[str, str]:
-    headers = {"ContentType": request.content_type, "Accept": ACCEPT}
+    headers = {"ContentType": request.content_type, "Accept": request.accept}
     return {**headers, "CustomAttributes": request.attributes} if request.attributes else headers
 
 

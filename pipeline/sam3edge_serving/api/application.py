@@ -19,7 +19,7 @@ from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import JSON, Reply, Request
 from sam3edge_serving.api.gateway_responses import REQUEST_ID
 from sam3edge_serving.api.model import too_long
-from sam3edge_serving.api.routes import chat, detections, models, uploads
+from sam3edge_serving.api.routes import chat, detections, models, responses, segmentations, uploads
 from sam3edge_serving.http.errors import BadRequest, HttpError, InternalError, MethodNotAllowed, NotFound, Unauthorized
 
 SERVICE, NAMESPACE = "sam3edge-api", "sam3edge"
@@ -34,6 +34,8 @@ logger = Logger(service=SERVICE)
 
 _PATHS: tuple[tuple[str, str], ...] = (
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/images/segmentations"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/<model_id>"),
     ("POST", "/v1/detections"),
@@ -55,6 +57,8 @@ class Application:
         self._resolver = APIGatewayRestResolver(debug=False)
         app = self._resolver
         app.post("/v1/chat/completions")(lambda: self._run(lambda request: chat.complete(parts, request)))
+        app.post("/v1/responses")(lambda: self._run(lambda request: responses.respond(parts, request)))
+        app.post("/v1/images/segmentations")(lambda: self._run(lambda request: segmentations.segment(parts, request)))
         app.get("/v1/models")(lambda: self._run(lambda _: models.list_models(parts)))
         app.get("/v1/models/<model_id>")(lambda model_id: self._run(lambda _: models.one_model(parts, model_id)))
         app.post("/v1/detections")(lambda: self._run(lambda request: detections.detect(parts, request)))

@@ -9,12 +9,12 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from sam3edge.core.errors import EndpointError, EndpointFailure
 from sam3edge.invocations.attributes import Attributes
-from sam3edge.invocations.request import MAX_REQUEST_BYTES, InvocationRequest, Transport, build_request
+from sam3edge.invocations.request import ACCEPT, MAX_REQUEST_BYTES, InvocationRequest, Transport, build_request
 from sam3edge_serving.api.images import Image
 from sam3edge_serving.http.errors import (
     BadGateway,
@@ -59,8 +59,11 @@ class DetectionQuery:
         """As the endpoint is told."""
         return Attributes(self.phrases, self.threshold, image_id=self.image_id)
 
-    def request(self, image: Image) -> InvocationRequest:
+    def request(self, image: Image, accept: str = ACCEPT) -> InvocationRequest:
         """About an image.
+
+        Args:
+            accept: media type of the response.
 
         Raises:
             TooLarge: more than an endpoint takes.
@@ -68,14 +71,14 @@ class DetectionQuery:
         request = build_request(uuid.uuid4().hex, image.data, image.media_type, self.attributes())
         if len(request.body) > MAX_REQUEST_BYTES:
             raise TooLarge("image and phrases together are too large; ask for fewer phrases or send a smaller image")
-        return request
+        return replace(request, accept=accept)
 
 
 class Model(Protocol):
     """What finds things in images. Used by one thread."""
 
-    def ask(self, image: Image, query: DetectionQuery) -> str:
-        """What is found, as the device's message (``detections.schema.json``).
+    def ask(self, image: Image, query: DetectionQuery, accept: str = ACCEPT) -> str:
+        """What is found, as JSON: the device's message (``detections.schema.json``), or what ``accept`` names.
 
         Raises:
             HttpError: why there is no response.
@@ -96,14 +99,14 @@ class EndpointModel:
         self._seconds = seconds
         self._retry_after = retry_after
 
-    def ask(self, image: Image, query: DetectionQuery) -> str:
+    def ask(self, image: Image, query: DetectionQuery, accept: str = ACCEPT) -> str:
         """See ``Model``."""
-        request = query.request(image)
+        request = query.request(image, accept)
         try:
             body = self._transport.send(request, self._seconds)
         except EndpointError as error:
             raise error_of(error, self._retry_after) from error
-        return read_detections(body)
+        return read_detections(body) if accept == ACCEPT else read_json(body)
 
 
 def error_of(error: EndpointError, retry_after: int) -> HttpError:
@@ -137,15 +140,24 @@ def read_detections(body: bytes) -> str:
     Raises:
         BadGateway: not JSON, or not a message of detections.
     """
-    try:
-        text = body.decode()
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise BadGateway("the model's endpoint responded with something that is not JSON; try again") from None
+    text, value = _parsed(body)
     whole = isinstance(value, dict) and value.get("type") == "FeatureCollection" and "schema_version" in value
     if not whole or not isinstance(value.get("features"), list):
         raise BadGateway("the model's endpoint responded with JSON that is not a message of detections; try again")
     return text
+
+
+def read_json(body: bytes) -> str:
+    """The endpoint's response, if it is JSON; raises BadGateway."""
+    return _parsed(body)[0]
+
+
+def _parsed(body: bytes) -> tuple[str, Any]:
+    try:
+        text = body.decode()
+        return text, json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadGateway("the model's endpoint responded with something that is not JSON; try again") from None
 
 
 def too_long(size: int, most: int) -> Unanswerable:

@@ -1,23 +1,14 @@
-"""What to look for: phrases out of text."""
+"""What to look for: phrases that can be asked."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from sam3edge.core.phrases import single_spaced
 from sam3edge_serving.http.errors import BadRequest
 
-BETWEEN = re.compile(r"[,\n\r]+")
-"""Between the phrases of one text: commas and line breaks."""
-
 MAX_CHARACTERS = 256
 """Of a phrase. The model reads 32 tokens of it."""
-
-
-def split_phrases(text: str) -> tuple[str, ...]:
-    """``"red car, dent\\nscratch"`` -> red car; dent; scratch."""
-    return tuple(single_spaced(part) for part in BETWEEN.split(text) if part.strip())
 
 
 def check_phrases(phrases: Sequence[str], most: int, param: str) -> tuple[str, ...]:

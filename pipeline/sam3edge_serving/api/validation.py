@@ -14,10 +14,6 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_CHARACTERS = 300
 
-_ALTERNATIVES = frozenset(("str", "list[str]"))
-_KINDS = frozenset(("text", "image_url"))
-"""What pydantic puts into a location for the alternatives of a union: types, and after an index the kind of a part."""
-
 
 def read(model: type[M], value: object, at: str = "") -> M:
     """Validate.
@@ -31,12 +27,12 @@ def read(model: type[M], value: object, at: str = "") -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise bad_request(error, at) from None
+        raise bad_request(error, value, at) from None
 
 
-def bad_request(error: ValidationError, at: str = "") -> BadRequest:
-    """The first complaint."""
-    first = first_complaint(error)
+def bad_request(error: ValidationError, value: object, at: str = "") -> BadRequest:
+    """The first complaint about a value, which is at ``at``."""
+    first = first_complaint(error).within(value)
     param = path_of(first.location, at)
     return BadRequest(f"{param or 'the request'}: {first.expected}"[:MAX_CHARACTERS], param=param or None)
 
@@ -44,9 +40,6 @@ def bad_request(error: ValidationError, at: str = "") -> BadRequest:
 def path_of(location: Sequence[int | str], at: str = "") -> str:
     """As OpenAI writes the member of a request."""
     path = at
-    for number, part in enumerate(location):
-        is_kind = part in _KINDS and number > 0 and isinstance(location[number - 1], int)
-        if part in _ALTERNATIVES or is_kind:
-            continue
+    for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     return path

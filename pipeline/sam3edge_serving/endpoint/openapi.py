@@ -22,6 +22,9 @@ from sam3edge_serving.endpoint.formats.roboflow import (
     RoboflowVisualRequest,
     RoboflowVisualResponse,
 )
+from sam3edge_serving.endpoint.formats.segmentations import MEDIA_TYPE as SEGMENTATIONS
+from sam3edge_serving.endpoint.formats.segmentations import PATH as SEGMENTATIONS_PATH
+from sam3edge_serving.endpoint.formats.segmentations import SegmentationRequest, SegmentationResponse
 from sam3edge_serving.endpoint.negotiation import COCO_RLE, GEOJSON, IMAGES, JSON, LINES
 from sam3edge_serving.http.errors import (
     BadRequest,
@@ -47,13 +50,15 @@ _ANSWERS: tuple[Any, ...] = (
     RoboflowVisualResponse,
     AzureResponse,
     CocoResponse,
+    SegmentationResponse,
     ErrorBody,
 )
-_BY_PATH: dict[str, tuple[Any, Any]] = {
-    CONCEPT_PATH: (RoboflowRequest, RoboflowResponse),
-    VISUAL_PATH: (RoboflowVisualRequest, RoboflowVisualResponse),
+_BY_PATH: dict[str, tuple[Any, Any, str]] = {
+    CONCEPT_PATH: (RoboflowRequest, RoboflowResponse, "Prompts, as Roboflow's inference server takes them"),
+    VISUAL_PATH: (RoboflowVisualRequest, RoboflowVisualResponse, "Points and boxes, as Roboflow's server takes them"),
+    SEGMENTATIONS_PATH: (SegmentationRequest, SegmentationResponse, "Masks, in the shape of OpenAI's images"),
 }
-"""Paths that take one format: what is asked and what is answered."""
+"""Paths that take one format: what is asked, what is answered, and what it is."""
 
 _PING_ERRORS: tuple[type[HttpError], ...] = (NotReady,)
 _ERRORS: tuple[type[HttpError], ...] = (
@@ -75,7 +80,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     written = get_openapi(title=TITLE, version=VERSION, routes=app.routes, description=__package__ or "")
     written["info"]["description"] = "Promptable segmentation (SAM 3) over HTTP, as SageMaker serves containers."
     inputs: list[tuple[Any, JsonSchemaMode, TypeAdapter[Any]]] = [
-        *((kind, "validation", TypeAdapter(kind)) for kind in (*_REQUESTS, RoboflowVisualRequest)),
+        *((kind, "validation", TypeAdapter(kind)) for kind in (*_REQUESTS, RoboflowVisualRequest, SegmentationRequest)),
         *((_name(kind), "serialization", TypeAdapter(kind)) for kind in _ANSWERS),
     ]
     schemas, shared = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
@@ -112,7 +117,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         **{
             path: {
                 "post": {
-                    "summary": "The same, as Roboflow's inference server has it",
+                    "summary": summary,
                     "requestBody": {
                         "required": True,
                         "content": {JSON: {"schema": schemas[asked, "validation"]}},
@@ -126,7 +131,7 @@ def document(app: FastAPI) -> dict[str, Any]:
                     },
                 }
             }
-            for path, (asked, answered) in _BY_PATH.items()
+            for path, (asked, answered, summary) in _BY_PATH.items()
         },
     }
     return written
@@ -158,6 +163,7 @@ def _found(answers: dict[str, Any]) -> dict[str, Any]:
         GEOJSON: {"schema": answers[_name(DetectionsMessage)]},
         JSON: {"schema": {"anyOf": own}},
         COCO_RLE: {"schema": answers[_name(CocoResponse)]},
+        SEGMENTATIONS: {"schema": answers[_name(SegmentationResponse)]},
         **{kind: {"schema": {"type": "string"}} for kind in LINES},
     }
 

@@ -2,8 +2,8 @@
 
 GDAL opens files, addresses and archives that the bytes name, by more than a hundred drivers. Only one driver is let
 near the bytes of a request, that of their format, and no neighbour of the file: no sidecars, no overviews, no virtual
-file systems beside the memory that the bytes lie in. (GDAL's NITF driver gives a picture inside to its JPEG 2000 and JPEG
-drivers and to no other; a test looks whether that is so.)
+file systems beside the memory that the bytes lie in. (GDAL's NITF driver gives a picture inside to its JPEG 2000
+and JPEG drivers and to no other; a test looks whether that is so.)
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from sam3edge_serving.endpoint import everything, images
 from sam3edge_serving.endpoint.admission import PixelBudget
 from sam3edge_serving.endpoint.batching import Batcher
 from sam3edge_serving.endpoint.fetching import Fetcher, NoFetcher
-from sam3edge_serving.endpoint.formats import azure, coco, geojson, roboflow
+from sam3edge_serving.endpoint.formats import azure, coco, geojson, roboflow, segmentations
 from sam3edge_serving.endpoint.formats.queries import (
     DetectionQuery,
     DetectionResult,
@@ -106,20 +106,24 @@ class Service:
             return await self._phrases(self._by_attributes(call.body, attributes), call.accept)
         if kind is Body.LINES:
             return await self._lines(call, attributes)
-        request = await self._compute(read_request, call.body, call.path)
+        request = await self._compute(read_request, call.body, call.path, call.content_type)
         if isinstance(request, azure.AzureRequest):
             return await self._table(request, call.accept, attributes)
         if isinstance(request, roboflow.RoboflowRequest):
             return await self._prompts(request, call.accept)
         if isinstance(request, roboflow.RoboflowVisualRequest):
             return await self._objects(request, call.accept)
+        if isinstance(request, segmentations.SegmentationRequest):
+            return await self._segmentations(request, call.accept, attributes)
         return await self._phrases(await self._compute(self._by_request, request, attributes), call.accept)
 
     async def _phrases(self, query: DetectionQuery, accept: str) -> Reply:
-        media_type = choose(accept, (GEOJSON, JSON, COCO_RLE))
+        media_type = choose(accept, (GEOJSON, JSON, COCO_RLE, segmentations.MEDIA_TYPE))
         found = await self._detect(query)
         if media_type == COCO_RLE:
             body = await self._compute(coco.write, found, self._settings.name)
+        elif media_type == segmentations.MEDIA_TYPE:
+            body = await self._compute(segmentations.write, found, segmentations.Written(self._settings.model_name))
         else:
             body = await self._compute(geojson.write, found, self._geojson)
         return Reply(body, media_type, tuple(found.output.unsupported_prompts))
@@ -136,6 +140,16 @@ class Service:
         found = await self._predict(query)
         seconds = time.perf_counter() - started
         return Reply(await self._compute(roboflow.write_visual, request, found, seconds), media_type)
+
+    async def _segmentations(
+        self, request: segmentations.SegmentationRequest, accept: str, attributes: Attributes
+    ) -> Reply:
+        media_type = choose(accept, (JSON, segmentations.MEDIA_TYPE))
+        limits = (self._threshold(attributes), self._settings.max_prompts)
+        found = await self._detect(await self._compute(request.query, *limits))
+        written = segmentations.Written(self._settings.model_name, request.n)
+        body = await self._compute(segmentations.write, found, written)
+        return Reply(body, media_type, tuple(found.output.unsupported_prompts))
 
     async def _table(self, request: azure.AzureRequest, accept: str, attributes: Attributes) -> Reply:
         media_type = choose(accept, (JSON,))

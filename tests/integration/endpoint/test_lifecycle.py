@@ -101,10 +101,10 @@ def test_it_does_not_start_and_says_why(
         (bundle / "decoder.onnx").write_bytes(b"x")
     server = launch(checkpoint, **variables)
     assert server.wait() == status
-    errors = [entry["message"] for entry in server.logger if entry["level"] == "ERROR"]
+    errors = [entry["message"] for entry in server.log if entry["level"] == "ERROR"]
     assert len(errors) == 1
     assert says in errors[0]
-    assert all("exception" not in entry for entry in server.logger)
+    assert all("exception" not in entry for entry in server.log)
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,16 @@
-"""``POST /v1/chat/completions``: the answer is a message of the assistant whose content is GeoJSON."""
+"""``POST /v1/chat/completions``: the answer is a message of the assistant whose content is JSON."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import uuid
-from dataclasses import asdict
 from typing import Any
 
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import Reply, Request, dump, json_reply
-from sam3edge_serving.api.model import DetectionQuery
-from sam3edge_serving.api.prompts import check_phrases
+from sam3edge_serving.api.routes import conversation
 from sam3edge_serving.api.routes.chat_request import Chat, read_chat
-from sam3edge_serving.api.routes.models import must_be_known
+from sam3edge_serving.api.routes.conversation import Answer
 
 EVENTS = "text/event-stream"
 
@@ -25,40 +21,27 @@ USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 def complete(parts: Parts, request: Request) -> Reply:
     """Raises HttpError."""
     chat = read_chat(request.json())
-    must_be_known(parts, chat.model)
-    phrases = check_phrases(chat.phrases, parts.max_prompts, chat.phrases_at)
-    query = DetectionQuery(phrases, chat.threshold, chat.image_id)
-
-    def answer() -> Reply:
-        image = parts.images.from_text(chat.image, chat.image_at)
-        return _reply(chat, parts.model.ask(image, query))
-
-    asked = {
-        "image": hashlib.sha256(chat.image.encode()).hexdigest(),
-        "stream": [chat.stream, chat.usage_in_stream],
-        **asdict(query),
-    }
-    return parts.once.run(request, asked, answer)
+    form = ("chat", chat.stream, chat.usage_in_stream)
+    return conversation.answer(parts, request, chat.question, form, lambda answer: _reply(chat, answer))
 
 
-def _reply(chat: Chat, geojson: str) -> Reply:
-    model = json.loads(geojson).get("model", {})
+def _reply(chat: Chat, answer: Answer) -> Reply:
     frame = {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "created": int(time.time()),
-        "model": chat.model,
-        "system_fingerprint": f"{model.get('name', '')}-{model.get('version', '')}",
+        "model": chat.question.model,
+        "system_fingerprint": answer.fingerprint,
     }
-    return _stream(frame, geojson, chat.usage_in_stream) if chat.stream else _whole(frame, geojson)
+    return _stream(frame, answer.text, chat.usage_in_stream) if chat.stream else _whole(frame, answer.text)
 
 
-def _whole(frame: dict[str, Any], geojson: str) -> Reply:
-    message = {"role": "assistant", "content": geojson, "refusal": None}
+def _whole(frame: dict[str, Any], text: str) -> Reply:
+    message = {"role": "assistant", "content": text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return json_reply({**frame, "object": "chat.completion", "choices": [choice], "usage": USAGE})
 
 
-def _stream(frame: dict[str, Any], geojson: str, with_usage: bool) -> Reply:
+def _stream(frame: dict[str, Any], text: str, with_usage: bool) -> Reply:
     """Server-sent events, all at once: the model finds everything in one step, so there is nothing to wait for."""
     frame = {**frame, "object": "chat.completion.chunk", **({"usage": None} if with_usage else {})}
 
@@ -67,7 +50,7 @@ def _stream(frame: dict[str, Any], geojson: str, with_usage: bool) -> Reply:
 
     chunks = [
         chunk({"role": "assistant", "content": ""}, None),
-        chunk({"content": geojson}, None),
+        chunk({"content": text}, None),
         chunk({}, "stop"),
     ]
     if with_usage:

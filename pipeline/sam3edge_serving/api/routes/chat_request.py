@@ -1,50 +1,46 @@
 """What OpenAI's clients ask of ``POST /v1/chat/completions``, and what of it means something here.
 
-- The prompt is the text of the last user message that has text; several phrases are separated by commas or line breaks.
-- The image is that of the last user message that has one, so that a conversation can go on about it.
-- Messages of other roles are left alone: the model takes no instructions.
+What is asked, and of which image, is read as ``conversation.py`` says.
+
 - What steers the sampling of a language model (``temperature``, ``top_p``, ``seed``, ``max_tokens``, ``stop``, tools)
   is checked as far as OpenAI would refuse it and then left alone.
 - What would have to change the answer and cannot is refused: ``n`` above 1, ``logprobs``, audio, a tool that must be
-  called, a strict JSON schema that is not this answer's.
+  called, a strict JSON schema that detections do not fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, TypeAdapter, ValidationError
 
-from sam3edge_serving.api.prompts import split_phrases
+from sam3edge_serving.api.routes.conversation import Question, Turn, Wanted, read_question
 from sam3edge_serving.api.validation import bad_request, read
 from sam3edge_serving.http.errors import BadRequest
 
-SCHEMA_ID = "urn:sam3edge:detections:1.0"
-"""``$id`` of ``sam3edge/core/messages/schemas/detections.schema.json``."""
 
-
-class _Open(BaseModel):
+class Open(BaseModel):
     """Members that are not known are left alone: clients grow faster than this."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class ImageUrl(_Open):
+class ImageUrl(Open):
     """Where the image is: a data URL or an https address. ``detail`` is left alone."""
 
     url: str = Field(min_length=1)
 
 
-class TextPart(_Open):
+class TextPart(Open):
     """Text of a message."""
 
     type: Literal["text"]
     text: str
 
 
-class ImagePart(_Open):
+class ImagePart(Open):
     """Image of a message."""
 
     type: Literal["image_url"]
@@ -55,14 +51,14 @@ Content: TypeAlias = list[Annotated[TextPart | ImagePart, Field(discriminator="t
 _CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
 
 
-class Message(_Open):
+class Message(Open):
     """One message; the content is looked at where the user speaks."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: JsonValue = None
 
 
-class JsonSchema(_Open):
+class JsonSchema(Open):
     """A schema that the answer should follow."""
 
     name: str = ""
@@ -70,20 +66,20 @@ class JsonSchema(_Open):
     schema_: dict[str, JsonValue] = Field(default_factory=dict, alias="schema")
 
 
-class ResponseFormat(_Open):
+class ResponseFormat(Open):
     """The answer is JSON in any case."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(_Open):
+class StreamOptions(Open):
     """What a stream says beside the answer."""
 
     include_usage: bool = False
 
 
-class ChatRequest(_Open):
+class ChatRequest(Open):
     """The members of a request that are read. ``threshold`` and ``image_id`` are ours (``extra_body``)."""
 
     model: str
@@ -105,23 +101,13 @@ class ChatRequest(_Open):
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """What is asked.
+    """What is asked, and how it is answered.
 
     Attributes:
-        phrases: may be empty.
-        phrases_at: the member that holds it.
-        image: a data URL or an address.
-        image_at: the member that holds it.
         usage_in_stream: whether a stream ends with the usage.
     """
 
-    model: str
-    phrases: tuple[str, ...] = field(repr=False)
-    phrases_at: str
-    image: str = field(repr=False)
-    image_at: str
-    threshold: float | None
-    image_id: str
+    question: Question
     stream: bool
     usage_in_stream: bool
 
@@ -130,34 +116,25 @@ def read_chat(body: dict[str, Any]) -> Chat:
     """Raises BadRequest."""
     request = read(ChatRequest, body)
     _refuse_what_cannot_be(request)
-    text, text_at, image, image_at = "", "messages", "", "messages"
-    for at, parts in _user_contents(request):
-        words = "\n".join(part.text for part in parts if isinstance(part, TextPart))
-        if words.strip():
-            text, text_at = words, at
-        images = [(i, part) for i, part in enumerate(parts) if isinstance(part, ImagePart)]
-        if len(images) > 1:
-            raise BadRequest(f"{at} has {len(images)} images; ask about one image at a time", param=at)
-        for i, part in images:
-            image, image_at = part.image_url.url, f"{at}[{i}].image_url.url"
-    if not image:
-        raise BadRequest(
-            "a user's message must have an image: a part of type image_url with a data URL or an https address",
-            param="messages",
-            code="missing_image",
-        )
-    usage = bool(request.stream_options and request.stream_options.include_usage)
-    return Chat(
-        request.model,
-        split_phrases(text),
-        text_at,
-        image,
-        image_at,
-        request.threshold,
-        request.image_id,
-        bool(request.stream),
-        usage,
+    turns = [_turn(at, parts) for at, parts in _user_contents(request)]
+    question = read_question(
+        request.model, turns, "messages", request.threshold, request.image_id, _wanted(request.response_format)
     )
+    usage = bool(request.stream_options and request.stream_options.include_usage)
+    return Chat(question, bool(request.stream), usage)
+
+
+def _turn(at: str, parts: Content) -> Turn:
+    text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+    images = [(f"{at}[{i}].image_url.url", p.image_url.url) for i, p in enumerate(parts) if isinstance(p, ImagePart)]
+    return Turn(at, text, tuple(images))
+
+
+def _wanted(form: ResponseFormat | None) -> Wanted | None:
+    if form is None or form.json_schema is None:
+        return None
+    schema = form.json_schema
+    return Wanted(schema.schema_, "response_format.json_schema.schema", bool(schema.strict)) if schema.schema_ else None
 
 
 def _user_contents(request: ChatRequest) -> Iterator[tuple[str, Content]]:
@@ -171,7 +148,7 @@ def _user_contents(request: ChatRequest) -> Iterator[tuple[str, Content]]:
         try:
             yield at, _CONTENT.validate_python(parts)
         except ValidationError as error:
-            raise bad_request(error, at) from None
+            raise bad_request(error, parts, at) from None
 
 
 def _refuse_what_cannot_be(request: ChatRequest) -> None:
@@ -186,10 +163,3 @@ def _refuse_what_cannot_be(request: ChatRequest) -> None:
         raise refuse("modalities", "the answer is text; modalities must be ['text']")
     if request.tool_choice not in (None, "auto", "none"):
         raise refuse("tool_choice", "no tool is ever called; tool_choice must be 'auto' or 'none'")
-    schema = request.response_format.json_schema if request.response_format else None
-    if schema and schema.strict and schema.schema_.get("$id") != SCHEMA_ID:
-        raise refuse(
-            "response_format",
-            f"the answer always follows the schema with $id {SCHEMA_ID}; send that one, or strict: false, or the type "
-            "json_object",
-        )

@@ -9,16 +9,17 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
+from sam3edge.core.phrases import split_phrases
 from sam3edge.invocations.request import ACCEPT
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import JSON, Reply, Request, json_reply
 from sam3edge_serving.api.images import Image
 from sam3edge_serving.api.model import DetectionQuery
-from sam3edge_serving.api.prompts import check_phrases, split_phrases
-from sam3edge_serving.api.routes.multipart import MULTIPART, File, read_form
+from sam3edge_serving.api.prompts import check_phrases
 from sam3edge_serving.api.routes.uploads import must_be_offered
 from sam3edge_serving.api.validation import read
 from sam3edge_serving.http.errors import BadRequest, UnsupportedMedia
+from sam3edge_serving.http.multipart import MULTIPART, File, read_form
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -58,7 +59,7 @@ class DetectionRequest(BaseModel):
 def detect(parts: Parts, request: Request) -> Reply:
     """Raises HttpError."""
     if request.media_type == MULTIPART:
-        form = read_form(request)
+        form = read_form(request.headers["content-type"], request.body)
         wanted = read(DetectionRequest, form.members)
         if form.image is not None:
             return _answer_file(parts, request, wanted, form.image)

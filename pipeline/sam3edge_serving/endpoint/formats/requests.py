@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -12,7 +13,10 @@ from sam3edge.validation import Complaint, complaints
 from sam3edge_serving.endpoint.formats.azure import AzureRequest
 from sam3edge_serving.endpoint.formats.geojson import PhraseRequest
 from sam3edge_serving.endpoint.formats.roboflow import CONCEPT_PATH, VISUAL_PATH, RoboflowRequest, RoboflowVisualRequest
+from sam3edge_serving.endpoint.formats.segmentations import PATH as SEGMENTATIONS_PATH
+from sam3edge_serving.endpoint.formats.segmentations import SegmentationRequest, members_of
 from sam3edge_serving.http.errors import BadRequest, TooLarge
+from sam3edge_serving.http.multipart import MULTIPART, read_form
 
 _AZURE, _ROBOFLOW, _PHRASES = "#azure", "#roboflow", "#phrases"
 """Tags of the formats, which pydantic writes into locations: no members of any of them."""
@@ -31,7 +35,7 @@ def _wrapped(value: Any) -> Any:
     return value
 
 
-JsonRequest: TypeAlias = AzureRequest | RoboflowRequest | RoboflowVisualRequest | PhraseRequest
+JsonRequest: TypeAlias = AzureRequest | RoboflowRequest | RoboflowVisualRequest | SegmentationRequest | PhraseRequest
 
 _REQUEST: TypeAdapter[AzureRequest | RoboflowRequest | PhraseRequest] = TypeAdapter(
     Annotated[
@@ -45,16 +49,19 @@ _REQUEST: TypeAdapter[AzureRequest | RoboflowRequest | PhraseRequest] = TypeAdap
 _BY_PATH: dict[str, TypeAdapter[Any]] = {
     CONCEPT_PATH: TypeAdapter(RoboflowRequest),
     VISUAL_PATH: TypeAdapter(RoboflowVisualRequest),
+    SEGMENTATIONS_PATH: TypeAdapter(SegmentationRequest),
 }
 FORMAT_PATHS = tuple(_BY_PATH)
-"""Paths that take one format of JSON, whatever the header Content-Type says."""
+"""Paths that take one format of JSON, whatever the header Content-Type says; that of segmentations takes forms, too."""
 
 _LINE = TypeAdapter(PhraseRequest)
 _T = TypeVar("_T")
 
 
-def read_request(body: bytes, path: str = "") -> JsonRequest:
+def read_request(body: bytes, path: str = "", content_type: str = "") -> JsonRequest:
     """A request in JSON, of the format that belongs to its path, else of the one it shows; raises BadRequest."""
+    if path == SEGMENTATIONS_PATH and content_type.split(";")[0].strip().lower() == MULTIPART:
+        body = json.dumps(members_of(read_form(content_type, body))).encode()
     if path in _BY_PATH:
         request: JsonRequest = _read(_BY_PATH[path], body)
         return request

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sam3edge_serving.api.model import DetectionQuery
-from sam3edge_serving.api.routes.chat_request import SCHEMA_ID
+from sam3edge_serving.api.routes.conversation import SCHEMA_ID
 from support.api_rig import DATA_URL, GEOJSON, JPEG, PNG, Api, chat
 
 PATH = "/v1/chat/completions"
@@ -111,7 +111,7 @@ def test_what_steers_a_language_model_is_left_alone(api: Api, harmless: dict[str
         ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_request"),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"strict": True, "schema": {"type": "array"}}}},
-            "response_format",
+            "response_format.json_schema.schema",
             "unsupported_value",
         ),
         ({"messages": []}, "messages", "invalid_request"),
@@ -165,3 +165,47 @@ def test_models(api: Api) -> None:
     assert api.get("/v1/models/sam3edge").json == model
     assert api.get("/v1/models/gpt-4o").refusal() == (404, "model_not_found", "model")
     assert api.post(PATH, {**chat(), "model": "gpt-4o"}).refusal() == (404, "model_not_found", "model")
+
+
+LABELS = {
+    "type": "object",
+    "properties": {"labels": {"type": "array", "items": {"type": "string"}}, "count": {"type": "integer"}},
+    "required": ["labels", "count"],
+    "additionalProperties": False,
+}
+
+
+def schema_format(schema: dict[str, Any], strict: bool) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "mine", "strict": strict, "schema": schema}}
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_the_content_follows_the_clients_schema(api: Api, strict: bool) -> None:
+    heard = api.post(PATH, chat(response_format=schema_format(LABELS, strict)))
+    content = json.loads(heard.json["choices"][0]["message"]["content"])
+    [feature] = json.loads(GEOJSON)["features"]
+    assert content == {"labels": [feature["properties"]["prompt"]], "count": 1}
+
+
+def test_a_schema_that_cannot_be_followed_costs_nothing_and_is_a_wish_without_strict(api: Api) -> None:
+    wish = {**LABELS, "properties": {**LABELS["properties"], "mood": {"type": "string"}}, "required": ["mood"]}
+    refused = api.post(PATH, chat(response_format=schema_format(wish, strict=True)))
+    where = "response_format.json_schema.schema.properties.mood"
+    assert refused.refusal() == (400, "unsupported_value", where)
+    assert "'mood' of this type means nothing here" in refused.json["error"]["message"]
+    assert api.model.asked == []
+    content = api.post(PATH, chat(response_format=schema_format(wish, strict=False))).json["choices"][0]["message"]
+    assert content["content"] == GEOJSON
+
+
+def test_a_sentence_is_read(api: Api) -> None:
+    assert api.post(PATH, chat("Please find all scratches and dents in this image.")).status == 200
+    [(_, looking)] = api.model.asked
+    assert looking.phrases == ("scratch", "dent")
+
+
+def test_an_idempotency_key_belongs_to_one_form(api: Api) -> None:
+    headers = {"Idempotency-Key": "k"}
+    assert api.post(PATH, chat(), headers).status == 200
+    other = api.post(PATH, chat(response_format=schema_format(LABELS, strict=True)), headers)
+    assert other.refusal()[:2] == (422, "idempotency_key_reused")

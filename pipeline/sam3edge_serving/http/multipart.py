@@ -10,14 +10,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field as ParsedField
 from python_multipart.multipart import File as ParsedFile
 
-from sam3edge_serving.api.exchange import Request
 from sam3edge_serving.http.errors import BadRequest
 
 MULTIPART = "multipart/form-data"
 IMAGE = "image"
 MAX_FIELDS = 64
-REPEATED = "text_prompt"
-"""The one field that may come several times, once for each phrase."""
+REPEATED = ("text_prompt", "prompt")
+"""Fields that may come several times, once for each phrase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Form:
     """A parsed body.
 
     Attributes:
-        members: fields by name; ``text_prompt`` is a list when it came several times.
+        members: fields by name; those of ``REPEATED`` are lists when they came several times.
         image: the file.
     """
 
@@ -41,8 +40,11 @@ class Form:
     image: File | None
 
 
-def read_form(request: Request) -> Form:
+def read_form(content_type: str, body: bytes) -> Form:
     """Parse.
+
+    Args:
+        content_type: the whole header, which names the boundary.
 
     Raises:
         BadRequest: no multipart body, too many fields, a file that was not asked for, a field twice.
@@ -59,12 +61,12 @@ def read_form(request: Request) -> Form:
         files.append((_text(parsed.field_name), File(parsed.file_object.read(), _text(parsed.file_name))))
         parsed.close()
 
-    headers = {"Content-Type": request.headers.get("content-type", "").encode()}
-    config = {"MAX_MEMORY_FILE_SIZE": len(request.body) + 1}  # it is in memory: never written to a file
+    headers = {"Content-Type": content_type.encode()}
+    config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1}  # it is in memory: never written to a file
     try:
         parser = python_multipart.create_form_parser(headers, on_field, on_file, config=config)
         parser.on_end = lambda: ended.append(True)
-        parser.write(request.body)
+        parser.write(body)
         parser.finalize()
     except (FormParserError, UnicodeDecodeError, ValueError) as error:
         raise BadRequest(
@@ -82,7 +84,7 @@ def _form(fields: list[tuple[str, str]], files: list[tuple[str, File]]) -> Form:
         )
     members: dict[str, Any] = {}
     for name, value in fields:
-        if name == REPEATED and name in members:
+        if name in REPEATED and name in members:
             former = members[name]
             members[name] = [*(former if isinstance(former, list) else [former]), value]
         elif name in members:

@@ -1,0 +1,1 @@
+"""Answers that follow a client's own JSON Schema (OpenAI's structured outputs)."""
