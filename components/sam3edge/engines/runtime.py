@@ -24,6 +24,8 @@ Value: TypeAlias = npt.NDArray[Any] | ort.OrtValue
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 """Tried in this order by default; the first that this build and this machine have is used."""
 
+ACCELERATORS = PROVIDERS[:2]
+"""Of these, those that need CUDA's libraries."""
 
 ARENA_UP_TO = 512
 """Input size, pixels, above which ONNX Runtime allocates on the host without its arena. The arena doubles whenever it
@@ -146,6 +148,14 @@ class Graphs:
         self._sessions.clear()
 
 
+def load_accelerator_libraries(providers: Sequence[str]) -> None:
+    """Load CUDA's libraries where pip has put them: the loader looks for them on the system only. It is nothing where
+    the CPU runs, where the system has them, or in builds that do not know how."""
+    preload = getattr(ort, "preload_dlls", None)
+    if preload is not None and any(name in ACCELERATORS for name in providers):
+        preload()
+
+
 def choose_providers(wanted: Sequence[str]) -> list[str]:
     """Those of the wanted execution providers that this ONNX Runtime has, in their order.
 
@@ -164,7 +174,9 @@ def choose_providers(wanted: Sequence[str]) -> list[str]:
 
 def _providers(files: ModelFiles, options: OnnxOptions) -> list[tuple[str, dict[str, str]]]:
     chosen = []
-    for name in choose_providers(options.providers):
+    names = choose_providers(options.providers)
+    load_accelerator_libraries(names)
+    for name in names:
         given = dict(options.provider_options.get(name, {}))
         if name == "TensorrtExecutionProvider" and options.cache is not None:
             cache = engine_cache(options.cache, files.digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.manifest import MANIFEST
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.verify import model_files, verify
-from sam3edge.core.errors import BundleError
+from sam3edge.core.errors import BundleError, EngineError
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, ModelFiles, Prompt
 from sam3edge.engines.open_engine import open_engine
@@ -94,10 +94,25 @@ def _is_model(place: Path) -> bool:
 
 
 def _load_bundle(files: ModelFiles, settings: Settings) -> Engine:
-    providers = tuple(p.strip() for p in settings.providers.split(",") if p.strip()) or PROVIDERS
-    engine = open_engine(files, OnnxOptions(providers, threads=settings.threads))
+    asked = settings.execution_providers
+    engine = open_engine(files, OnnxOptions(asked or PROVIDERS, threads=settings.threads))
+    _require_provider(engine.model.provider, asked)
     logger.info("the golden image took %.0f ms", run_golden(files.root, engine))
     return engine
+
+
+def _require_provider(runs: str, asked: Sequence[str]) -> None:
+    """Refuse to run on something else than was asked for: it would answer, at a tenth of the speed.
+
+    Raises:
+        EngineError: what runs the model is none of those that were asked for.
+    """
+    if asked and runs not in asked:
+        raise EngineError(
+            f"SAM3EDGE_PROVIDERS asks for {', '.join(asked)}, and here the model would run on {runs}: the GPU, its "
+            "driver (CUDA 13 needs 580 or newer) or CUDA's libraries are missing; mend that, or add "
+            "CPUExecutionProvider"
+        )
 
 
 def _load_checkpoint(place: Path, settings: Settings) -> Engine:
@@ -110,6 +125,7 @@ def _load_checkpoint(place: Path, settings: Settings) -> Engine:
     from sam3edge_serving.endpoint.torch_settings import torch_options
 
     on_gpu = torch.cuda.is_available()
+    _require_provider("CUDAExecutionProvider" if on_gpu else "CPUExecutionProvider", settings.execution_providers)
     checkpoint = read_checkpoint(place)
     length = int(checkpoint.model.config.text_config.max_position_embeddings)
     tokenizer = read_tokenizer(place, length) if place.is_dir() else build_tokenizer(length=length)

@@ -40,6 +40,7 @@ from sam3edge_serving.http.errors import (
     Unanswerable,
     UnsupportedMedia,
 )
+from sam3edge_serving.http.multipart import MULTIPART
 
 TITLE, VERSION = "sam3edge endpoint", "1.0"
 
@@ -120,7 +121,7 @@ def document(app: FastAPI) -> dict[str, Any]:
                     "summary": summary,
                     "requestBody": {
                         "required": True,
-                        "content": {JSON: {"schema": schemas[asked, "validation"]}},
+                        "content": {JSON: {"schema": schemas[asked, "validation"]}, **_FORMS.get(path, {})},
                     },
                     "responses": {
                         "200": {
@@ -136,6 +137,24 @@ def document(app: FastAPI) -> dict[str, Any]:
     }
     return written
 
+
+_FORMS: dict[str, Any] = {
+    SEGMENTATIONS_PATH: {
+        MULTIPART: {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "image": {"type": "string", "format": "binary"},
+                    "prompt": {"type": "string"},
+                    "threshold": {"type": "number", "minimum": 0, "maximum": 1},
+                    "n": {"type": "integer", "minimum": 1},
+                },
+                "required": ["image", "prompt"],
+            }
+        }
+    }
+}
+"""Paths that take a form, too."""
 
 _ATTRIBUTES = {
     "name": HEADER,

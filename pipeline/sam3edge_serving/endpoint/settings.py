@@ -43,7 +43,9 @@ class Settings(EnvironmentSettings):
         port: port to listen on; 0 for any that is free.
         public_key: PEM keys, one of which must have signed the bundle; empty to take unsigned ones.
         name: what the endpoint calls itself in answers, where a device writes its own name.
-        providers: ONNX Runtime's execution providers in order of preference; empty for the engine's own order.
+        providers: ONNX Runtime's execution providers in order of preference, commas between them; the model is refused
+            where none of them can run it. Empty for the engine's own order, which ends with the CPU. For checkpoints
+            ``CUDAExecutionProvider`` means torch on a GPU.
         threads: CPU threads of one operator; 0 leaves it to ONNX Runtime.
         depth: how 16 bits per channel become 8, ``Depth``.
         log_level: the least that is logged.
@@ -128,6 +130,11 @@ class Settings(EnvironmentSettings):
     def phrases(self) -> tuple[str, ...]:
         """What is asked when a request names nothing."""
         return tuple(phrase.strip() for phrase in self.default_prompt.split(BETWEEN_PHRASES) if phrase.strip())
+
+    @property
+    def execution_providers(self) -> tuple[str, ...]:
+        """What ``providers`` names; empty for the engine's own order."""
+        return tuple(name.strip() for name in self.providers.split(",") if name.strip())
 
     @property
     def sets_default_prompt(self) -> bool:

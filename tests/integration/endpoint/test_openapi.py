@@ -30,6 +30,7 @@ def test_what_the_document_allows_is_answered_as_it_says(server: Server, figure:
         "POST /invocations",
         "POST /sam3/concept_segment",
         "POST /sam3/visual_segment",
+        "POST /v1/images/segmentations",
     }
     for operation in operations:
 

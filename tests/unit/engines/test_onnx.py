@@ -19,7 +19,7 @@ from sam3edge.core.errors import EngineError
 from sam3edge.core.types import ModelFiles, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge.engines.ort import ort
-from sam3edge.engines.runtime import Graphs
+from sam3edge.engines.runtime import Graphs, load_accelerator_libraries
 from support import samples
 
 CPU = OnnxOptions(providers=("CPUExecutionProvider",), threads=1)
@@ -156,3 +156,15 @@ def test_the_engine_says_how_sure_it_is_of_every_prompt(files: ModelFiles, demo_
         assert (confidence.presence > 0.5) == bool(
             admitted
         )  # on its golden image this model does not contradict itself
+
+
+@pytest.mark.parametrize(("providers", "loads"), [(("CPUExecutionProvider",), 0), (("CUDAExecutionProvider",), 1)])
+def test_pips_cuda_libraries_are_loaded_where_they_are_needed(
+    monkeypatch: pytest.MonkeyPatch, providers: tuple[str, ...], loads: int
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(ort, "preload_dlls", lambda: calls.append(1), raising=False)
+    load_accelerator_libraries(providers)
+    assert len(calls) == loads
+    monkeypatch.delattr(ort, "preload_dlls")  # builds before 1.21
+    load_accelerator_libraries(providers)

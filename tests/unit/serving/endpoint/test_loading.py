@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sam3edge.core.errors import BundleError, SettingsError
+from sam3edge.core.errors import BundleError, EngineError, SettingsError
+from sam3edge.core.types import ModelInfo
+from sam3edge.engines.fake import FakeEngine
 from sam3edge_serving.endpoint import loading
 from sam3edge_serving.endpoint.loading import examine, find_model
 from sam3edge_serving.endpoint.settings import Settings
@@ -92,3 +95,37 @@ def test_a_checkpoint_where_nothing_runs_one_says_what_is_missing(monkeypatch: p
 def test_a_bundle_needs_none_of_that(monkeypatch: pytest.MonkeyPatch, demo_bundle: Path) -> None:
     monkeypatch.setattr(loading, "find_spec", lambda _: None)
     examine(read_settings(Settings, {"CHECKPOINT_PATH": str(demo_bundle)}))
+
+
+class CpuOnly(FakeEngine):
+    """Runs on the CPU, whatever was asked for: so does ONNX Runtime where CUDA's libraries are missing."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which model answers."""
+        return replace(super().model, provider="CPUExecutionProvider")
+
+
+@pytest.mark.parametrize("asked", ["CUDAExecutionProvider", "TensorrtExecutionProvider, CUDAExecutionProvider"])
+@pytest.mark.parametrize("checkpoint", ["bundle", "checkpoint"])
+def test_a_provider_that_does_not_run_is_never_silently_another(
+    demo_bundle: Path, monkeypatch: pytest.MonkeyPatch, asked: str, checkpoint: str
+) -> None:
+    monkeypatch.setattr(loading, "open_engine", lambda *_: CpuOnly())
+    place = demo_bundle if checkpoint == "bundle" else DEMO_CHECKPOINT
+    load = examine(read_settings(Settings, {"CHECKPOINT_PATH": str(place), "SAM3EDGE_PROVIDERS": asked}))
+    with pytest.raises(EngineError, match=r"asks for .*CUDAExecutionProvider, and here .* CPUExecutionProvider"):
+        load()
+
+
+def test_a_provider_that_this_build_has_not_is_refused(demo_bundle: Path) -> None:
+    asked = {"CHECKPOINT_PATH": str(demo_bundle), "SAM3EDGE_PROVIDERS": "CUDAExecutionProvider"}
+    with pytest.raises(EngineError, match="none of the execution providers CUDAExecutionProvider"):
+        examine(read_settings(Settings, asked))()
+
+
+def test_the_cpu_is_taken_where_it_is_asked_for_too(demo_bundle: Path) -> None:
+    asked = {"CHECKPOINT_PATH": str(demo_bundle), "SAM3EDGE_PROVIDERS": "CUDAExecutionProvider,CPUExecutionProvider"}
+    engine = examine(read_settings(Settings, asked))()
+    assert engine.model.provider == "CPUExecutionProvider"
+    engine.close()
