@@ -23,6 +23,7 @@ from sam3edge.core.ports import Engine
 from sam3edge.invocations.attributes import HEADER
 from sam3edge_serving.endpoint import everything
 from sam3edge_serving.endpoint.app import create_app
+from sam3edge_serving.endpoint.fetching import Fetcher
 from sam3edge_serving.endpoint.settings import Settings
 from sam3edge_serving.environment import read_settings
 from support import media
@@ -283,6 +284,27 @@ def test_a_fault_of_ours_says_nothing_of_its_inside(serve: Serve) -> None:
     client = serve(Watched(fails_at=["poison"], error=KeyError("secret")))
     described = error(client.post("/invocations", content=PNG, headers=attributes("text_prompt=poison")), 500)
     assert "secret" not in json.dumps(described)
+
+
+def test_an_address_in_a_row_of_azures_table_follows_the_list_of_hosts(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fetch(_: Fetcher, url: str) -> bytes:
+        asked.append(url)
+        return PNG
+
+    monkeypatch.setattr(Fetcher, "fetch", fetch)
+    rows = [["https://images.example.org/a.png", "red"], [BASE64, "red"]]
+    table = {"input_data": {"columns": ["image", "text_prompt"], "data": rows}}
+    refused, answered = serve().post("/invocations", json=table).json()
+    assert "fetches no addresses" in refused["error"]["message"]
+    assert refused["error"]["param"] == "input_data.data.0"
+    assert len(answered["response"]["predictions"][0]["masks_per_prediction"]) == 1
+    first, second = serve(SAM3EDGE_FETCH_HOSTS="images.example.org").post("/invocations", json=table).json()
+    assert first == second == answered
+    assert asked == ["https://images.example.org/a.png"]
 
 
 def test_addresses_are_not_fetched_by_default(serve: Serve) -> None:

@@ -23,7 +23,8 @@ LARGE = 64 * 2**20
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """``/`` at once, ``/read`` after the body, ``/slow`` after four header times, ``/large`` with much."""
+    """``/`` at once, ``/read`` after the body, ``/slow`` after four header times, ``/large`` with much, ``/pieces``
+    with the sizes of what it read."""
     if scope["type"] != "http":
         return
     if scope["path"] == "/read":
@@ -32,6 +33,13 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["path"] == "/slow":
         await asyncio.sleep(4 * SHORT)
     body = b"x" * LARGE if scope["path"] == "/large" else b"hello"
+    if scope["path"] == "/pieces":
+        sizes, more = [], True
+        while more:
+            message = await receive()
+            sizes.append(len(message["body"]))
+            more = message["more_body"]
+        body = json.dumps(sizes).encode()
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -124,3 +132,20 @@ def test_what_is_slow_to_answer_is_answered_whatever_follows(following: bytes) -
     slow = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving(header_time=SHORT) as port, connection(port, slow + following) as opened:
         assert opened.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_that_comes_byte_by_byte_wakes_the_application_once() -> None:
+    head = b"POST /pieces HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 300\r\n\r\n"
+    with serving() as port, connection(port, head) as opened:
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(300):
+            opened.sendall(b"z")
+            time.sleep(0.0005)
+        assert json.loads(until_closed(opened).partition(b"\r\n\r\n")[2]) == [300]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 3_000_000])
+def test_a_body_of_any_size_arrives_whole(size: int) -> None:
+    head = f"POST /pieces HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n".encode()
+    with serving() as port, connection(port, head + b"z" * size) as opened:
+        assert sum(json.loads(until_closed(opened).partition(b"\r\n\r\n")[2])) == size
