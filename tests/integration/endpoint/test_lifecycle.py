@@ -149,12 +149,12 @@ def test_sockets_that_dribble_keep_nobody_out(demo_bundle: Path, scene: bytes, f
         try:
             server.wait_until_ready()
             address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
-            idle = [ask() for _ in range(50)]
+            idle = [ask() for _ in range(200)]
             crowd = [opened.enter_context(socket.create_connection(address)) for _ in range(200)]
             for number, one in enumerate(crowd):
                 one.sendall(begun[number % 2])
             beside = []
-            for _ in range(50):
+            for _ in range(200):
                 for one in crowd:
                     with suppress(OSError):  # closed already
                         one.sendall(b"x")
