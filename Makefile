@@ -45,7 +45,7 @@ picture: env
 	$(BIN)/python -m sam3edge_simulator.demo.picture --overlays "$(OUT)/overlays" --target assets/demo.jpg
 
 # the demo bundle from its checkpoint, as any bundle is made; then how good it is on scenes that it has never seen
-DEMO_RELEASE := $(OUT)/sam3edge-demo-1.2.0
+DEMO_RELEASE := $(OUT)/sam3edge-demo-1.3.0
 demo-bundle: env-dev
 	rm -rf $(DEMO_RELEASE)
 	$(BIN)/sam3edge-export --checkpoint assets/demo-checkpoint --prompts assets/demo-prompts.txt --image-limit 16 \

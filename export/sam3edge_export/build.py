@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes.util
 import gc
+import hashlib
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -44,6 +46,9 @@ from sam3edge_export.signing import Signer, sign_manifest
 from sam3edge_export.torch_engine import Identity, TorchEngine
 
 logger = logging.getLogger(__name__)
+
+EMPTY_SIDE, EMPTY_LEVELS = 256, (128, 0, 255)
+"""Pixels and grey levels of plain images, in which nothing may be found."""
 
 GOLDEN_PROMPTS = 8
 """At most this many prompts are asked in a golden run, which every device makes before it takes a bundle."""
@@ -237,11 +242,32 @@ def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder:
         golden.GoldenInstance(prompt=d.prompt.text, score=round(d.score, 4), box=d.box, area=round(d.area, 1))
         for d in to_detections(found, frame, engine.model).detections
     ]
-    expected = golden.Golden(prompts=[p.text for p in prompts], threshold=prompts[0].threshold, instances=instances)
+    empty = _empty_frame(engine, prompts)
+    expected = golden.Golden(
+        prompts=[p.text for p in prompts],
+        threshold=prompts[0].threshold,
+        instances=instances,
+        empty=empty is not None,
+    )
     (folder / golden.EXPECTED).parent.mkdir()
+    if empty is not None:
+        cv2.imwrite(str(folder / golden.EMPTY), empty.image)
     (folder / golden.EXPECTED).write_text(json.dumps(expected.model_dump(mode="json"), indent=1) + "\n")
     cv2.imwrite(str(folder / golden.IMAGE), np.ascontiguousarray(frame.image[..., ::-1]))
     logger.info("the golden image holds %d instances", len(instances))
+
+
+def _empty_frame(engine: Engine, prompts: Sequence[Prompt]) -> Frame | None:
+    """A plain image in which the engine finds nothing, as it must on every device; None where it finds something in
+    each of them, as random weights do."""
+    for level in EMPTY_LEVELS:
+        image = np.full((EMPTY_SIDE, EMPTY_SIDE, 3), level, np.uint8)
+        digest = "sha256:" + hashlib.sha256(image.tobytes()).hexdigest()
+        frame = Frame("empty", "golden", "empty", image, datetime.now(timezone.utc), digest)
+        if not engine.segment(frame, prompts).instances:
+            return frame
+    logger.warning("the model finds something in plain images: its golden run cannot have an empty one")
+    return None
 
 
 def _manifest(spec: BundleSpec, checkpoint: Checkpoint, folder: Path, parity: dict[str, Any]) -> Manifest:

@@ -14,11 +14,11 @@ import jsonschema
 import numpy as np
 import pytest
 
+from sam3edge.bundle.proof import ProvenEngine
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import EngineError
 from sam3edge.core.messages import topics
 from sam3edge.core.messages.schemas import schema
-from sam3edge.core.ports import Engine
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.greengrass.fake import FakeNucleus
 from sam3edge.greengrass.restarts import RestartBudget
@@ -105,9 +105,9 @@ class Device:
 def use_fake_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every bundle loaded as the fake engine; one that is called ``broken`` does not load."""
 
-    def load(bundle: Path, settings: Settings, engine_cache: Path) -> Engine:
+    def load(bundle: Path, settings: Settings, store: Store) -> ProvenEngine:
         if bundle.name == "broken":
             raise EngineError("broken does not load")
-        return FakeEngine(version=bundle.name)
+        return ProvenEngine(FakeEngine(version=bundle.name))
 
     monkeypatch.setattr(wiring, "load_engine", load)

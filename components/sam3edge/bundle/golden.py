@@ -19,6 +19,7 @@ from sam3edge.images.decoding import DecodeOptions
 from sam3edge.images.files import read_frame
 
 IMAGE = "golden/image.png"
+EMPTY = "golden/empty.png"
 EXPECTED = "golden/expected.json"
 
 MAX_PIXELS = 4_000_000
@@ -44,19 +45,21 @@ class GoldenInstance(BaseModel):
 
 class Golden(BaseModel):
     """Prompts asked and everything that must be found, no more and no less; at least one object, for a model that finds
-    nothing anywhere must not pass."""
+    nothing anywhere must not pass. Where ``empty`` is true, nothing may be found in the second image: an engine that
+    was compiled wrongly finds things there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     prompts: list[Annotated[str, Field(max_length=1000)]] = Field(min_length=1, max_length=100)
     threshold: Annotated[FiniteFloat, Field(ge=0, lt=1)]
     instances: list[GoldenInstance] = Field(min_length=1, max_length=10_000)
+    empty: bool = False
 
 
 def run_golden(root: Path, engine: Engine) -> float:
-    """Run the bundle's golden image.
+    """Run the bundle's golden images: all prompts together, one alone, and all of them where there is nothing.
 
     Returns:
-        Milliseconds that the engine took.
+        Milliseconds that the engine took for the first of these.
 
     Raises:
         BundleError: it finds something else than it must.
@@ -69,16 +72,23 @@ def run_golden(root: Path, engine: Engine) -> float:
     if output.unsupported_prompts:
         phrase, reason = next(iter(output.unsupported_prompts.items()))
         raise BundleError(f"golden run: the phrase {phrase!r} is not answered: {reason}")
-    _compare(golden, to_detections(output, frame, engine.model).detections)
+    _compare(golden.instances, to_detections(output, frame, engine.model).detections)
+    alone = golden.instances[0].prompt
+    found = engine.segment(frame, [Prompt(alone, golden.threshold)])
+    expected = [instance for instance in golden.instances if instance.prompt == alone]
+    _compare(expected, to_detections(found, frame, engine.model).detections)
+    if golden.empty:
+        empty = golden_frame(root, EMPTY)
+        _compare((), to_detections(engine.segment(empty, prompts), empty, engine.model).detections)
     return sum(output.timing.values())
 
 
-def golden_frame(root: Path) -> Frame:
-    """The bundle's golden image."""
+def golden_frame(root: Path, name: str = IMAGE) -> Frame:
+    """A golden image of the bundle."""
     try:
-        return read_frame(root / IMAGE, "bundle", DecodeOptions(max_pixels=MAX_PIXELS))
+        return read_frame(root / name, "bundle", DecodeOptions(max_pixels=MAX_PIXELS))
     except FrameError as error:
-        raise BundleError(f"{IMAGE} of {root.name} cannot be used: {error}") from error
+        raise BundleError(f"{name} of {root.name} cannot be used: {error}") from error
 
 
 def _read(root: Path) -> Golden:
@@ -88,12 +98,12 @@ def _read(root: Path) -> Golden:
         raise BundleError(f"{EXPECTED} of {root.name} cannot be read: {error.strerror}") from error
 
 
-def _compare(golden: Golden, found: Sequence[Detection]) -> None:
+def _compare(expected: Sequence[GoldenInstance], found: Sequence[Detection]) -> None:
     """Pair what must be found, in its order, with what is found of the same prompt, by the overlap of their boxes."""
-    overlaps = box_iou([wanted.box for wanted in golden.instances], [d.box for d in found])
-    same_prompt = [[wanted.prompt == d.prompt.text for d in found] for wanted in golden.instances]
+    overlaps = box_iou([wanted.box for wanted in expected], [d.box for d in found])
+    same_prompt = [[wanted.prompt == d.prompt.text for d in found] for wanted in expected]
     pairs = dict(pair_in_order(overlaps * np.reshape(same_prompt, overlaps.shape), BOX_OVERLAP))
-    for number, wanted in enumerate(golden.instances):
+    for number, wanted in enumerate(expected):
         if number not in pairs:
             raise BundleError(f"golden run: a {wanted.prompt!r} at {wanted.box} must be found and is not")
         match = found[pairs[number]]

@@ -4,6 +4,7 @@ store/
   bundles/<name>-<version>-<digest>[-<signer>]/    verified copies
   current -> bundles/...    switched by one rename, so that readers see the old bundle or the new one
   engine-cache/             what TensorRT has built from the bundles' graphs (``engines/cache.py``)
+  proofs.json               which provider runs which bundle on this machine (``bundle/proof.py``)
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ class Store:
     def engine_cache(self) -> Path:
         """Where engines that are built from the bundles' graphs are kept; it need not exist."""
         return self._root / "engine-cache"
+
+    @property
+    def proofs(self) -> Path:
+        """The file of what was proven; it need not exist."""
+        return self._root / "proofs.json"
 
     def install(self, artifacts: BundleArtifacts, manifest: Manifest) -> Path:
         """Copy a bundle into the store, next to the others; the current one stays current.

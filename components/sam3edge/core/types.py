@@ -226,6 +226,14 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """An execution provider that was asked for and is not used, and why."""
+
+    provider: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFiles:
     """A model on disk whose files have been checked, as an engine needs it.
 

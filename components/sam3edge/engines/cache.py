@@ -13,7 +13,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sam3edge.engines.ort import ort
@@ -36,11 +38,13 @@ class Accelerator:
         gpu: name of the GPU, or of the whole Jetson.
         capability: CUDA compute capability, such as ``9.0``.
         driver: version of the driver, or the release of Jetson Linux.
+        tensorrt: version of TensorRT.
     """
 
     gpu: str = ""
     capability: str = ""
     driver: str = ""
+    tensorrt: str = ""
 
 
 def engine_cache(root: Path, digest: str, identify: Callable[[], Accelerator] | None = None) -> Path:
@@ -51,9 +55,7 @@ def engine_cache(root: Path, digest: str, identify: Callable[[], Accelerator] | 
         digest: of the bundle, ``sha256:<hex>``.
         identify: tells what the engines run on; ``this_accelerator`` when left out.
     """
-    accelerator = (identify or this_accelerator)()
-    parts = (accelerator.gpu, accelerator.capability, accelerator.driver, f"ort{ort.__version__}")
-    name = "_".join([digest.removeprefix("sha256:")[:16], *(_slug(part) for part in parts if part)])
+    name = f"{digest.removeprefix('sha256:')[:16]}_{machine(identify)}"
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)
@@ -62,6 +64,14 @@ def engine_cache(root: Path, digest: str, identify: Callable[[], Accelerator] | 
         logger.info("removing the old engine cache %s", old.name)
         shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def machine(identify: Callable[[], Accelerator] | None = None) -> str:
+    """What the result of a graph may depend on beside the graph: GPU, driver, TensorRT and ONNX Runtime, as a name."""
+    accelerator = (identify or this_accelerator)()
+    trt = f"trt{accelerator.tensorrt}" if accelerator.tensorrt else ""
+    parts = (accelerator.gpu, accelerator.capability, accelerator.driver, trt, f"ort{ort.__version__}")
+    return "_".join(_slug(part) for part in parts if part)
 
 
 def this_accelerator(system: Path = Path("/"), query: Callable[[], str] | None = None) -> Accelerator:
@@ -76,14 +86,30 @@ def this_accelerator(system: Path = Path("/"), query: Callable[[], str] | None =
     except (OSError, subprocess.SubprocessError) as error:
         logger.debug("nvidia-smi does not tell what this machine has: %s", error)
         lines = []
+    trt = _tensorrt(system)
     columns = [[column.strip() for column in line.split(",")] for line in lines]
     if columns and all(len(row) == 3 for row in columns):
-        return Accelerator(*("+".join(dict.fromkeys(column)) for column in zip(*columns, strict=True)))
+        gpu, capability, driver = ("+".join(dict.fromkeys(column)) for column in zip(*columns, strict=True))
+        return Accelerator(gpu, capability, driver, trt)
     release = re.search(r"R(\d+) .*REVISION: ([\d.]+)", _read(system / "etc/nv_tegra_release"))
     if release is not None:
-        return Accelerator(_read(system / "proc/device-tree/model"), driver=f"r{release[1]}.{release[2]}")
+        return Accelerator(_read(system / "proc/device-tree/model"), "", f"r{release[1]}.{release[2]}", trt)
     module = re.search(r"Kernel Module.*?(\d+\.\d[\d.]*)", _read(system / "proc/driver/nvidia/version"))
-    return Accelerator(driver=module[1] if module is not None else "")
+    return Accelerator(driver=module[1] if module is not None else "", tensorrt=trt)
+
+
+def _tensorrt(system: Path) -> str:
+    """By the name of its library where the system has it, else by pip's package."""
+    libraries = [path.name for path in system.glob("usr/lib/*/libnvinfer.so.*.*")]
+    versions = sorted(
+        match[1] for name in libraries if (match := re.fullmatch(r"libnvinfer\.so\.(\d+\.\d[\d.]*)", name))
+    )
+    if versions:
+        return versions[-1]
+    for package in ("tensorrt_cu13", "tensorrt_cu12", "tensorrt"):
+        with suppress(PackageNotFoundError):
+            return version(package)
+    return ""
 
 
 def _nvidia_smi() -> str:

@@ -19,13 +19,13 @@ from sam3edge.core.errors import BundleError, ConnectionLost, SettingsError
 from sam3edge.core.messages.errors import bundle_refused
 from sam3edge.core.messages.status import model_activated
 from sam3edge.core.messages.topics import topics_of
-from sam3edge.engines.open_engine import open_engine
 from sam3edge.engines.runtime import OnnxOptions
 from sam3edge.greengrass.nucleus import Nucleus
 from sam3edge.greengrass.program import BUNDLE_REFUSED, DONE, REFUSED, run_program
 from sam3edge.model.activation import activate
 from sam3edge.model.settings import read_settings
 from sam3edge.outbox.once import deliver_once
+from sam3edge.proven import open_on_this_machine
 from sam3edge.publishers.greengrass import GreengrassPublisher
 
 logger = logging.getLogger("sam3edge.model")
@@ -53,7 +53,9 @@ def _activate(nucleus: Nucleus, device: str, artifacts: Path, store: Store, work
         topics = topics_of(device, settings.topic_prefix)
         keys = read_public_keys(settings.public_key) if settings.public_key else None
         options = OnnxOptions(tuple(settings.providers), cache=store.engine_cache)
-        info = activate(find_artifacts(artifacts), store, keys, lambda files: open_engine(files, options))
+        activated = activate(
+            find_artifacts(artifacts), store, keys, lambda files: open_on_this_machine(files, options, store.proofs)
+        )
     except (SettingsError, BundleError) as error:
         logger.error("refused: %s", error)
         deliver_once(work, publisher, bundle_refused(device, error, topics.errors), DELIVER_SECONDS)
@@ -65,7 +67,8 @@ def _activate(nucleus: Nucleus, device: str, artifacts: Path, store: Store, work
         unexpected = BundleError(f"{type(error).__name__}: {error}")
         deliver_once(work, publisher, bundle_refused(device, unexpected, topics.errors), DELIVER_SECONDS)
         return BUNDLE_REFUSED
-    deliver_once(work, publisher, model_activated(device, topics.model_status, info), DELIVER_SECONDS)
+    report = model_activated(device, topics.model_status, activated.model, activated.passed_over)
+    deliver_once(work, publisher, report, DELIVER_SECONDS)
     return DONE
 
 

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sam3edge.bundle.artifacts import BundleArtifacts
-from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.manifest import Manifest
+from sam3edge.bundle.proof import ProvenEngine
 from sam3edge.bundle.signature import check_signature
 from sam3edge.bundle.store import Store
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import BundleError, EngineError
-from sam3edge.core.ports import Engine
-from sam3edge.core.types import ModelFiles, ModelInfo
+from sam3edge.core.types import ModelFiles, ModelInfo, PassedOver
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """What was activated, what it ran on, and which providers it did not run on."""
+
+    model: ModelInfo
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 def activate(
     shipment: BundleArtifacts,
     store: Store,
     keys: Sequence[Ed25519PublicKey] | None,
-    load: Callable[[ModelFiles], Engine],
-) -> ModelInfo:
+    prove: Callable[[ModelFiles], ProvenEngine],
+) -> Activated:
     """Make a bundle the current one of ``store``, once its digests, signature and golden run are right.
 
     Args:
         keys: one of them must have signed it; None to leave signatures unchecked.
-
-    Returns:
-        What was activated, and what it ran on.
+        prove: loads it on a provider that finds in its golden images what it must.
 
     Raises:
         BundleError: it is refused; the bundle that was current stays current.
@@ -45,7 +51,7 @@ def activate(
     renew = partial(store.exchange, shipment, claimed) if store.holds(claimed) else None
     copy = store.install(shipment, claimed)
     try:
-        info = _try(copy, _verified(copy, keys, renew), load)
+        activated = _try(copy, _verified(copy, keys, renew), prove)
     except BundleError:
         store.discard(copy)
         raise
@@ -54,8 +60,9 @@ def activate(
         reason = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
         raise BundleError(f"{claimed.name} {claimed.version} does not run on this device: {reason}") from error
     store.activate(copy)
+    info = activated.model
     logger.info("activated %s %s on %s", info.name, info.version, info.provider)
-    return info
+    return activated
 
 
 def _verified(copy: Path, keys: Sequence[Ed25519PublicKey] | None, renew: Callable[[], Path] | None) -> Manifest:
@@ -73,11 +80,7 @@ def _verified(copy: Path, keys: Sequence[Ed25519PublicKey] | None, renew: Callab
         return verify(renew(), keys)
 
 
-def _try(bundle: Path, manifest: Manifest, load: Callable[[ModelFiles], Engine]) -> ModelInfo:
-    engine = load(model_files(bundle, manifest))
-    try:
-        milliseconds = run_golden(bundle, engine)
-        logger.info("golden run of %s %s passed in %.0f ms", manifest.name, manifest.version, milliseconds)
-        return engine.model
-    finally:
-        engine.close()
+def _try(bundle: Path, manifest: Manifest, prove: Callable[[ModelFiles], ProvenEngine]) -> Activated:
+    proven = prove(model_files(bundle, manifest))
+    proven.engine.close()
+    return Activated(proven.engine.model, proven.passed_over)

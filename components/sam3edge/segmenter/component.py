@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal
 
 from sam3edge.bundle.store import Store
@@ -17,8 +18,8 @@ from sam3edge.core.messages.detections import FrameResult, divide
 from sam3edge.core.messages.errors import component_error
 from sam3edge.core.messages.status import Heartbeat, State, status
 from sam3edge.core.messages.topics import topics_of
-from sam3edge.core.ports import Source
-from sam3edge.core.types import Message
+from sam3edge.core.ports import Engine, Source
+from sam3edge.core.types import Message, PassedOver
 from sam3edge.greengrass.commands import Command, Commands
 from sam3edge.greengrass.nucleus import Nucleus
 from sam3edge.greengrass.probe import CloudProbe, ProbeOptions
@@ -93,6 +94,7 @@ class Component:
         self._delivery: Delivery
         self._fallback: wiring.Fallback | None = None
         self._refusal_due = 0.0
+        self._passed_over: tuple[PassedOver, ...] = ()
 
     def run(self) -> tuple[Outcome, Settings]:
         """Work until stopped, until the source ends, or until a changed configuration needs other parts.
@@ -164,9 +166,7 @@ class Component:
             stack.callback(self._fallback.close)
         store = Store(where.store)
         wiring.require_provider(settings)
-        engine = ActiveEngine(
-            store.current, lambda bundle: wiring.load_engine(bundle, settings, store.engine_cache), self._report
-        )
+        engine = ActiveEngine(store.current, lambda bundle: self._load_engine(bundle, store), self._report)
         engine.start()
         stack.callback(engine.close)
         self._listen(stack)
@@ -183,6 +183,15 @@ class Component:
             detector,
         )
         return flow, engine
+
+    def _load_engine(self, bundle: Path, store: Store) -> Engine:
+        """On the first provider that is proven; those before it are reported: nothing runs on the CPU in silence."""
+        proven = wiring.load_engine(bundle, self._settings, store)
+        self._passed_over = proven.passed_over
+        for one in proven.passed_over:
+            runs = proven.engine.model.provider
+            self._report(EngineError(f"{bundle.name} runs on {runs} and not on {one.provider}: {one.reason}"))
+        return proven.engine
 
     def _open_outbox(self, options: OutboxOptions, overflow: Overflow) -> Outbox:
         """Open it; on a disk that has no room even for that, wait: a restart would change nothing.
@@ -317,6 +326,7 @@ class Component:
             asdict(self._delivery.statistics()),
             {"backlog": self._source.backlog, "unfinished": self._source.unfinished},
             None if self._fallback is None else self._fallback.report(),
+            self._passed_over if current is not None else (),
         )
         self._put(status(self._where.device, self._topics.status, beat, self._max_payload))
 

@@ -8,17 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sam3edge.bundle.proof import ProvenEngine
+from sam3edge.bundle.store import Store
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import EngineError, SettingsError
 from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
 from sam3edge.core.fallback.budget import Budget, Limits
 from sam3edge.core.fallback.detector import FallbackDetector, RequestLimits
 from sam3edge.core.fallback.policy import CPU, FallbackOptions, Policy
-from sam3edge.core.ports import Endpoint, Engine, Source
-from sam3edge.engines.open_engine import open_engine
+from sam3edge.core.ports import Endpoint, Source
 from sam3edge.engines.runtime import OnnxOptions, choose_providers
 from sam3edge.hard_examples.folder import HardExamples
 from sam3edge.outbox.limits import Block, DropOldest, Overflow
+from sam3edge.proven import open_on_this_machine
 from sam3edge.segmenter.settings import FallbackSettings, Settings
 
 
@@ -39,20 +41,21 @@ def require_provider(settings: Settings) -> None:
         raise SettingsError(f"Providers: {error}") from error
 
 
-def load_engine(bundle: Path, settings: Settings, engine_cache: Path) -> Engine:
-    """Load a bundle that the model component has verified and put into the store; since then a disk may have decayed.
+def load_engine(bundle: Path, settings: Settings, store: Store) -> ProvenEngine:
+    """Load a bundle that the model component has verified and put into the store; since then a disk may have decayed,
+    and the GPU's driver or the runtime may be others, with which it is proven again.
 
     Args:
-        engine_cache: the store's, which the model component's golden run has filled.
+        store: its engine cache and its proofs are those that the model component's golden run has filled.
     """
     options = OnnxOptions(
         tuple(settings.providers),
         threads=settings.threads,
         max_instances=settings.max_instances,
         prompts_per_run=settings.prompts_per_run,
-        cache=engine_cache,
+        cache=store.engine_cache,
     )
-    return open_engine(model_files(bundle, verify(bundle, None)), options)
+    return open_on_this_machine(model_files(bundle, verify(bundle, None)), options, store.proofs)
 
 
 @dataclass(frozen=True, slots=True)

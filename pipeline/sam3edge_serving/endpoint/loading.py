@@ -11,15 +11,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.manifest import MANIFEST
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import BundleError, EngineError
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, ModelFiles, Prompt
-from sam3edge.engines.open_engine import open_engine
 from sam3edge.engines.runtime import PROVIDERS, OnnxOptions
+from sam3edge.proven import open_on_this_machine
 from sam3edge_serving.endpoint.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -95,9 +94,8 @@ def _is_model(place: Path) -> bool:
 
 def _load_bundle(files: ModelFiles, settings: Settings) -> Engine:
     asked = settings.execution_providers
-    engine = open_engine(files, OnnxOptions(asked or PROVIDERS, threads=settings.threads))
+    engine = open_on_this_machine(files, OnnxOptions(asked or PROVIDERS, threads=settings.threads)).engine
     _require_provider(engine.model.provider, asked)
-    logger.info("the golden image took %.0f ms", run_golden(files.root, engine))
     return engine
 
 

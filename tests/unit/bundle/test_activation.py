@@ -15,19 +15,22 @@ import pytest
 from sam3edge.bundle.artifacts import BundleArtifacts
 from sam3edge.bundle.golden import EXPECTED, IMAGE
 from sam3edge.bundle.manifest import Manifest, describe_files, read_manifest, write_manifest
+from sam3edge.bundle.proof import ProvenEngine
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.store import Store
 from sam3edge.core.errors import BundleError, EngineError
-from sam3edge.core.ports import Engine
 from sam3edge.core.types import ModelFiles
 from sam3edge.engines.fake import FakeEngine
-from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
+from sam3edge.engines.onnx import OnnxOptions
 from sam3edge.model.activation import activate
+from sam3edge.proven import open_on_this_machine
 from sam3edge_export.signing import new_key, sign_bundle
 
+CPU = "CPUExecutionProvider"
 
-def load(files: ModelFiles) -> Engine:
-    return OnnxEngine(files, OnnxOptions(providers=("CPUExecutionProvider",)))
+
+def load(files: ModelFiles) -> ProvenEngine:
+    return open_on_this_machine(files, OnnxOptions(providers=(CPU,)))
 
 
 def remake_manifest(bundle: Path, **changes: object) -> None:
@@ -39,7 +42,7 @@ def remake_manifest(bundle: Path, **changes: object) -> None:
 def test_a_good_bundle_becomes_current(bundle: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     assert store.current() is None
-    info = activate(BundleArtifacts((bundle,)), store, None, load)
+    info = activate(BundleArtifacts((bundle,)), store, None, load).model
     current = store.current()
     assert current is not None
     assert info.digest == read_manifest(current).digest()
@@ -129,7 +132,7 @@ def test_a_bundle_that_finds_something_else_is_refused_and_the_last_good_one_sta
 
 
 def test_an_engine_that_does_not_load_is_a_refused_bundle(bundle: Path, tmp_path: Path) -> None:
-    def broken(files: ModelFiles) -> Engine:
+    def broken(files: ModelFiles) -> ProvenEngine:
         raise EngineError("no memory")
 
     with pytest.raises(BundleError, match="does not run on this device: no memory"):
@@ -138,8 +141,7 @@ def test_an_engine_that_does_not_load_is_a_refused_bundle(bundle: Path, tmp_path
 
 def test_the_engine_of_the_golden_run_is_closed(bundle: Path, tmp_path: Path) -> None:
     engine = FakeEngine()
-    with pytest.raises(BundleError):
-        activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, lambda files: engine)
+    activate(BundleArtifacts((bundle,)), Store(tmp_path / "store"), None, lambda files: ProvenEngine(engine))
     assert engine.closed
 
 

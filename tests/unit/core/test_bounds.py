@@ -15,7 +15,7 @@ from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.messages import commands, errors, snapshots, status
 from sam3edge.core.messages.bounds import MAX_REASON, MIN_PAYLOAD, as_many_as_fit, bounded, json_size, reason_of
 from sam3edge.core.messages.detections import FrameResult, encode
-from sam3edge.core.types import Detection, Frame, ModelInfo, Origin, Prompt
+from sam3edge.core.types import Detection, Frame, ModelInfo, Origin, PassedOver, Prompt
 from support.samples import wobbly
 
 CONTROL = "\x01" * 1200
@@ -118,7 +118,9 @@ def test_reports_of_anything_can_be_sent(text: str, name: str, identity: str) ->
         errors.bundle_refused("line-7", ValueError(text), "t"),
         commands.not_done("line-7", "t", frame_id[:128], "name", "REJECTED", text),
         commands.succeeded("line-7", "t", frame_id[:128], "set_prompts", {"Prompts": [bounded(name, 900)] * 50}),
-        status.model_activated("line-7", "t", ModelInfo(text, name, identity, "fp16", text)),
+        status.model_activated(
+            "line-7", "t", ModelInfo(text, name, identity, "fp16", text), [PassedOver(name, text)] * 9
+        ),
     ):
         assert len(message.payload) <= MIN_PAYLOAD
 
@@ -138,7 +140,8 @@ def test_a_heartbeat_can_always_be_sent(phrases: list[str], text: str) -> None:
     model = ModelInfo(text, text, text, text, text)
     prompts = [Prompt(phrase, 0.5, 0.0, text) for phrase in phrases]
     source: status.SourceMember = {"backlog": 10**9, "unfinished": 10**9}
-    beat = status.Heartbeat("running", model, prompts, counters, delivery, source, fallback)
+    passed_over = [PassedOver(text, text)] * 9
+    beat = status.Heartbeat("running", model, prompts, counters, delivery, source, fallback, passed_over)
     message = status.status("line-7", "t", beat, MIN_PAYLOAD)
     assert len(message.payload) <= MIN_PAYLOAD
     assert json.loads(message.payload)["prompt_count"] == len(phrases)

@@ -12,8 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from sam3edge.bundle.proof import ProvenEngine
 from sam3edge.core.errors import ConnectionLost, PublishError
+from sam3edge.core.types import PassedOver
 from sam3edge.engines.fake import FakeEngine
+from sam3edge.segmenter import wiring
 from support.samples import red_square
 from support.segmenter import PATIENCE, Device, use_fake_engines
 from support.stand_in import StandIn
@@ -273,6 +276,20 @@ def test_the_cloud_stands_in_for_a_model_until_there_is_one(tmp_path: Path, clou
         assert last["model"]["version"] == "1.1.0"
     finally:
         device.close()
+
+
+def test_another_provider_than_was_asked_for_is_never_used_in_silence(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = PassedOver("TensorrtExecutionProvider", "golden run: a 'car' is found and must not be")
+    proven = ProvenEngine(FakeEngine(), (passed,))
+    monkeypatch.setattr(wiring, "load_engine", lambda *_: proven)
+    device.start()
+    device.wait(lambda: device.published("status") and "passed_over" in device.published("status")[-1])
+    assert device.published("status")[-1]["passed_over"] == [{"provider": passed.provider, "reason": passed.reason}]
+    device.wait(lambda: device.published("errors"))
+    said = device.published("errors")[0]["reason"]
+    assert "runs on fake and not on TensorrtExecutionProvider: golden run: a 'car' is found and must not be" in said
 
 
 def test_without_a_fallback_the_heartbeat_says_nothing_of_it(device: Device) -> None:

@@ -8,9 +8,15 @@ from typing import Any, Literal, TypeAlias, cast
 
 from typing_extensions import NotRequired, TypedDict
 
-from sam3edge.core.messages.bounds import bounded, reason_of
+from sam3edge.core.messages.bounds import MAX_WORD, bounded, reason_of
 from sam3edge.core.messages.envelope import Envelope, ModelMember, envelope, model_member, to_json, write
-from sam3edge.core.types import Message, ModelInfo, Prompt
+from sam3edge.core.types import Message, ModelInfo, PassedOver, Prompt
+
+MAX_PROVIDERS = 2
+"""Of those that were passed over, in a message: there are three in all."""
+
+MAX_REASON = 300
+"""Bytes of why a provider was passed over; a heartbeat may have less room."""
 
 State: TypeAlias = Literal["running", "waiting for a model", "stopping", "restarting"]
 
@@ -94,8 +100,16 @@ class FallbackMember(TypedDict):
     hard_examples: HardExamplesMember
 
 
+class PassedOverMember(TypedDict):
+    """An execution provider that was asked for and is not used, and why."""
+
+    provider: str
+    reason: str
+
+
 class StatusMessage(Envelope, Counters):
-    """One heartbeat. ``prompts`` may be shorter than ``prompt_count`` where they do not all fit."""
+    """One heartbeat. ``prompts`` may be shorter than ``prompt_count`` where they do not all fit. ``passed_over`` is
+    there where the model runs on another provider than was asked for first."""
 
     message_type: Literal["status"]
     state: State
@@ -105,6 +119,7 @@ class StatusMessage(Envelope, Counters):
     delivery: DeliveryMember
     source: SourceMember
     fallback: NotRequired[FallbackMember]
+    passed_over: NotRequired[list[PassedOverMember]]
 
 
 class ModelActivatedMessage(Envelope):
@@ -112,6 +127,7 @@ class ModelActivatedMessage(Envelope):
 
     message_type: Literal["model_activated"]
     model: ModelMember
+    passed_over: NotRequired[list[PassedOverMember]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +139,7 @@ class Heartbeat:
         delivery: members of ``DeliveryMember``.
         source: what waits there.
         fallback: members of ``FallbackMember``; None where the cloud is not asked.
+        passed_over: providers that do not run the model.
     """
 
     state: State
@@ -132,6 +149,7 @@ class Heartbeat:
     delivery: Mapping[str, Any]
     source: SourceMember
     fallback: Mapping[str, Any] | None = None
+    passed_over: Sequence[PassedOver] = ()
 
 
 def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
@@ -141,9 +159,8 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
         max_bytes: largest payload of the transport.
     """
     text, word = max_bytes // 12, max_bytes // 40
-    counters: Counters = {**beat.counters, "last_error": reason_of(beat.counters["last_error"], text)}
     body: StatusMessage = {
-        **envelope(device),
+        **envelope(device),  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
         "message_type": "status",
         "state": beat.state,
         "model": None if beat.model is None else model_member(beat.model),
@@ -152,7 +169,10 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
             for p in beat.prompts
         ],
         "prompt_count": len(beat.prompts),
-        **counters,  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
+        "uptime_s": beat.counters["uptime_s"],
+        "counts": beat.counters["counts"],
+        "frames_per_second": beat.counters["frames_per_second"],
+        "last_error": reason_of(beat.counters["last_error"], text),
         "source": beat.source,
         "delivery": cast(DeliveryMember, {**beat.delivery, "last_error": reason_of(beat.delivery["last_error"], text)}),
     }
@@ -160,16 +180,25 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
         body["fallback"] = cast(
             FallbackMember, {**beat.fallback, "last_failure": reason_of(beat.fallback["last_failure"], text)}
         )
+    if beat.passed_over:
+        body["passed_over"] = _passed_over(beat.passed_over, min(MAX_REASON, max_bytes // 40))
     while body["prompts"] and len(to_json(body)) > max_bytes:
         body["prompts"] = body["prompts"][: len(body["prompts"]) // 2]
     return write(body, topic, supersedes="status")
 
 
-def model_activated(device: str, topic: str, model: ModelInfo) -> Message:
-    """Report that a bundle is the current one."""
+def _passed_over(providers: Sequence[PassedOver], max_bytes: int = MAX_REASON) -> list[PassedOverMember]:
+    named = providers[:MAX_PROVIDERS]
+    return [{"provider": bounded(p.provider, MAX_WORD), "reason": reason_of(p.reason, max_bytes)} for p in named]
+
+
+def model_activated(device: str, topic: str, model: ModelInfo, passed_over: Sequence[PassedOver] = ()) -> Message:
+    """Report that a bundle is the current one, and which providers do not run it."""
     body: ModelActivatedMessage = {
-        **envelope(device),
+        **envelope(device),  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
         "message_type": "model_activated",
         "model": model_member(model),
     }
+    if passed_over:
+        body["passed_over"] = _passed_over(passed_over)
     return write(body, topic)

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sam3edge.bundle.proof import ProvenEngine
 from sam3edge.core.errors import BundleError, EngineError, SettingsError
 from sam3edge.core.types import ModelInfo
 from sam3edge.engines.fake import FakeEngine
@@ -111,7 +112,7 @@ class CpuOnly(FakeEngine):
 def test_a_provider_that_does_not_run_is_never_silently_another(
     demo_bundle: Path, monkeypatch: pytest.MonkeyPatch, asked: str, checkpoint: str
 ) -> None:
-    monkeypatch.setattr(loading, "open_engine", lambda *_: CpuOnly())
+    monkeypatch.setattr(loading, "open_on_this_machine", lambda *_: ProvenEngine(CpuOnly()))
     place = demo_bundle if checkpoint == "bundle" else DEMO_CHECKPOINT
     load = examine(read_settings(Settings, {"CHECKPOINT_PATH": str(place), "SAM3EDGE_PROVIDERS": asked}))
     with pytest.raises(EngineError, match=r"asks for .*CUDAExecutionProvider, and here .* CPUExecutionProvider"):
