@@ -51,6 +51,10 @@ class Request:
             value = json.loads(self.body)
         except (ValueError, RecursionError):
             raise BadRequest("the body must be a JSON object, and this cannot be read as JSON") from None
+        try:
+            dump(value).encode()
+        except (ValueError, RecursionError):  # NaN, 1e999, half of a surrogate pair: they can be read and not written
+            raise BadRequest("the body has numbers that are not finite, or text that is not Unicode") from None
         if not isinstance(value, dict):
             raise BadRequest(f"the body must be a JSON object, this is {type(value).__name__}")
         return value

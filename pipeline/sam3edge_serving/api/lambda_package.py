@@ -25,7 +25,7 @@ _LIBRARY = (
     "images/headers",
     *(f"invocations/{name}.py" for name in ("__init__", "attributes", "request", "error_codes", "http", "sagemaker")),
 )
-_SERVING = ("__init__.py", "environment.py", "http", "api")
+_SERVING = ("__init__.py", "environment.py", "sentences.py", "http", "api")
 
 
 def copy_sources(target: Path) -> None:

@@ -16,7 +16,7 @@ from sam3edge.images import files
 from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, decode, taken
 from sam3edge.images.headers import HeaderError, ImageHeader, read_header
 from sam3edge.images.headers.ifd import TagReader
-from sam3edge_serving.endpoint.rasters import NITF, is_nitf, read_nitf_header, read_raster
+from sam3edge_serving.endpoint.rasters import NITF, is_nitf, raster_cost, read_nitf_header, read_raster
 from sam3edge_serving.http.errors import TooLarge, Unanswerable
 
 _SAMPLES_PER_PIXEL, _BITS_PER_SAMPLE, _PLANAR, _SAMPLE_FORMAT, _COMPRESSION, _NODATA = 277, 258, 284, 339, 259, 42113
@@ -35,10 +35,14 @@ class Picture:
     Attributes:
         data: as they came.
         header: what they say about themselves.
+        is_plain: whether the device's decoder reads it as it is meant.
+        cost: what decoding it takes for a moment, in pixels of RGB.
     """
 
     data: bytes
     header: ImageHeader
+    is_plain: bool
+    cost: int
 
 
 def inspect(data: bytes, max_pixels: int) -> Picture:
@@ -51,13 +55,18 @@ def inspect(data: bytes, max_pixels: int) -> Picture:
     try:
         header = read_nitf_header(data) if is_nitf(data) else read_header(data)
     except HeaderError as error:
-        raise Unanswerable(f"the image cannot be used: {error}") from error
+        raise _refused(error) from error
     if header.pixels > max_pixels:
         raise TooLarge(
             f"the image must have at most {max_pixels} pixels, its header says {header.width} x {header.height}; make "
             "it smaller or send it in tiles"
         )
-    return Picture(data, header)
+    try:
+        plain = _is_plain(data, header)
+        cost = header.pixels if plain else raster_cost(data, header.format, max_pixels)
+    except (DecodeError, HeaderError) as error:
+        raise _refused(error) from error
+    return Picture(data, header, plain, cost)
 
 
 def to_frame(picture: Picture, options: DecodeOptions, source: str, name: str) -> Frame:
@@ -71,22 +80,25 @@ def to_frame(picture: Picture, options: DecodeOptions, source: str, name: str) -
         Unanswerable: damaged, or of a kind that is not read.
     """
     try:
-        if _is_plain(picture):
+        if picture.is_plain:
             decoded = decode(picture.data, options)
         else:
             image = read_raster(picture.data, picture.header, options)
             decoded = Decoded(image, *taken(picture.header, options.time_zone))
     except (DecodeError, HeaderError) as error:
-        raise Unanswerable(f"the image cannot be used: {error}") from error
+        raise _refused(error) from error
     digest = hashlib.sha256(picture.data).hexdigest()
     return files.to_frame(decoded, digest, source, name, datetime.now(timezone.utc), otherwise="device")
 
 
-def _is_plain(picture: Picture) -> bool:
-    """Whether the device's decoder reads it as it is meant."""
-    if picture.header.format != "TIFF":
-        return picture.header.format != NITF
-    reader = TagReader(memoryview(picture.data))
+def _refused(error: DecodeError | HeaderError) -> Unanswerable:
+    return Unanswerable(f"the image cannot be used: {error}")
+
+
+def _is_plain(data: bytes, header: ImageHeader) -> bool:
+    if header.format != "TIFF":
+        return header.format != NITF
+    reader = TagReader(memoryview(data))
     tags = reader.first_directory()
 
     def value(tag: int) -> int:

@@ -23,6 +23,7 @@ from sam3edge.core.types import RgbImage
 from sam3edge.images.decoding import DecodeError, DecodeOptions
 from sam3edge.images.depth import Depth, DepthOptions, to_eight_bits
 from sam3edge.images.headers import HeaderError, ImageHeader
+from sam3edge.images.headers.header import check_size
 
 NITF = "NITF"
 _NITF_MAGIC = (b"NITF0", b"NSIF0")
@@ -31,18 +32,23 @@ _DRIVERS = {"TIFF": "GTiff", NITF: "NITF"}
 _CLOSED = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
+    "GDAL_CACHEMAX": 64,
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing",
 }
-"""No files beside the file, no statistics or masks in sidecars, and not one address."""
+"""No files beside the file, no statistics or masks in sidecars, and not one address; 64 MB of blocks that are kept."""
 
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _COUNTS = (np.uint8, np.uint16)
-_JPEG_2000_BYTES = 4
+_JPEG_2000_BYTES = 6
 """Of a sample, while it is decoded."""
 
-STORED_BYTES_PER_PIXEL = 16
-"""A file of many bands is refused when all of its bands take more than this times the pixels that an image may have:
-bands that are stored together are unpacked together."""
+_WORKING = 4
+"""What reading takes at most of the size of all bands: the file's blocks, the bands, and their copies as numbers that
+are stretched."""
+
+STORED_BYTES_PER_PIXEL = 6
+"""A file is refused when all of its bands take more than this times the pixels that an image may have: three bands of
+16 bits. Bands that are stored together are unpacked together."""
 
 
 def is_nitf(data: bytes) -> bool:
@@ -61,7 +67,28 @@ def read_nitf_header(data: bytes) -> ImageHeader:
             width, height = dataset.width, dataset.height
     except Exception as error:  # GDAL's errors share no base; whatever it raises, it is this file that made it
         raise HeaderError(f"the NITF cannot be read: {_said(error)}") from error
+    check_size(width, height)
     return ImageHeader(NITF, width, height, width * height)
+
+
+def raster_cost(data: bytes, format: str, max_pixels: int) -> int:
+    """What reading it takes for a moment, in pixels of RGB, before anything is decoded.
+
+    Raises:
+        DecodeError: damaged, or its bands take more memory than ``max_pixels`` allow.
+    """
+    try:
+        with _opened(data, format) as dataset:
+            sample = int(max(np.dtype(name).itemsize for name in dataset.dtypes))
+            if dataset.compression is Compression.jpeg2000:
+                sample = max(sample, _JPEG_2000_BYTES)
+            pixels, count = int(dataset.width * dataset.height), int(dataset.count)
+    except Exception as error:  # as above
+        raise DecodeError(f"the {format} cannot be read: {_said(error)}") from error
+    stored = pixels * count * sample
+    if stored > STORED_BYTES_PER_PIXEL * max_pixels:
+        raise DecodeError(f"its {count} bands take {stored} bytes; send it in tiles or with fewer bands")
+    return max(pixels, stored * _WORKING // 3)
 
 
 def read_raster(data: bytes, header: ImageHeader, options: DecodeOptions) -> RgbImage:
@@ -71,7 +98,7 @@ def read_raster(data: bytes, header: ImageHeader, options: DecodeOptions) -> Rgb
     ``options`` says so, they are stretched between the 1st and the 99th percentile of the image.
 
     Raises:
-        DecodeError: damaged, too many bands to find room for, turned, or of complex numbers.
+        DecodeError: damaged, turned, or of complex numbers.
     """
     if header.orientation != 1:
         raise DecodeError(f"expected a {header.format} that is stored upright, got orientation {header.orientation}")
@@ -98,11 +125,6 @@ def _pixels(dataset: DatasetReader, options: DecodeOptions) -> RgbImage:
     kinds = [np.dtype(name) for name in sorted(set(dataset.dtypes))]
     if len(kinds) > 1 or kinds[0].kind not in "uif":
         raise DecodeError(f"expected bands of whole or floating point numbers, got {', '.join(map(str, kinds))}")
-    [kind] = kinds
-    size = max(kind.itemsize, _JPEG_2000_BYTES if dataset.compression is Compression.jpeg2000 else 1)
-    stored = dataset.width * dataset.height * dataset.count * size
-    if stored > STORED_BYTES_PER_PIXEL * options.max_pixels:
-        raise DecodeError(f"its {dataset.count} bands take {stored} bytes; send it in tiles or with fewer bands")
     bands = dataset.read(_visible(dataset))
     valid = dataset.dataset_mask() > 0
     if dataset.colorinterp[0] is ColorInterp.palette and bands.dtype == np.uint8:

@@ -218,7 +218,7 @@ class Service:
 
     async def _detect(self, query: DetectionQuery) -> DetectionResult:
         picture = await self._inspect(query.image)
-        async with self._pixels.hold(picture.header.pixels):
+        async with self._pixels.hold(picture.cost):
             frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, query.name)
             found = await self._answered(self._batcher.segment(frame, query.prompts))
         result = DetectionResult(_without_pixels(frame), self._model(), query.prompts, found)
@@ -226,7 +226,7 @@ class Service:
 
     async def _predict(self, query: VisualQuery) -> VisualResult:
         picture = await self._inspect(query.image)
-        async with self._pixels.hold(picture.header.pixels):
+        async with self._pixels.hold(picture.cost):
             frame = await self._compute(images.to_frame, picture, self._decoding, SOURCE, "")
             prompts = query.prompts or everything.grid(frame.width, frame.height)
             predicted = await self._answered(self._batcher.predict(frame, prompts))

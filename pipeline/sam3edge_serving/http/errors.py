@@ -34,8 +34,8 @@ from typing import ClassVar
 
 from typing_extensions import TypedDict
 
-MAX_MESSAGE = 2000
-"""Characters of a message that are sent."""
+MAX_MESSAGE, MAX_PARAM = 2000, 300
+"""Characters of a message, and of the name of a member, that are sent."""
 
 
 class ErrorMember(TypedDict):
@@ -82,7 +82,8 @@ class HttpError(Exception):
     def body(self) -> ErrorBody:
         """As it is sent."""
         message, kind = str(self)[:MAX_MESSAGE], _type(self.status)
-        return {"error": {"message": message, "type": kind, "param": self.param, "code": self.code}}
+        param = None if self.param is None else self.param[:MAX_PARAM]
+        return {"error": {"message": message, "type": kind, "param": param, "code": self.code}}
 
     def json(self) -> str:
         """The body on one line."""

@@ -1,4 +1,4 @@
-"""OpenAI's clients, unchanged, in front of the API's functions and the served demo bundle."""
+"""OpenAI's clients, unchanged, in front of the API's functions and what is served behind them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from support.endpoint_server import launch
 
 DATA_URL = "data:image/jpeg;base64," + base64.b64encode(SCENE.read_bytes()).decode()
 ASKED = "Find all scratches, dents and metal tags in this image."
+ASSETS = Path(__file__).parents[3] / "assets"
 NODE = Path(__file__).parent / "node"
 
 
@@ -46,10 +47,10 @@ class Live:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.key, max_retries=0)
 
 
-@pytest.fixture(scope="module")
-def live(demo_bundle: Path) -> Iterator[Live]:
-    """The API in front of the served demo bundle."""
-    server = launch(demo_bundle, SAM3EDGE_THREADS="1", CONFIDENCE_THRESHOLD="0.4")
+@pytest.fixture(scope="module", params=["demo-bundle", "demo-checkpoint"])
+def live(request: pytest.FixtureRequest) -> Iterator[Live]:
+    """The API in front of the served demo bundle, and of the checkpoint that it was made of."""
+    server = launch(ASSETS / request.param, SAM3EDGE_THREADS="1", CONFIDENCE_THRESHOLD="0.4")
     try:
         server.wait_until_ready()
         environment = {"SAM3EDGE_API_ENDPOINT_URL": server.url, "SAM3EDGE_API_MODEL_CREATED": "1790000000"}

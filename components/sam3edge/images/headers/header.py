@@ -44,7 +44,11 @@ class ImageHeader:
     ends_at: int | None = None
 
 
+MAX_SIDE = 1_000_000
+"""Pixels of one side. Lines of millions of pixels are no pictures, and resizing them fails in the model's runtime."""
+
+
 def check_size(width: int, height: int) -> None:
-    """Refuse an image without pixels."""
-    if width <= 0 or height <= 0:
-        raise HeaderError(f"the header says {width} x {height} pixels")
+    """Refuse an image without pixels, and one that is a line."""
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise HeaderError(f"expected sides of 1 to {MAX_SIDE} pixels, the header says {width} x {height}")

@@ -131,10 +131,12 @@ def _turn(at: str, parts: Content) -> Turn:
 
 
 def _wanted(form: ResponseFormat | None) -> Wanted | None:
-    if form is None or form.json_schema is None:
+    if form is None or form.type != "json_schema":
         return None
-    schema = form.json_schema
-    return Wanted(schema.schema_, "response_format.json_schema.schema", bool(schema.strict)) if schema.schema_ else None
+    schema, path = form.json_schema or JsonSchema(), "response_format.json_schema.schema"
+    if not schema.schema_:
+        raise BadRequest(f"{path}: expected a JSON Schema with the type json_schema", param=path)
+    return Wanted(schema.schema_, path, bool(schema.strict))
 
 
 def _user_contents(request: ChatRequest) -> Iterator[tuple[str, Content]]:

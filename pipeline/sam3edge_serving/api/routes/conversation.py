@@ -20,10 +20,10 @@ from sam3edge_serving.api.exchange import Reply, Request, dump
 from sam3edge_serving.api.model import DetectionQuery
 from sam3edge_serving.api.prompts import check_phrases
 from sam3edge_serving.api.routes.models import must_be_known
-from sam3edge_serving.api.sentences import phrases_in
 from sam3edge_serving.api.structured.findings import Findings, read_findings
 from sam3edge_serving.api.structured.mapping import understand
-from sam3edge_serving.http.errors import BadRequest
+from sam3edge_serving.http.errors import BadRequest, Unanswerable
+from sam3edge_serving.sentences import phrases_in
 
 SCHEMA_ID = "urn:sam3edge:detections:1.0"
 """``$id`` of ``sam3edge/core/messages/schemas/detections.schema.json``."""
@@ -136,7 +136,7 @@ def answer(
         geojson = parts.model.ask(parts.images.from_text(question.image, question.image_at), query)
         message = json.loads(geojson)
         model = message.get("model", {})
-        text = geojson if write is None else dump(write(read_findings(message)))
+        text = geojson if write is None else _written(write, message, geojson, question.wanted)
         return reply(Answer(text, f"{model.get('name', '')}-{model.get('version', '')}"))
 
     asked = {
@@ -148,6 +148,15 @@ def answer(
         **asdict(query),
     }
     return parts.once.run(request, asked, run)
+
+
+def _written(write: Callable[[Findings], Any], message: Mapping[str, Any], geojson: str, wanted: Wanted | None) -> str:
+    try:
+        return dump(write(read_findings(message)))
+    except Unanswerable:
+        if wanted is None or wanted.strict:
+            raise
+        return geojson  # without ``strict`` a schema is a wish
 
 
 def _writer(wanted: Wanted | None, phrases: Sequence[str]) -> Callable[[Findings], Any] | None:

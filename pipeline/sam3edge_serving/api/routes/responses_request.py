@@ -96,7 +96,12 @@ def read_responses(body: dict[str, Any]) -> ResponsesQuestion:
     _refuse_what_cannot_be(request)
     items = request.input if isinstance(request.input, list) else [InputItem(role="user", content=request.input)]
     form = request.text.format if request.text else None
-    wanted = Wanted(form.schema_, "text.format.schema", bool(form.strict)) if form and form.schema_ else None
+    wanted = None
+    if form is not None and form.type == "json_schema":
+        if not form.schema_:
+            where = "text.format.schema"
+            raise BadRequest(f"{where}: expected a JSON Schema with the type json_schema", param=where)
+        wanted = Wanted(form.schema_, "text.format.schema", bool(form.strict))
     question = read_question(request.model, list(_turns(items)), "input", request.threshold, request.image_id, wanted)
     asked = body.get("text")
     text = asked if isinstance(asked, dict) else {"format": {"type": "text"}}

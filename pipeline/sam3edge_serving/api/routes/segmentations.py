@@ -18,10 +18,10 @@ from sam3edge_serving.api.model import DetectionQuery
 from sam3edge_serving.api.prompts import check_phrases
 from sam3edge_serving.api.routes.chat_request import Open
 from sam3edge_serving.api.routes.models import must_be_known
-from sam3edge_serving.api.sentences import phrases_in
 from sam3edge_serving.api.validation import read
 from sam3edge_serving.http.errors import BadGateway, BadRequest, UnsupportedMedia
 from sam3edge_serving.http.multipart import MULTIPART, read_form
+from sam3edge_serving.sentences import phrases_in
 
 
 class SegmentationRequest(Open):

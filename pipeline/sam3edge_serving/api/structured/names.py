@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sam3edge_serving.api.sentences import singular
 from sam3edge_serving.api.structured.findings import Found
 from sam3edge_serving.api.structured.schema import snake_case
+from sam3edge_serving.sentences import singular
 
 
 def _names(text: str) -> frozenset[str]:
@@ -18,9 +18,21 @@ LABEL = _names(
     "object_type label_name defect defect_type title"
 )
 SCORE = _names("score confidence confidence_score probability prob conf certainty")
-BOX = _names("box bbox bounding_box boundingbox xyxy box_xyxy bbox_xyxy rect rectangle location coordinate region")
+BOX = _names(
+    "box bbox bounding_box boundingbox xyxy box_xyxy bbox_xyxy rect rectangle location coordinate region bound"
+)
 BOX_BY_SIZE = _names("xywh box_xywh bbox_xywh")
 CENTER = _names("center centre centroid center_point midpoint point")
+CORNERS = {
+    **dict.fromkeys(_names("top_left upper_left min origin"), (0, 1)),
+    **dict.fromkeys(_names("top_right upper_right"), (2, 1)),
+    **dict.fromkeys(_names("bottom_left lower_left"), (0, 3)),
+    **dict.fromkeys(_names("bottom_right lower_right max"), (2, 3)),
+}
+"""Indices of a corner's x and y in a box."""
+EXTENT = _names("size dimension")
+GEOMETRY = BOX | CENTER | CORNERS.keys() | EXTENT | _names("geometry position")
+"""Objects that a found object may have."""
 OUTLINE = _names("polygon outline mask segmentation contour vertices shape mask_polygon exterior ring point part")
 NUMBER = _names("index idx number id object_id instance_id detection_id")
 AREA = _names("area area_px area_pixels pixel_area mask_area pixels size_px")
@@ -47,6 +59,7 @@ _MIDDLES = {
     **dict.fromkeys(_names("cy center_y y_center centre_y"), 1),
 }
 _SIZES = {"width": 0, "w": 0, "box_width": 0, "height": 1, "h": 1, "box_height": 1}
+_TOP_LEFT_BESIDE = _SIZES.keys() | {name for name, side in _SIDES.items() if side > 1}
 
 
 def one_of(name: str) -> str:
@@ -66,26 +79,32 @@ def phrase_of(name: str, phrases: Sequence[str]) -> str | None:
     return known.get(one_of(name)) or known.get(bare)
 
 
-def coordinate(name: str, siblings: Collection[str], found: Found) -> float | None:
+def coordinate(name: str, siblings: Collection[str], around: str, found: Found) -> float | None:
     """A side, the size or the middle of a box, in pixels; None for other names.
 
     Args:
         siblings: names in the same object. ``x1`` is the left side, and beside ``x0`` the right one; ``x`` and ``y``
-            are the middle, and beside a width or height the top left corner.
+            are the middle, and beside a size or a far side the top left corner.
+        around: name of the object that holds it, such as ``bottom_right``; empty where that is the found object itself.
     """
     x0, y0, x1, y1 = found.box
+    axis = "xy".find(name[:1])
+    if around in CORNERS:
+        return found.box[CORNERS[around][axis]] if name in ("x", "y") else None
+    if around in CENTER:
+        return middle(found)[axis] if name in ("x", "y") else None
+    if name in _SIZES:
+        return (x1 - x0, y1 - y0)[_SIZES[name]]
+    if around in EXTENT:
+        return None
     if name in ("x1", "y1"):
-        axis = "xy".index(name[0])
         return found.box[axis + 2 if name[0] + "0" in siblings else axis]
     if name in ("x", "y"):
-        axis = "xy".index(name)
-        return middle(found)[axis] if _SIZES.keys().isdisjoint(siblings) else found.box[axis]
+        return middle(found)[axis] if _TOP_LEFT_BESIDE.isdisjoint(siblings) else found.box[axis]
     if name in _SIDES:
         return found.box[_SIDES[name]]
     if name in _MIDDLES:
         return middle(found)[_MIDDLES[name]]
-    if name in _SIZES:
-        return (x1 - x0, y1 - y0)[_SIZES[name]]
     return None
 
 

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from sam3edge.core.messages.envelope import to_json
-from sam3edge.core.phrases import split_phrases
 from sam3edge.invocations.request import SEGMENTATIONS
 from sam3edge_serving.endpoint.formats.masks import box_of, full_mask, to_png
 from sam3edge_serving.endpoint.formats.queries import (
@@ -29,6 +28,7 @@ from sam3edge_serving.endpoint.formats.queries import (
 )
 from sam3edge_serving.http.errors import BadRequest
 from sam3edge_serving.http.multipart import Form
+from sam3edge_serving.sentences import phrases_in
 
 MEDIA_TYPE = SEGMENTATIONS
 PATH = "/v1/images/segmentations"
@@ -39,7 +39,7 @@ class SegmentationRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     image: ImageText | ImageValue
-    prompt: str | list[str] = Field(description="phrases: a list, or a text with commas or line breaks between them")
+    prompt: str | list[str] = Field(description="phrases: a list, or a text that is a list or a sentence")
     model: str = Field("", description="left alone: an endpoint has one")
     threshold: Share | None = None
     n: int | None = Field(None, ge=1, description="the best so many objects; all where it is missing")
@@ -47,7 +47,7 @@ class SegmentationRequest(BaseModel):
 
     def query(self, threshold: float, most: int) -> DetectionQuery:
         """Raises BadRequest, TooLarge."""
-        phrases = split_phrases(self.prompt) if isinstance(self.prompt, str) else tuple(self.prompt)
+        phrases = phrases_in(self.prompt) if isinstance(self.prompt, str) else tuple(self.prompt)
         if not phrases:
             raise BadRequest("prompt must say what to look for, such as 'scratch, dent'; it is empty", param="prompt")
         at = threshold if self.threshold is None else self.threshold

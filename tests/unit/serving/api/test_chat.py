@@ -209,3 +209,39 @@ def test_an_idempotency_key_belongs_to_one_form(api: Api) -> None:
     assert api.post(PATH, chat(), headers).status == 200
     other = api.post(PATH, chat(response_format=schema_format(LABELS, strict=True)), headers)
     assert other.refusal()[:2] == (422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "-Infinity"])
+def test_numbers_that_are_not_finite_are_a_clients_fault(api: Api, number: str) -> None:
+    body = json.dumps(chat(response_format=schema_format({**LABELS, "minimum": "?"}, strict=True))).replace(
+        '"?"', number
+    )
+    heard = api.send("POST", PATH, body.encode(), {"Content-Type": "application/json"})
+    assert heard.refusal()[:2] == (400, "invalid_request")
+    assert api.model.asked == []
+
+
+@pytest.mark.parametrize("where", ["description", "const", "\ud800"])
+def test_text_that_is_not_unicode_is_a_clients_fault(api: Api, where: str) -> None:
+    schema = {**LABELS, "properties": {**LABELS["properties"], "x": {where: "\ud800"}}}
+    assert api.post(PATH, chat(response_format=schema_format(schema, strict=False))).refusal()[0] == 400
+
+
+def test_the_name_of_a_member_in_a_refusal_is_bounded(api: Api) -> None:
+    schema = {"type": "object", "properties": {"x" * 1_000_000: 5}}
+    heard = api.post(PATH, chat(response_format=schema_format(schema, strict=True)))
+    assert heard.status == 400
+    assert len(heard.text) < 3000
+
+
+def test_without_strict_what_does_not_fit_is_geojson(api: Api) -> None:
+    none = {**LABELS, "properties": {"count": {"type": "integer", "maximum": 0}}, "required": ["count"]}
+    assert api.post(PATH, chat(response_format=schema_format(none, strict=True))).refusal()[:2] == (422, "unanswerable")
+    content = api.post(PATH, chat(response_format=schema_format(none, strict=False))).json["choices"][0]["message"]
+    assert content["content"] == GEOJSON
+
+
+def test_a_schema_must_be_there_where_one_is_announced(api: Api) -> None:
+    for strict in (True, False):
+        heard = api.post(PATH, chat(response_format=schema_format({}, strict=strict)))
+        assert heard.refusal() == (400, "invalid_request", "response_format.json_schema.schema")

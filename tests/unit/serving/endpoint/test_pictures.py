@@ -246,7 +246,44 @@ def test_no_address_in_a_tiffs_metadata_is_asked(domain: str) -> None:
 def test_bands_that_would_not_fit_are_refused_before_they_are_read() -> None:
     bands = np.zeros((40, 200, 200), np.uint16)
     with pytest.raises(Unanswerable, match="40 bands take"):
-        read(tiff(bands, compress="deflate"), DecodeOptions(max_pixels=50_000))
+        read(tiff(bands, compress="deflate"), DecodeOptions(max_pixels=100_000))
+
+
+def test_lines_of_millions_of_pixels_are_no_images() -> None:
+    """They made the runtime's own resizing fail, which counts as a fault of the model."""
+    with MemoryFile() as file:
+        with file.open(driver="GTiff", width=20_000_000, height=1, count=1, dtype="float32", compress="zstd"):
+            pass
+        line = bytes(file.read())
+    with pytest.raises(Unanswerable, match=r"sides of 1 to 1000000 pixels, the header says 20000000 x 1"):
+        inspect(line, 100_000_000)
+
+
+@pytest.mark.parametrize(
+    ("profile", "stored"),
+    [
+        ({"width": 7000, "height": 7000, "count": 4, "dtype": "float64", "compress": "zstd"}, 7000 * 7000 * 4 * 8),
+        ({"width": 2800, "height": 2800, "count": 200, "dtype": "uint8", "compress": "zstd"}, 2800 * 2800 * 200),
+    ],
+)
+def test_a_small_file_that_would_take_gigabytes_is_refused_before_it_is_read(
+    profile: dict[str, Any], stored: int
+) -> None:
+    with MemoryFile() as file:
+        with file.open(driver="GTiff", SPARSE_OK="TRUE", **profile):
+            pass
+        bomb = bytes(file.read())
+    assert len(bomb) < 200_000
+    with pytest.raises(Unanswerable, match=f"bands take {stored} bytes"):
+        inspect(bomb, 100_000_000)
+
+
+def test_what_an_image_costs_follows_its_bands() -> None:
+    plain = inspect(media.encode(media.quarters(), ".png"), 1_000_000)
+    assert plain.cost == plain.header.pixels
+    doubles = inspect(tiff(np.ones((3, 20, 30))), 1_000_000)
+    assert doubles.cost == 20 * 30 * 3 * 8 * 4 // 3
+    assert inspect(nitf(smooth(), IC="C8"), 1_000_000).cost == 64 * 80 * 3 * 6 * 4 // 3
 
 
 def test_pixels_are_counted_before_anything_is_decoded() -> None:
