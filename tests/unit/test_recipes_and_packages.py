@@ -163,7 +163,7 @@ def test_the_artifact_holds_the_code_and_nothing_that_is_not_needed(tmp_path: Pa
     with zipfile.ZipFile(tmp_path / f"artifacts/{NAMES['segmenter']}/1.0.0/sam3edge-segmenter.zip") as archive:
         names = archive.namelist()
     assert "sam3edge/segmenter/__main__.py" in names
-    assert "sam3edge/greengrass/install.py" in names
+    assert {"sam3edge/greengrass/install.py", "sam3edge/greengrass/jetpack.json"} <= set(names)
     assert "requirements.txt" in names
     assert {f"sam3edge/core/messages/schemas/{schema_file(topic)}" for topic in topics.NAMES} <= set(names)
     assert not [n for n in names if "__pycache__" in n or n.endswith((".pyc", ".yaml")) or n.startswith("/")]

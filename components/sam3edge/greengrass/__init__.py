@@ -6,5 +6,6 @@ client         GreengrassClient: the real one; on ``connection`` (requests, and 
 publisher      GreengrassPublisher: the Publisher port over a Nucleus
 commands       Commands: each obeyed once and acknowledged
 probe          CloudProbe: finds subscriptions that have gone deaf; optional
+install        the install step; provider_report: which execution providers run here; jetpack: what can run on a Jetson
 fake           FakeNucleus: in memory
 """

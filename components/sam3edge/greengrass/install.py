@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 OLDEST = (3, 10)
+CHECK_SECONDS = 300.0
+"""TensorRT loads for long when it is loaded for the first time."""
 
 
 def main() -> int:
@@ -50,7 +53,23 @@ def main() -> int:
         sys.stderr.write(
             f"{python} lacks packages of the component; install them or let Install.Interpreter be empty\n"
         )
-    return check.returncode
+        return check.returncode
+    report_providers(launcher)
+    return 0
+
+
+def report_providers(python: Path) -> None:
+    """Say which execution providers run here. It is no reason not to install: the CPU always does."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [str(python), "-m", "sam3edge.greengrass.provider_report"]
+    try:
+        ran = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=CHECK_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.stderr.write(f"the execution providers could not be checked: {error}\n")
+    else:
+        sys.stderr.write(ran.stdout)
 
 
 def environment(work: Path, requirements: str, onnxruntime: str) -> Path:
