@@ -9,6 +9,7 @@ pixels of the frame, between the pixels rather than around them.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from typing import TypeAlias, cast
@@ -104,8 +105,11 @@ def outline_of(mask: MaskLogits, width: int, height: int) -> Polygon | MultiPoly
     scale_y, scale_x = height / mask.shape[0], width / mask.shape[1]
     extent = min((rows.stop - rows.start) * scale_y, (columns.stop - columns.start) * scale_x)
     cell = float(np.clip(CELL_SHARE * extent, *CELL_RANGE))
-    z, y = _refine(mask[rows, columns], rows.start, mask.shape[0], scale_y, cell, axis=0)
-    z, x = _refine(z, columns.start, mask.shape[1], scale_x, cell, axis=1)
+    parts_y, parts_x = _parts(scale_y, cell), _parts(scale_x, cell)
+    z, y = _to_edges(
+        _refine(mask[rows, columns], parts_y, parts_x), rows.start, mask.shape[0], scale_y, parts_y, axis=0
+    )
+    z, x = _to_edges(z, columns.start, mask.shape[1], scale_x, parts_x, axis=1)
     z[z == 0] = np.float32(-1e-6)  # the cut is at > 0; a vertex on the line would make outlines touch themselves
     return _join(list(_trace(x, y, z)))
 
@@ -132,47 +136,59 @@ def _foreground_window(mask: MaskLogits) -> tuple[slice, slice]:
     return rows, slice(max(0, x - 1), min(mask.shape[1], x + w + 1)) if w else slice(0, 0)
 
 
-def _refine(
-    z: npt.NDArray[np.float32], start: int, cells: int, scale: float, cell: float, axis: int
+def _parts(scale: float, cell: float) -> int:
+    """Into how many a cell of ``scale`` pixels is divided, so that they have at most ``cell`` pixels: a power of two,
+    for OpenCV interpolates in steps of 1/32, of which these are whole multiples."""
+    return 1 << max(0, math.ceil(math.log2(scale / cell)))
+
+
+def _refine(z: npt.NDArray[np.float32], parts_y: int, parts_x: int) -> npt.NDArray[np.float32]:
+    """Interpolate bilinearly between the samples of a window [h, w], to ``(h - 1) * parts_y + 1`` rows and so many
+    columns."""
+    if parts_y == parts_x == 1:
+        return z.copy()
+    rows, columns = (z.shape[0] - 1) * parts_y + 1, (z.shape[1] - 1) * parts_x + 1
+    back = np.array([[1 / parts_x, 0, 0], [0, 1 / parts_y, 0]])
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    refined = cv2.warpAffine(z, back, (columns, rows), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(refined, np.float32)
+
+
+def _to_edges(
+    z: npt.NDArray[np.float32], start: int, cells: int, scale: float, parts: int, axis: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Interpolate linearly along one axis, and say where the samples lie.
+    """Say where samples lie along one axis, and where the window touches the frame's edge continue them to it.
 
     The sample of cell i lies at ``(i + 0.5) * scale`` (the reference's ``align_corners=False``); between the outermost
     cell and the frame's edge the value stays constant, so the edge itself is a sample, too.
 
     Args:
-        z: [h, w], a window of the mask.
+        z: [h, w], a refined window of the mask.
         start: first cell of the window along ``axis``.
         cells: cells of the whole mask along ``axis``.
         scale: pixels of the frame a cell.
-        cell: pixels of the frame between samples, at most.
+        parts: into how many each cell was divided.
         axis: 0 for y, 1 for x.
 
     Returns:
-        The refined array, and the positions of its samples along ``axis`` in pixels of the frame.
+        The window, and the positions of its samples along ``axis`` in pixels of the frame.
     """
-    count = z.shape[axis]
-    parts = max(1, int(np.ceil(scale / cell)))
-    at = np.arange((count - 1) * parts + 1) / parts
-    low = np.minimum(at.astype(np.int64), max(0, count - 2))
-    share = (at - low).astype(np.float32)
-    share = share[:, None] if axis == 0 else share[None, :]
-    if parts > 1:
-        below, above = z.take(low, axis), z.take(np.minimum(low + 1, count - 1), axis)
-        z = below + (above - below) * share
-    positions = (start + at + 0.5) * scale
-    before, behind = int(start == 0), int(start + count == cells)
-    pad = [(before, behind), (0, 0)] if axis == 0 else [(0, 0), (before, behind)]
-    ends = [0.0] * before, [cells * scale] * behind
-    return np.pad(z, pad, mode="edge"), np.concatenate([ends[0], positions, ends[1]])
+    positions = (start + np.arange(z.shape[axis]) / parts + 0.5) * scale
+    last = start + (z.shape[axis] - 1) // parts + 1 == cells
+    if start == 0:
+        z = np.concatenate([z.take([0], axis), z], axis)
+        positions = np.concatenate([[0.0], positions])
+    if last:
+        z = np.concatenate([z, z.take([-1], axis)], axis)
+        positions = np.concatenate([positions, [cells * scale]])
+    return z, positions
 
 
 def _trace(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], z: npt.NDArray[np.float32]) -> Iterator[Polygon]:
     """Every connected part of z > 0 that is not a sliver, with its holes."""
-    columns, rows = np.arange(len(x)), np.arange(len(y))
     # contourpy's own class and not contour_generator, whose masked arrays take longer than the contours
     generator = SerialContourGenerator(
-        *np.meshgrid(columns.astype(np.float64), rows.astype(np.float64)),
+        *np.meshgrid(x, y),
         z.astype(np.float64),
         np.isnan(z),
         corner_mask=True,
@@ -182,8 +198,7 @@ def _trace(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], z: npt.NDArra
         z_interp=ZInterp.Linear,
     )
     points_of, offsets_of = cast(_Filled, generator.filled(0.0, np.inf))
-    for indices, offsets in zip(points_of, offsets_of, strict=True):
-        points = np.stack([np.interp(indices[:, 0], columns, x), np.interp(indices[:, 1], rows, y)], 1)
+    for points, offsets in zip(points_of, offsets_of, strict=True):
         rings = [points[a:b] for a, b in itertools.pairwise(offsets)]
         shell, *holes = rings
         if _area(shell) >= SLIVER:

@@ -1,8 +1,8 @@
 """Which execution providers really run here: ``python -m sam3edge.engines.provider_check``.
 
 ONNX Runtime's list of providers proves nothing: a wheel may be built for another CUDA, or have no kernels for this GPU.
-So a small graph (a convolution, then Relu) is run on each of them and compared with what comes out by hand. Writes a line
-of JSON for each provider: ``{"provider", "runs", "reason"}``; and first one with the version of ONNX Runtime.
+So a small graph (a convolution, then Relu) is run on each of them and compared with what comes out by hand. Writes a
+line of JSON for each provider: ``{"provider", "runs", "reason"}``; and first one with the version of ONNX Runtime.
 """
 
 from __future__ import annotations
