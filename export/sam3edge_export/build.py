@@ -278,6 +278,7 @@ def _manifest(spec: BundleSpec, checkpoint: Checkpoint, folder: Path, parity: di
         input_size=_input_size(checkpoint.model),
         precision=spec.precision.computes_in,
         weights=spec.precision.stores,
+        family=checkpoint.family,
         source_sha256=checkpoint.sha256,
         vocabulary=list(spec.phrases),
         files=describe_files(folder),

@@ -37,7 +37,8 @@ KmsOption = Annotated[str, typer.Option("--kms-key", help="Ed25519 key in AWS KM
 def export(
     context: typer.Context,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Meta's sam3.pt, or a transformers folder.", show_default=False)
+        Path | None,
+        typer.Option(help="Meta's sam3.pt or sam3.1_multiplex.pt, or a transformers folder.", show_default=False),
     ] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="Text file, a phrase a line: what devices may ask for.", show_default=False)
@@ -144,12 +145,14 @@ def export(
 
 @app.command()
 def fetch(
-    source: Annotated[str, typer.Argument(help="'hub' for facebook/sam3, or s3://bucket/key of your own.")] = "hub",
+    source: Annotated[
+        str, typer.Argument(help="facebook/sam3 or facebook/sam3.1 on the Hub, or s3://bucket/key of your own.")
+    ] = "facebook/sam3",
     out: Annotated[Path, typer.Option(help="Folder to put it into.")] = Path("assets"),
     accept_license: Annotated[str, typer.Option(help="Your name: you have read the SAM License and agree to it.")] = "",
     sha256: Annotated[str, typer.Option(help="Digest that a file from S3 must have.")] = "",
 ) -> None:
-    """Bring sam3.pt and the tokenizer. The Hub's token is read from HF_TOKEN."""
+    """Bring a checkpoint and its tokenizer. The Hub's token is read from HF_TOKEN."""
     with errors_in_words(), _progress() as step:
         _fetch(source, out, accept_license, sha256, step)
     say(f"fetched into {out}")
@@ -250,14 +253,15 @@ def _fetch(source: str, out: Path, accepted_by: str, sha256: str, step: Any) -> 
             say(f"{escape(terms.url)}\nRead it, and run again with --accept-license 'your name' if you agree.")
         return accepted_by or None
 
-    if source == "hub":
-        token = os.environ.get("HF_TOKEN")
-        fetch_from_hub(out, token, consent, lambda done, of: step("fetching sam3.pt, bytes", done, of))
-        return
     name = source.rsplit("/", 1)[-1]
-    fetch_from_s3(
-        source, out / name, s3_client(), sha256 or None, lambda done, of: step(f"fetching {name}, bytes", done, of)
-    )
+
+    def progress(done: int, of: int) -> None:
+        step(f"fetching {name}, bytes", done, of)
+
+    if source.startswith("s3://"):
+        fetch_from_s3(source, out / name, s3_client(), sha256 or None, progress)
+    else:
+        fetch_from_hub(source, out, os.environ.get("HF_TOKEN"), consent, progress)
 
 
 def _identity(out: Path, name: str, version: str) -> tuple[str, str]:

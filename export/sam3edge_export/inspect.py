@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sam3edge.bundle.golden import EXPECTED, Golden
-from sam3edge.bundle.manifest import Manifest
+from sam3edge.bundle.manifest import FAMILIES, Manifest
 from sam3edge.bundle.verify import verify
 
 OPTIONAL = {
@@ -40,6 +40,7 @@ def _identity(bundle: Path, manifest: Manifest) -> Table:
     rows: list[tuple[str, str]] = [
         ("bundle", f"{manifest.name} {manifest.version}"),
         ("digest", manifest.digest()),
+        ("model", f"{FAMILIES[manifest.family]}, scores {manifest.score_rule}"),
         ("checkpoint", f"sha256:{manifest.source_sha256}"),
         ("input", f"{manifest.input_size} x {manifest.input_size} pixels"),
         ("precision", f"{manifest.precision}, weights in {manifest.weights}"),

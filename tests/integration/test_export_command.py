@@ -25,6 +25,7 @@ from sam3edge.bundle.golden import run_golden
 from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.signature import read_public_keys
 from sam3edge.bundle.verify import model_files, verify
+from sam3edge.core.types import PointPrompt, VisualPrompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
 from sam3edge_export import build
 from sam3edge_export.checkpoint import read_checkpoint
@@ -33,10 +34,13 @@ from sam3edge_export.onnx import graphs
 from sam3edge_export.onnx.precision.graph import read_graph, write_graph
 from sam3edge_export.onnx.precision.storage import widen_stored
 from sam3edge_export.parity.fixtures import read_phrases
-from sam3edge_export.sam3.graphs import TextGraph
+from sam3edge_export.sam3.graphs import TextGraph, VisionGraph
+from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph
 from sam3edge_export.sam3.tokenizer import read_tokenizer, token_ids
+from sam3edge_export.torch_engine.preprocess import normalise, to_square
 from support.made_once import made_once
-from support.meta_layout import fill, meta_layout, small_config
+from support.meta_layout import fill, meta_layout, multiplex_layout, small_config
+from support.samples import frame, red_square
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first to come exports the graphs
 
@@ -271,20 +275,25 @@ def test_what_cannot_be_is_refused_in_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_in_metas_layout_without_learned_weights(command: Command, tmp_path: Path) -> None:
-    """From ``sam3.pt`` through everything; its sizes are not those of SAM 3, so they are stated."""
+@pytest.mark.parametrize(
+    ("file", "layout", "family"), [("sam3.pt", dict, "SAM 3"), ("sam3.1_multiplex.pt", multiplex_layout, "SAM 3.1")]
+)
+def test_a_checkpoint_in_metas_layout_without_learned_weights(
+    command: Command, tmp_path: Path, file: str, layout: Callable[[Any], dict[str, torch.Tensor]], family: str
+) -> None:
+    """From Meta's file through everything; its sizes are not those of SAM 3, so they are stated."""
     config, interactive = small_config()
     config.text_config.vocab_size = 49408  # CLIP's, which Meta's tokenizer has
     config.save_pretrained(tmp_path)
     with torch.device("meta"):
         entries = meta_layout(Sam3Model(config), Sam3TrackerModel(interactive))
-    torch.save(fill(entries), tmp_path / "sam3.pt")
+    torch.save(layout(fill(entries)), tmp_path / file)
     (tmp_path / "LICENSE").write_text("SAM License\n")
     (tmp_path / "prompts.txt").write_text("car\nnaïve café\n")
-    given = ("--checkpoint", tmp_path / "sam3.pt", "--config", tmp_path / "config.json", "--untrained")
+    given = ("--checkpoint", tmp_path / file, "--config", tmp_path / "config.json", "--untrained")
     asked = ("--prompts", tmp_path / "prompts.txt", "--images", SCENES, "--image-limit", "2")
     out = tmp_path / "small-1.0.0"
-    result = command(*given, *asked, "--precision", "fp32", "--no-exemplars", "--no-interactive", "--out", out)
+    result = command(*given, *asked, "--precision", "fp32", "--no-exemplars", "--out", out)
     assert result.exit_code == 0, result.output
     assert "entries of the checkpoint are not used" in words(result)
     manifest = verify(out, None)
@@ -292,4 +301,25 @@ def test_a_checkpoint_in_metas_layout_without_learned_weights(command: Command, 
     assert manifest.parity is not None
     assert manifest.parity["judged_by"] == "logits"
     assert manifest.parity["objects"] > 0
+    assert manifest.parity["stages"]["decoder"]["score_rule"] < 1e-6
     assert (out / "LICENSE.txt").read_text() == "SAM License\n"
+    assert f"{family}, scores sigmoid(logit)*sigmoid(presence)" in words(command("inspect", out))
+    engine = OnnxEngine(model_files(out, manifest), CPU)
+    run_golden(out, engine)
+    click = VisualPrompt((PointPrompt(80.0, 120.0, True),), multimask_output=True)
+    (answer,) = engine.interactive_segmenter().predict(frame(red_square()), [click])
+    np.testing.assert_allclose(answer.masks, clicked(tmp_path / file, config), atol=1e-3)
+
+
+def clicked(path: Path, config: Any) -> Any:
+    """The masks that torch gives for a click at a quarter from the left and half way down the same frame."""
+    read = read_checkpoint(path, config)
+    assert read.tracker is not None
+    side = config.vision_config.backbone_config.image_size
+    with torch.no_grad():
+        pixels = normalise(to_square(torch.from_numpy(red_square()), side))[None]
+        seen = InteractiveVisionGraph(read.tracker)(VisionGraph(read.model).tokens(pixels))
+        points, labels = torch.tensor([[[0.25, 0.5]]]), torch.tensor([[1]])
+        none = torch.zeros(1, 1, side // 2, side // 2), torch.tensor([False])
+        outlined = InteractiveGraph(read.tracker, side // 8, side)(*seen, torch.zeros(1).long(), points, labels, *none)
+    return outlined.masks[0, 1:].numpy()

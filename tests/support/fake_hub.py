@@ -20,7 +20,8 @@ class Hub:
     """What it holds, and how it behaves.
 
     Attributes:
-        files: by name; ``sam3.pt`` lies in the storage, the others in the repository itself.
+        files: by name; what ends in ``.pt`` lies in the storage, the others in the repository itself.
+        repository: its name.
         accounts: tokens with access.
         gated: whether a good token has yet to be given access.
         stop_after: bytes of ``sam3.pt`` after which the storage hangs up, once.
@@ -30,6 +31,7 @@ class Hub:
     """
 
     files: dict[str, bytes]
+    repository: str = "facebook/sam3"
     accounts: set[str] = field(default_factory=lambda: {TOKEN})
     gated: bool = False
     stop_after: int | None = None
@@ -45,12 +47,12 @@ class Hub:
         for name, content in self.files.items():
             blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             sibling: dict[str, Any] = {"rfilename": name, "size": len(content), "blobId": blob}
-            if name == "sam3.pt":
+            if name.endswith(".pt"):
                 digest = self.announced or hashlib.sha256(content).hexdigest()
                 sibling["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 135}
             siblings.append(sibling)
         return {
-            "id": "facebook/sam3",
+            "id": self.repository,
             "sha": COMMIT,
             "siblings": siblings,
             "tags": [],
@@ -89,16 +91,16 @@ def _handler(hub: Hub, role: str) -> type[BaseHTTPRequestHandler]:
                 self._answer(401, b"", {"X-Error-Message": "Invalid username or password."})
             elif hub.gated:
                 self._answer(403, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": "ask for access"})
-            elif path.startswith("/api/models/facebook/sam3"):
+            elif path in (f"/api/models/{hub.repository}", f"/api/models/{hub.repository}/"):
                 self._answer(200, json.dumps(hub.info()).encode(), {"Content-Type": "application/json"})
-            elif path == f"/facebook/sam3/resolve/{COMMIT}/sam3.pt":
+            elif path.startswith(f"/{hub.repository}/resolve/{COMMIT}/") and path.endswith(".pt"):
                 self._answer(302, b"", {"Location": f"{hub.storage}/blob?signature=xyz"})
             else:
-                name = path.removeprefix(f"/facebook/sam3/resolve/{COMMIT}/")
+                name = path.removeprefix(f"/{hub.repository}/resolve/{COMMIT}/")
                 self._answer(200, hub.files[name], {}) if name in hub.files else self._answer(404, b"", {})
 
         def _weights(self) -> None:
-            content, start = hub.files["sam3.pt"], 0
+            (content,), start = [content for name, content in hub.files.items() if name.endswith(".pt")], 0
             span = self.headers.get("Range")
             if span and hub.resumes:
                 start = int(span.removeprefix("bytes=").rstrip("-"))

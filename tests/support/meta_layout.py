@@ -1,4 +1,5 @@
-"""SAM 3 checkpoints in Meta's layout, for tests: names and shapes of ``sam3.pt``, from transformers' models.
+"""SAM 3 checkpoints in Meta's layouts, for tests: names and shapes of ``sam3.pt``, from transformers' models, and the
+same weights under the names of ``sam3.1_multiplex.pt``.
 
 ``tests/unit/export/test_checkpoint.py`` holds the names and shapes against the list that Meta's own constructors gave
 (``data/meta_keys.txt``), so this can be trusted to look like the real file.
@@ -6,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
 
@@ -38,6 +40,40 @@ def meta_layout(model: Sam3Model, tracker: Sam3TrackerModel | None = None) -> di
     entries.update(_gathered({name: (tracker_origin(name), value) for name, value in outside.items()}))
     entries.update(_beside_the_tracker(model.config))
     return entries
+
+
+MOVED_IN_31 = {
+    "detector.backbone.vision_backbone.sam2_convs.": "detector.backbone.vision_backbone.interactive_convs.",
+    "tracker.no_mem_embed": "tracker.model.interactivity_no_mem_embed",
+    "tracker.sam_prompt_encoder.": "tracker.model.interactive_sam_prompt_encoder.",
+    "tracker.sam_mask_decoder.": "tracker.model.interactive_sam_mask_decoder.",
+    "tracker.mask_downsample.": "tracker.model.interactive_mask_downsample.",
+    "tracker.obj_ptr_proj.": "tracker.model.interactive_obj_ptr_proj.",
+    "tracker.": "tracker.model.",
+}
+
+
+def multiplex_layout(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A ``sam3.1_multiplex.pt`` that finds and outlines what this ``sam3.pt`` does.
+
+    The pyramids have three levels. What follows many objects at once stands beside what answers clicks, under the names
+    that SAM 3 has for the latter, with other values: a reader that takes these answers noise.
+    """
+    renamed = {}
+    for name, value in entries.items():
+        if re.search(r"convs\.3\.", name):
+            continue
+        (before, after), *_ = [pair for pair in (*MOVED_IN_31.items(), ("", "")) if name.startswith(pair[0])]
+        renamed[after + name.removeprefix(before)] = value
+    beside = {
+        "tracker.model.image_pe_layer.positional_encoding_gaussian_matrix": torch.zeros(2, 8),
+        "tracker.model.output_valid_embed": torch.zeros(16, 8),
+    }
+    for name, value in renamed.items():
+        for mine, other in (("interactive_convs.", "propagation_convs."), (".interactive_sam_mask", ".sam_mask")):
+            if mine in name:
+                beside[name.replace(mine, other)] = torch.full_like(value, 7.0)
+    return renamed | beside
 
 
 def fill(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:

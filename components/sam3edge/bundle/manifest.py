@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from sam3edge.bundle.document import read_document
 from sam3edge.core.errors import BundleError
@@ -24,6 +24,10 @@ MANIFEST = "manifest.json"
 REQUIRED = ("vision.onnx", "decoder.onnx", "masks.onnx", "prompts.npz", "golden/expected.json", "LICENSE.txt")
 
 MAX_MANIFEST_BYTES = 16 << 20
+
+Family: TypeAlias = Literal["sam3", "sam3.1"]
+FAMILIES: dict[Family, str] = {"sam3": "SAM 3", "sam3.1": "SAM 3.1"}
+"""Kinds of checkpoints, and how people call them."""
 
 _SIGNED_AS = b"sam3edge-manifest-v1\n"
 
@@ -61,6 +65,9 @@ class Manifest(_Strict):
         input_size: side of the square that the vision graph sees, pixels.
         precision: what the graphs compute in.
         weights: what the weights are stored in; half precision is widened when the graphs are loaded.
+        family: what kind of checkpoint it was exported from.
+        score_rule: how the decoder graph makes scores of what its heads give. It is the same for both families: the
+            joint scores that Meta's code for SAM 3.1 works with have presence multiplied in after the heads, once.
         source_sha256: digest of the checkpoint it was exported from.
         vocabulary: phrases in ``prompts.npz``.
         files: every other file, by its path inside the bundle.
@@ -74,11 +81,21 @@ class Manifest(_Strict):
     precision: Literal["fp32", "fp16", "bf16", "int8"]
     weights: Literal["fp32", "fp16", "bf16", "int8"]
     score_rule: Literal["sigmoid(logit)*sigmoid(presence)"] = "sigmoid(logit)*sigmoid(presence)"
+    family: Family = "sam3"
     source_sha256: _Sha256
     vocabulary: list[Annotated[str, Field(max_length=1000)]] = Field(max_length=100_000)
     files: dict[Annotated[str, Field(max_length=255)], FileEntry] = Field(max_length=1000)
     parity: dict[str, Any] | None = None
     signature: Signature | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the family where it is SAM 3: bundles made before there was another keep their digests, and devices
+        of that time can read new ones."""
+        content: dict[str, Any] = dump(self)
+        if self.family == "sam3":
+            del content["family"]
+        return content
 
     @field_validator("files")
     @classmethod

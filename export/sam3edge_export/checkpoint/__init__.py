@@ -1,4 +1,4 @@
-"""SAM 3 checkpoints: Meta's ``sam3.pt`` and transformers folders, read into transformers' models."""
+"""SAM 3 and SAM 3.1 checkpoints: Meta's files and transformers folders, read into transformers' models."""
 
 from sam3edge_export.checkpoint.config import published_config, size_step, tracker_config, with_input_size
 from sam3edge_export.checkpoint.errors import CheckpointError

@@ -15,6 +15,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3Model
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 from transformers.utils import logging as transformers_logging
 
+from sam3edge.bundle.manifest import FAMILIES, Family
 from sam3edge_export.checkpoint.errors import CheckpointError, some_of
 from sam3edge_export.checkpoint.names import Origin
 
@@ -33,12 +34,18 @@ class Source:
         entries: by their names in the file; mapped from the file, so that reading them costs no memory of its own.
         detector: origin of a parameter of ``Sam3Model``.
         tracker: origin of a parameter of ``Sam3TrackerModel`` outside of the trunk; None when the checkpoint has none.
+        family: what it is a checkpoint of.
+        dropped: beginnings of parameters whose values nothing reads; zeros where the checkpoint lacks them.
+        needless: whether an entry that goes into neither model may be left out. Others change what the model answers.
     """
 
     path: Path
     entries: Mapping[str, Tensor]
     detector: Callable[[str], Origin | None]
     tracker: Callable[[str], Origin | None] | None
+    family: Family = "sam3"
+    dropped: tuple[str, ...] = ()
+    needless: Callable[[str], bool] = lambda key: True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +61,7 @@ def assemble(source: Source, config: Sam3Config, tracker_config: Sam3TrackerConf
     """Build the detector and, where there is one, the tracker on the same vision trunk.
 
     Raises:
-        CheckpointError: entries are missing or have the wrong shape or type.
+        CheckpointError: entries are missing, have the wrong shape or type, or belong to a model that is unknown here.
     """
     found = _collect(source, _shapes(Sam3Model, config), source.detector)
     used = found.used
@@ -68,7 +75,14 @@ def assemble(source: Source, config: Sam3Config, tracker_config: Sam3TrackerConf
         used |= own.used
         tracker = _load(Sam3TrackerModel, tracker_config, {**trunk, **own.tensors})
         tracker.vision_encoder.backbone = model.vision_encoder.backbone
-    return Assembled(model, tracker, tuple(key for key in source.entries if key not in used))
+    unused = tuple(key for key in source.entries if key not in used)
+    unknown = [key for key in unused if not source.needless(key)]
+    if unknown:
+        raise CheckpointError(
+            f"{source.path} is not a {FAMILIES[source.family]} as it is known here: {len(unknown)} of its entries have "
+            f"no place in the model, such as {some_of(unknown)}; without them it would answer something else"
+        )
+    return Assembled(model, tracker, unused)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +111,9 @@ def _collect(source: Source, shapes: Mapping[str, torch.Size], origin: Callable[
                 "version of transformers that constraints.txt names"
             )
         absent = [key for key in place.keys if key not in source.entries]
+        if absent and name.startswith(source.dropped):
+            tensors[name] = torch.zeros(shape)
+            continue
         if absent:
             missing += [key for key in absent if key not in missing]
             continue
@@ -116,14 +133,15 @@ def _collect(source: Source, shapes: Mapping[str, torch.Size], origin: Callable[
 
 
 def _complain(source: Source, missing: Sequence[str], wrong: Sequence[str]) -> None:
+    model = FAMILIES[source.family]
     if missing:
         raise CheckpointError(
-            f"{source.path} is not a whole SAM 3 checkpoint: {len(missing)} entries are missing, such as "
+            f"{source.path} is not a whole {model} checkpoint: {len(missing)} entries are missing, such as "
             f"{some_of(missing)}; it has {len(source.entries)} entries, such as {some_of(list(source.entries), 3)}"
         )
     if wrong:
         raise CheckpointError(
-            f"{source.path} is of a SAM 3 with other sizes: {some_of(wrong, 3)}; pass the configuration that it was "
+            f"{source.path} is of a {model} with other sizes: {some_of(wrong, 3)}; pass the configuration that it was "
             "trained with"
         )
 

@@ -12,7 +12,7 @@ from transformers import Sam3Config, Sam3TrackerConfig
 from transformers.models.sam3.modeling_sam3 import Sam3Model
 from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
-from sam3edge.bundle.manifest import sha256_of
+from sam3edge.bundle.manifest import Family, sha256_of
 from sam3edge_export.checkpoint.assembly import assemble
 from sam3edge_export.checkpoint.config import published_config, tracker_config
 from sam3edge_export.checkpoint.errors import CheckpointError
@@ -29,12 +29,13 @@ class Checkpoint:
     the models live.
 
     Attributes:
-        kind: ``meta`` for a ``sam3.pt``, ``transformers`` for a folder.
+        kind: ``meta`` for a file of Meta's, ``transformers`` for a folder.
         model: the detector, in evaluation mode.
         tracker: the interactive model, in evaluation mode, on the detector's own vision trunk; None when the checkpoint
             has none. Of it, only the trunk is shared: feature pyramid, prompt encoder and mask decoder are its own.
         sha256: hex digest of the file; of a folder with shards, the digest of their digests (``content_digest``).
         unexpected_keys: entries that went into neither model, in the order of the file.
+        family: what it is a checkpoint of.
     """
 
     kind: Literal["meta", "transformers"]
@@ -42,6 +43,7 @@ class Checkpoint:
     tracker: Sam3TrackerModel | None
     sha256: str
     unexpected_keys: tuple[str, ...]
+    family: Family = "sam3"
 
 
 def read_config(path: Path) -> Sam3Config:
@@ -57,7 +59,7 @@ def read_config(path: Path) -> Sam3Config:
 def read_checkpoint(
     path: Path, config: Sam3Config | None = None, interactive: Sam3TrackerConfig | None = None
 ) -> Checkpoint:
-    """Read Meta's ``sam3.pt`` or a transformers folder.
+    """Read Meta's ``sam3.pt`` or ``sam3.1_multiplex.pt``, or a transformers folder.
 
     Args:
         config: sizes of the model where they are not those of ``read_config``: another input size, or a small model.
@@ -81,7 +83,7 @@ def read_checkpoint(
     sha256 = content_digest(files)
     config = config or own
     built = assemble(source, config, interactive or tracker_config(config, stated))
-    return Checkpoint(kind, built.model, built.tracker, sha256, built.unexpected_keys)
+    return Checkpoint(kind, built.model, built.tracker, sha256, built.unexpected_keys, source.family)
 
 
 def content_digest(files: Sequence[Path]) -> str:
@@ -111,5 +113,6 @@ def _recorded_digest(path: Path) -> str:
 def _must_exist(path: Path) -> None:
     if not path.exists():
         raise CheckpointError(
-            f"{path} is not there; expected Meta's sam3.pt or a transformers folder. `sam3edge-export fetch` brings one"
+            f"{path} is not there; expected Meta's sam3.pt or sam3.1_multiplex.pt, or a transformers folder. "
+            "`sam3edge-export fetch` brings one"
         )

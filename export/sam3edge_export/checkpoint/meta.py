@@ -1,4 +1,4 @@
-"""Meta's ``sam3.pt``."""
+"""Meta's ``sam3.pt`` and ``sam3.1_multiplex.pt``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sam3edge_export.checkpoint.assembly import Source
 from sam3edge_export.checkpoint.errors import CheckpointError
-from sam3edge_export.checkpoint.names import detector_origin, tracker_origin
+from sam3edge_export.checkpoint.names import detector_origin, is_needless, tracker_origin, tracker_origin_31
 
 ZIP = b"PK\x03\x04"
 """How every file of ``torch.save`` begins since torch 1.6."""
@@ -30,6 +30,18 @@ IMAGE_MODEL = "backbone.vision_backbone.trunk."
 
 INTERACTIVE = "inst_interactive_predictor.model."
 """Where the image model alone keeps what is ``tracker.`` in ``sam3.pt``."""
+
+INTERNAL = {"sam3_model.": "detector.", "sam2_predictor.": "tracker."}
+"""What Meta calls the two halves among themselves; files with these names are about, and Meta's loader takes them."""
+
+INNER = "tracker.model."
+"""How SAM 3.1's tracker begins, and SAM 3's under its internal name."""
+
+MULTIPLEX = "detector.backbone.vision_backbone.interactive_convs."
+"""Entries that only SAM 3.1 has: what answers points and boxes has a feature pyramid beside that for tracking."""
+
+COARSEST = "vision_encoder.neck.fpn_layers.3."
+"""The level of the pyramid that SAM 3 computes and drops; SAM 3.1 has none."""
 
 
 def open_meta(path: Path) -> Source:
@@ -52,8 +64,15 @@ def open_meta(path: Path) -> Source:
             f"{_first_line(error)}"
         ) from error
     entries = _as_published(_tensors(path, content))
-    interactive = any(key.startswith("tracker.sam_") for key in entries)
-    return Source(path, entries, detector_origin, tracker_origin if interactive else None)
+    if any(key.startswith(MULTIPLEX) for key in entries):
+        clicks = any(key.startswith("tracker.model.interactive_") for key in entries)
+        origin = tracker_origin_31 if clicks else None
+        return Source(path, entries, detector_origin, origin, "sam3.1", (COARSEST,), is_needless)
+    entries = {
+        "tracker." + key.removeprefix(INNER) if key.startswith(INNER) else key: value for key, value in entries.items()
+    }
+    clicks = any(key.startswith("tracker.sam_") for key in entries)
+    return Source(path, entries, detector_origin, tracker_origin if clicks else None, needless=is_needless)
 
 
 def _check_beginning(path: Path) -> None:
@@ -80,7 +99,12 @@ def _tensors(path: Path, content: object) -> dict[str, Tensor]:
 
 
 def _as_published(entries: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Entries of the image model alone, under the names that ``sam3.pt`` has for them."""
+    """Entries of the image model alone, and those with Meta's internal names, as the published files call them."""
+    for internal, published in INTERNAL.items():
+        entries = {
+            published + key.removeprefix(internal) if key.startswith(internal) else key: value
+            for key, value in entries.items()
+        }
     if not any(key.startswith(IMAGE_MODEL) for key in entries):
         return entries
     return {

@@ -1,10 +1,13 @@
-"""Where each parameter of transformers' SAM 3 is in Meta's ``sam3.pt``.
+"""Where each parameter of transformers' SAM 3 is in Meta's ``sam3.pt`` and ``sam3.1_multiplex.pt``.
 
 Names and shapes follow Meta's modules (package ``sam3`` 0.1.4, ``model_builder.py`` and the modules it builds). A
 rule names one parameter, or a family of them: ``#`` is a number and ``*`` is ``weight`` or ``bias``, the same
 on both sides. Layouts differ in four places: Meta fuses the projections of queries, keys and values, transposes the
 text projection, keeps a class position in front of the position embeddings of the vision encoder, and keeps one
 embedding per kind of point.
+
+SAM 3.1 finds objects with the same modules under the same names. What answers points and boxes stands elsewhere in it,
+since its ``tracker.`` follows many objects of a video at once: see ``tracker_origin_31``.
 """
 
 from __future__ import annotations
@@ -69,6 +72,41 @@ def tracker_origin(name: str) -> Origin | None:
     """Origin of a parameter of ``Sam3TrackerModel`` outside of the vision trunk, which is the detector's; None where
     there is no rule for that name."""
     return _origin(name, _tracker_rules())
+
+
+MOVED = (
+    ("detector.backbone.vision_backbone.sam2_convs.", "detector.backbone.vision_backbone.interactive_convs."),
+    ("tracker.sam_prompt_encoder.", "tracker.model.interactive_sam_prompt_encoder."),
+    ("tracker.sam_mask_decoder.", "tracker.model.interactive_sam_mask_decoder."),
+    ("tracker.no_mem_embed", "tracker.model.interactivity_no_mem_embed"),
+)
+"""What of the tracker begins otherwise in SAM 3.1. ``tracker.model.sam_mask_decoder`` is there, too, and is another."""
+
+
+def tracker_origin_31(name: str) -> Origin | None:
+    """As ``tracker_origin``, in SAM 3.1."""
+    origin = tracker_origin(name)
+    if origin is None:
+        return None
+    return Origin(tuple(_moved(key) for key in origin.keys), origin.layout)
+
+
+def _moved(key: str) -> str:
+    (before, after), *_ = [pair for pair in MOVED if key.startswith(pair[0])]
+    return after + key.removeprefix(before)
+
+
+_NEEDLESS = re.compile(
+    r"(?!detector\.).*"  # the tracker's memory of a video, and what is beside the model
+    r"|detector\.backbone\.vision_backbone\.trunk\.blocks\.\d+\.attn\.freqs_\w+"  # computed from the input size
+    r"|detector\.backbone\.vision_backbone\.(sam2|interactive|propagation)_convs\..*"  # the tracker's
+    r"|detector\.geometry_encoder\.points_.*"  # points beside a phrase, which Meta's processor does not take either
+)
+
+
+def is_needless(key: str) -> bool:
+    """Whether what a phrase or a box finds is the same without this entry, as the published files have them."""
+    return _NEEDLESS.fullmatch(key) is not None
 
 
 @dataclass(frozen=True, slots=True)

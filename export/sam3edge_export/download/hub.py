@@ -1,6 +1,6 @@
-"""``sam3.pt`` from the Hugging Face Hub, where it is behind a licence.
+"""SAM 3 and SAM 3.1 from the Hugging Face Hub, where they are behind a licence.
 
-Two agreements are needed: with the Hub, which gives the account of the token access to ``facebook/sam3``, and here, by
+Two agreements are needed: with the Hub, which gives the account of the token access to the repository, and here, by
 whoever runs this, which is recorded beside the file. The token goes to the Hub only: not to the storage that the Hub
 redirects to, nor into a message, a log or the record.
 
@@ -42,11 +42,11 @@ from sam3edge_export.download.resumable import (
     require_space,
 )
 
-REPOSITORY = "facebook/sam3"
-WEIGHTS = "sam3.pt"
+RELEASES = {"facebook/sam3": "sam3.pt", "facebook/sam3.1": "sam3.1_multiplex.pt"}
+"""Meta's repositories, and the file in each that holds the weights."""
+
 TOKENIZER = "tokenizer.json"
 LICENSE = "LICENSE"
-LICENSE_COPY = "sam3.LICENSE.txt"
 CHUNK = 1 << 20
 TIMEOUT = 60.0
 """Seconds without a byte after which an attempt ends."""
@@ -83,62 +83,69 @@ class _Remote:
 
 
 def fetch_from_hub(
+    repository: str,
     target: Path,
     token: str | None,
     consent: AskConsent,
     progress: Progress = no_progress,
     endpoint: str | None = None,
 ) -> FetchRecord:
-    """Bring ``sam3.pt``, its licence and its tokenizer into the folder ``target``; resumes after an interruption.
+    """Bring weights, their licence and their tokenizer into the folder ``target``; resumes after an interruption.
 
     Args:
+        repository: one of ``RELEASES``.
         token: of a Hub account that has been given access.
         consent: asked before anything but the licence is brought.
-        progress: told of ``sam3.pt``.
+        progress: told of the weights.
         endpoint: address of the Hub; the usual one when None.
 
     Returns:
-        The record, now beside ``sam3.pt``.
+        The record, now beside the weights.
 
     Raises:
-        FetchError: no token, no access, no consent, no room, interrupted, or not what was announced.
+        FetchError: no such repository, token, access, consent or room; interrupted, or not what was announced.
     """
+    name = RELEASES.get(repository)
+    if name is None:
+        raise FetchError(f"expected one of {', '.join(RELEASES)}, or s3://bucket/key; got {repository!r}")
     token = (token or "").strip()
     if not token:
         raise FetchError(
-            f"{REPOSITORY} on the Hub is behind a licence: ask for access at https://huggingface.co/{REPOSITORY}, make "
+            f"{repository} on the Hub is behind a licence: ask for access at https://huggingface.co/{repository}, make "
             "a token at https://huggingface.co/settings/tokens, and put it into the environment as HF_TOKEN"
         )
-    with _explained(token):
-        files, commit = _list(token, endpoint)
-        weights = files.get(WEIGHTS)
+    with _explained(repository, token):
+        files, commit = _list(repository, token, endpoint)
+        weights = files.get(name)
         if weights is None or weights.sha256 is None:
-            raise FetchError(f"{REPOSITORY} at {commit} has no {WEIGHTS} with a SHA-256; expected the model of SAM 3")
+            raise FetchError(
+                f"{repository} at {commit} has no {name} with a SHA-256; expected the weights of the model"
+            )
         text = _read(files[LICENSE], token) if LICENSE in files else b""
-        agreed = _ask(consent, text.decode("utf-8", "replace"), commit)
-        path = target / WEIGHTS
+        address = f"https://huggingface.co/{repository}/blob/{commit}/{LICENSE}"
+        agreed = _ask(consent, License("SAM License", address, text.decode("utf-8", "replace")))
+        path = target / name
         if not is_here(path, weights.sha256):
             _bring(weights, path, token, progress)
         if text:
-            (target / LICENSE_COPY).write_bytes(text)
+            path.with_suffix(".LICENSE.txt").write_bytes(text)
         if TOKENIZER in files:
             (target / TOKENIZER).write_bytes(_read(files[TOKENIZER], token))
     return remember(path, weights.url, weights.sha256, agreed)
 
 
-def _list(token: str, endpoint: str | None) -> tuple[dict[str, _Remote], str]:
-    info = HfApi(endpoint=endpoint, token=token).model_info(REPOSITORY, files_metadata=True, timeout=TIMEOUT)
+def _list(repository: str, token: str, endpoint: str | None) -> tuple[dict[str, _Remote], str]:
+    info = HfApi(endpoint=endpoint, token=token).model_info(repository, files_metadata=True, timeout=TIMEOUT)
     commit = str(info.sha)
     files = {}
     for sibling in info.siblings or []:
-        url = hf_hub_url(REPOSITORY, sibling.rfilename, revision=commit, endpoint=endpoint)
+        url = hf_hub_url(repository, sibling.rfilename, revision=commit, endpoint=endpoint)
         sha256 = sibling.lfs.sha256 if sibling.lfs is not None else None
         files[sibling.rfilename] = _Remote(sibling.rfilename, url, int(sibling.size or 0), sha256, sibling.blob_id)
     return files, commit
 
 
-def _ask(consent: AskConsent, text: str, commit: str) -> Consent:
-    terms = License("SAM License", f"https://huggingface.co/{REPOSITORY}/blob/{commit}/{LICENSE}", text)
+def _ask(consent: AskConsent, terms: License) -> Consent:
     who = consent(terms)
     if not who:
         raise FetchError(f"nobody agreed to the {terms.name} ({terms.url}); nothing was fetched")
@@ -186,27 +193,25 @@ def _stream(remote: _Remote, token: str, start: int) -> Iterator[tuple[int, Iter
         yield start if response.status_code == 206 else 0, response.iter_bytes(CHUNK)
 
 
-_REFUSED = f"the Hub does not accept this token for {REPOSITORY}; is HF_TOKEN still valid?"
-
-
 @contextmanager
-def _explained(token: str) -> Iterator[None]:
+def _explained(repository: str, token: str) -> Iterator[None]:
     """Errors of the Hub and of the connection, in words that say what to do."""
+    refused = f"the Hub does not accept this token for {repository}; is HF_TOKEN still valid?"
     try:
         yield
     except GatedRepoError as error:
         raise FetchError(
-            f"the account of this token has no access to {REPOSITORY} yet: agree to the licence at "
-            f"https://huggingface.co/{REPOSITORY} and wait until access is granted"
+            f"the account of this token has no access to {repository} yet: agree to the licence at "
+            f"https://huggingface.co/{repository} and wait until access is granted"
         ) from error
     except RepositoryNotFoundError as error:
-        raise FetchError(_REFUSED) from error
+        raise FetchError(refused) from error
     except OfflineModeIsEnabled as error:
         raise FetchError("HF_HUB_OFFLINE is set in the environment; unset it to fetch from the Hub") from error
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", "an error")
         if status in (401, 403):
-            raise FetchError(_REFUSED) from error
+            raise FetchError(refused) from error
         raise FetchError(f"the Hub answered {status}: {_without(token, error)}; try again later") from error
     except HTTPError as error:
         raise FetchError(f"interrupted: {_without(token, error)}; run again to resume") from error

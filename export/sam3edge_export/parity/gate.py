@@ -16,8 +16,8 @@ from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Instance, Prompt
 from sam3edge_export.parity.compare import Comparison, compare
 from sam3edge_export.parity.fixtures import Fixtures
-from sam3edge_export.parity.stages import TensorRecorder, differences, largest
-from sam3edge_export.parity.verdict import Tolerance, by_instances, by_logits
+from sam3edge_export.parity.stages import TensorRecorder, differences, largest, score_rule_error
+from sam3edge_export.parity.verdict import Tolerance, by_instances, by_logits, by_score_rule
 
 Stages = dict[str, dict[str, float]]
 
@@ -41,7 +41,8 @@ class Parity:
         criterion: ``instances`` or ``logits``.
         reference, ours: what ran on each side.
         failures: empty when the gate is passed.
-        stages: largest absolute difference of each tensor by stage over all frames.
+        stages: largest absolute difference of each tensor by stage over all frames; ``score_rule`` is how far the
+            export's scores are from the rule in its manifest.
         asked: the prompts of the last frame, which becomes the golden image.
     """
 
@@ -168,6 +169,7 @@ def run_gate(
         comparisons.append(compare(frame, theirs, mine, tolerance.score))
         if reference.recorder is not None and ours.recorder is not None:
             runs.append(differences(reference.recorder, ours.recorder))
+            runs.append({"decoder": {"score_rule": score_rule_error(ours.recorder)}})
         asked = tuple(prompts)
         progress(done)
     stages = largest(runs)
@@ -176,7 +178,7 @@ def run_gate(
         _described(reference.engine),
         _described(ours.engine),
         tolerance,
-        tuple(criterion.judge(stages, comparisons, tolerance)),
+        (*criterion.judge(stages, comparisons, tolerance), *by_score_rule(stages)),
         tuple(comparisons),
         stages,
         asked,

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sam3edge.core.postprocess import scores_of
+
 Tensors = Mapping[str, npt.NDArray[Any]]
 
 COMPARED: Mapping[str, tuple[str, ...]] = {
@@ -48,6 +50,12 @@ def differences(reference: TensorRecorder, ours: TensorRecorder) -> dict[str, di
             name: float(np.abs(tensor - others[name]).max()) for name, tensor in tensors.items() if name in others
         }
     return found
+
+
+def score_rule_error(ours: TensorRecorder) -> float:
+    """How far the decoder's scores are from the rule, applied anew to the logits and the presence that it gave."""
+    decoder = ours.seen["decoder"]
+    return float(np.abs(decoder["scores"] - scores_of(decoder["logits"], decoder["presence"])).max())
 
 
 def largest(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:

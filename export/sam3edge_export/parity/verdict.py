@@ -41,6 +41,10 @@ TOLERANCES: Mapping[str, Tolerance] = {
 """By what the graphs compute in. fp16 carries 11 bits of mantissa through 32 layers, bf16 8."""
 
 
+SCORE_RULE = 1e-3
+"""Scores may differ by this from what the rule makes of the same graph's logits: all are float32 in every precision."""
+
+
 def tolerance_of(precision: str, weights: str, waive_iou: float | None) -> Tolerance:
     """The bounds for a bundle.
 
@@ -75,6 +79,18 @@ def by_instances(comparisons: Sequence[Comparison], tolerance: Tolerance) -> lis
             if pair.box > tolerance.box:
                 failures.append(f"{what} differs by {pair.box:.4f} of the frame in its box, expected {tolerance.box:g}")
     return failures
+
+
+def by_score_rule(stages: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Whether the graph makes scores as its manifest says. SAM 3.1 is where this goes wrong: its joint scores hold
+    presence already, and who multiplies them again squares it."""
+    error = stages.get("decoder", {}).get("score_rule", 0.0)
+    if error <= SCORE_RULE:
+        return []
+    return [
+        f"the scores are up to {error:.2g} away from sigmoid(logit)*sigmoid(presence) of the graph's own logits, "
+        f"expected {SCORE_RULE:g} or less: presence has to be multiplied in once"
+    ]
 
 
 def by_logits(

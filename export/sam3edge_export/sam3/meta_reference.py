@@ -31,7 +31,8 @@ class MetaReference:
     Masks are logits at the resolution of the frame, as that processor gives them, and not at the model's.
 
     Args:
-        checkpoint: Meta's ``sam3.pt``; its package reads no other.
+        checkpoint: Meta's ``sam3.pt`` or ``sam3.1_multiplex.pt``; its package reads no other. Of both, its image
+            model is built, whose processor multiplies presence into the scores.
         device: ``cuda``, or another of torch's.
 
     Raises:
@@ -40,7 +41,7 @@ class MetaReference:
 
     def __init__(self, checkpoint: Path, device: str) -> None:
         if not checkpoint.is_file():
-            raise EngineError(f"Meta's package reads sam3.pt only; {checkpoint} is not a file")
+            raise EngineError(f"Meta's package reads its own files only, such as sam3.pt; {checkpoint} is not a file")
         try:
             from sam3.model.sam3_image_processor import Sam3Processor
             from sam3.model_builder import build_sam3_image_model

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sam3edge.bundle.manifest import MANIFEST
+from sam3edge.bundle.manifest import MANIFEST, read_manifest, write_manifest
 from sam3edge.bundle.verify import verify
 from sam3edge.core.errors import BundleError
 
@@ -67,6 +67,8 @@ def cut_manifest(root: Path) -> None:
         (change_manifest(version="1.0"), "version"),
         (change_manifest(name="../x"), "name"),
         (change_manifest(surprise=1), "surprise"),
+        (change_manifest(family="sam4"), "family"),
+        (change_manifest(score_rule="sigmoid(logit)"), "score_rule"),
         (change_manifest(files={"../../etc/passwd": {"size": 0, "sha256": "0" * 64}}), "not a path inside"),
         (change_manifest(files={"vision.onnx": {"size": 0, "sha256": "0" * 64}}), "missing"),
         (lose_manifest, "cannot be read"),
@@ -82,3 +84,15 @@ def test_damage_is_refused(bundle: Path, damage: Callable[[Path], None], says: s
 def test_the_released_bundle_is_accepted(demo_bundle: Path) -> None:
     manifest = verify(demo_bundle, None)
     assert manifest.digest().startswith("sha256:")
+
+
+def test_the_family_is_part_of_the_identity_and_absent_where_it_was_before_there_were_two(bundle: Path) -> None:
+    """A bundle of SAM 3 keeps the digest, and with it the signature, that it had before."""
+    before = read_manifest(bundle)
+    assert before.family == "sam3"
+    assert "family" not in before.model_dump(mode="json")
+    write_manifest(bundle, before.model_copy(update={"family": "sam3.1"}))
+    after = verify(bundle, None)
+    assert after.family == "sam3.1"
+    assert after.digest() != before.digest()
+    assert json.loads((bundle / MANIFEST).read_text())["family"] == "sam3.1"

@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import shutil
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from sam3edge_export.checkpoint.record import record_path, write_record
 from sam3edge_export.sam3.exemplars import ExemplarGraph
 from sam3edge_export.sam3.graphs import Decoded, DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
 from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph
-from support.meta_layout import meta_layout, small_config, small_entries
+from support.meta_layout import meta_layout, multiplex_layout, small_config, small_entries
 
 DATA = Path(__file__).parent / "data"
 
@@ -215,6 +216,94 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     """Whether two models have the same parameters."""
     left, right = a.state_dict(), b.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.fixture(scope="module")
+def multiplex(entries: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights as a small ``sam3.1_multiplex.pt``."""
+    path = tmp_path_factory.mktemp("multiplex") / "sam3.1_multiplex.pt"
+    torch.save(multiplex_layout(entries), path)
+    return path
+
+
+@torch.no_grad()
+def test_sam_3_1_answers_phrases_boxes_and_clicks_from_its_own_entries(
+    multiplex: Path, answers: dict[str, Tensor], pixels: Tensor
+) -> None:
+    """Held against what Meta's code answered with these weights, so that no entry of another purpose is taken."""
+    read = read_checkpoint(multiplex, small_config(SIDE)[0])
+    assert (read.kind, read.family) == ("meta", "sam3.1")
+    test_what_is_read_answers_phrases_as_metas_code_does(read, answers, pixels)
+    test_what_is_read_answers_boxes_as_metas_code_does(read, answers, pixels)
+    test_what_is_read_answers_clicks_as_metas_code_does(read, answers, pixels, "clicks", CLICKS, [[1, 0]])
+    test_what_is_read_answers_clicks_as_metas_code_does(read, answers, pixels, "frame", FRAME, [[2, 3]])
+    assert {name for name in read.unexpected_keys if "propagation_convs" in name}
+    assert not {name for name in read.unexpected_keys if "interactive_sam" in name or "interactive_convs" in name}
+
+
+def test_the_level_that_sam_3_1_lacks_is_zero_and_transformers_own_forward_drops_it(
+    multiplex: Path, checkpoint: Checkpoint, pixels: Tensor
+) -> None:
+    model = read_checkpoint(multiplex, small_config(SIDE)[0]).model
+    assert not model.vision_encoder.neck.fpn_layers[3].proj2.weight.any()
+    asked = {"pixel_values": pixels, "input_ids": IDS[:1], "attention_mask": (IDS[:1] != 0).long()}
+    with torch.no_grad():
+        theirs, ours = checkpoint.model(**asked), model(**asked)
+    for name in ("pred_masks", "pred_boxes", "pred_logits", "presence_logits"):
+        torch.testing.assert_close(ours[name], theirs[name])
+
+
+def test_metas_internal_names_are_read_for_both_families(
+    entries: dict[str, Tensor], checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    for name, layout, inner in (("sam3", entries, "model."), ("sam3.1", multiplex_layout(entries), "")):
+        internal = {
+            key.replace("detector.", "sam3_model.", 1) if key.startswith("detector.")
+            else key.replace("tracker.", "sam2_predictor." + inner, 1): value
+            for key, value in layout.items()
+        }  # fmt: skip
+        torch.save(internal, tmp_path / f"{name}.pt")
+        read = read_checkpoint(tmp_path / f"{name}.pt", small_config(SIDE)[0])
+        assert read.family == name
+        assert read.tracker is not None
+        assert checkpoint.tracker is not None
+        tables = [tracker.prompt_encoder.point_embed.weight for tracker in (read.tracker, checkpoint.tracker)]
+        torch.testing.assert_close(*tables)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "tracker.model.interactivity_no_mem_embed",
+        "tracker.model.interactive_sam_mask_decoder.iou_token.weight",
+        "tracker.model.interactive_sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+        "detector.backbone.vision_backbone.interactive_convs.2.conv_3x3.weight",
+        "detector.backbone.vision_backbone.convs.2.conv_1x1.bias",
+        "detector.transformer.decoder.presence_token.weight",
+    ],
+)
+def test_what_sam_3_1_lacks_is_named(entries: dict[str, Tensor], tmp_path: Path, lost: str) -> None:
+    kept = multiplex_layout(entries)
+    del kept[lost]
+    torch.save(kept, tmp_path / "sam3.1.pt")
+    refuse(tmp_path / "sam3.1.pt", f"not a whole SAM 3.1 checkpoint: 1 entries are missing, such as {re.escape(lost)}")
+
+
+def test_sam_3_1_without_what_answers_clicks_is_its_detector(entries: dict[str, Tensor], tmp_path: Path) -> None:
+    kept = {name: value for name, value in multiplex_layout(entries).items() if "tracker.model.interactiv" not in name}
+    torch.save(kept, tmp_path / "sam3.1.pt")
+    read = read_checkpoint(tmp_path / "sam3.1.pt", small_config(SIDE)[0])
+    assert (read.family, read.tracker) == ("sam3.1", None)
+
+
+@pytest.mark.parametrize("layout", [dict, multiplex_layout])
+def test_entries_of_the_detector_that_have_no_place_are_refused(
+    entries: dict[str, Tensor], tmp_path: Path, layout: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+) -> None:
+    """A detector with more parts than these would answer otherwise than what is read of it."""
+    more = layout(entries) | {"detector.transformer.decoder.instance_bbox_embed.layers.0.weight": torch.zeros(4, 4)}
+    torch.save(more, tmp_path / "more.pt")
+    refuse(tmp_path / "more.pt", "1 of its entries have no place in the model, such as detector.*instance_bbox_embed")
 
 
 def test_a_folder_of_the_video_model_is_read(tmp_path: Path) -> None:

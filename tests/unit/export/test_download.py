@@ -38,7 +38,8 @@ def agree(_: License) -> str | None:
 
 def fetch(hub: Hub, folder: Path, token: str | None = TOKEN, **others: Any) -> Any:
     """Fetch from that Hub."""
-    return fetch_from_hub(folder, token, others.pop("consent", agree), endpoint=hub.endpoint, **others)
+    consent = others.pop("consent", agree)
+    return fetch_from_hub(hub.repository, folder, token, consent, endpoint=hub.endpoint, **others)
 
 
 def refuse(hub: Hub, folder: Path, reason: str, **others: Any) -> None:
@@ -75,6 +76,20 @@ def test_weights_licence_and_tokenizer_are_brought_and_recorded(hub: Hub, tmp_pa
     assert record.source.endswith(f"/facebook/sam3/resolve/{COMMIT}/sam3.pt")
     assert record.consent is not None
     assert record.consent.accepted_by == "Ada"
+
+
+def test_sam_3_1_is_brought_with_the_licence_beside_it_that_export_looks_for(tmp_path: Path) -> None:
+    with serve(Hub({"sam3.1_multiplex.pt": WEIGHTS, "LICENSE": b"SAM License"}, "facebook/sam3.1")) as hub:
+        record = fetch(hub, tmp_path)
+    assert record.source.endswith(f"/facebook/sam3.1/resolve/{COMMIT}/sam3.1_multiplex.pt")
+    assert (tmp_path / "sam3.1_multiplex.pt").read_bytes() == WEIGHTS
+    assert (tmp_path / "sam3.1_multiplex.LICENSE.txt").read_text() == "SAM License"
+
+
+def test_another_repository_is_refused_before_the_token_goes_anywhere(hub: Hub, tmp_path: Path) -> None:
+    hub.repository = "somebody/sam3"
+    refuse(hub, tmp_path, "expected one of facebook/sam3, facebook/sam3.1, or s3://bucket/key; got 'somebody/sam3'")
+    assert not hub.seen
 
 
 def test_the_token_reaches_the_hub_only(hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

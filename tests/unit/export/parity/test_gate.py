@@ -85,15 +85,15 @@ def test_progress_is_told_frame_by_frame() -> None:
 class Scores:
     """An engine of random weights: every query has a score near a quarter, whatever is asked."""
 
-    def __init__(self, shift: float, logits: float = 0, recorder: TensorRecorder | None = None) -> None:
-        self._shift, self._logits, self._recorder = shift, logits, recorder
+    def __init__(self, shift: float, logits: float = 0, recorder: TensorRecorder | None = None, times: int = 1) -> None:
+        self._shift, self._logits, self._recorder, self._times = shift, logits, recorder, times
         self.model = ModelInfo("random", "0.0.0", "sha256:" + "0" * 64, "fp32", "fake")
 
     def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
         scores = [0.2501, 0.2502, 0.2600, 0.2601, 0.2602]
         if self._recorder is not None:  # half of the logits in each of two runs
-            self._recorder("decoder", {"logits": np.zeros((1, 5)), "presence": np.zeros((1, 1))})
-            self._recorder("decoder", {"logits": np.full((1, 5), self._logits), "presence": np.zeros((1, 1))})
+            self._recorder("decoder", decoded(0, self._times))
+            self._recorder("decoder", decoded(self._logits, self._times))
         instances = [
             Instance(p, s + self._shift, (0, 0, 9, 9), np.full((8, 8), s * 10, np.float32))
             for p in prompts
@@ -106,15 +106,31 @@ class Scores:
         pass
 
 
+def decoded(logits: float, times: int = 1) -> dict[str, np.ndarray]:
+    """What a decoder gives whose logits are all the same and whose presence is a half, multiplied in so often."""
+    scores = 0.5**times / (1 + np.exp(-np.full((1, 5), logits)))
+    return {"logits": np.full((1, 5), logits), "presence": np.zeros((1, 1)), "scores": scores}
+
+
 def witnessed(logits: float) -> TensorRecorder:
     recorder = TensorRecorder()
-    recorder("decoder", {"logits": np.full((1, 5), logits), "presence": np.zeros((1, 1))})
+    recorder("decoder", decoded(logits))
     return recorder
 
 
-def watched(shift: float, logits: float) -> Candidate:
+def watched(shift: float, logits: float, times: int = 1) -> Candidate:
     recorder = TensorRecorder()
-    return Candidate(Scores(shift, logits, recorder), recorder)
+    return Candidate(Scores(shift, logits, recorder, times), recorder)
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_scores_in_which_presence_is_not_multiplied_once_fail(times: int) -> None:
+    """Although both sides agree, as they would where the same mistake is in both."""
+    sides = watched(0, 0, times), watched(0, 0, times)
+    parity = run_gate(*sides, Fixtures(FIXTURES.frames, ("a",)), ByLogits(), TOLERANCES["fp32"])
+    assert parity.passed is (times == 1)
+    assert all("presence has to be multiplied in once" in failure for failure in parity.failures)
+    assert parity.summary()["stages"]["decoder"]["score_rule"] == (0 if times == 1 else pytest.approx(0.25, abs=0.13))
 
 
 def test_without_learned_weights_the_threshold_is_put_into_the_widest_gap() -> None:
