@@ -137,5 +137,5 @@ def test_without_the_package_or_a_file_there_is_a_reason(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "sam3", None)
     with pytest.raises(EngineError, match="needs its package on a machine with a GPU: pip install sam3"):
         MetaReference(checkpoint, "cuda")
-    with pytest.raises(EngineError, match=r"reads sam3\.pt only"):
+    with pytest.raises(EngineError, match=r"reads its own files only"):
         MetaReference(checkpoint.parent, "cuda")
