@@ -179,7 +179,17 @@ def _providers(files: ModelFiles, options: OnnxOptions) -> list[tuple[str, dict[
     for name in names:
         given = dict(options.provider_options.get(name, {}))
         if name == "TensorrtExecutionProvider" and options.cache is not None:
-            cache = engine_cache(options.cache, files.digest)
-            given = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache), **given}
+            given = {**_kept(engine_cache(options.cache, files.digest)), **given}
         chosen.append((name, given))
     return chosen
+
+
+def _kept(folder: Path) -> dict[str, str]:
+    """TensorRT's options to keep what it built, and how fast each kernel was: where it builds anew, for a batch or a
+    number of prompts that it has not seen, it then measures only what is new."""
+    return {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(folder),
+    }

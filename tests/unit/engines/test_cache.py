@@ -6,11 +6,15 @@ import os
 import subprocess
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sam3edge.core.types import ModelFiles
+from sam3edge.engines import runtime
 from sam3edge.engines.cache import Accelerator, engine_cache, this_accelerator
 from sam3edge.engines.ort import ort
+from sam3edge.engines.runtime import Graphs, OnnxOptions
 
 ORIN = Accelerator("Orin AGX", "8.7", "540.4.0")
 DIGESTS = ["sha256:" + f"{i}" * 64 for i in range(6)]
@@ -95,3 +99,28 @@ def test_a_machine_that_tells_nothing_still_has_a_folder(tmp_path: Path, error: 
 
 def test_words_instead_of_a_table_are_not_a_gpu(tmp_path: Path) -> None:
     assert this_accelerator(tmp_path, lambda: "No devices were found\n") == Accelerator()
+
+
+def test_tensorrt_is_told_to_keep_engines_and_timings_there_unless_the_operator_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    class Session:
+        def __init__(self, path: Path, settings: Any, providers: list[Any]) -> None:
+            asked.extend(providers)
+
+        def get_providers(self) -> list[str]:
+            return ["TensorrtExecutionProvider", "CPUExecutionProvider"]
+
+    monkeypatch.setattr(runtime.ort, "get_available_providers", lambda: ["TensorrtExecutionProvider"])
+    monkeypatch.setattr(runtime.ort, "InferenceSession", Session)
+    monkeypatch.setattr(runtime, "load_accelerator_libraries", lambda names: None)
+    own = {"TensorrtExecutionProvider": {"trt_timing_cache_enable": "0"}}
+    files = ModelFiles(tmp_path, "demo", "1.0.0", DIGESTS[3], "fp16", 1008)
+    Graphs(files, OnnxOptions(("TensorrtExecutionProvider",), own, cache=tmp_path / "engines"), ("vision",))
+    [(name, given)] = asked
+    [folder] = (tmp_path / "engines").iterdir()
+    assert (name, folder.name[:16]) == ("TensorrtExecutionProvider", "3" * 16)
+    assert given["trt_engine_cache_path"] == given["trt_timing_cache_path"] == str(folder)
+    assert (given["trt_engine_cache_enable"], given["trt_timing_cache_enable"]) == ("1", "0")
