@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from benchmarks.gpu.measure import Load, NotForced, Row, force, measure_batch
-from benchmarks.gpu.report import ratios, write
+from benchmarks.gpu.peers import between
+from benchmarks.gpu.report import line, ratios, write
 from benchmarks.gpu.subjects import WORDS, build, decode, ellipse, photographs
 from benchmarks.gpu.suite import Plan, measure
 from sam3edge.core.types import EngineOutput, Frame, Instance, Prompt
@@ -27,18 +28,19 @@ def test_the_whole_benchmark_on_a_small_model(tmp_path: Path, demo_bundle: Path)
     plan = Plan(
         "small",
         TorchOptions(launching="static"),
-        batches=(1, 2),
+        batches=(2, 1),
         prompts=((1, 1), (3, 1)),
         instances=2,
         seconds=0.0,
         bundle=demo_bundle,
     )
-    steps: list[str] = []
-    results = measure(plan, steps.append)
-    assert len(steps) == len(results.rows)
+    told: list[Row] = []
+    results = measure(plan, told.append)
+    assert told == results.rows
+    assert all(row.who in line(row) for row in told)
     ours = [row for row in results.rows if row.who.startswith("sam3edge")]
     assert [(r.load.images, r.load.prompts, r.load.present) for r in ours] == [
-        (1, 1, 1), (1, 3, 1), (1, 1, 1), (2, 1, 1)
+        (1, 1, 1), (1, 3, 1), (2, 1, 1), (1, 1, 1)
     ]  # fmt: skip
     assert {"JPEG", "vision", "decoder", "masks", "polygons"} <= set(ours[0].stages)
     assert {row.who for row in results.rows if row not in ours} == {
@@ -53,6 +55,24 @@ def test_the_whole_benchmark_on_a_small_model(tmp_path: Path, demo_bundle: Path)
     assert len(table) == 2 + len(results.rows)
     stored = json.loads(page.with_suffix(".json").read_text())
     assert [row["milliseconds"] for row in stored["rows"]] == [row.milliseconds for row in results.rows]
+
+
+def test_a_part_that_fails_takes_no_other_with_it_and_the_order_is_the_given_one() -> None:
+    """More instances are wanted than there are queries."""
+    plan = Plan(
+        "small", TorchOptions(launching="static"), ("bundle", "ours", "transformers"), prompts=((1, 1),), seconds=0.0,
+        instances=9999,
+    )  # fmt: skip
+    results = measure(plan, lambda row: None)
+    assert results.rows == []
+    assert list(results.left_out) == ["ONNX Runtime", "the rest of ours", "the rest of transformers"]
+    assert "expected more than 9999 scores" in results.left_out["the rest of ours"]
+
+
+def test_fewer_scores_than_are_wanted_are_an_error() -> None:
+    assert 0.2 < between(torch.tensor([0.1, 0.3, 0.2]), 1) < 0.3
+    with pytest.raises(NotForced, match="expected more than 3 scores, got 3"):
+        between(torch.tensor([0.1, 0.3, 0.2]), 3)
 
 
 def test_exactly_the_wanted_queries_are_admitted() -> None:

@@ -104,6 +104,8 @@ def force(engine: Engine, frames: Sequence[Frame], load: Load, words: Sequence[s
             scores = [instance.score for instance in output.instances if instance.prompt == prompt]
             threshold = 1.0
             if i < load.present:
+                if len(scores) <= load.instances:
+                    raise NotForced(f"expected more than {load.instances} scores of {prompt.text!r}, got {len(scores)}")
                 least, next_one = scores[load.instances - 1], scores[load.instances]
                 threshold = (least + next_one) / 2
                 if not next_one <= threshold < least:

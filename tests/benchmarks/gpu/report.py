@@ -113,6 +113,16 @@ def markdown(results: Results, where: Mapping[str, str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def line(row: Row) -> str:
+    """One row for the terminal."""
+    load = row.load
+    stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in row.stages.items())
+    return (
+        f"{row.milliseconds:9.2f} ms  {row.images_per_second:7.1f} images/s  {row.who}: {load.images} images, "
+        f"{load.prompts} prompts ({load.present} present); first run {row.first:.1f} s; {stages}"
+    )
+
+
 def floor(row: Row) -> float:
     """Milliseconds that the operations take at best."""
     load = row.load
