@@ -127,7 +127,7 @@ def _load_checkpoint(place: Path, settings: Settings) -> Engine:
     checkpoint = read_checkpoint(place)
     length = int(checkpoint.model.config.text_config.max_position_embeddings)
     tokenizer = read_tokenizer(place, length) if place.is_dir() else build_tokenizer(length=length)
-    identity = Identity("sam3", checkpoint.kind, "sha256:" + checkpoint.sha256)
+    identity = Identity(checkpoint.family, checkpoint.kind, "sha256:" + checkpoint.sha256)
     engine = TorchEngine(checkpoint.model, tokenizer, identity, torch_options(settings, on_gpu))
     if on_gpu if settings.prewarm is None else settings.prewarm:
         engine.warm_up()
