@@ -251,7 +251,7 @@ def test_signing_exchanges_the_manifest_only(command: Command, bundle: Path, tmp
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"--checkpoint": "nowhere.pt"}, "nowhere.pt is not there; expected Meta's sam3.pt or sam3.1_multiplex.pt, or a"),
+        ({"--checkpoint": "nowhere.pt"}, "nowhere.pt is not there; expected Meta's sam3.pt or sam3.1_multiplex.pt, "),
         ({"--prompts": "nowhere.txt"}, "expected a text file in UTF-8, a phrase a line; nowhere.txt cannot be read"),
         ({"--precision": "fp8"}, "no precision is called 'fp8'; there are fp32"),
         ({"--precision": "bf16"}, "bf16 graphs run on none of CUDAExecutionProvider, CPUExecutionProvider"),
