@@ -1,8 +1,8 @@
 """A device under everyday trouble for hours: ``python -m support.soak --minutes 120`` in ``tests``.
 
 Images arrive, two in a hundred are broken; every few minutes the network is cut, and once an hour the configuration
-changes, which gives the segmenter a new process on lite. Printed every minute: which process it is, its memory, threads and
-descriptors, and what has arrived. At the end every image must have arrived, or been reported.
+changes, which gives the segmenter a new process on lite. Printed every minute: which process it is, its memory, threads
+and descriptors, and what has arrived. At the end every image must have arrived, or been reported.
 """
 
 from __future__ import annotations
