@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from awsiot.greengrasscoreipc import model
+from awsiot.greengrasscoreipc.client import GreengrassCoreIPCClient
 
 from sam3edge.core.errors import ConnectionLost, PublishError, PublishRejected, SettingsError
 from sam3edge.greengrass.callback_thread import EventThread
@@ -80,7 +81,11 @@ class GreengrassClient:
     def configuration(self) -> Configuration:
         """See ``Nucleus``."""
         try:
-            answer = self._connection.call("GetConfiguration", lambda ipc: ipc.get_configuration_async(key_path=[]))
+            answer = self._connection.ask(
+                "GetConfiguration",
+                GreengrassCoreIPCClient.new_get_configuration,
+                model.GetConfigurationRequest(key_path=[]),
+            )
         except model.ResourceNotFoundError:
             self._last_configuration = {}
         except model.GreengrassCoreIPCError as error:
@@ -111,9 +116,10 @@ class GreengrassClient:
         """See ``Nucleus``."""
         now = datetime.now(timezone.utc)
         try:
-            self._connection.call(
+            self._connection.ask(
                 "UpdateConfiguration",
-                lambda ipc: ipc.update_configuration_async(key_path=[], timestamp=now, value_to_merge=merge),
+                GreengrassCoreIPCClient.new_update_configuration,
+                model.UpdateConfigurationRequest(key_path=[], timestamp=now, value_to_merge=merge),
             )
         except model.GreengrassCoreIPCError as error:
             raise _refused("UpdateConfiguration", error) from error
@@ -126,9 +132,10 @@ class GreengrassClient:
         """
         qos = model.QOS.AT_LEAST_ONCE
         try:
-            self._connection.call(
+            self._connection.ask(
                 "PublishToIoTCore",
-                lambda ipc: ipc.publish_to_iot_core_async(topic_name=topic, qos=qos, payload=payload),
+                GreengrassCoreIPCClient.new_publish_to_iot_core,
+                model.PublishToIoTCoreRequest(topic_name=topic, qos=qos, payload=payload),
             )
         except model.UnauthorizedError as error:
             raise PublishRejected(_denied("PublishToIoTCore", topic)) from error
@@ -155,7 +162,9 @@ class GreengrassClient:
     def update_state(self, state: State) -> None:
         """See ``Nucleus``."""
         try:
-            self._connection.call("UpdateState", lambda ipc: ipc.update_state_async(state=state))
+            self._connection.ask(
+                "UpdateState", GreengrassCoreIPCClient.new_update_state, model.UpdateStateRequest(state=state)
+            )
         except model.GreengrassCoreIPCError as error:
             raise _refused("UpdateState", error) from error
 
@@ -206,7 +215,7 @@ class GreengrassClient:
             return future
 
         try:
-            self._connection.call(operation, start)
+            self._connection.open(operation, start)
         except model.UnauthorizedError as error:
             raise SettingsError(_denied(operation, resource)) from error
         except model.GreengrassCoreIPCError as error:

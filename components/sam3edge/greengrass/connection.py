@@ -8,6 +8,10 @@ shows a dead connection, and what is made of it:
   is shortly, otherwise only this request has failed.
 * Nothing at all until the time is over: the nucleus is asked for the configuration, which needs no network. If that is
   answered, only this request has failed; if not: lost.
+
+The SDK holds on to an operation until its stream has ended. The classic nucleus ends it with the answer; lite leaves
+that to the client, and the SDK's V2 client never does it: every message published would leave some 7 KB behind. So
+requests with one answer are made with the operations themselves here, and ended.
 """
 
 from __future__ import annotations
@@ -15,12 +19,14 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import awsiot.greengrasscoreipc
 from awscrt.exceptions import AwsCrtError
 from awsiot.greengrasscoreipc import model
+from awsiot.greengrasscoreipc.client import GreengrassCoreIPCClient
 from awsiot.greengrasscoreipc.clientv2 import GreengrassCoreIPCClientV2
 
 from sam3edge.core.errors import ConnectionLost, PublishError
@@ -29,7 +35,13 @@ logger = logging.getLogger(__name__)
 
 _DISCONNECT_GRACE = 1.0  # between the end of a request and the news that the connection has ended with it
 
+_LINGERING = 16
+"""An operation is ended when so many others were answered after it. The classic nucleus has ended its stream by then,
+which this side knows, and is not written to about a stream that it has forgotten."""
+
 Begin = Callable[[GreengrassCoreIPCClientV2], "concurrent.futures.Future[Any]"]
+New = Callable[[GreengrassCoreIPCClient], Any]
+"""Makes an operation of the SDK, such as ``GreengrassCoreIPCClient.new_publish_to_iot_core``."""
 
 
 class Connection:
@@ -54,6 +66,7 @@ class Connection:
         self._lost = threading.Event()
         self._reason = ""
         self._closed = False
+        self._answered: deque[Any] = deque()
         try:
             client = awsiot.greengrasscoreipc.connect(
                 ipc_socket=socket,
@@ -70,21 +83,52 @@ class Connection:
         # Without executor: its threads may change the order of events. Stream callbacks come in the SDK's event loop.
         self._client = GreengrassCoreIPCClientV2(client=client, executor=None)
 
-    def call(self, operation: str, begin: Begin) -> Any:
-        """Make one request and wait for its answer.
+    def ask(self, operation: str, new: New, request: Any) -> Any:
+        """Make a request that has one answer, and wait for it.
 
         Args:
             operation: its name, for messages.
-            begin: starts it.
+            new: makes it.
+            request: what it is activated with.
 
         Raises:
             GreengrassCoreIPCError: the SDK's own: the nucleus has answered with this error.
             PublishError: there was no answer, but the connection lives.
             ConnectionLost: the connection is gone.
         """
+        return self._explained(operation, lambda: self._ask(new, request))
+
+    def open(self, operation: str, begin: Begin) -> Any:
+        """Begin a stream of events, and wait for the first answer; whoever began it ends it.
+
+        Args:
+            operation: its name, for messages.
+            begin: starts it.
+
+        Raises:
+            As ``ask``.
+        """
+        return self._explained(operation, lambda: begin(self._client).result(self._timeout))
+
+    def _ask(self, new: New, request: Any) -> Any:
+        operation = new(self._client.client)
+        try:
+            operation.activate(request).result(self._timeout)
+            return operation.get_response().result(self._timeout)
+        finally:
+            self._end_later(operation)
+
+    def _end_later(self, operation: Any) -> None:
+        with self._lock:
+            self._answered.append(operation)
+            ended = self._answered.popleft() if len(self._answered) > _LINGERING else None
+        if ended is not None:
+            ended.close()
+
+    def _explained(self, operation: str, work: Callable[[], Any]) -> Any:
         self._check()
         try:
-            return begin(self._client).result(self._timeout)
+            return work()
         except model.GreengrassCoreIPCError:
             raise
         except concurrent.futures.TimeoutError as error:
@@ -121,7 +165,7 @@ class Connection:
 
     def _answers(self) -> bool:
         try:
-            self._client.get_configuration_async(key_path=[]).result(self._timeout)
+            self._ask(GreengrassCoreIPCClient.new_get_configuration, model.GetConfigurationRequest(key_path=[]))
         except model.GreengrassCoreIPCError:
             return True
         except (concurrent.futures.TimeoutError, RuntimeError, AwsCrtError):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from awsiot.greengrasscoreipc.client import PublishToIoTCoreOperation
 
 from sam3edge.core.errors import ConnectionLost, PublishError, SettingsError
 from sam3edge.greengrass.client import GreengrassClient
@@ -361,3 +366,34 @@ class TestOtherOperations:
         server.faults.inject("UpdateState", Fail(ServiceError("busy")))
         with pytest.raises(PublishError, match="UpdateState"):
             client.update_state("RUNNING")
+
+
+def held() -> int:
+    """Operations of the SDK that are in memory, and not only until the next collection."""
+    gc.collect()
+    return sum(isinstance(thing, PublishToIoTCoreOperation) for thing in gc.get_objects())
+
+
+class TestMemory:
+    @pytest.mark.parametrize("ends_streams", [True, False], ids=["classic", "lite"])
+    def test_what_was_answered_is_let_go_of(self, served: FakeNucleus, lost: Lost, ends_streams: bool) -> None:
+        """Lite ends no stream by itself, and the SDK keeps what has not ended: messages would fill a device."""
+        before = held()
+        with (
+            tempfile.TemporaryDirectory(prefix="gg") as folder,
+            IpcServer(Path(folder) / "ipc.socket", served, ends_streams=ends_streams) as server,
+        ):
+            client = GreengrassClient(QUICK, on_lost=lost, socket=str(server.path), token=COMPONENT)
+            with ThreadPoolExecutor(4) as publishers:
+                list(publishers.map(lambda i: client.publish("a", b"%d" % i), range(200)))
+            server.faults.inject("PublishToIoTCore", Fail(ServiceError("busy")), times=40)
+            for _ in range(40):
+                with pytest.raises(PublishError, match="busy"):
+                    client.publish("a", b"refused")
+            deadline = time.monotonic() + 5
+            while held() - before > 20 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert held() - before <= 20
+            client.publish("a", b"last")
+            assert lost == []
+            client.close()
