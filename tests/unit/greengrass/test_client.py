@@ -371,7 +371,7 @@ class TestOtherOperations:
 def held() -> int:
     """Operations of the SDK that are in memory, and not only until the next collection."""
     gc.collect()
-    return sum(isinstance(thing, PublishToIoTCoreOperation) for thing in gc.get_objects())
+    return sum(type(thing) is PublishToIoTCoreOperation for thing in gc.get_objects())
 
 
 class TestMemory:
