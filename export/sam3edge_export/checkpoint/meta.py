@@ -68,9 +68,7 @@ def open_meta(path: Path) -> Source:
         clicks = any(key.startswith("tracker.model.interactive_") for key in entries)
         origin = tracker_origin_31 if clicks else None
         return Source(path, entries, detector_origin, origin, "sam3.1", (COARSEST,), is_needless)
-    entries = {
-        "tracker." + key.removeprefix(INNER) if key.startswith(INNER) else key: value for key, value in entries.items()
-    }
+    entries = _renamed(entries, INNER, "tracker.")
     clicks = any(key.startswith("tracker.sam_") for key in entries)
     return Source(path, entries, detector_origin, tracker_origin if clicks else None, needless=is_needless)
 
@@ -101,15 +99,19 @@ def _tensors(path: Path, content: object) -> dict[str, Tensor]:
 def _as_published(entries: dict[str, Tensor]) -> dict[str, Tensor]:
     """Entries of the image model alone, and those with Meta's internal names, as the published files call them."""
     for internal, published in INTERNAL.items():
-        entries = {
-            published + key.removeprefix(internal) if key.startswith(internal) else key: value
-            for key, value in entries.items()
-        }
+        entries = _renamed(entries, internal, published)
     if not any(key.startswith(IMAGE_MODEL) for key in entries):
         return entries
     return {
         f"tracker.{key.removeprefix(INTERACTIVE)}" if key.startswith(INTERACTIVE) else f"detector.{key}": value
         for key, value in entries.items()
+    }
+
+
+def _renamed(entries: dict[str, Tensor], before: str, after: str) -> dict[str, Tensor]:
+    """The same entries, those that begin with ``before`` beginning with ``after``."""
+    return {
+        after + key.removeprefix(before) if key.startswith(before) else key: value for key, value in entries.items()
     }
 
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, TypeAdapter
 
-from sam3edge_serving.api.routes.conversation import Question, Turn, Wanted, read_question
-from sam3edge_serving.api.validation import bad_request, read
+from sam3edge_serving.api.routes.conversation import Question, Turn, Wanted, read_parts, read_question, read_wanted
+from sam3edge_serving.api.validation import read
 from sam3edge_serving.http.errors import BadRequest
 
 
@@ -116,7 +116,7 @@ def read_chat(body: dict[str, Any]) -> Chat:
     """Raises BadRequest."""
     request = read(ChatRequest, body)
     _refuse_what_cannot_be(request)
-    turns = [_turn(at, parts) for at, parts in _user_contents(request)]
+    turns = list(_turns(request))
     question = read_question(
         request.model, turns, "messages", request.threshold, request.image_id, _wanted(request.response_format)
     )
@@ -134,23 +134,15 @@ def _wanted(form: ResponseFormat | None) -> Wanted | None:
     if form is None or form.type != "json_schema":
         return None
     schema, path = form.json_schema or JsonSchema(), "response_format.json_schema.schema"
-    if not schema.schema_:
-        raise BadRequest(f"{path}: expected a JSON Schema with the type json_schema", param=path)
-    return Wanted(schema.schema_, path, bool(schema.strict))
+    return read_wanted(schema.schema_, path, schema.strict)
 
 
-def _user_contents(request: ChatRequest) -> Iterator[tuple[str, Content]]:
+def _turns(request: ChatRequest) -> Iterator[Turn]:
     for number, message in enumerate(request.messages):
         if message.role != "user":
             continue
-        at, content = f"messages[{number}].content", message.content
-        if not isinstance(content, str | list):
-            raise BadRequest(f"{at}: must be a text or a list of parts", param=at)
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        try:
-            yield at, _CONTENT.validate_python(parts)
-        except ValidationError as error:
-            raise bad_request(error, parts, at) from None
+        at = f"messages[{number}].content"
+        yield _turn(at, read_parts(message.content, "text", _CONTENT, at))
 
 
 def _refuse_what_cannot_be(request: ChatRequest) -> None:

@@ -13,7 +13,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from sam3edge_serving.api.dependencies import Parts
 from sam3edge_serving.api.exchange import Reply, Request, dump
@@ -22,8 +24,11 @@ from sam3edge_serving.api.prompts import check_phrases
 from sam3edge_serving.api.routes.models import must_be_known
 from sam3edge_serving.api.structured.findings import Findings, read_findings
 from sam3edge_serving.api.structured.mapping import understand
+from sam3edge_serving.api.validation import bad_request
 from sam3edge_serving.http.errors import BadRequest, Unanswerable
 from sam3edge_serving.sentences import phrases_in
+
+T = TypeVar("T")
 
 SCHEMA_ID = "urn:sam3edge:detections:1.0"
 """``$id`` of ``sam3edge/core/messages/schemas/detections.schema.json``."""
@@ -85,6 +90,33 @@ class Answer:
 
     text: str = field(repr=False)
     fingerprint: str
+
+
+def read_wanted(schema: Mapping[str, Any] | None, path: str, strict: bool | None) -> Wanted:
+    """The schema of a format of the type ``json_schema``. Raises BadRequest where there is none."""
+    if not schema:
+        raise BadRequest(f"{path}: expected a JSON Schema with the type json_schema", param=path)
+    return Wanted(schema, path, bool(strict))
+
+
+def read_parts(content: object, text_type: str, adapter: TypeAdapter[T], at: str) -> T:
+    """The parts of one message of the user, of which a mere text is one.
+
+    Args:
+        text_type: what the client calls a part that is text.
+        adapter: the parts that there can be.
+        at: the member that holds them.
+
+    Raises:
+        BadRequest: it is neither a text nor such parts.
+    """
+    if not isinstance(content, str | list):
+        raise BadRequest(f"{at}: must be a text or a list of parts", param=at)
+    parts = [{"type": text_type, "text": content}] if isinstance(content, str) else content
+    try:
+        return adapter.validate_python(parts)
+    except ValidationError as error:
+        raise bad_request(error, parts, at) from None
 
 
 def read_question(

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, JsonValue, StrictBool, TypeAdapter, ValidationError
+from pydantic import Field, JsonValue, StrictBool, TypeAdapter
 
 from sam3edge_serving.api.routes.chat_request import Open
-from sam3edge_serving.api.routes.conversation import Question, Turn, Wanted, read_question
-from sam3edge_serving.api.validation import bad_request, read
+from sam3edge_serving.api.routes.conversation import Question, Turn, read_parts, read_question, read_wanted
+from sam3edge_serving.api.validation import read
 from sam3edge_serving.http.errors import BadRequest
 
 
@@ -98,10 +98,7 @@ def read_responses(body: dict[str, Any]) -> ResponsesQuestion:
     form = request.text.format if request.text else None
     wanted = None
     if form is not None and form.type == "json_schema":
-        if not form.schema_:
-            where = "text.format.schema"
-            raise BadRequest(f"{where}: expected a JSON Schema with the type json_schema", param=where)
-        wanted = Wanted(form.schema_, "text.format.schema", bool(form.strict))
+        wanted = read_wanted(form.schema_, "text.format.schema", form.strict)
     question = read_question(request.model, list(_turns(items)), "input", request.threshold, request.image_id, wanted)
     asked = body.get("text")
     text = asked if isinstance(asked, dict) else {"format": {"type": "text"}}
@@ -112,14 +109,8 @@ def _turns(items: list[InputItem]) -> Iterator[Turn]:
     for number, item in enumerate(items):
         if item.type != "message" or item.role != "user":
             continue
-        at, content = f"input[{number}].content", item.content
-        if not isinstance(content, str | list):
-            raise BadRequest(f"{at}: must be a text or a list of parts", param=at)
-        parts = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
-        try:
-            yield _turn(at, _CONTENT.validate_python(parts))
-        except ValidationError as error:
-            raise bad_request(error, parts, at) from None
+        at = f"input[{number}].content"
+        yield _turn(at, read_parts(item.content, "input_text", _CONTENT, at))
 
 
 def _turn(at: str, parts: Content) -> Turn:
