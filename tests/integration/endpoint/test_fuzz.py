@@ -10,22 +10,20 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import jsonschema
 import numpy as np
-import numpy.typing as npt
 import pytest
-import rasterio.shutil
 import urllib3
-from rasterio.io import MemoryFile
 
 from sam3edge.cli.schemas import detections_schema
 from sam3edge_serving.endpoint.formats.roboflow import CONCEPT_PATH
 from sam3edge_serving.endpoint.formats.segmentations import PATH
 from support import media
 from support.endpoint_server import Server, error
+from support.gdal_files import by_gdal
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -103,18 +101,6 @@ def seeds(scene: bytes) -> Sequence[Sent]:
     made += [(f"TIFF {c} mutated", by_gdal(image, "GTiff", COMPRESS=c), "") for c in ("ZSTD", "LERC", "WEBP", "LZMA")]
     made += [(f"TIFF of {t} mutated", by_gdal(image.astype(t), "GTiff"), "") for t in ("float32", "int16")]
     return made
-
-
-def by_gdal(image: npt.NDArray[Any], driver: str, **options: str) -> bytes:
-    """[H, W, 3] in a format of GDAL's."""
-    bands = image.transpose(2, 0, 1)
-    kind = {"driver": "GTiff", "count": 3, "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype.name}
-    with MemoryFile() as source:
-        with source.open(**kind) as dataset:
-            dataset.write(bands)
-        with MemoryFile(ext=".out") as target:
-            rasterio.shutil.copy(source.name, target.name, driver=driver, **options)
-            return bytes(target.read())
 
 
 def five_bands() -> bytes:

@@ -14,10 +14,8 @@ import boto3
 import cv2
 import numpy as np
 import pytest
-import rasterio.shutil
 from botocore.config import Config
 from moto import mock_aws
-from rasterio.io import MemoryFile
 from shapely.geometry import shape
 
 from sam3edge.invocations.request import InvocationRequest
@@ -29,6 +27,7 @@ from sam3edge_serving.api.uploads.storage import Storage
 from support.api_rig import Api
 from support.async_endpoint import AsyncWorker
 from support.endpoint_server import Server, launch
+from support.gdal_files import by_gdal
 from support.sagemaker_front import sagemaker
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -68,21 +67,14 @@ def boto3_client(url: str) -> Any:
 
 
 def pixels() -> Any:
-    """uint8 [3, H, W], RGB."""
+    """uint8 [H, W, 3], RGB."""
     decoded = cv2.imdecode(np.frombuffer(SCENE, np.uint8), cv2.IMREAD_COLOR)
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def tile(driver: str, **options: str) -> bytes:
     """A tile as osml-model-runner cuts it with GDAL."""
-    bands = pixels()
-    kind = {"driver": "GTiff", "count": 3, "height": bands.shape[1], "width": bands.shape[2], "dtype": "uint8"}
-    with MemoryFile() as source:
-        with source.open(**kind) as dataset:
-            dataset.write(bands)
-        with MemoryFile(ext=".tile") as target:
-            rasterio.shutil.copy(source.name, target.name, driver=driver, **options)
-            return bytes(target.read())
+    return by_gdal(pixels(), driver, **options)
 
 
 TILES = {
@@ -163,7 +155,7 @@ def test_azures_client_reads_the_masks(served: Server) -> None:
     }
     response = served.post(json.dumps(asked).encode(), "application/json")
     assert response.status == 200, response.data[:300]
-    height, width = pixels().shape[1:]
+    height, width = pixels().shape[:2]
     masks = 0
     for prediction in json.loads(response.data)[0]["response"]["predictions"]:
         for one in prediction["masks_per_prediction"]:
@@ -201,7 +193,7 @@ def test_roboflows_client_reads_the_answers(served: Server, form: str) -> None:
         if form == "polygon":
             assert all(len(point) == 2 for polygon in one["masks"] for point in polygon)
         else:
-            assert one["masks"]["size"] == list(pixels().shape[1:])
+            assert one["masks"]["size"] == list(pixels().shape[:2])
 
 
 # -- asynchronous endpoints -------------------------------------------------------------------------------------------
