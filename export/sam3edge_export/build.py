@@ -36,6 +36,7 @@ from sam3edge.engines.runtime import OnnxOptions
 from sam3edge_export.checkpoint import Checkpoint
 from sam3edge_export.onnx.graphs import Optional, export_graphs
 from sam3edge_export.onnx.precision import Precision
+from sam3edge_export.parity.fidelity import Bar
 from sam3edge_export.parity.fixtures import Fixtures
 from sam3edge_export.parity.gate import Candidate, Criterion, Parity, run_gate
 from sam3edge_export.parity.stages import TensorRecorder
@@ -108,12 +109,14 @@ def build_bundle(
     *,
     signer: Signer | None = None,
     keep_failing: bool = False,
+    bar: Bar | None = None,
     step: Step = lambda what, done, of: None,
 ) -> BuildResult:
     """Export ``checkpoint`` into the new folder ``out``.
 
     Args:
         keep_failing: write the bundle although the gate failed; its manifest says so.
+        bar: how far from single precision it may be, see ``parity/fidelity.py``.
 
     Raises:
         BuildError: ``out`` already exists, or the checkpoint lacks what the spec wants.
@@ -132,6 +135,7 @@ def build_bundle(
                 criterion,
                 tolerance_of(spec.precision.computes_in, spec.precision.stores, spec.waive_iou),
                 lambda done: step("comparing with the checkpoint", done, len(fixtures.frames)),
+                bar,
             )
             if not parity.passed and not keep_failing:
                 return BuildResult(None, parity)

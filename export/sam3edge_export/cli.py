@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -134,10 +134,19 @@ def export(
         )
         criterion: Criterion = ByLogits() if untrained else ByInstances(threshold)
         tokenizer = _tokenizer(checkpoint, int(sizes.text_config.max_position_embeddings))
+        against = _against_meta(checkpoint, read, tokenizer, fixtures, criterion) if against_meta else []
         built = build_bundle(
-            read, tokenizer, spec, fixtures, criterion, out, signer=signer, keep_failing=keep_failing, step=step
+            read,
+            tokenizer,
+            spec,
+            fixtures,
+            criterion,
+            out,
+            signer=signer,
+            keep_failing=keep_failing,
+            bar=_bar(chosen, against, untrained=untrained),
+            step=step,
         )
-        against = [_meta_parity(checkpoint, read, tokenizer, fixtures, criterion)] if against_meta else []
         folder = report or out.with_name(out.name + ".report")
         write_report(built.parity, against, folder)
     _say_verdict(built, out, folder)
@@ -313,16 +322,31 @@ def _tokenizer(checkpoint: Path, length: int) -> Any:
     return build_tokenizer(length=length)
 
 
-def _meta_parity(checkpoint: Path, read: Any, tokenizer: Any, fixtures: Any, criterion: Any) -> Any:
-    """Meta's own code against our reference."""
+def _against_meta(checkpoint: Path, read: Any, tokenizer: Any, fixtures: Any, criterion: Any) -> list[Any]:
+    """Our reference against Meta's own code, and Meta's code in bf16 against the same in float32."""
     from sam3edge_export.parity.gate import Candidate, run_gate
     from sam3edge_export.parity.verdict import TOLERANCES
     from sam3edge_export.sam3.meta_reference import MetaReference
     from sam3edge_export.torch_engine import Identity, TorchEngine
 
-    reference = Candidate(TorchEngine(read.model, tokenizer, Identity("checkpoint", read.kind, read.sha256)), None)
+    ours = Candidate(TorchEngine(read.model, tokenizer, Identity("checkpoint", read.kind, read.sha256)), None)
     meta = Candidate(MetaReference(checkpoint, "cuda"), None)
-    return run_gate(reference, meta, fixtures, criterion, TOLERANCES["fp32"])
+    served = Candidate(MetaReference(checkpoint, "cuda", "bf16"), None)
+    return [
+        run_gate(ours, meta, fixtures, criterion, TOLERANCES["fp32"]),
+        run_gate(meta, served, fixtures, criterion, TOLERANCES["bf16"]),
+    ]
+
+
+def _bar(precision: Any, against: Sequence[Any], *, untrained: bool) -> Any:
+    """How far from single precision a bundle may be; None for precisions without a bar."""
+    from sam3edge_export.parity.fidelity import HALF, Bar, published_bar
+
+    if precision.computes_in not in HALF:
+        return None
+    if not against:
+        return published_bar(untrained=untrained)
+    return Bar("Meta's bf16 on this checkpoint", against[-1].fidelity, binding=True)
 
 
 def _say_verdict(built: Any, out: Path, report: Path) -> None:

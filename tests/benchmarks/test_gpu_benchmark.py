@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.gpu.fidelity import Truth
 from benchmarks.gpu.measure import Load, NotForced, Row, force, measure_batch
 from benchmarks.gpu.peers import between
 from benchmarks.gpu.report import line, ratios, write
@@ -34,10 +35,12 @@ def test_the_whole_benchmark_on_a_small_model(tmp_path: Path, demo_bundle: Path)
         seconds=0.0,
         bundle=demo_bundle,
     )
-    told: list[Row] = []
+    told: list[Row | Truth] = []
     results = measure(plan, told.append)
-    assert told == results.rows
-    assert all(row.who in line(row) for row in told)
+    assert [row for row in told if isinstance(row, Row)] == results.rows
+    assert all(row.who in line(row) for row in results.rows)
+    assert [truth.way for truth in results.truths] == ["served", "autocast"]
+    assert all(0 < truth.distance.mean_iou < 1 for truth in results.truths)
     ours = [row for row in results.rows if row.who.startswith("sam3edge")]
     assert [(r.load.images, r.load.prompts, r.load.present) for r in ours] == [
         (1, 1, 1), (1, 3, 1), (2, 1, 1), (1, 1, 1)
@@ -55,6 +58,8 @@ def test_the_whole_benchmark_on_a_small_model(tmp_path: Path, demo_bundle: Path)
     assert len(table) == 2 + len(results.rows)
     stored = json.loads(page.with_suffix(".json").read_text())
     assert [row["milliseconds"] for row in stored["rows"]] == [row.milliseconds for row in results.rows]
+    assert [truth["way"] for truth in stored["fidelity"]] == ["served", "autocast"]
+    assert "bf16 served: logits" in page.read_text()
 
 
 def test_a_part_that_fails_takes_no_other_with_it_and_the_order_is_the_given_one() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Instance, Prompt
 from sam3edge_export.parity.compare import Comparison, compare
+from sam3edge_export.parity.fidelity import Bar, Distance, distance_of
 from sam3edge_export.parity.fixtures import Fixtures
 from sam3edge_export.parity.stages import TensorRecorder, differences, largest, score_rule_error
 from sam3edge_export.parity.verdict import Tolerance, by_instances, by_logits, by_score_rule
@@ -43,6 +44,8 @@ class Parity:
         failures: empty when the gate is passed.
         stages: largest absolute difference of each tensor by stage over all frames; ``score_rule`` is how far the
             export's scores are from the rule in its manifest.
+        fidelity: how far the export is from the reference.
+        bar: how far it may be, beside ``tolerance``; None for precisions that have none.
         asked: the prompts of the last frame, which becomes the golden image.
     """
 
@@ -53,6 +56,8 @@ class Parity:
     failures: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     stages: Stages
+    fidelity: Distance
+    bar: Bar | None
     asked: tuple[Prompt, ...]
 
     @property
@@ -79,6 +84,7 @@ class Parity:
             "largest_score_difference": round(max((p.score for p in pairs), default=0.0), 6),
             "largest_box_difference": round(max((p.box for p in pairs), default=0.0), 6),
             "largest_mask_logit_difference": round(max((p.logits for p in pairs), default=0.0), 6),
+            **({"fidelity": self.bar.summary(self.fidelity)} if self.bar is not None else {}),
             "stages": {s: {n: float(f"{v:.3g}") for n, v in tensors.items()} for s, tensors in self.stages.items()},
         }
 
@@ -147,6 +153,7 @@ def run_gate(
     criterion: Criterion,
     tolerance: Tolerance,
     progress: Callable[[int], None] = lambda done: None,
+    bar: Bar | None = None,
 ) -> Parity:
     """Compare an export with its checkpoint.
 
@@ -154,6 +161,7 @@ def run_gate(
         reference: the checkpoint.
         ours: the export in the device's engine, or a second reference.
         progress: told how many frames are done.
+        bar: see ``parity/fidelity.py``.
 
     Raises:
         EngineError: one side does not run.
@@ -173,14 +181,18 @@ def run_gate(
         asked = tuple(prompts)
         progress(done)
     stages = largest(runs)
+    fidelity = distance_of(comparisons, stages)
+    farther = bar.exceeded_by(fidelity) if bar is not None and bar.binding else []
     return Parity(
         criterion.name,
         _described(reference.engine),
         _described(ours.engine),
         tolerance,
-        (*criterion.judge(stages, comparisons, tolerance), *by_score_rule(stages)),
+        (*criterion.judge(stages, comparisons, tolerance), *by_score_rule(stages), *farther),
         tuple(comparisons),
         stages,
+        fidelity,
+        bar,
         asked,
     )
 

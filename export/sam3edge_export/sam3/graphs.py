@@ -322,4 +322,8 @@ class MaskGraph(nn.Module):
         """Mask logits [M, K, 4G, 4G] of ``queries`` [M, K, C] over ``pixels`` [M, C, 4G, 4G]."""
         embedded = self.decoder.mask_embedder(queries)
         instance = self.decoder.instance_projection(pixels)
+        return self.product(embedded, instance)
+
+    def product(self, embedded: Tensor, instance: Tensor) -> Tensor:
+        """[M, K, 4G, 4G] of [M, K, C] and [M, C, 4G, 4G]."""
         return torch.einsum("mkc,mchw->mkhw", embedded, instance)

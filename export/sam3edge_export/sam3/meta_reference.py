@@ -1,16 +1,18 @@
 """Meta's own code as an engine, to hold ours against it where its package ``sam3`` is installed.
 
-In float32 throughout, and without the shortened multiplications (TF32) that the package switches on when it is
-imported: a reference has to be exact, not fast.
+As a reference in float32 throughout, and without the shortened multiplications (TF32) that the package switches on
+when it is imported: a reference has to be exact, not fast. As what others serve: under bf16 autocast, with them, as its
+documentation runs it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,12 +36,13 @@ class MetaReference:
         checkpoint: Meta's ``sam3.pt`` or ``sam3.1_multiplex.pt``; its package reads no other. Of both, its image
             model is built, whose processor multiplies presence into the scores.
         device: ``cuda``, or another of torch's.
+        precision: ``fp32``, or ``bf16`` for autocast.
 
     Raises:
         EngineError: the package is not installed or does not run here, or the checkpoint is a folder.
     """
 
-    def __init__(self, checkpoint: Path, device: str) -> None:
+    def __init__(self, checkpoint: Path, device: str, precision: Literal["fp32", "bf16"] = "fp32") -> None:
         if not checkpoint.is_file():
             raise EngineError(f"Meta's package reads its own files only, such as sam3.pt; {checkpoint} is not a file")
         try:
@@ -55,7 +58,9 @@ class MetaReference:
         )
         self._processor: Any = Sam3Processor(model, device=device)
         digest = f"sha256:{sha256_of(checkpoint)}"
-        self._model = ModelInfo("sam3-reference", "0.0.0", digest, "fp32", f"Meta's sam3 on {device}")
+        self._model = ModelInfo("sam3-reference", "0.0.0", digest, precision, f"Meta's sam3 on {device}")
+        autocast = partial(torch.autocast, torch.device(device).type, torch.bfloat16)
+        self._computing: Callable[[], AbstractContextManager[Any]] = autocast if precision == "bf16" else _exact
 
     @property
     def model(self) -> ModelInfo:
@@ -67,7 +72,7 @@ class MetaReference:
         began = time.perf_counter()
         instances: list[Instance] = []
         try:
-            with _exact():
+            with self._computing():
                 seen = self._processor.set_image(torch.from_numpy(frame.image).permute(2, 0, 1))
                 for prompt in prompts:
                     instances += self._ask(seen, frame, prompt)

@@ -24,6 +24,7 @@ from sam3edge.core.types import EngineOutput, Exemplar, Frame, Instance, ModelIn
 from sam3edge.engines.exemplars import PADDING, boxes_of, outside
 from sam3edge_export.sam3.graphs import VisionFeatures
 from sam3edge_export.torch_engine.options import REFERENCE, Identity, TorchOptions
+from sam3edge_export.torch_engine.precision import mixed_precision
 from sam3edge_export.torch_engine.preprocess import normalise, to_square
 from sam3edge_export.torch_engine.stages import DecoderInputs, EagerRunner, Runner, SelectedQueries, Stages
 from sam3edge_export.torch_engine.static import CudaGraphs, Repeat, StaticRunner, sizes_up_to
@@ -238,7 +239,8 @@ class TorchEngine:
     def _running(self, what: str) -> Iterator[None]:
         """On the device, without gradients, and with torch's errors as ours."""
         try:
-            with self._link.active(), torch.no_grad():
+            device = torch.device(self._options.device)
+            with self._link.active(), torch.no_grad(), mixed_precision(device, self._options.dtype):
                 yield
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()

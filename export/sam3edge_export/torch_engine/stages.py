@@ -10,11 +10,11 @@ from transformers.models.sam3.modeling_sam3 import Sam3Model
 
 from sam3edge.core.errors import EngineError
 from sam3edge_export.sam3.exemplars import ExemplarGraph, Exemplified
-from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, VisionFeatures, VisionGraph, grid_size
+from sam3edge_export.sam3.graphs import VisionFeatures, VisionGraph, grid_size
 from sam3edge_export.torch_engine.attention import use_fast_attention
 from sam3edge_export.torch_engine.compiling import compile_regions, compiling
 from sam3edge_export.torch_engine.options import TorchOptions
-from sam3edge_export.torch_engine.precision import MixedDecoderGraph, cast_weights
+from sam3edge_export.torch_engine.precision import WideDecoderGraph, WideMaskGraph, cast_weights
 
 
 class DecoderInputs(NamedTuple):
@@ -101,11 +101,10 @@ class Stages:
         if self.device.type == "cuda":
             use_fast_attention(model, self.device)
             model.to(memory_format=torch.channels_last)  # what the convolutions' tensor core kernels want
-        mixed = self.dtype != torch.float32
         self.vision = VisionGraph(model).to(self.device).eval()
         self.exemplars = ExemplarGraph(model).to(self.device).eval()
-        self.decoder = (MixedDecoderGraph(model, self.dtype) if mixed else DecoderGraph(model)).to(self.device).eval()
-        self.masks = MaskGraph(model).to(self.device).eval()
+        self.decoder = WideDecoderGraph(model).to(self.device).eval()
+        self.masks = WideMaskGraph(model).to(self.device).eval()
         self.grid = grid_size(model)
         self.side = int(model.config.vision_config.backbone_config.image_size)
         self.width = int(model.config.detr_encoder_config.hidden_size)
@@ -117,10 +116,10 @@ class Stages:
         """Decode N prompts, each with a geometry token of its own."""
         text, text_mask, geometry = shown
         own = torch.arange(len(geometry), device=self.device)
-        d = self.decoder(coarse, geometry, image_index, text.to(self.dtype), text_mask, own)
+        d = self.decoder(coarse, geometry, image_index, text, text_mask, own)
         presence = d.presence.unsqueeze(1).expand(-1, d.logits.shape[1], -1)
         packed = torch.cat([d.boxes, d.logits.unsqueeze(-1), presence], -1).float()
-        return DecoderOutputs(packed, d.queries.to(self.dtype), d.encoded, d.prompt, text_mask)
+        return DecoderOutputs(packed, d.queries, d.encoded, d.prompt, text_mask)
 
 
 class EagerRunner:

@@ -90,16 +90,16 @@ class StaticRunner:
         self._recorder = recorder
         self._image_sizes, self._pair_sizes = sizes_up_to(images), sizes_up_to(pairs)
         self._runs: dict[tuple[str, int], Callable[[], None]] = {}
-        self._pixels = self._room(images, 3, stages.side, stages.side, dtype=torch.float32)
+        self._pixels = self._room(images, 3, stages.side, stages.side)
         width, grid = stages.width, stages.grid
         self._features = VisionFeatures(
-            self._map(images, 4 * grid),
-            self._map(images, 2 * grid),
-            self._map(images, grid),
+            self._map(images, 4 * grid, stages.dtype),
+            self._map(images, 2 * grid, stages.dtype),
+            self._map(images, grid, stages.dtype),
             self._room(images, 1, width),
         )
         self._image_index = self._room(pairs, dtype=torch.int64)
-        self._boxes = self._room(pairs, boxes, 4, dtype=torch.float32)
+        self._boxes = self._room(pairs, boxes, 4)
         self._labels = self._room(pairs, boxes, dtype=torch.int64)
         self._length = length
         self._shown = Exemplified(
@@ -108,7 +108,7 @@ class StaticRunner:
             self._room(pairs, 1, width),
         )
         self._decoded = DecoderOutputs(
-            self._room(pairs, stages.queries, 6, dtype=torch.float32),
+            self._room(pairs, stages.queries, 6),
             self._room(pairs, stages.queries, width),
             self._room(pairs, grid * grid, width),
             self._room(pairs, length + boxes + 1, width),
@@ -201,12 +201,12 @@ class StaticRunner:
         if features.coarse.data_ptr() != self._features.coarse.data_ptr():
             raise ValueError("expected the features that this runner's encode() has returned, got some from elsewhere")
 
-    def _room(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        return torch.zeros(shape, dtype=dtype or self._stages.dtype, device=self._stages.device)
+    def _room(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(shape, dtype=dtype, device=self._stages.device)
 
-    def _map(self, count: int, side: int) -> Tensor:
+    def _map(self, count: int, side: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """A feature map, laid out as the convolutions leave it."""
-        return self._room(count, self._stages.width, side, side).to(memory_format=torch.channels_last)
+        return self._room(count, self._stages.width, side, side, dtype=dtype).to(memory_format=torch.channels_last)
 
 
 def _next(count: int, sizes: tuple[int, ...]) -> int:

@@ -33,7 +33,8 @@ class TextEncoder:
         """See ``Encoder``."""
         device = next(self._graph.parameters()).device
         ids = torch.from_numpy(token_ids(self._tokenizer, phrases)).to(device)
-        features: Tensor = self._graph(ids)
+        with torch.autocast(device.type, enabled=False):
+            features: Tensor = self._graph(ids)
         return features.float(), ids != 0
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import torch
 import transformers
 
+from benchmarks.gpu.fidelity import Truth
 from benchmarks.gpu.measure import Row
 from sam3edge.engines.ort import ort
+from sam3edge_export.parity.fidelity import PUBLISHED
 
 VISION_TFLOP, PROMPT_TFLOP = 5.4, 0.42
 """Operations at full size, of an image and of each prompt, masks included."""
@@ -31,11 +33,13 @@ class Results:
         size: of the model.
         rows: measurements.
         left_out: what was not measured, and why.
+        truths: how far bf16 is from float32.
     """
 
     size: str
     rows: Sequence[Row]
     left_out: Mapping[str, str]
+    truths: Sequence[Truth] = ()
 
 
 def environment() -> dict[str, str]:
@@ -59,7 +63,13 @@ def write(results: Results, folder: Path) -> Path:
     where = environment()
     name = "-".join([where["date"], re.sub(r"[^a-z0-9]+", "-", where["device"].lower()).strip("-"), results.size])
     rows = [{**asdict(row), "images_per_second": row.images_per_second} for row in results.rows]
-    content = {"environment": where, "size": results.size, "rows": rows, "left_out": dict(results.left_out)}
+    content = {
+        "environment": where,
+        "size": results.size,
+        "rows": rows,
+        "fidelity": [asdict(truth) for truth in results.truths],
+        "left_out": dict(results.left_out),
+    }
     (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     page = folder / f"{name}.md"
     page.write_text(markdown(results, where), encoding="utf-8")
@@ -109,12 +119,23 @@ def markdown(results: Results, where: Mapping[str, str]) -> str:
             split = ", ".join(f"{stage} {ms:.2f}" for stage, ms in row.stages.items())
             load = row.load
             lines.append(f"- {row.who}, {load.images} images, {load.prompts} prompts ({load.present} present): {split}")
+    if results.truths:
+        bar = Truth("autocast", PUBLISHED)
+        lines += ["", "## Distance from float32, all queries of four phrases", ""]
+        lines += [f"- {line(truth)}" for truth in results.truths]
+        lines += [f"- Meta's package on an H200, 2026-11-26, another image: {line(bar)}"]
     lines += ["", "## Left out", "", *(f"- {what}: {why}" for what, why in results.left_out.items())]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def line(row: Row) -> str:
+def line(row: Row | Truth) -> str:
     """One row for the terminal."""
+    if isinstance(row, Truth):
+        d = row.distance
+        return (
+            f"bf16 {row.way}: logits {d.logits:.4f}, scores {d.scores:.4f}, boxes {d.boxes:.4f}, mask IoU mean "
+            f"{d.mean_iou:.3f}, worst {d.worst_iou:.3f}"
+        )
     load = row.load
     stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in row.stages.items())
     return (

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import torch
 
+from benchmarks.gpu.fidelity import Truth, Way, answer
 from benchmarks.gpu.measure import Engine, Load, NotForced, OneByOne, Row, measure_batch, measure_bytes, repeat
 from benchmarks.gpu.peers import Meta, Peer, Transformers
 from benchmarks.gpu.report import Results
@@ -17,11 +18,12 @@ from sam3edge.bundle.manifest import read_manifest
 from sam3edge.bundle.verify import model_files
 from sam3edge.engines.onnx import PROVIDERS, OnnxEngine, OnnxOptions
 from sam3edge.engines.ort import ort
+from sam3edge_export.parity.fidelity import AllQueries
 from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions
 
-Part = Literal["ours", "batches", "meta", "bundle", "transformers"]
+Part = Literal["ours", "batches", "fidelity", "meta", "bundle", "transformers"]
 PARTS: tuple[Part, ...] = get_args(Part)
-"""What can be measured by itself, most wanted first: one image, batches of them, and others."""
+"""What can be measured by itself, most wanted first: one image, batches of them, how true bf16 is, and others."""
 
 PROMPTS = ((1, 1), (4, 4), (16, 16), (16, 2), (2, 2), (8, 8), (32, 32))
 """Prompts of one image, and how many of them are present; all that are present together are a curve."""
@@ -59,25 +61,34 @@ class Plan:
     vocabulary: Path | None = None
 
 
-def measure(plan: Plan, tell: Callable[[Row], None]) -> Results:
+def measure(plan: Plan, tell: Callable[[Row | Truth], None]) -> Results:
     """Measure everything; what cannot run here is left out, with the reason, and takes nothing else with it.
 
     Args:
         tell: is given each row as soon as it is measured, since the machine may not last until the end.
     """
     rows: list[Row] = []
+    truths: list[Truth] = []
     left_out: LeftOut = {}
-    ways: dict[Part, Callable[[Plan, LeftOut], Iterator[Row]]] = {
-        "ours": _ours, "batches": _batches, "meta": _meta, "bundle": _bundle, "transformers": _transformers
-    }  # fmt: skip
+    ways: dict[Part, Callable[[Plan, LeftOut], Iterator[Row | Truth]]] = {
+        "ours": _ours,
+        "batches": _batches,
+        "fidelity": _fidelity,
+        "meta": _meta,
+        "bundle": _bundle,
+        "transformers": _transformers,
+    }
     for part in plan.parts:
         try:
             for row in ways[part](plan, left_out):
-                rows.append(row)
                 tell(row)
+                if isinstance(row, Truth):
+                    truths.append(row)
+                else:
+                    rows.append(row)
         except (ImportError, RuntimeError, NotForced) as error:  # a GPU out of memory is a RuntimeError
             left_out[f"the rest of {part}"] = f"{type(error).__name__}: {error}"
-    return Results(plan.size, rows, left_out)
+    return Results(plan.size, rows, left_out, truths)
 
 
 def _ours(plan: Plan, left_out: LeftOut) -> Iterator[Row]:
@@ -96,6 +107,15 @@ def _batches(plan: Plan, left_out: LeftOut) -> Iterator[Row]:
         load = Load(count, 1, 1, plan.instances)
         yield measure_batch(f"{who}, frames to masks", engine, frames[:count], load, plan.seconds)
     engine.close()
+
+
+def _fidelity(plan: Plan, left_out: LeftOut) -> Iterator[Truth]:
+    def ask(how: Way) -> AllQueries:
+        return answer(build(plan.size, plan.options.device), plan.options.device, how)
+
+    truth = ask("fp32")
+    for how in ("served", "autocast"):
+        yield Truth(how, ask(how).distance_to(truth))
 
 
 def _torch_engine(plan: Plan, images: int, pairs: int) -> tuple[TorchEngine, str, int]:

@@ -29,7 +29,7 @@ from sam3edge.engines.ort import ort
 from sam3edge_export.checkpoint import read_checkpoint
 from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions, attention, cloud_options, transfer
 from sam3edge_export.torch_engine.compiling import compile_regions
-from sam3edge_export.torch_engine.precision import SINGLE
+from sam3edge_export.torch_engine.precision import NARROWED, SINGLE, SINGLE_MASKS
 from sam3edge_export.torch_engine.preprocess import to_square, to_square_in_float
 from sam3edge_export.torch_engine.stages import DecoderInputs
 from sam3edge_export.torch_engine.static import sizes_up_to
@@ -298,11 +298,14 @@ def test_half_precision_finds_the_same_objects(make: Callable[..., TorchEngine],
 def test_what_is_computed_from_coordinates_stays_in_single_precision(make: Callable[..., TorchEngine]) -> None:
     engine = make(TorchOptions(precision="bf16"))
     stages = engine._runner._stages  # type: ignore[union-attr]
-    decoder = stages.decoder.decoder
-    wide = [*(getattr(decoder, name) for name in SINGLE), decoder.reference_points, stages.decoder.scoring]
+    decoder, masks = stages.decoder.decoder, stages.masks.decoder
+    wide = [*(getattr(decoder, name) for name in SINGLE), *(getattr(masks, name) for name in SINGLE_MASKS)]
+    wide += [decoder.reference_points, stages.decoder.scoring]
     assert {p.dtype for module in wide for p in module.parameters()} == {torch.float32}
-    assert {p.dtype for p in decoder.layers.parameters()} == {torch.bfloat16}
-    assert {p.dtype for p in stages.vision.encoder.parameters()} == {torch.bfloat16}
+    products = [
+        m for part in (decoder.layers, stages.vision.encoder) for m in part.modules() if isinstance(m, NARROWED)
+    ]
+    assert {p.dtype for module in products for p in module.parameters()} == {torch.bfloat16}
     assert {b.dtype for b in stages.vision.encoder.buffers()} == {torch.float32}  # rotary angles
 
 
