@@ -42,11 +42,13 @@ class Frame:
         id: stable identity; the same capture has the same id after a restart, so that what it led to can be recognised.
         source: which source it came from (``folder``, ``camera-front``).
         name: what a person calls it: a path relative to the watched folder, or the camera's sequence number.
-        image: uint8 [H, W, 3], RGB.
+        image: uint8 [h, w, 3], RGB; all of the frame, perhaps in fewer pixels than the frame has.
         captured_at: when the light fell in (EXIF or file time, or the camera's clock), UTC.
         digest: ``sha256:<hex>`` of the encoded bytes for files, of the pixel bytes for cameras. Frames with the same
             digest and size hold the same pixels; engines rely on it to look at an image only once.
         clock: which clock ``captured_at`` is of.
+        size: width and height of the frame in pixels, which all coordinates are given in; None where they are those of
+            ``image``. A large JPEG is decoded smaller than it is, see ``DecodeOptions.min_side``.
     """
 
     id: str
@@ -56,16 +58,17 @@ class Frame:
     captured_at: datetime
     digest: str
     clock: Clock = "device"
+    size: tuple[int, int] | None = None
 
     @property
     def width(self) -> int:
-        """Pixels from left to right."""
-        return int(self.image.shape[1])
+        """Pixels of the frame from left to right."""
+        return int(self.image.shape[1]) if self.size is None else self.size[0]
 
     @property
     def height(self) -> int:
-        """Pixels from top to bottom."""
-        return int(self.image.shape[0])
+        """Pixels of the frame from top to bottom."""
+        return int(self.image.shape[0]) if self.size is None else self.size[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class FakeEngine:
         image = frame.image.astype(np.int32)
         distance = np.abs(image - COLORS[prompt.text]).max(2)
         for exemplar in prompt.exemplars:
-            x, y = _inside(frame, (exemplar.box[0] + exemplar.box[2]) / 2, (exemplar.box[1] + exemplar.box[3]) / 2)
+            x, y = _pixel(frame, (exemplar.box[0] + exemplar.box[2]) / 2, (exemplar.box[1] + exemplar.box[3]) / 2)
             alike = np.abs(image - image[y, x]).max(2)
             distance = np.minimum(distance, alike) if exemplar.positive else np.where(alike < 100, 255, distance)
         count, labels = cv2.connectedComponents((distance < 100).astype(np.uint8))
@@ -67,7 +67,10 @@ class FakeEngine:
             score = 1 - float(distance[inside].mean()) / 255
             if score > prompt.threshold:
                 rows, columns = np.nonzero(inside)
-                box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
+                across, down = frame.width / image.shape[1], frame.height / image.shape[0]
+                x0, x1 = float(columns.min() * across), float((columns.max() + 1) * across)
+                y0, y1 = float(rows.min() * down), float((rows.max() + 1) * down)
+                box = (x0, y0, x1, y1)
                 found.append(Instance(prompt, score, box, np.where(inside, 4.0, -4.0).astype(np.float32)))
         return sorted(found, key=lambda i: -i.score)
 
@@ -104,12 +107,15 @@ class FakeInteractiveSegmenter:
         x, y = pointed[0]
         if not (0 <= x <= frame.width and 0 <= y <= frame.height):
             raise PromptError(f"{x}, {y} is outside of the frame of {frame.width} x {frame.height} pixels")
-        flooded = np.zeros((frame.height + 2, frame.width + 2), np.uint8)
-        start, tolerance = _inside(frame, x, y), (20, 20, 20)
+        height, width = frame.image.shape[:2]
+        flooded = np.zeros((height + 2, width + 2), np.uint8)
+        start, tolerance = _pixel(frame, x, y), (20, 20, 20)
         cv2.floodFill(frame.image.copy(), flooded, start, 0, tolerance, tolerance, cv2.FLOODFILL_MASK_ONLY)
         return np.asarray(flooded[1:-1, 1:-1] > 0)
 
 
-def _inside(frame: Frame, x: float, y: float) -> tuple[int, int]:
-    """Column and row of the pixel under a point; the last one for a point on the far border."""
-    return min(max(int(x), 0), frame.width - 1), min(max(int(y), 0), frame.height - 1)
+def _pixel(frame: Frame, x: float, y: float) -> tuple[int, int]:
+    """Column and row of the pixel of ``Frame.image`` under a point; the last one for a point on the far border."""
+    height, width = frame.image.shape[:2]
+    column, row = int(x * width / frame.width), int(y * height / frame.height)
+    return min(max(column, 0), width - 1), min(max(row, 0), height - 1)

@@ -54,6 +54,7 @@ def to_frame(
         captured_at=decoded.taken_at or written_at,
         digest=f"sha256:{sha256}",
         clock=decoded.clock if decoded.taken_at is not None else otherwise,
+        size=decoded.size,
     )
 
 

@@ -49,7 +49,7 @@ def picture_of(frame: Frame, longest_side: int, max_bytes: int, quality: int = Q
     Raises:
         JpegError: not even a thumbnail fits.
     """
-    side = min(longest_side, max(frame.width, frame.height))
+    side = min(longest_side, max(frame.image.shape[:2]))
     while True:
         picture = _encode(frame, side, quality)
         if len(picture.jpeg) <= max_bytes:
@@ -63,9 +63,9 @@ def picture_of(frame: Frame, longest_side: int, max_bytes: int, quality: int = Q
 
 
 def _encode(frame: Frame, side: int, quality: int) -> Picture:
-    share = side / max(frame.width, frame.height)
-    width, height = max(1, round(frame.width * share)), max(1, round(frame.height * share))
     image = frame.image
+    share = side / max(image.shape[:2])
+    height, width = (max(1, round(length * share)) for length in image.shape[:2])
     if share < 1:
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -15,7 +15,7 @@ from pydantic import Field, FiniteFloat, field_validator, model_validator
 from sam3edge.core.gate import ChangeGate, ChangeGateOptions, Gate, OpenGate
 from sam3edge.core.ports import Source
 from sam3edge.greengrass.settings import Bytes, Count, Seconds, SettingsModel
-from sam3edge.images.decoding import DecodeOptions
+from sam3edge.images.decoding import MIN_SIDE, DecodeOptions
 from sam3edge.images.depth import Depth, DepthOptions
 from sam3edge.sources.camera.source import CameraOptions, open_camera
 from sam3edge.sources.folder.disposition import Delete, Keep, MoveTo, OnProcessed
@@ -57,6 +57,7 @@ class FolderSettings(SourceSettings):
     max_bytes: Bytes = Field(512 << 20, gt=0)
     settle_seconds: Seconds = 0.5
     unfinished_seconds: Seconds = 120.0
+    min_decoded_side: int = Field(MIN_SIDE, ge=0, le=65_535)
     depth: Literal["full-range", "min-max", "percentiles", "fixed"] = "full-range"
     depth_range: tuple[FiniteFloat, FiniteFloat] | None = None
     time_zone: str = Field("", max_length=100)
@@ -97,6 +98,7 @@ class FolderSettings(SourceSettings):
                     self.max_pixels,
                     DepthOptions(Depth(self.depth), self.depth_range),
                     zoneinfo.ZoneInfo(self.time_zone) if self.time_zone else None,
+                    self.min_decoded_side,
                 ),
                 settle_seconds=self.settle_seconds,
                 unfinished_seconds=self.unfinished_seconds,

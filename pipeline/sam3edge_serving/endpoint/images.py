@@ -84,7 +84,7 @@ def to_frame(picture: Picture, options: DecodeOptions, source: str, name: str) -
             decoded = decode(picture.data, options)
         else:
             image = read_raster(picture.data, picture.header, options)
-            decoded = Decoded(image, *taken(picture.header, options.time_zone))
+            decoded = Decoded(image, (image.shape[1], image.shape[0]), *taken(picture.header, options.time_zone))
     except (DecodeError, HeaderError) as error:
         raise _refused(error) from error
     digest = hashlib.sha256(picture.data).hexdigest()

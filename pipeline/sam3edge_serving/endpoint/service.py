@@ -15,7 +15,7 @@ import numpy as np
 
 from sam3edge.core.errors import EngineError, FrameError, PromptError
 from sam3edge.core.types import Frame, ModelInfo
-from sam3edge.images.decoding import DecodeOptions
+from sam3edge.images.decoding import MIN_SIDE, DecodeOptions
 from sam3edge.images.depth import DepthOptions
 from sam3edge.invocations.attributes import Attributes, AttributesError, read_attributes
 from sam3edge_serving.endpoint import everything, images
@@ -95,7 +95,7 @@ class Service:
             settings.name, settings.model_name, settings.ontology_version, settings.polygons_only
         )
         self._pixels = PixelBudget(settings.max_pending_pixels)
-        self._decoding = DecodeOptions(settings.max_pixels, DepthOptions(settings.depth), timezone.utc)
+        self._decoding = DecodeOptions(settings.max_pixels, DepthOptions(settings.depth), timezone.utc, MIN_SIDE)
 
     async def answer(self, call: Call) -> Reply:
         """Answer in the format that the request asks for, by default in that which belongs to its own."""

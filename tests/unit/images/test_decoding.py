@@ -416,3 +416,54 @@ def test_by_default_the_devices_zone_is_meant(monkeypatch: pytest.MonkeyPatch) -
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def smooth(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """An image in which neighbours are alike, so that sizes can be compared; another colour at each corner."""
+    corners = np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 250, 250]]], np.uint8)
+    return np.asarray(cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+@pytest.mark.parametrize(("min_side", "reduction"), [(0, 1), (402, 1), (401, 2), (201, 2), (200, 4), (100, 8), (1, 8)])
+def test_a_large_jpeg_is_decoded_smaller_as_long_as_both_sides_keep_enough(min_side: int, reduction: int) -> None:
+    image = smooth(803, 1001)
+    found = decode(media.encode(image, ".jpg"), DecodeOptions(min_side=min_side))
+    height, width = -(-803 // reduction), -(-1001 // reduction)
+    assert found.image.shape == (height, width, 3)
+    assert found.size == (1001, 803)
+    expected = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    assert np.abs(found.image.astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_what_is_decoded_smaller_is_upright_and_so_is_its_size(orientation: int) -> None:
+    upright = smooth(300, 500)
+    data = media.with_exif(media.encode(_stored(upright, orientation), ".jpg"), ".jpg", media.exif_block(orientation))
+    found = decode(data, DecodeOptions(min_side=100))
+    assert found.image.shape == (150, 250, 3)
+    assert found.size == (500, 300)
+    expected = cv2.resize(upright, (250, 150), interpolation=cv2.INTER_AREA)
+    assert np.abs(found.image.astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("extension", [".png", ".tiff", ".bmp", ".webp"])
+def test_other_formats_are_decoded_whole(extension: str) -> None:
+    found = decode(media.encode(smooth(300, 500), extension), DecodeOptions(min_side=10))
+    assert (found.image.shape, found.size) == ((300, 500, 3), (500, 300))
+
+
+def test_grey_and_cmyk_jpegs_are_decoded_smaller_too() -> None:
+    grey = decode(media.encode(smooth(300, 500)[:, :, 0], ".jpg"), DecodeOptions(min_side=100))
+    assert grey.image.shape == (150, 250, 3)
+    cyan = decode(media.cmyk_jpeg(200, 10, 10, 10), DecodeOptions(min_side=1))
+    assert (
+        np.abs(cyan.image.astype(int) - decode(media.cmyk_jpeg(200, 10, 10, 10), DecodeOptions()).image[0, 0]).max() < 4
+    )
+
+
+def test_a_jpeg_without_end_is_judged_in_whole_whatever_its_size() -> None:
+    whole = media.encode(smooth(300, 500), ".jpg")
+    found = decode(whole[:-2], DecodeOptions(min_side=100))
+    assert found.size == (500, 300)
+    with pytest.raises(UnfinishedImage):
+        decode(whole[: len(whole) // 2], DecodeOptions(min_side=100))
