@@ -8,14 +8,20 @@ The device's own engine finds what there is, unless another ``Detector`` is give
 A frame is taken off its source only after what was found in it is durable in the outbox, so a process killed at any
 point either has not begun with the frame or finds its messages already there (their ids are the same) when it begins
 again.
+
+The engine has a thread of its own and need not wait for the rest: while it has a frame, this thread outlines and stores
+the one before, and decodes the one after. Source, gate, stages and outbox are used by this thread only, in the order of
+the frames.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from sam3edge.core.errors import FrameError, MessageTooLarge, ModelMissing, OutboxFull
 from sam3edge.core.gate import Gate
@@ -49,10 +55,14 @@ class DetectionOptions:
     max_payload: int = 131_072
 
 
-class Detector(Protocol):
-    """What finds objects in a frame."""
+Outlining: TypeAlias = Callable[[], Detections]
+"""What is left to do when the engine has finished; to be called once, by any thread."""
 
-    def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+
+class Detector(Protocol):
+    """What finds objects in a frame. Used by one thread."""
+
+    def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Outlining:
         """Find what the options ask for.
 
         Args:
@@ -67,15 +77,20 @@ class Detector(Protocol):
 class LocalDetector:
     """Asks this device's engine and nothing else."""
 
-    def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
+    def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Outlining:
         """See ``Detector``."""
-        return detect(engine(), frame, options)
+        return segment(engine(), frame, options)
+
+
+def segment(engine: Engine, frame: Frame, options: DetectionOptions) -> Outlining:
+    """What an engine finds in a frame, still to be outlined; raises what ``Engine.segment`` raises."""
+    output, model = engine.segment(frame, options.prompts), engine.model
+    return partial(to_detections, output, frame, model, tolerance=options.tolerance, nms_iou=options.nms_iou)
 
 
 def detect(engine: Engine, frame: Frame, options: DetectionOptions) -> Detections:
     """What an engine finds in a frame, as polygons; raises what ``Engine.segment`` raises."""
-    output = engine.segment(frame, options.prompts)
-    return to_detections(output, frame, engine.model, tolerance=options.tolerance, nms_iou=options.nms_iou)
+    return segment(engine, frame, options)()
 
 
 class Outbox(Protocol):
@@ -99,6 +114,15 @@ class Observer(Protocol):
 
     def unchanged(self, frame: Frame) -> None:
         """The gate held a frame back."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Started:
+    """A frame that the detector has, or is about to get; it gives None when asked to stop before there was a model."""
+
+    frame: Frame
+    options: DetectionOptions
+    found: Future[Outlining | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,33 +149,70 @@ class Flow:
     stages: Sequence[DetectionStage] = ()
 
     def run(self, stop: threading.Event) -> None:
-        """Work until ``stop`` is set or the source ends; the frame in hand is finished first.
+        """Work until ``stop`` is set or the source ends; what the detector has begun is finished first.
 
         Raises:
             EngineError: the model cannot run.
         """
+        worker = ThreadPoolExecutor(1, "detector")
+        before: _Started | None = None
+        try:
+            for started in self._started(worker, stop):
+                if before is not None:
+                    self._finish(before, stop)
+                before = started
+            if before is not None and not (stop.is_set() and before.found.cancel()):
+                self._finish(before, stop)
+        finally:
+            worker.shutdown(cancel_futures=True)
+
+    def _started(self, worker: ThreadPoolExecutor, stop: threading.Event) -> Iterator[_Started | None]:
+        """Give the detector one frame after the other; None when none is there, or none for it."""
+        last: _Started | None = None
         while not stop.is_set():
+            if last is not None and not self.source.traits.waits:
+                wait([last.found])  # a camera's next frame should be as new as can be
             try:
-                frame = self.source.next(POLL_SECONDS)
-                if frame is None:
-                    continue
-                if self.gate.admit(frame):
-                    self._process(frame, stop)
-                else:
-                    self.source.done(frame)
-                    self.observer.unchanged(frame)
+                frame = self.source.next(POLL_SECONDS if last is None else 0.0)
+                last = self._start(worker, frame, stop) if frame is not None else None
             except FrameError as error:
                 self._reject(error, stop)
+                last = None
             except EndOfSource:
                 return
+            yield last
 
-    def _process(self, frame: Frame, stop: threading.Event) -> None:
-        options = self.options()
-        detections = self._detect(frame, options, stop)
-        if detections is None:
-            return
-        detections = apply_stages(self.stages, frame, detections)
-        result = frame_result(self.device, frame, options.prompts, detections)
+    def _start(self, worker: ThreadPoolExecutor, frame: Frame, stop: threading.Event) -> _Started | None:
+        if self.gate.admit(frame):
+            options = self.options()
+            return _Started(frame, options, worker.submit(self._detect, frame, options, stop))
+        self.source.done(frame)
+        self.observer.unchanged(frame)
+        return None
+
+    def _detect(self, frame: Frame, options: DetectionOptions, stop: threading.Event) -> Outlining | None:
+        while True:
+            try:
+                return self.detector.detect(frame, options, self.engine)
+            except ModelMissing:
+                if stop.is_set():
+                    return None
+                stop.wait(POLL_SECONDS)
+
+    def _finish(self, started: _Started, stop: threading.Event) -> None:
+        """Make what the detector finds durable, and take the frame off the source."""
+        frame, options = started.frame, started.options
+        try:
+            outlining = started.found.result()
+            if outlining is None:
+                return
+            detections = apply_stages(self.stages, frame, outlining())
+            self._publish(frame_result(self.device, frame, options.prompts, detections), options, stop)
+        except FrameError as error:
+            self._reject(error, stop)
+
+    def _publish(self, result: FrameResult, options: DetectionOptions, stop: threading.Event) -> None:
+        frame = result.frame
         try:
             messages = encode(result, self.topics.detections, options.max_payload, options.max_tolerance)
             stored = self._store(messages, stop)
@@ -160,16 +221,6 @@ class Flow:
         if stored:
             self.source.done(frame)
             self.observer.detected(result, len(messages))
-
-    def _detect(self, frame: Frame, options: DetectionOptions, stop: threading.Event) -> Detections | None:
-        """What is in the frame; None when asked to stop before there was any model."""
-        while True:
-            try:
-                return self.detector.detect(frame, options, self.engine)
-            except ModelMissing:
-                if stop.is_set():
-                    return None
-                stop.wait(POLL_SECONDS)
 
     def _reject(self, error: FrameError, stop: threading.Event) -> None:
         report = frame_error(self.device, error, self.topics.errors)

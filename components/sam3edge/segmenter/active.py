@@ -68,7 +68,7 @@ class ActiveEngine:
         return self._there.wait(timeout)
 
     def __call__(self) -> Engine:
-        """The engine for the next frame. Called by the flow's thread, between two frames.
+        """The engine for the next frame. Called by the detector's thread, between two frames.
 
         Raises:
             ModelMissing: no bundle was ever loaded.

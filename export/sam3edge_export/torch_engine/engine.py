@@ -23,6 +23,7 @@ from sam3edge.core.postprocess import admit, scores_of, to_instances
 from sam3edge.core.types import EngineOutput, Exemplar, Frame, Instance, ModelInfo, Prompt
 from sam3edge.engines.exemplars import PADDING, boxes_of, outside
 from sam3edge_export.sam3.graphs import VisionFeatures
+from sam3edge_export.torch_engine.compiled_code import kept_compiled
 from sam3edge_export.torch_engine.options import REFERENCE, Identity, TorchOptions
 from sam3edge_export.torch_engine.precision import mixed_precision
 from sam3edge_export.torch_engine.preprocess import normalise, to_square
@@ -125,6 +126,10 @@ class TorchEngine:
         """
         images = sizes_up_to(self._options.max_images) if images is None else images
         pairs = sizes_up_to(self._options.max_pairs) if pairs is None else pairs
+        with kept_compiled(self._options.compiled, torch.device(self._options.device)):
+            self._run_all(images, pairs)
+
+    def _run_all(self, images: Sequence[int], pairs: Sequence[int]) -> None:
         black = _black(self._side)
         by_text = Prompt("object", -1.0)
         by_example = replace(by_text, exemplars=(Exemplar((0.0, 0.0, float(self._side), float(self._side))),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -43,6 +44,7 @@ class TorchOptions:
             so many tokens for them beside its words, which costs next to nothing.
         max_instances: at most this many instances a prompt, best first.
         max_phrases: phrases whose text features are kept, the least recently used leave; 32 KB each.
+        compiled: folder that keeps compiled code for the next start, see ``compiled_code.py``.
 
     Raises:
         EngineError: the options contradict each other, or torch sees no such device.
@@ -57,6 +59,7 @@ class TorchOptions:
     max_exemplars: int = 8
     max_instances: int = 100
     max_phrases: int = 4096
+    compiled: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_images", "max_pairs", "max_exemplars", "max_instances", "max_phrases"):

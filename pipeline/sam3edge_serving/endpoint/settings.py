@@ -39,6 +39,8 @@ class Settings(EnvironmentSettings):
         compile_mode: as torch calls it; ``reduce-overhead`` records CUDA graphs.
         prewarm: whether every size of batch is run once before the endpoint says it is ready; by default on a GPU.
             One picture is always run first.
+        compiled: folder that keeps what torch has compiled when every size is run, so that the next start takes it from
+            there. Whoever can write it runs code here. Empty keeps nothing.
         host: address to listen on.
         port: port to listen on; 0 for any that is free.
         public_key: PEM keys, one of which must have signed the bundle; empty to take unsigned ones.
@@ -83,6 +85,7 @@ class Settings(EnvironmentSettings):
         "reduce-overhead", alias="TORCH_COMPILE_MODE"
     )
     prewarm: bool | None = Field(None, alias="PREWARM_GPU")
+    compiled: str = Field("", alias="SAM3EDGE_COMPILED_CODE")
 
     host: str = Field("127.0.0.1", alias="SAM3EDGE_BIND_TO_HOST")
     port: int = Field(8080, alias="SAGEMAKER_BIND_TO_PORT", ge=0, le=65535)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from sam3edge_export.torch_engine.options import Compilation, Launching, TorchOptions
 from sam3edge_serving.endpoint.settings import Settings
@@ -39,4 +40,5 @@ def torch_options(settings: Settings, on_gpu: bool) -> TorchOptions:
         compilation=compilation,
         launching=launching,
         max_images=settings.max_batch,
+        compiled=Path(settings.compiled) if settings.compiled else None,
     )

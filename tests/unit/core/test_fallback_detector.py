@@ -103,7 +103,7 @@ class Pair:
                 raise engine
             return engine
 
-        return self.opinion.detect(frame(red_square()), options, give)
+        return self.opinion.detect(frame(red_square()), options, give)()
 
     def counts(self) -> dict[str, int]:
         counts = self.opinion.status().counts

@@ -13,7 +13,7 @@ from sam3edge.core.flow import DetectionOptions, Flow
 from sam3edge.core.gate import OpenGate
 from sam3edge.core.messages.detections import FrameResult
 from sam3edge.core.messages.topics import Topics
-from sam3edge.core.ports import EndOfSource
+from sam3edge.core.ports import EndOfSource, SourceTraits
 from sam3edge.core.types import Frame, Message, Prompt
 from sam3edge.engines.fake import FakeEngine
 from support.samples import frame, red_square
@@ -22,8 +22,9 @@ from support.samples import frame, red_square
 class Script:
     """A source that hands out what it was given, then ends; it remembers what became of each."""
 
-    def __init__(self, *items: Frame | FrameError | None) -> None:
+    def __init__(self, *items: Frame | FrameError | None, waits: bool = False) -> None:
         self.items = list(items)
+        self.traits = SourceTraits(waits)
         self.settled: list[str] = []
         self.rejected: list[FrameError] = []
 

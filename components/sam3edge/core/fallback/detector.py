@@ -19,7 +19,7 @@ from sam3edge.core.errors import EndpointError, EngineError, NotAsked
 from sam3edge.core.fallback.breaker import Breaker, Retry, State
 from sam3edge.core.fallback.budget import Budget, Spent
 from sam3edge.core.fallback.policy import Disagreement, Escalation, Load, Policy, compare
-from sam3edge.core.flow import DetectionOptions, detect
+from sam3edge.core.flow import DetectionOptions, Outlining, detect
 from sam3edge.core.matching import suppress_detections
 from sam3edge.core.ports import Endpoint, Engine
 from sam3edge.core.types import Detections, Frame, Origin, Prompt
@@ -94,7 +94,7 @@ class FallbackStatus:
 
 
 class FallbackDetector:
-    """A ``Detector`` that falls back to the cloud. Used by the flow's thread; ``status`` by any.
+    """A ``Detector`` that falls back to the cloud. Used by the detector's thread; ``status`` by any.
 
     Args:
         backlog: frames that wait at the source.
@@ -131,8 +131,12 @@ class FallbackDetector:
         self._look_seconds = 0.0
         self._unsupported: dict[str, float] = {}  # phrase -> until when
 
-    def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
-        """See ``Detector``."""
+    def detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Outlining:
+        """See ``Detector``. Outlines included: it is they that are compared with the cloud's."""
+        found = self._detect(frame, options, engine)
+        return lambda: found
+
+    def _detect(self, frame: Frame, options: DetectionOptions, engine: Callable[[], Engine]) -> Detections:
         refusal: EndpointError | None = None
         escalation: Escalation | None = None
         try:
