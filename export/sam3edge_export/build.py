@@ -139,7 +139,7 @@ def build_bundle(
             )
             if not parity.passed and not keep_failing:
                 return BuildResult(None, parity)
-            _write_golden(engine, fixtures.frames[-1], parity.asked, folder)
+            _write_golden(engine, fixtures.frames[-1], parity.asked, folder, with_empty=criterion.has_learned)
         finally:
             engine.close()
         manifest = _manifest(spec, checkpoint, folder, parity.summary())
@@ -232,8 +232,8 @@ def _device_engine(spec: BundleSpec, checkpoint: Checkpoint, folder: Path) -> tu
     return open_engine(files, OnnxOptions(spec.providers), recorder), recorder
 
 
-def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder: Path) -> None:
-    """Write the golden image, and what the engine finds in it.
+def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder: Path, *, with_empty: bool) -> None:
+    """Write the golden image, and what the engine finds in it; ``with_empty``, a plain one in which it finds nothing.
 
     Of the prompts those are asked that have an answer, as far as ``GOLDEN_PROMPTS`` goes, and then others; all with one
     threshold, that of the first.
@@ -246,7 +246,7 @@ def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder:
         golden.GoldenInstance(prompt=d.prompt.text, score=round(d.score, 4), box=d.box, area=round(d.area, 1))
         for d in to_detections(found, frame, engine.model).detections
     ]
-    empty = _empty_frame(engine, prompts)
+    empty = _empty_frame(engine, prompts) if with_empty else None
     expected = golden.Golden(
         prompts=[p.text for p in prompts],
         threshold=prompts[0].threshold,

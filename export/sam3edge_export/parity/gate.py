@@ -97,6 +97,11 @@ class Criterion(Protocol):
         """What is compared: instances or logits."""
         ...
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether it is for checkpoints that find nothing where there is nothing."""
+        ...
+
     def ask(self, reference: Engine, frame: Frame, phrases: Sequence[str]) -> tuple[list[Prompt], list[Instance]]:
         """What is to be asked of a frame, and the reference's answer."""
         ...
@@ -112,6 +117,7 @@ class ByInstances:
 
     threshold: float = 0.5
     name: str = "instances"
+    has_learned: bool = True
 
     def ask(self, reference: Engine, frame: Frame, phrases: Sequence[str]) -> tuple[list[Prompt], list[Instance]]:
         """See ``Criterion``."""
@@ -129,6 +135,7 @@ class ByLogits:
     widest gap between its best scores, and what is bounded are the logits."""
 
     name: str = "logits"
+    has_learned: bool = False
 
     def ask(self, reference: Engine, frame: Frame, phrases: Sequence[str]) -> tuple[list[Prompt], list[Instance]]:
         """See ``Criterion``."""

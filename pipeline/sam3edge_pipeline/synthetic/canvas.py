@@ -20,12 +20,14 @@ class Canvas:
         image: float32 [H, W, 3], 0..255.
         objects: (phrase, bool [H, W]) in painting order; a later opaque object takes the pixels of those below it.
         taken: bool [H, W], where no further object may be placed.
+        others: (phrase, bool [H, W]) of things that are not among the scenes' own phrases.
     """
 
     image: npt.NDArray[np.float32]
     rng: np.random.Generator
     objects: list[tuple[str, Mask]] = field(default_factory=list)
     taken: Mask = field(init=False)
+    others: list[tuple[str, Mask]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.taken = np.zeros(self.image.shape[:2], bool)

@@ -20,6 +20,9 @@ CROPS: tuple[Color, ...] = ((196, 178, 92), (128, 156, 60), (150, 112, 70), (218
 GRASS: Color = (96, 120, 72)
 WATER: Color = (38, 84, 112)
 
+TANK = "tank"
+"""Stands in towns, is not among the scenes' phrases, and so is what a model can be taught later."""
+
 
 def draw_overhead(canvas: Canvas, crowd: int) -> None:
     """Paint a harbour, a town or farmland with about ``crowd`` small objects."""
@@ -253,3 +256,4 @@ def _tank(canvas: Canvas) -> None:
         canvas.paint(mask, (226, 226, 222), grain=3)
         canvas.shade(canvas.ellipse(_center_of(mask), (r * 0.3, r * 0.3), 0), -30.0)
         canvas.reserve(mask, 7)
+        canvas.others.append((TANK, mask))

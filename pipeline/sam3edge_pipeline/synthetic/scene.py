@@ -46,11 +46,12 @@ class SceneInstance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A picture, uint8 [H, W, 3] RGB, and every object in it."""
+    """A picture, uint8 [H, W, 3] RGB, and every object in it; ``PHRASES`` have no name for those in ``others``."""
 
     seed: int
     image: npt.NDArray[np.uint8]
     instances: tuple[SceneInstance, ...]
+    others: tuple[SceneInstance, ...] = ()
 
 
 def draw_scene(seed: int) -> Scene:
@@ -66,5 +67,8 @@ def draw_scene(seed: int) -> Scene:
     image = cv2.GaussianBlur(canvas.image, (0, 0), float(rng.uniform(0.5, 1.0)))
     image = image * rng.uniform(0.86, 1.12) + rng.uniform(-8, 8)
     image += rng.normal(0, rng.uniform(1, 4), image.shape)
-    visible = tuple(SceneInstance(p, m) for p, m in canvas.objects if int(m.sum()) >= MIN_VISIBLE)
-    return Scene(seed, np.clip(image, 0, 255).astype(np.uint8), visible)
+    visible, others = (
+        tuple(SceneInstance(p, m) for p, m in painted if int(m.sum()) >= MIN_VISIBLE)
+        for painted in (canvas.objects, canvas.others)
+    )
+    return Scene(seed, np.clip(image, 0, 255).astype(np.uint8), visible, others)

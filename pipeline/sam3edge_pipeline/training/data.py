@@ -141,13 +141,14 @@ def make_batch(scenes: SceneSet, rows: npt.NDArray[np.int64], rng: np.random.Gen
     return Batch(
         images=torch.from_numpy(np.ascontiguousarray(images)),
         masks=torch.from_numpy(np.ascontiguousarray(masks)).float(),
-        boxes=_boxes_around(masks),
+        boxes=boxes_around(masks),
         phrases=torch.from_numpy(scenes.phrases[members]),
         owner=torch.from_numpy(owner),
     )
 
 
-def _boxes_around(masks: npt.NDArray[np.bool_]) -> torch.Tensor:
+def boxes_around(masks: npt.NDArray[np.bool_]) -> torch.Tensor:
+    """float32 [K, 4], cx, cy, w, h in 0..1, around masks [K, S, S] that are not empty."""
     size = masks.shape[-1]
     columns, rows = np.asarray(masks.any(1)), np.asarray(masks.any(2))
     x0, y0 = columns.argmax(1), rows.argmax(1)

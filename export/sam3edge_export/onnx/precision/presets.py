@@ -130,8 +130,9 @@ class Half:
     def apply(self, folder: Path, images: Sequence[RgbImage]) -> None:
         """See ``Precision``."""
         for path in graphs_in(folder):
+            # before the graph is read to be rewritten: at full size it is 1.8 GB, and measuring needs the room
+            wide = self._wide(path, images) if path.name == VISION and images else []
             graph = read_graph(path)
-            wide = self._wide(path, graph, images) if path.name == VISION and images else []
             narrow_graph(graph, HALF, wide)
             write_graph(graph, path)
 
@@ -139,13 +140,18 @@ class Half:
         """See ``Precision``. The CPU provider runs float16 graphs in float32 for the most part (``emulation``)."""
         return _multiplies(TensorProto.FLOAT16, provider)
 
-    def _wide(self, path: Path, graph: Graph, images: Sequence[RgbImage]) -> list[str]:
+    def _wide(self, path: Path, images: Sequence[RgbImage]) -> list[str]:
         limit = HALF.form.largest / HEADROOM
-        found = largest_magnitudes(path, computed(graph.nodes, graph.floats), images[:LOOKED_AT])
+        found = largest_magnitudes(path, _computed_in(path), images[:LOOKED_AT])
         wide = {value: largest for value, largest in found.items() if not largest <= limit}
         for value, largest in wide.items():
-            logger.warning("%s: %s reaches %.3g on the images given and stays float32", graph.name, value, largest)
+            logger.warning("%s: %s reaches %.3g on the images given and stays float32", path.stem, value, largest)
         return list(wide)
+
+
+def _computed_in(path: Path) -> list[str]:
+    graph = read_graph(path)
+    return computed(graph.nodes, graph.floats)
 
 
 class Brain:
