@@ -87,15 +87,35 @@ def import_labels(
         record = _record(file, relative, group_of, image_hash)
         one = _fitted(one, record, label_file)
         images.setdefault(record.id, (record, file))
-        at = one.labeled_at or written_at
-        by_phrase: dict[str, list[LabeledObject]] = {phrase: [] for phrase in complete}
-        for labeled in one.objects:
-            by_phrase.setdefault(labeled.phrase, []).append(labeled)
-        for phrase, objects in by_phrase.items():
-            event = LabelEvent(record.id, phrase, tuple(objects), phrase in complete, at, approved)
-            who = one.labeler or reviewer
-            events.append(replace(event, job=one.job or label_file.name, reviewer=who, source=source.sha256))
+        one = replace(
+            one,
+            labeled_at=one.labeled_at or written_at,
+            labeler=one.labeler or reviewer,
+            job=one.job or label_file.name,
+        )
+        events += statements(one, record.id, complete, source.sha256, approved)
     return Imported(images, tuple(events), source)
+
+
+def statements(
+    one: ImageAnnotations, image: str, exhaustive: Sequence[str], source: str, approved: bool = True
+) -> list[LabelEvent]:
+    """What a label file states of one image: an event for each phrase of ``exhaustive``, and for each that has objects.
+
+    Args:
+        one: with ``labeled_at``.
+        image: ``ImageRecord.id``.
+        source: SHA-256 of the label file, hexadecimal.
+    """
+    assert one.labeled_at is not None
+    by_phrase: dict[str, list[LabeledObject]] = {phrase: [] for phrase in exhaustive}
+    for labeled in one.objects:
+        by_phrase.setdefault(labeled.phrase, []).append(labeled)
+    at, by = one.labeled_at, one.labeler
+    return [
+        LabelEvent(image, phrase, tuple(objects), phrase in exhaustive, at, approved, one.job, by, source)
+        for phrase, objects in by_phrase.items()
+    ]
 
 
 class _Index:

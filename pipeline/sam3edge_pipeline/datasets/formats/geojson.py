@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import shapely.geometry
 from pydantic import Field
-from shapely.errors import ShapelyError
 
 from sam3edge_pipeline.datasets.examples import LabeledObject
 from sam3edge_pipeline.datasets.formats.annotations import (
@@ -29,12 +28,7 @@ from sam3edge_pipeline.datasets.formats.annotations import (
     phrase_of,
     read_bytes,
 )
-from sam3edge_pipeline.datasets.formats.outlines import finished
-
-
-class _Geometry(Lenient):
-    type: Literal["Polygon", "MultiPolygon"]
-    coordinates: list[Any]
+from sam3edge_pipeline.datasets.formats.outlines import finished, from_geojson
 
 
 class _Class(Lenient):
@@ -42,7 +36,7 @@ class _Class(Lenient):
 
 
 class _Properties(Lenient):
-    imageGeometry: _Geometry  # noqa: N815  # the format's own name
+    imageGeometry: dict[str, Any]  # noqa: N815  # the format's own name
     featureClasses: list[_Class] = Field(default_factory=list)  # noqa: N815
     prompt: str = ""
     image_id: str = ""
@@ -160,10 +154,7 @@ def _read(properties: _Properties, frame: _Frame | None, path: Path, place: str)
         raise FormatError(f"{path}: {place}: expected image_id, or the member frame of the collection")
     text = properties.prompt or next((c.iri for c in properties.featureClasses), "")
     phrase = phrase_of(text, path, f"{place}: prompt or featureClasses.0.iri")
-    try:
-        geometry = shapely.geometry.shape(properties.imageGeometry.model_dump())
-    except (ShapelyError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise FormatError(f"{path}: {place}.imageGeometry: expected closed rings of x, y") from error
+    geometry = from_geojson(properties.imageGeometry, path, f"{place}.imageGeometry")
     width, height = (frame.width, frame.height) if frame is not None else (None, None)
     outline = finished(geometry, width, height, path, f"{place}.imageGeometry")
     return LabeledObject(phrase, outline, properties.ignored or properties.geometry_quality == "hull"), name

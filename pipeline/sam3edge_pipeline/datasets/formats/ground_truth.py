@@ -58,14 +58,13 @@ _LINE: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
 
 def read_ground_truth(path: Path, attribute: str = "") -> AnnotationFile:
-    """Read an output manifest.
+    """Read an output manifest. Images that the job failed on are passed over: nobody has labeled them.
 
     Args:
         attribute: name of the label attribute; by default the only one of the line that has metadata.
 
     Raises:
-        FormatError: damaged, another kind of job, or more than one attribute where none is named. A line that the job
-            failed on is refused, too: its image has no labels.
+        FormatError: damaged, another kind of job, or more than one attribute where none is named.
     """
     images: list[ImageAnnotations] = []
     categories: dict[str, None] = {}
@@ -73,14 +72,17 @@ def read_ground_truth(path: Path, attribute: str = "") -> AnnotationFile:
     for number, line in enumerate(read_bytes(path).splitlines(), 1):
         if not line.strip():
             continue
-        image, phrases = _read_line(line, attribute, path, f"line {number}")
+        read = _read_line(line, attribute, path, f"line {number}")
+        if read is None:
+            continue
+        image, phrases = read
         require_new(image.image, names, path, f"line {number}")
         images.append(image)
         categories.update(dict.fromkeys(phrases))
     return AnnotationFile(tuple(images), tuple(categories))
 
 
-def _read_line(line: bytes, attribute: str, path: Path, place: str) -> tuple[ImageAnnotations, list[str]]:
+def _read_line(line: bytes, attribute: str, path: Path, place: str) -> tuple[ImageAnnotations, list[str]] | None:
     try:
         members = _LINE.validate_json(line)
     except ValidationError as error:
@@ -91,7 +93,7 @@ def _read_line(line: bytes, attribute: str, path: Path, place: str) -> tuple[Ima
     name = attribute or _only_attribute(members, path, place)
     metadata = parse_value(_Metadata, members.get(name + METADATA), path, f"{place}: {name}{METADATA}")
     if metadata.failure_reason:
-        raise FormatError(f"{path}: {place}: the job failed on {source}: {metadata.failure_reason[:200]}")
+        return None
     boxes = parse_value(_Boxes, members.get(name), path, f"{place}: {name}")
     phrases = {
         number: phrase_of(text, path, f"{place}: {name}{METADATA}.class-map.{number}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
+import shapely.geometry
+from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -59,6 +62,21 @@ def from_mask(mask: npt.NDArray[np.bool_], left: int = 0, top: int = 0) -> BaseG
     _, ends = np.nonzero(steps == -1)  # row by row there are as many, in the same order
     runs = shapely.box(starts + left, rows + top, ends + left, rows + top + 1)
     return shapely.simplify(shapely.union_all(runs), 0)  # the ends of runs along straight borders
+
+
+def from_geojson(geometry: Mapping[str, Any], path: Path, place: str) -> Polygon | MultiPolygon:
+    """A polygon or multi-polygon as GeoJSON writes it.
+
+    Raises:
+        FormatError: it is another geometry, or not well formed.
+    """
+    try:
+        shape = shapely.geometry.shape(geometry)
+    except (ShapelyError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+        raise FormatError(f"{path}: {place}: expected closed rings of x, y") from error
+    if not isinstance(shape, Polygon | MultiPolygon):
+        raise FormatError(f"{path}: {place}: expected a Polygon or MultiPolygon, got {shape.geom_type}")
+    return shape
 
 
 def finished(
