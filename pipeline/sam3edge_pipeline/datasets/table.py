@@ -168,9 +168,9 @@ def _event(rows: Sequence[Row]) -> LabelEvent:
 
 
 def _object(row: Row) -> LabeledObject:
-    outline: BaseGeometry = shapely.from_wkb(row["outline"])
+    outline: BaseGeometry | None = shapely.from_wkb(row["outline"])  # None for null
     if not isinstance(outline, Polygon | MultiPolygon):
-        raise ValueError(f"an outline is a {outline.geom_type}")
+        raise ValueError("an outline is not a polygon")
     return LabeledObject(row["class_name"], outline, row["ignored"])
 
 

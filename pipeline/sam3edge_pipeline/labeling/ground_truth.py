@@ -36,7 +36,7 @@ class GroundTruthSettings:
         role: that the job runs with.
         work_team: who labels.
         ui_template: ``s3://`` address of the task's page.
-        pre_task: Lambda function that prepares a task, and ``consolidation`` the one that merges what workers have said;
+        pre_task: Lambda function that prepares a task, ``consolidation`` the one that merges what workers have said;
             AWS has both for each region.
         title, description: of the task, for workers.
         workers: who label each image.

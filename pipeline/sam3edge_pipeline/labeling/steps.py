@@ -10,17 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sam3edge.core.errors import Sam3EdgeError
 from sam3edge.validation import first_complaint
-from sam3edge_pipeline.datasets.labels import ImageRecord
-from sam3edge_pipeline.datasets.splits import SplitPolicy, assign_splits
+from sam3edge_pipeline.datasets.splits import SplitPolicy
 from sam3edge_pipeline.datasets.storage import AlreadyStored, Storage
 from sam3edge_pipeline.datasets.store import (
     DatasetManifest,
     Source,
-    extended,
     open_dataset,
     read_manifest,
     write_dataset,
 )
+from sam3edge_pipeline.datasets.versions import continued
 from sam3edge_pipeline.labeling.backends import ImageToLabel, Labeled, LabelingBackend, LabelingRequest
 
 Step = Literal["check", "start", "status", "verify", "store"]
@@ -153,12 +152,7 @@ class LabelingSteps:
         """Store a version: the parent and the new labels. Repeating it finds that it was stored."""
         labeled = self._backend(event).results(self._request(event.job))
         parent = open_dataset(self.versions(event.dataset, event.parent)) if event.parent else None
-        before = parent.splits if parent is not None else {}
-        records: dict[str, ImageRecord] = {image: record for image, (record, _) in labeled.images.items()}
-        if parent is not None:
-            records.update({image: record for image, (record, _) in parent.images.items()})
-        splits = assign_splits(list(records.values()), self.policy, before)
-        made = extended(parent, labeled.images, labeled.events, splits)
+        made = continued(parent, labeled.images, labeled.events, self.policy)
         target = self.versions(event.dataset, event.version)
         try:
             manifest = write_dataset(

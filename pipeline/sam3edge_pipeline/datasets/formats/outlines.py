@@ -71,7 +71,7 @@ def from_geojson(geometry: Mapping[str, Any], path: Path, place: str) -> Polygon
         FormatError: it is another geometry, or not well formed.
     """
     try:
-        shape = shapely.geometry.shape(geometry)
+        shape = shapely.geometry.shape(dict(geometry))
     except (ShapelyError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
         raise FormatError(f"{path}: {place}: expected closed rings of x, y") from error
     if not isinstance(shape, Polygon | MultiPolygon):

@@ -193,7 +193,7 @@ class _Http(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
         self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        super().__init__(address, handler)  # type: ignore[arg-type]  # a class is not needed, what makes a handler is
+        super().__init__(address, handler)
 
     def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
