@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from sam3edge.core.errors import Sam3EdgeError
 from sam3edge.core.ports import Engine
+from sam3edge.engines.text_normalization import normalize_text
 from sam3edge.images.files import read_frame
 from sam3edge_pipeline.datasets.formats import Format, read_annotations
 from sam3edge_pipeline.datasets.importing import import_labels
@@ -46,12 +47,16 @@ class LabelingRequest:
 
     Attributes:
         job: name of the labeling job; letters, digits and dashes, at most 63.
-        phrases: of which every object is to be outlined in every image.
+        phrases: of which every object is to be outlined in every image (``normalize_text``).
     """
 
     job: str
     images: tuple[ImageToLabel, ...]
     phrases: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if wrong := [phrase for phrase in self.phrases if phrase != normalize_text(phrase)]:
+            raise LabelingError(f"expected the phrase {normalize_text(wrong[0])!r}, got {wrong[0]!r}")
 
 
 @dataclass(frozen=True, slots=True)

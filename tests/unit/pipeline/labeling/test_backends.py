@@ -52,6 +52,11 @@ def request_(tmp_path: Path) -> LabelingRequest:
     return LabelingRequest("job-1", tuple(images), ("red", "blue"))
 
 
+def test_phrases_are_as_prompts_say_them() -> None:
+    with pytest.raises(LabelingError, match="expected the phrase 'red car', got 'Red  car'"):
+        LabelingRequest("job-1", (), ("Red  car",))
+
+
 class TestFiles:
     def test_the_job_is_completed_when_the_file_is_there(self, tmp_path: Path, request_: LabelingRequest) -> None:
         file = tmp_path / "labels.json"
