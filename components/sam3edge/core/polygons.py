@@ -125,7 +125,7 @@ def simplify(outline: Polygon | MultiPolygon, tolerance: float) -> Polygon | Mul
         snapped = shapely.transform(simple, lambda at: np.round(at / GRID) * GRID)
         if snapped.is_valid and not snapped.is_empty:
             return shapely.orient_polygons(snapped)
-    return shapely.orient_polygons(_areas_only(shapely.set_precision(outline, GRID)))
+    return shapely.orient_polygons(areas_only(shapely.set_precision(outline, GRID)))
 
 
 def _foreground_window(mask: MaskLogits) -> tuple[slice, slice]:
@@ -213,10 +213,10 @@ def _area(ring: npt.NDArray[np.float64]) -> float:
 def _join(parts: list[Polygon]) -> Polygon | MultiPolygon:
     if not parts:
         return Polygon()
-    return _areas_only(parts[0] if len(parts) == 1 else MultiPolygon(parts))
+    return areas_only(parts[0] if len(parts) == 1 else MultiPolygon(parts))
 
 
-def _areas_only(geometry: BaseGeometry) -> Polygon | MultiPolygon:
+def areas_only(geometry: BaseGeometry) -> Polygon | MultiPolygon:
     """The polygons of a geometry, made valid; snapping may leave lines and points behind."""
     if not geometry.is_valid:
         geometry = shapely.make_valid(geometry)
