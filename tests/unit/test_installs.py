@@ -80,6 +80,7 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
         ("client", "sam3edge.cli.detect"),
         ("export", "sam3edge_export.cli"),
         ("train", "sam3edge_pipeline.training.train"),
+        ("train", "sam3edge_pipeline.evaluation.report"),
         ("simulator", "sam3edge_simulator.demo.__main__"),
         ("api", "sam3edge_serving.api.handler"),
         ("api", "sam3edge_simulator.api_gateway.__main__"),
