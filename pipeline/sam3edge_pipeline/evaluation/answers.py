@@ -54,7 +54,7 @@ class Answers:
         results: every phrase that an image is labeled for exhaustively, image by image.
         milliseconds: what the engine took for an image and its phrases at ``AskOptions.threshold``, without decoding
             and outlining; the first image is left out, for which engines allocate and compile.
-        unusable: images that could not be read or segmented, with the reason; they are in no figure.
+        unusable: name and reason of images that could not be read or segmented, by id; they are in no figure.
         unsupported: phrases that the model does not support, with the reason; their objects count as missed.
     """
 
@@ -73,8 +73,8 @@ def ask(
 ) -> Answers:
     """Ask for every phrase that an image is labeled for exhaustively, all phrases of an image at once.
 
-    An image is segmented twice: as a device does, which is timed, and down to ``AskOptions.floor``. Engines keep the
-    features of the last image, so the second time costs little.
+    An image is segmented twice: as a device does, which is timed, and down to ``AskOptions.floor``. The device's
+    engine keeps the features of the last image, so the second time costs it little.
 
     Raises:
         EngineError: the model cannot run.
@@ -95,7 +95,7 @@ def ask(
             found = segment(engine, frame, _options(example, options.floor, options))()
         except FrameError as error:
             logger.warning("image %s is left out: %s", example.image.name, error)
-            unusable[example.image.name] = str(error)
+            unusable[example.id] = f"{example.image.name}: {error}"
             continue
         seconds.append(took)
         unsupported |= found.unsupported_prompts

@@ -72,7 +72,7 @@ def to_document(
             },
             "retained": _retained(retained) if retained else None,
             "unsupported": dict(evaluation.answers.unsupported),
-            "unusable": dict(evaluation.answers.unusable),
+            "unusable": dict(evaluation.unusable),
         }
     )
     return document

@@ -61,6 +61,7 @@ class Evaluation:
             has none; None when no phrase has one.
         validation_images: that thresholds were chosen on.
         validation_error: calibration error there; None when there were none.
+        unusable: name and reason of images of both splits that could not be used, by id.
         phrases: the figures of each, by name.
     """
 
@@ -79,6 +80,7 @@ class Evaluation:
     calibrated_false_alarms: FalseAlarms | None
     validation_images: int
     validation_error: CalibrationError | None
+    unusable: Mapping[str, str]
     phrases: Mapping[str, PhraseReport]
 
     def latency(self, percentile: float) -> float | None:
@@ -100,16 +102,19 @@ def evaluate(
         validation: the validation split, which thresholds are chosen on; without it there are none.
 
     Raises:
-        ValueError: there is nothing to judge by, or ``examples`` and ``validation`` are not apart.
+        ValueError: there is nothing to judge by, no image can be used, or the two splits are not apart.
         EngineError: the model cannot run.
     """
     options = options or AskOptions()
     _check(examples, validation)
     answers = ask(engine, examples, options)
-    chosen_on = ask(engine, validation, options).results
+    if not answers.results:
+        first = next(iter(answers.unusable.values()))
+        raise ValueError(f"expected usable images, got {len(answers.unusable)} that are not; the first is {first}")
+    chosen_on = ask(engine, validation, options)
     thresholds = {
         phrase: calibration
-        for phrase, results in _by_phrase(chosen_on).items()
+        for phrase, results in _by_phrase(chosen_on.results).items()
         if (calibration := calibrate([r.overlap for r in results], options.threshold, options.floor)) is not None
     }
     return summarize(answers, options, thresholds, chosen_on)
@@ -119,13 +124,13 @@ def summarize(
     answers: Answers,
     options: AskOptions,
     thresholds: Mapping[str, Calibration],
-    chosen_on: Sequence[PhraseResult] = (),
+    chosen_on: Answers,
 ) -> Evaluation:
     """All figures of what an engine found.
 
     Args:
         thresholds: by phrase.
-        chosen_on: the results on the validation split, which these were chosen on.
+        chosen_on: what it found on the validation split, which these were chosen on; maybe nothing.
     """
     results = answers.results
     overlaps = [one.overlap for one in results]
@@ -153,8 +158,9 @@ def summarize(
         error=calibration_error(overlaps),
         calibrated_at_50=sum(own_counts, Counts()) if calibrated else None,
         calibrated_false_alarms=sum(own_alarms, FalseAlarms()) if calibrated else None,
-        validation_images=len({one.example.id for one in chosen_on}),
-        validation_error=calibration_error([one.overlap for one in chosen_on]) if chosen_on else None,
+        validation_images=len({one.example.id for one in chosen_on.results}),
+        validation_error=calibration_error([one.overlap for one in chosen_on.results]) if chosen_on.results else None,
+        unusable={**answers.unusable, **chosen_on.unusable},
         phrases=phrases,
     )
 

@@ -80,6 +80,7 @@ def retained_of(
         digest=dataset.digest,
         split=dataset.split,
         threshold=evaluation.options.threshold,
+        nms_iou=evaluation.options.nms_iou,
     )
 
 

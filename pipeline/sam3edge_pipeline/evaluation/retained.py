@@ -45,6 +45,7 @@ class _Model(BaseModel):
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     threshold: float
+    nms_iou: float | None
 
 
 class Baseline(BaseModel):
@@ -140,19 +141,21 @@ def compare_retained(
     digest: str,
     split: str,
     threshold: float,
+    nms_iou: float | None,
 ) -> Retained:
     """Put the figures of retained phrases beside those of the baseline.
 
     Args:
         now: figures by phrase.
         digest, split: of the dataset that they are of.
-        threshold: that they were measured at.
+        threshold, nms_iou: that they were measured with.
     """
     differs = []
     for name, before, after in (
         ("dataset", baseline.dataset.digest, digest),
         ("split", baseline.dataset.split, split),
         ("threshold", baseline.options.threshold, threshold),
+        ("suppression of repeats", baseline.options.nms_iou, nms_iou),
     ):
         if before != after:
             differs.append(f"the baseline's {name} is {before}, this report's is {after}")

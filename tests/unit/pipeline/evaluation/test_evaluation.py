@@ -90,9 +90,24 @@ def test_an_image_that_cannot_be_used_costs_nothing_but_itself(images: list[Exam
         replace(images[0], id="0" * 64, image=write_squares(tmp_path / "small.png", {}, (20, 20))),
     ]
     answers = ask(FakeEngine(), [*bad, *images])
-    assert set(answers.unusable) == {"broken.png", "gone.png", "small.png"}
-    assert "100 x 80" in answers.unusable["small.png"]
+    assert list(answers.unusable) == [one.id for one in bad]
+    assert [text.split(":")[0] for text in answers.unusable.values()] == ["broken.png", "gone.png", "small.png"]
+    assert "100 x 80" in answers.unusable["0" * 64]
     assert len(answers.results) == 5
+
+
+def test_unusable_images_of_both_splits_are_in_the_report(images: list[Example], tmp_path: Path) -> None:
+    gone = example("gone", [], ("red",), image=tmp_path / "gone.png")
+    lost = example("lost", [], ("red",), "validation", tmp_path / "lost.png")
+    found = evaluate(FakeEngine(), [gone, *images], [lost])
+    document = write_report(found, DATASET, tmp_path / "report")
+    assert set(document["unusable"]) == {gone.id, lost.id}
+    assert "lost.png" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_without_any_usable_image_there_are_no_figures(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone\.png"):
+        evaluate(FakeEngine(), [example("gone", [], ("red",), image=tmp_path / "gone.png")])
 
 
 def test_an_engine_that_cannot_run_ends_it(images: list[Example]) -> None:

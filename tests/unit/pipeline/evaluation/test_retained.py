@@ -27,14 +27,14 @@ def baseline(**phrases: PhraseFigures) -> Baseline:
         "format": 1,
         "model": {"name": "m", "version": "1.0.0", "digest": "sha256:aa", "precision": "fp32"},
         "dataset": {"digest": "sha256:dd", "split": "test", "images": 3},
-        "options": {"threshold": 0.5, "floor": 0.05},
+        "options": {"threshold": 0.5, "floor": 0.05, "nms_iou": 0.5},
         "phrases": {name: {**one.model_dump(), "mask_ap": 0.5} for name, one in phrases.items()},
     }
     return Baseline.model_validate(document)
 
 
 def compared(before: Baseline, phrases: list[str], digest: str = "sha256:dd", **now: PhraseFigures) -> Retained:
-    return compare_retained(before, phrases, now, digest=digest, split="test", threshold=0.5)
+    return compare_retained(before, phrases, now, digest=digest, split="test", threshold=0.5, nms_iou=0.5)
 
 
 def test_changes_of_f1_and_of_false_alarms_by_phrase() -> None:
