@@ -82,6 +82,7 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
         ("train", "sam3edge_pipeline.training.train"),
         ("train", "sam3edge_pipeline.datasets.__main__"),
         ("train", "sam3edge_pipeline.labeling.__main__"),
+        ("train", "sam3edge_pipeline.evaluation.report"),
         ("simulator", "sam3edge_simulator.demo.__main__"),
         ("api", "sam3edge_serving.api.handler"),
         ("api", "sam3edge_simulator.api_gateway.__main__"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import platform
 from collections.abc import Sequence
@@ -11,14 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
-import numpy as np
-import numpy.typing as npt
-import shapely
 
 from sam3edge.core.polygons import outline_of
-from sam3edge.core.types import Instance, RgbImage
+from sam3edge.core.types import Frame, Instance
+from sam3edge.images.views import View, close_up, overview
 from sam3edge_export.parity.compare import Comparison, Pair
 from sam3edge_export.parity.gate import Parity
 
@@ -90,8 +86,8 @@ def _page(parity: Parity, report: dict[str, Any]) -> str:
     return template.render(
         report=report,
         failures=parity.failures[:200],
-        frames=[(c, _jpeg(_overview(c))) for c in parity.comparisons],
-        crops=[(c, pair, _jpeg(_crop(c, pair))) for iou, _, c, pair in worst[:CROPS] if iou < 1],
+        frames=[(c, _overview(c).to_data_url()) for c in parity.comparisons],
+        crops=[(c, pair, _crop(c, pair).to_data_url()) for iou, _, c, pair in worst[:CROPS] if iou < 1],
         css="rgb({},{},{})".format,
         reference_color=REFERENCE_COLOR,
         our_color=OUR_COLOR,
@@ -102,53 +98,23 @@ def _first(item: tuple[float, int, Comparison, Pair]) -> float:
     return item[0]
 
 
-def _overview(comparison: Comparison) -> RgbImage:
+def _overview(comparison: Comparison) -> View:
     """The frame with both sides' outlines."""
-    frame = comparison.frame
-    scale = min(1.0, PICTURE_SIDE / max(frame.width, frame.height))
-    size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
-    canvas = np.ascontiguousarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)).astype(np.uint8)
+    view = overview(comparison.frame, PICTURE_SIDE)
     theirs = [*(p.reference for p in comparison.pairs), *comparison.missing]
     mine = [*(p.ours for p in comparison.pairs), *comparison.extra]
-    for instances, color, width in ((theirs, REFERENCE_COLOR, 3), (mine, OUR_COLOR, 1)):
-        for instance in instances:
-            _draw(canvas, instance, frame.width, frame.height, (0.0, 0.0), scale, color, width)
-    return canvas
+    _draw(view, comparison.frame, theirs, mine)
+    return view
 
 
-def _crop(comparison: Comparison, pair: Pair) -> RgbImage:
+def _crop(comparison: Comparison, pair: Pair) -> View:
     """The surroundings of one object, enlarged, with both outlines."""
-    frame = comparison.frame
-    x0, y0, x1, y1 = pair.reference.box
-    margin = 0.1 * max(x1 - x0, y1 - y0) + 4
-    left, top = max(0, int(x0 - margin)), max(0, int(y0 - margin))
-    right, bottom = min(frame.width, int(x1 + margin) + 1), min(frame.height, int(y1 + margin) + 1)
-    part = frame.image[top : max(bottom, top + 1), left : max(right, left + 1)]
-    scale = CROP_SIDE / max(part.shape[:2])
-    size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
-    canvas = np.ascontiguousarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)).astype(np.uint8)
-    for instance, color, width in ((pair.reference, REFERENCE_COLOR, 3), (pair.ours, OUR_COLOR, 1)):
-        _draw(canvas, instance, frame.width, frame.height, (left, top), scale, color, width)
-    return canvas
+    view = close_up(comparison.frame, pair.reference.box, CROP_SIDE)
+    _draw(view, comparison.frame, [pair.reference], [pair.ours])
+    return view
 
 
-def _draw(
-    canvas: RgbImage,
-    instance: Instance,
-    width: int,
-    height: int,
-    origin: tuple[float, float],
-    scale: float,
-    color: tuple[int, int, int],
-    thickness: int,
-) -> None:
-    for part in shapely.get_parts(outline_of(instance.mask, width, height)):
-        for ring in (part.exterior, *part.interiors):
-            points: npt.NDArray[np.float64] = (shapely.get_coordinates(ring) - origin) * scale - 0.5
-            cv2.polylines(canvas, [np.round(points * 16).astype(np.int32)], True, color, thickness, cv2.LINE_AA, 4)
-
-
-def _jpeg(image: RgbImage) -> str:
-    """As a data URL, so that the page is one file."""
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+def _draw(view: View, frame: Frame, theirs: Sequence[Instance], mine: Sequence[Instance]) -> None:
+    for instances, color, thickness in ((theirs, REFERENCE_COLOR, 3), (mine, OUR_COLOR, 1)):
+        for instance in instances:
+            view.draw(outline_of(instance.mask, frame.width, frame.height), color, thickness)

@@ -13,18 +13,16 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-from shapely import get_parts
 
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.matching import mask_iou, pair_in_order
 from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
-from sam3edge.core.types import Detection, Frame, Prompt
+from sam3edge.core.types import Frame, Prompt
 from sam3edge.engines.open_engine import open_engine
 from sam3edge.engines.runtime import OnnxOptions
+from sam3edge_pipeline.evaluation.masks import rasterize
 from sam3edge_pipeline.synthetic import HELD_OUT_SEEDS, PHRASES, Scene, draw_scene
 
 OVERLAP = 0.5
@@ -53,7 +51,7 @@ def judge(engine: Engine, seeds: Sequence[int], threshold: float = 0.5, suppress
                 absent += 1
                 answered += bool(ours)
                 continue
-            overlap = mask_iou([rasterize(d, frame.width, frame.height) for d in ours], truth)
+            overlap = mask_iou([rasterize(d.geometry, frame.width, frame.height) for d in ours], truth)
             hits = pair_in_order(overlap, OVERLAP)
             overlaps += [float(overlap[pair]) for pair in hits]
             found[phrase] += len(hits)
@@ -77,16 +75,6 @@ def frame_of(scene: Scene) -> Frame:
     digest = "sha256:" + hashlib.sha256(scene.image.tobytes()).hexdigest()
     name = f"scene-{scene.seed}"
     return Frame(name, "scenes", name, scene.image, datetime.fromtimestamp(0, timezone.utc), digest)
-
-
-def rasterize(detection: Detection, width: int, height: int) -> npt.NDArray[np.bool_]:
-    """Bool [H, W], the pixels of a detection."""
-    canvas = np.zeros((height, width), np.uint8)
-    for part in get_parts(detection.geometry):
-        rings = [part.exterior, *part.interiors]
-        points = [np.round((np.array(r.coords)[:, :2] - 0.5) * 16).astype(np.int32) for r in rings]
-        cv2.fillPoly(canvas, points, 1, shift=4)
-    return canvas.astype(bool)
 
 
 def judge_bundle(bundle: Path, scenes: int) -> dict[str, object]:
