@@ -97,9 +97,9 @@ class Times:
 
     def longest(self) -> int:
         """Seconds that an execution takes at the very most, all retries included."""
-        task = (RETRIES + 1) * TASK_SECONDS + sum(2**n for n in range(1, RETRIES + 1))
+        task = (RETRIES + 1) * TASK_SECONDS + sum(2 << n for n in range(RETRIES))
         loops = sum(loop.rounds * (loop.seconds + task) for loop in self.loops())
-        return loops + (RETRIES + 1) * PUBLISH_SECONDS + 20 * task
+        return int(loops + (RETRIES + 1) * PUBLISH_SECONDS + 20 * task)
 
 
 def definition(functions: Mapping[str, str], times: Times) -> dict[str, Any]:
