@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from sam3edge_pipeline.rollout.observations import Observation
 from sam3edge_pipeline.rollout.quality import SampleRule, Verdict, judge
 from sam3edge_pipeline.rollout.records import ObservationTable
 from sam3edge_pipeline.rollout.windows import Aggregate, Window, aggregate, same_hours
+
+MAX_RECENT = 1000
+"""Messages of a device that are searched for the model that it ran last."""
+
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class CanaryWatch:
     """Reads and judges.
 
     Attributes:
-        baseline_seconds: of detections before the roll-out that are compared with.
+        baseline_seconds: before the roll-out, of which the same hours of each day are compared with; whole days.
         block_seconds: length of a block of time.
         most: observations of one device, before and since, that are looked at.
         looks: how many times the canaries are judged in all.
@@ -49,31 +55,39 @@ class CanaryWatch:
             digest: of the new model.
             started: when the roll-out began, seconds since 1970, as is ``now``.
         """
-        before = self._aggregate(things, started - self.baseline_seconds, started)
-        since = self._aggregate(things, started, now)
+        since = self._aggregate(things, lambda thing: self.table.read(thing, started, now, self.most))
+        before = self._aggregate(things, lambda thing: self._earlier(thing, started, now))
         after = _of(since, dict.fromkeys(things, digest))
-        former = last_models(before.windows, digest)
+        former = self.former_models(things, digest, started)
         verdict = judge(same_hours(_of(before, former), after), after, self.rule, self.looks)
         return CanaryReport(verdict, tuple(sorted(since.refused)))
 
+    def former_models(self, things: Sequence[str], digest: str, started: float) -> dict[str, str]:
+        """The model that each canary ran last before the roll-out, by its digest; without those that said nothing."""
+        running: dict[str, str] = {}
+        for thing in things:
+            newest = self.table.read(thing, started - self.baseline_seconds, started, MAX_RECENT)
+            last = next((one.digest for one in newest if one.digest not in ("", digest)), None)
+            if last is not None:
+                running[thing] = last
+        return running
+
     def former_digest(self, things: Sequence[str], digest: str, started: float) -> str:
-        """The model that every canary ran before; empty where they ran several, or none is known."""
-        windows = self._aggregate(things, started - self.baseline_seconds, started).windows
-        models = set(last_models(windows, digest).values())
+        """The model that all canaries ran before; empty where they ran several, or none is known."""
+        models = set(self.former_models(things, digest, started).values())
         return models.pop() if len(models) == 1 else ""
 
-    def _aggregate(self, things: Sequence[str], since: float, until: float) -> Aggregate:
-        observations = (one for thing in things for one in self.table.read(thing, since, until, self.most))
+    def _earlier(self, thing: str, started: float, now: float) -> Iterator[Observation]:
+        """What a device said on the days before at the hours since the roll-out began, the day before first."""
+        left, length = self.most, min(now - started, _DAY)
+        for day in range(1, int(self.baseline_seconds // _DAY) + 1):
+            for one in self.table.read(thing, started - day * _DAY, started - day * _DAY + length, left):
+                left -= 1
+                yield one
+
+    def _aggregate(self, things: Sequence[str], read: Callable[[str], Iterator[Observation]]) -> Aggregate:
+        observations = (one for thing in things for one in read(thing))
         return aggregate(observations, self.block_seconds, self.most * max(1, len(things)))
-
-
-def last_models(windows: Sequence[Window], but: str) -> dict[str, str]:
-    """The model that each device ran last, other than one."""
-    running: dict[str, str] = {}
-    for window in sorted(windows, key=lambda one: one.start):
-        if window.digest != but:
-            running[window.thing] = window.digest
-    return running
 
 
 def _of(aggregated: Aggregate, models: Mapping[str, str]) -> tuple[Window, ...]:

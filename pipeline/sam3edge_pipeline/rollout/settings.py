@@ -25,7 +25,7 @@ class RolloutSettings(BaseSettings):
         claim_seconds: after which a roll-out that never ended gives way; longer than ``Times.longest``.
         min_bakes: rounds of judging before a canary may pass.
         max_bakes: rounds in all, as the state machine has them.
-        baseline_days: of detections before the roll-out that are compared with.
+        baseline_days: days before the roll-out whose same hours are compared with.
         block_seconds: length of a block of time.
         max_observations: of one device that are looked at.
         fleet_share: of the fleet's devices that must have the model in the end.
@@ -49,7 +49,7 @@ class RolloutSettings(BaseSettings):
     claim_seconds: int = Field(14 * 86_400, ge=3600)
     min_bakes: int = Field(6, ge=1)
     max_bakes: int = Field(24, ge=1)
-    baseline_days: float = Field(7.0, gt=0, le=90)
+    baseline_days: int = Field(7, ge=1, le=20)
     block_seconds: int = Field(600, ge=10, le=3600)
     max_observations: int = Field(50_000, ge=1000, le=200_000)
     fleet_share: float = Field(0.8, gt=0, le=1)

@@ -153,7 +153,7 @@ class Rollout:
         if ill:
             return _result("failed", f"{', '.join(ill)} became unhealthy")
         carried = self._progress(state[CANARY]["deployment"]["value"]["id"], CANARY)
-        if carried["state"] != "succeeded":
+        if carried["state"] == "failed":  # a device that joined the group since then may still be waiting
             return _result("failed", f"the canary deployment no longer stands: {carried['reason']}")
         report = self.watch.report(plan["devices"], package.digest, plan["started"], self.clock())
         if report.refused:

@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from sam3edge.bundle.manifest import read_manifest
 from sam3edge_pipeline.rollout import handlers
+from sam3edge_pipeline.rollout.settings import RolloutSettings
 from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Loop, Times, definition, to_text
 from support.canaries import OLD
 from support.greengrass_cloud import Deployment
 from support.rollout_rig import CANARY, FIRST, FLEET, MODEL, SEGMENTER, STARTED, Rig, after_canary, rollout_rig
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
@@ -89,6 +93,9 @@ def test_a_model_that_was_rejected_since_its_approval_is_not_rolled_out(rig: Rig
 
 def test_a_canary_that_finds_less_is_rolled_back_from_its_own_store(rig: Rig) -> None:
     package = rig.released("1.1.0")
+    parity = read_manifest(rig.work / "bundle-1.1.0").parity
+    assert parity is not None
+    assert parity["passed"]  # which says nothing of what a camera shows
     hearing(rig, package.digest, 0.7)
     ended = rig.run(rig.decide(package, "Approved"))
     assert (ended["status"], ended["error"]) == ("FAILED", "RolledBack")
@@ -352,3 +359,11 @@ def test_the_definition_is_deterministic_and_bounded() -> None:
         Loop(1, 0)
     with pytest.raises(ValueError, match="events"):
         Times(bake=Loop(60, 2000))
+
+
+def test_the_settings_fit_the_times() -> None:
+    default = {name: field.default for name, field in RolloutSettings.model_fields.items()}
+    assert default["claim_seconds"] > Times().longest()
+    assert default["max_bakes"] == Times().bake.rounds
+    for loop in (Times().canary, Times().back):
+        assert loop.seconds * loop.rounds > default["device_minutes"] * 60
