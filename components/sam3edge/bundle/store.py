@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from sam3edge.bundle.artifacts import BundleArtifacts
-from sam3edge.bundle.manifest import Manifest
+from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.core.errors import BundleError
 from sam3edge.durable import make_folder, sync_folder, sync_tree
 
@@ -67,6 +67,13 @@ class Store:
         """Whether a copy of this bundle is there, good or not."""
         return self._place(manifest).exists()
 
+    def find(self, digest: str) -> Path | None:
+        """The copy of the bundle that has this digest, good or not; None when there is none. The one that was current
+        last is taken of several, which other keys have signed."""
+        mark = digest.removeprefix("sha256:")[:12]
+        found = [path for path in (self._root / "bundles").glob(f"*-{mark}*") if self._is(path, digest)]
+        return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
     def exchange(self, artifacts: BundleArtifacts, manifest: Manifest) -> Path:
         """As ``install``, in place of a copy that is there and no longer good; the new one is whole before the old one
         goes. A segmenter that has loaded the old one keeps its open files, and loads the new one when it sees it.
@@ -99,6 +106,12 @@ class Store:
             return self._root / (self._root / "current").readlink()
         except OSError:
             return None
+
+    def _is(self, path: Path, digest: str) -> bool:
+        try:
+            return read_manifest(path).digest() == digest
+        except BundleError:
+            return False
 
     def _place(self, manifest: Manifest) -> Path:
         return self._root / "bundles" / _name(manifest)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 from sam3edge.bundle.artifacts import find_artifacts
@@ -22,7 +23,7 @@ from sam3edge.core.messages.topics import topics_of
 from sam3edge.engines.runtime import OnnxOptions
 from sam3edge.greengrass.nucleus import Nucleus
 from sam3edge.greengrass.program import BUNDLE_REFUSED, DONE, REFUSED, run_program
-from sam3edge.model.activation import activate
+from sam3edge.model.activation import activate, activate_kept
 from sam3edge.model.settings import read_settings
 from sam3edge.outbox.once import deliver_once
 from sam3edge.proven import open_on_this_machine
@@ -53,9 +54,12 @@ def _activate(nucleus: Nucleus, device: str, artifacts: Path, store: Store, work
         topics = topics_of(device, settings.topic_prefix)
         keys = read_public_keys(settings.public_key) if settings.public_key else None
         options = OnnxOptions(tuple(settings.providers), cache=store.engine_cache)
-        activated = activate(
-            find_artifacts(artifacts), store, keys, lambda files: open_on_this_machine(files, options, store.proofs)
-        )
+        prove = partial(open_on_this_machine, options=options, proofs=store.proofs)
+        carried = find_artifacts(artifacts)
+        if settings.bundle in ("", carried.manifest().digest()):
+            activated = activate(carried, store, keys, prove)
+        else:
+            activated = activate_kept(settings.bundle, store, keys, prove)
     except (SettingsError, BundleError) as error:
         logger.error("refused: %s", error)
         deliver_once(work, publisher, bundle_refused(device, error, topics.errors), DELIVER_SECONDS)

@@ -59,6 +59,32 @@ def activate(
         store.discard(copy)
         reason = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
         raise BundleError(f"{claimed.name} {claimed.version} does not run on this device: {reason}") from error
+    return _made_current(store, copy, activated)
+
+
+def activate_kept(
+    digest: str, store: Store, keys: Sequence[Ed25519PublicKey] | None, prove: Callable[[ModelFiles], ProvenEngine]
+) -> Activated:
+    """As ``activate``, of a bundle that the store has kept: no byte is downloaded or copied.
+
+    Raises:
+        BundleError: it is not there, or no longer good; the bundle that was current stays current.
+    """
+    copy = store.find(digest)
+    if copy is None:
+        raise BundleError(
+            f"expected the bundle {digest} in the store {store.root}, which has not kept it; deploy the version of the "
+            "component that carries it, without Bundle"
+        )
+    manifest = verify(copy, keys)
+    try:
+        activated = _try(copy, manifest, prove)
+    except EngineError as error:
+        raise BundleError(f"{manifest.name} {manifest.version} does not run on this device: {error}") from error
+    return _made_current(store, copy, activated)
+
+
+def _made_current(store: Store, copy: Path, activated: Activated) -> Activated:
     store.activate(copy)
     info = activated.model
     logger.info("activated %s %s on %s", info.name, info.version, info.provider)

@@ -16,6 +16,8 @@ and every one of them is in the recipe; the model component puts it together aga
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from typing import Any
 import yaml
 
 import sam3edge
-from sam3edge.bundle.manifest import read_manifest
+from sam3edge.bundle.manifest import Manifest, read_manifest, sha256_of
 from sam3edge_pipeline.greengrass_build.archives import spread, whole_file, write_zip
 
 logger = logging.getLogger(__name__)
@@ -107,6 +109,24 @@ def build_component(
     recipe.write_text(text, encoding="utf-8")
     logger.info("built %s %s", name, version)
     return Built(name, version, recipe)
+
+
+def content_digest(component: str, bundle: Manifest | None = None, artifact_limit: int = ARTIFACT_LIMIT) -> str:
+    """Identity of what ``build_component`` would build, ``sha256:<hex>``, whatever version it gets.
+
+    Args:
+        bundle: manifest of the model component's bundle, which names its files by their digests.
+    """
+    signature = None if bundle is None or bundle.signature is None else bundle.signature.model_dump(mode="json")
+    content = {
+        "code": {p.relative_to(PACKAGE).as_posix(): sha256_of(p) for p in _sources()},
+        "requirements": sha256_of(REQUIREMENTS),
+        "recipe": sha256_of(PACKAGE / component / "recipe.yaml"),
+        "bundle": None if bundle is None else bundle.digest(),
+        "signature": signature,
+        "artifact_limit": None if bundle is None else artifact_limit,
+    }
+    return "sha256:" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _write_bundle(bundle: Path, artifacts: Path, limit: int) -> Sequence[str]:

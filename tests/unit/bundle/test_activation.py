@@ -22,7 +22,7 @@ from sam3edge.core.errors import BundleError, EngineError
 from sam3edge.core.types import ModelFiles
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.engines.onnx import OnnxOptions
-from sam3edge.model.activation import activate
+from sam3edge.model.activation import activate, activate_kept
 from sam3edge.proven import open_on_this_machine
 from sam3edge_export.signing import new_key, sign_bundle
 
@@ -324,3 +324,45 @@ def test_the_old_copy_stays_until_the_new_one_is_whole(
     (current / "vision.onnx").write_bytes(b"decay")
     activate(BundleArtifacts((bundle,)), store, None, load)
     assert (current / "vision.onnx").read_bytes() == (bundle / "vision.onnx").read_bytes()
+
+
+def newer(bundle: Path, out: Path) -> Path:
+    """The same graphs as another version."""
+    shutil.copytree(bundle, out)
+    remake_manifest(out, version="9.9.9")
+    return out
+
+
+def test_the_bundle_before_is_activated_from_the_store_alone(bundle: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first = read_manifest(bundle).digest()
+    activate(BundleArtifacts((bundle,)), store, None, load)
+    activate(BundleArtifacts((newer(bundle, tmp_path / "newer"),)), store, None, load)
+    shutil.rmtree(bundle)  # as the nucleus deletes versions that it does not need
+    assert activate_kept(first, store, None, load).model.digest == first
+    current = store.current()
+    assert current is not None
+    assert read_manifest(current).digest() == first
+    assert activate_kept(read_manifest(tmp_path / "newer").digest(), store, None, load).model.version == "9.9.9"
+
+
+def test_a_bundle_that_was_not_kept_is_refused_and_nothing_changes(bundle: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    activate(BundleArtifacts((bundle,)), store, None, load)
+    current = store.current()
+    with pytest.raises(BundleError, match="has not kept it; deploy the version"):
+        activate_kept("sha256:" + "0" * 64, store, None, load)
+    assert store.current() == current
+
+
+def test_a_kept_bundle_that_decayed_is_refused_and_nothing_changes(bundle: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first = read_manifest(bundle).digest()
+    activate(BundleArtifacts((bundle,)), store, None, load)
+    activate(BundleArtifacts((newer(bundle, tmp_path / "newer"),)), store, None, load)
+    current, kept = store.current(), store.find(first)
+    assert kept is not None
+    (kept / "vision.onnx").write_bytes(b"decay")
+    with pytest.raises(BundleError, match=r"vision\.onnx"):
+        activate_kept(first, store, None, load)
+    assert store.current() == current

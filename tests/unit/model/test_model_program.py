@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from sam3edge.bundle.manifest import read_manifest
+from sam3edge.bundle.manifest import read_manifest, write_manifest
 from sam3edge.core.messages.schemas import schema
 from sam3edge.greengrass import program as shared
 from sam3edge.greengrass.fake import FakeNucleus
@@ -68,3 +68,23 @@ def test_a_refused_configuration_is_published_below_the_default_prefix(
     [(topic, body)] = published
     assert topic == "sam3edge/line-7/errors"
     assert (body["error"], "TopicPrefix" in body["reason"]) == ("SettingsError", True)
+
+
+def test_a_configuration_that_names_the_bundle_before_goes_back_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: Path
+) -> None:
+    first = read_manifest(bundle)
+    artifacts = tmp_path / "artifacts"
+    artifacts.mkdir()
+    bundle.rename(artifacts / "bundle")
+    run(monkeypatch, tmp_path, artifacts)
+    write_manifest(artifacts / "bundle", first.model_copy(update={"version": "9.9.9"}))
+    (tmp_path / "work").rename(tmp_path / "work-before")
+    run(monkeypatch, tmp_path, artifacts)
+    (tmp_path / "work").rename(tmp_path / "work-newer")
+    status, [(topic, body)] = run(monkeypatch, tmp_path, artifacts, Bundle=first.digest())
+    assert (status, topic) == (0, "sam3edge/line-7/status/model")
+    assert (body["model"]["version"], body["model"]["digest"]) == (first.version, first.digest())
+    (tmp_path / "work").rename(tmp_path / "work-back")
+    status, [(topic, body)] = run(monkeypatch, tmp_path, artifacts, Bundle="sha256:" + "0" * 64)
+    assert (status, topic, body["kind"]) == (6, "sam3edge/line-7/errors", "model")

@@ -26,6 +26,7 @@ def test_the_recipes_default_configuration_is_valid() -> None:
     ("keys", "says"),
     [
         ({"PublicKey": 7}, "PublicKey: .*, got 7"),
+        ({"Bundle": "1.2.3"}, "Bundle: .*, got '1.2.3'"),
         ({"Publickey": "x"}, "Publickey"),
         ({"TopicPrefix": "a/#"}, "TopicPrefix: .*, got 'a/#'"),
         ({"Providers": 1}, "Providers: .*, got 1"),

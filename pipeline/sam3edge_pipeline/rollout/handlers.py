@@ -1,0 +1,168 @@
+"""AWS Lambda's entry points: ``sam3edge_pipeline.rollout.handlers.<name>`` for each function of the state machine,
+``start`` for EventBridge, and ``observe`` for the devices' messages.
+
+Clients are made here and nowhere else, with the first request of an execution environment.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from pydantic import ValidationError
+
+from sam3edge.core.errors import SettingsError
+from sam3edge.validation import complaints
+from sam3edge_pipeline.rollout.canary import CanaryWatch
+from sam3edge_pipeline.rollout.events import APPROVED, read_event
+from sam3edge_pipeline.rollout.observations import Observation, ObservationError, read_observation
+from sam3edge_pipeline.rollout.publish import Publisher
+from sam3edge_pipeline.rollout.records import ObservationTable, Records
+from sam3edge_pipeline.rollout.settings import RolloutSettings
+from sam3edge_pipeline.rollout.steps import Rollout
+
+logger = logging.getLogger(__name__)
+
+_PATIENT = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 4, "mode": "standard"})
+
+Event = Mapping[str, Any]
+
+
+def read_settings() -> RolloutSettings:
+    """From the environment; raises SettingsError that names every variable that is wrong."""
+    try:
+        return RolloutSettings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(map(str, complaints(error)))) from error
+
+
+def assemble(settings: RolloutSettings) -> Rollout:
+    """The tasks with AWS's clients; nothing is asked of AWS yet."""
+    greengrass = boto3.client("greengrassv2", config=_PATIENT)
+    s3 = boto3.client("s3", config=_PATIENT)
+    tables = boto3.resource("dynamodb", config=_PATIENT)
+    watch = CanaryWatch(
+        ObservationTable(tables.Table(settings.observations_table)),
+        settings.rule(),
+        settings.baseline_days * 86_400,
+        settings.block_seconds,
+        settings.max_observations,
+        settings.max_bakes,
+    )
+    return Rollout(
+        settings=settings,
+        sagemaker=boto3.client("sagemaker", config=_PATIENT),
+        greengrass=greengrass,
+        iot=boto3.client("iot", config=_PATIENT),
+        publisher=Publisher(greengrass, s3, settings.bucket, settings.canary_group_arn, Path(tempfile.gettempdir())),
+        records=Records(tables.Table(settings.records_table)),
+        watch=watch,
+        clock=time.time,
+    )
+
+
+@functools.cache
+def _rollout() -> Rollout:
+    return assemble(read_settings())
+
+
+def start(event: Event, context: Any) -> dict[str, Any]:
+    """EventBridge's target: start the roll-out of an approval, once.
+
+    A person may invoke it with ``attempt`` beside the event's members, to try the same approval again.
+    """
+    approval = read_event(event)
+    if approval.status != APPROVED:
+        return {"started": False, "reason": f"the package is {approval.status}"}
+    name = approval.execution_name(int(event.get("attempt", 1)))
+    states = boto3.client("stepfunctions", config=_PATIENT)
+    try:
+        states.start_execution(
+            stateMachineArn=read_settings().state_machine_arn,
+            name=name,
+            input=json.dumps(approval.execution_input(), sort_keys=True),
+        )
+    except states.exceptions.ExecutionAlreadyExists:
+        return {"started": False, "execution": name, "reason": "it was started before"}
+    return {"started": True, "execution": name}
+
+
+def observe(event: Event, context: Any) -> dict[str, Any]:
+    """SQS's target: keep what the devices' messages say; a queue between IoT Core and this loses nothing.
+
+    A record that is not a message of a device is logged and dropped; one that cannot be kept now comes again.
+    """
+    observations: list[Observation] = []
+    for record in event.get("Records", ()):
+        try:
+            observation = read_observation(json.loads(record["body"]))
+        except (ObservationError, ValueError) as error:
+            logger.warning("dropped message %s: %s", record.get("messageId", ""), error)
+            continue
+        if observation is not None:
+            observations.append(observation)
+    _rollout().watch.table.put(observations)
+    return {"batchItemFailures": []}
+
+
+def claim(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.claim``."""
+    return _rollout().claim(event["execution"], event["state"])
+
+
+def check(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.check``."""
+    return _rollout().check(event["execution"], event["state"])
+
+
+def publish(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.publish``."""
+    return _rollout().publish(event["execution"], event["state"])
+
+
+def published(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.published``."""
+    return _rollout().published(event["execution"], event["state"])
+
+
+def prepare(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.prepare``."""
+    return _rollout().prepare(event["execution"], event["state"])
+
+
+def deploy(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.deploy``."""
+    return _rollout().deploy(event["execution"], event["state"], event["target"])
+
+
+def progress(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.progress``."""
+    return _rollout().progress(event["execution"], event["state"], event["target"])
+
+
+def judge(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.judge``."""
+    return _rollout().judge(event["execution"], event["state"])
+
+
+def roll_back(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.roll_back``."""
+    return _rollout().roll_back(event["execution"], event["state"])
+
+
+def rolled_back(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.rolled_back``."""
+    return _rollout().rolled_back(event["execution"], event["state"])
+
+
+def record(event: Event, context: Any) -> dict[str, Any]:
+    """See ``Rollout.record``."""
+    return _rollout().record(event["execution"], event["state"], event["outcome"])
