@@ -12,7 +12,7 @@ PROFILE ?= classic
 BUNDLE ?= assets/demo-bundle
 OUT ?= .demo
 
-.PHONY: demo test check pytest benchmark env env-dev format schema picture demo-bundle clean
+.PHONY: demo test check pytest benchmark env env-dev format schema picture demo-bundle definition clean
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
@@ -81,3 +81,9 @@ $(VENV)/node-is-installed: $(NODE_CLIENT)/package-lock.json | $(BIN)/python
 
 clean:
 	rm -rf $(VENV) $(OUT) greengrass-build $(NODE_CLIENT)/node_modules
+
+# the definition of the pipeline, by SageMaker's SDK in an environment of its own; CHECK=--check only compares
+definition:
+	test -x .venv-definition/bin/python || $(PYTHON) -m venv .venv-definition
+	.venv-definition/bin/python -m pip install --quiet --disable-pip-version-check -e ".[definition]"
+	AWS_DEFAULT_REGION=eu-central-1 .venv-definition/bin/python -m sam3edge_pipeline.definition.build $(CHECK)

@@ -139,7 +139,8 @@ def build_bundle(
             )
             if not parity.passed and not keep_failing:
                 return BuildResult(None, parity)
-            _write_golden(engine, fixtures.frames[-1], parity.asked, folder, with_empty=criterion.has_learned)
+            frame = _most_telling(parity) if criterion.has_learned else fixtures.frames[-1]
+            _write_golden(engine, frame, parity.asked, folder, with_empty=criterion.has_learned)
         finally:
             engine.close()
         manifest = _manifest(spec, checkpoint, folder, parity.summary())
@@ -230,6 +231,11 @@ def _device_engine(spec: BundleSpec, checkpoint: Checkpoint, folder: Path) -> tu
     )
     recorder = TensorRecorder()
     return open_engine(files, OnnxOptions(spec.providers), recorder), recorder
+
+
+def _most_telling(parity: Parity) -> Frame:
+    """The frame in which both sides have found most different prompts; of several the last."""
+    return max(reversed(parity.comparisons), key=lambda c: len({pair.ours.prompt for pair in c.pairs})).frame
 
 
 def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder: Path, *, with_empty: bool) -> None:

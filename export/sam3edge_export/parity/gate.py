@@ -46,7 +46,7 @@ class Parity:
             export's scores are from the rule in its manifest.
         fidelity: how far the export is from the reference.
         bar: how far it may be, beside ``tolerance``; None for precisions that have none.
-        asked: the prompts of the last frame, which becomes the golden image.
+        asked: the prompts of the last frame; by instances, of every frame.
     """
 
     criterion: str

@@ -11,6 +11,7 @@ from pathlib import Path
 import shapely
 
 from sam3edge_pipeline.datasets.examples import Example, Split
+from sam3edge_pipeline.datasets.store import Dataset, open_dataset
 from sam3edge_pipeline.evaluation.document import DatasetIdentity
 from sam3edge_pipeline.synthetic.examples import TEST_SEEDS, VALIDATION_SEEDS, write_examples
 
@@ -37,22 +38,36 @@ def read_dataset(name: str, split: Split, images: int | None, scratch: Path) -> 
     """The one place where the command gets its examples.
 
     Args:
-        name: ``synthetic``, the held-out scenes.
+        name: ``synthetic``, the held-out scenes; else a dataset version, its folder or ``s3://bucket/prefix``.
         split: that the figures are of.
         images: of each split at most, the first ones; all when None.
         scratch: where images that are not files yet are written; needed for as long as the examples are.
 
     Raises:
-        ValueError: there is no such dataset, or it has no such split.
+        ValueError: it has no such split.
+        DatasetError: there is no such dataset, or it is not what was stored.
     """
     if name != SYNTHETIC:
-        raise ValueError(f"expected the dataset {SYNTHETIC!r}, got {name!r}; datasets in folders cannot be read yet")
+        return _stored(open_dataset(name, scratch), split, images)
     if split == "train":
         raise ValueError("expected the split test or validation of the held-out scenes, got train")
     validation = write_examples(VALIDATION_SEEDS[:images], scratch, "validation")
     test = write_examples(TEST_SEEDS[:images], scratch, "test") if split == "test" else ()
     examples, others = (test, validation) if split == "test" else (validation, ())
     return Judging(DatasetIdentity(SYNTHETIC, digest_of(examples), split), examples, others)
+
+
+def _stored(dataset: Dataset, split: Split, images: int | None) -> Judging:
+    def some(wanted: Split) -> tuple[Example, ...]:
+        return tuple(one for one in dataset.examples if one.split == wanted)[:images]
+
+    examples = some(split)
+    if not examples:
+        raise ValueError(f"expected a dataset with examples of the split {split}, got none; choose another split")
+    others = some("validation") if split != "validation" else ()
+    assert dataset.manifest is not None  # it was opened
+    name = f"{dataset.manifest.name} {dataset.manifest.version}"
+    return Judging(DatasetIdentity(name, digest_of(examples), split), examples, others)
 
 
 def digest_of(examples: Sequence[Example]) -> str:

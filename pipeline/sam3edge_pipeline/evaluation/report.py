@@ -137,7 +137,7 @@ def main() -> None:
     """Read the command line, judge, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--dataset", required=True, help=f"{SYNTHETIC}: the held-out scenes")
+    parser.add_argument("--dataset", required=True, help=f"{SYNTHETIC}, or a dataset version")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument("--split", choices=SPLITS, default="test", help="that the figures are of (default: test)")
     parser.add_argument("--images", type=int, help="of each split at most; by default all")

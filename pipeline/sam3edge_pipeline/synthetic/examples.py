@@ -14,19 +14,31 @@ from shapely.geometry import MultiPolygon, Polygon
 from sam3edge.core.polygons import outline_of
 from sam3edge_pipeline.datasets.examples import Example, LabeledObject, Split
 from sam3edge_pipeline.synthetic.canvas import Mask
-from sam3edge_pipeline.synthetic.scene import HELD_OUT_SEEDS, PHRASES, draw_scene
+from sam3edge_pipeline.synthetic.scene import HELD_OUT_SEEDS, PHRASES, Scene, draw_scene
 
 VALIDATION_SEEDS, TEST_SEEDS = HELD_OUT_SEEDS[:60], HELD_OUT_SEEDS[60:]
 """Held-out scenes to choose by, which are those that training shows its progress on, and to judge by."""
 
 
-def write_examples(seeds: Sequence[int], folder: Path, split: Split) -> tuple[Example, ...]:
-    """Draw scenes, write them as PNG into a folder, which is made, and say all that is known of them: everything."""
+def write_examples(
+    seeds: Sequence[int], folder: Path, split: Split, phrases: Sequence[str] = PHRASES
+) -> tuple[Example, ...]:
+    """Draw scenes, write them as PNG into a folder, which is made, and say all that is known of them: everything.
+
+    Args:
+        phrases: that are labeled; ``overhead.TANK`` may be among them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    return tuple(_write(seed, folder, split) for seed in seeds)
+    return tuple(_write(seed, folder, split, phrases) for seed in seeds)
 
 
-def _write(seed: int, folder: Path, split: Split) -> Example:
+def labels_of(scene: Scene, phrases: Sequence[str] = PHRASES) -> tuple[LabeledObject, ...]:
+    """What a labeler who misses nothing would outline."""
+    seen = (one for one in (*scene.instances, *scene.others) if one.phrase in phrases)
+    return tuple(LabeledObject(one.phrase, _outline_of(one.mask)) for one in seen)
+
+
+def _write(seed: int, folder: Path, split: Split, phrases: Sequence[str]) -> Example:
     scene = draw_scene(seed)
     _, encoded = cv2.imencode(".png", np.ascontiguousarray(scene.image[..., ::-1]))
     data = encoded.tobytes()
@@ -40,8 +52,8 @@ def _write(seed: int, folder: Path, split: Split) -> Example:
         height=height,
         group=f"scene-{seed}",
         captured_at=datetime.fromtimestamp(0, timezone.utc),
-        objects=tuple(LabeledObject(one.phrase, _outline_of(one.mask)) for one in scene.instances),
-        exhaustive=PHRASES,
+        objects=labels_of(scene, phrases),
+        exhaustive=tuple(phrases),
         split=split,
     )
 

@@ -25,7 +25,7 @@ from sam3edge_export.sam3.tokenizer import read_tokenizer, token_ids
 from sam3edge_export.torch_engine.text_features import TextEncoder
 from sam3edge_pipeline.datasets.examples import Example
 from sam3edge_pipeline.synthetic import PHRASES
-from sam3edge_pipeline.synthetic.labelled import labelled
+from sam3edge_pipeline.synthetic.examples import write_examples
 from sam3edge_pipeline.training.adaptation import groups, merge, prepare
 from sam3edge_pipeline.training.finetune import METRICS, STATE, Trained, finetune
 from sam3edge_pipeline.training.objective import Detector, losses_of
@@ -50,7 +50,7 @@ def demo() -> tuple[Sam3Model, Tokenizer]:
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
-    return labelled(range(2_000_000, 2_000_012), "train", tmp_path_factory.mktemp("scenes"), KNOWN)
+    return list(write_examples(range(2_000_000, 2_000_012), tmp_path_factory.mktemp("scenes"), "train", KNOWN))
 
 
 def run(
