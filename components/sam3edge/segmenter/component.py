@@ -21,6 +21,7 @@ from sam3edge.core.messages.topics import topics_of
 from sam3edge.core.ports import Engine, Source
 from sam3edge.core.types import Message, PassedOver
 from sam3edge.greengrass.commands import Command, Commands
+from sam3edge.greengrass.heartbeat import HeartbeatThread
 from sam3edge.greengrass.nucleus import Nucleus
 from sam3edge.greengrass.probe import CloudProbe, ProbeOptions
 from sam3edge.greengrass.program import watch_threads
@@ -36,7 +37,7 @@ from sam3edge.segmenter.context import ComponentContext
 from sam3edge.segmenter.feedback import Feedback, build_feedback
 from sam3edge.segmenter.last_configuration import LastConfiguration
 from sam3edge.segmenter.settings import Settings, read_settings
-from sam3edge.segmenter.status import HeartbeatThread, Statistics, snapshot_of
+from sam3edge.segmenter.status import Statistics, snapshot_of
 
 logger = logging.getLogger(__name__)
 

@@ -50,7 +50,7 @@ class PromptSettings(SettingsModel):
 class OutboxSettings(SettingsModel):
     """Bounds of the durable outbox; see ``OutboxOptions``. ``MaxAgeSeconds: 0`` keeps messages for ever."""
 
-    max_bytes: Bytes = Field(256 << 20, ge=10_000)
+    max_bytes: Annotated[Bytes, Field(ge=10_000)] = 256 << 20
     max_age_seconds: SecondsOrNever = 0.0
     replay_messages: Annotated[Count, Field(le=10_000)] | None = None
     replay_seconds: SecondsOrNever = 600.0
@@ -90,7 +90,7 @@ class FallbackSettings(SettingsModel):
     requests_per_hour: Count = 60
     requests_per_day: Count = 500
     timeout_seconds: float = Field(10.0, ge=0.1, le=300)
-    failures: Count = Field(3, ge=1)
+    failures: Annotated[Count, Field(ge=1)] = 3
     pause_seconds: Seconds = 30.0
     longest_side: int = Field(2016, ge=64, le=65_000)
     max_body_bytes: int = Field(4_000_000, ge=10_000, le=25 << 20)
