@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
                 headers["x-amz-checksum-sha256"] = base64.b64encode(b"0" * 32).decode()
             self._respond(204 if self.command == "DELETE" else 200, said, headers)
 
-    do_GET = do_PUT = do_POST = do_DELETE = _serve
+    do_GET = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815
 
     def _exchange(self) -> None:
         self.s3.credentials_given += 1

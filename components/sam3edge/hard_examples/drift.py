@@ -61,7 +61,7 @@ class DriftOptions:
     least: int = 50
 
     def __post_init__(self) -> None:
-        if not (0 < self.window and 0 < self.reference and 0 < self.chance < 1 and 0 < self.threshold <= 1):
+        if not (self.window > 0 and self.reference > 0 and 0 < self.chance < 1 and 0 < self.threshold <= 1):
             raise SettingsError(
                 "expected windows of at least one frame, a chance between 0 and 1 and a threshold up to 1, "
                 f"got {self.reference}, {self.window}, {self.chance} and {self.threshold}"

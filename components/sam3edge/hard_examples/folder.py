@@ -143,7 +143,9 @@ class HardExamples:
         bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
         done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         if not done:
-            raise OSError(f"the image with {frame.image.shape[1]} x {frame.image.shape[0]} pixels cannot be encoded as JPEG")
+            raise OSError(
+                f"the image with {frame.image.shape[1]} x {frame.image.shape[0]} pixels cannot be encoded as JPEG"
+            )
         jpeg = encoded.tobytes()
         document = json.dumps(describe(self._device, candidate, jpeg, fingerprint)).encode()
         size = len(jpeg) + len(document)

@@ -1,5 +1,5 @@
-"""Which frames are worth a label: random, surprising, or uncertain ones. About those on which device and cloud disagree,
-``core/fallback/detector.py`` decides.
+"""Which frames are worth a label: random, surprising, or uncertain ones. About those on which device and cloud
+disagree, ``core/fallback/detector.py`` decides.
 
 Nothing here reads a clock or does input and output, and the same frames in the same order give the same choices. The
 random ones are drawn by their id, so a frame that is looked at again after a restart is chosen again.

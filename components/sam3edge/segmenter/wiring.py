@@ -87,9 +87,7 @@ class Fallback:
         self.endpoint.close()
 
 
-def build_fallback(
-    settings: Settings, work: Path, backlog: Callable[[], int], examples: Examples
-) -> Fallback | None:
+def build_fallback(settings: Settings, work: Path, backlog: Callable[[], int], examples: Examples) -> Fallback | None:
     """The fallback that a configuration asks for; None when it asks for none.
 
     Args:

@@ -1,7 +1,7 @@
 """The uploader component: ``python -m sam3edge.uploader``, started by the nucleus.
 
-Exit status: 0 stopped; 3 the connection to the nucleus is lost; 5 the configuration is refused; 7 a thread has died. The
-nucleus restarts on any but 0.
+Exit status: 0 stopped; 3 the connection to the nucleus is lost; 5 the configuration is refused; 7 a thread has died.
+The nucleus restarts on any but 0.
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 BURST_SECONDS = 1.0
 """Seconds' worth of bytes that may leave at once after a pause."""
+
+PIECE = 1 << 14
+"""Bytes that leave at once."""
 
 
 class Pace:
@@ -34,10 +37,10 @@ class Pace:
 
 
 class PacedBody:
-    """A request's body that is read as fast as it may leave.
+    """A request's body in pieces, each of which is given when it may leave.
 
     Attributes:
-        sent: bytes that were read so far.
+        sent: bytes that were given so far.
     """
 
     def __init__(self, data: bytes, pace: Pace) -> None:
@@ -45,14 +48,8 @@ class PacedBody:
         self._pace = pace
         self.sent = 0
 
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes; none at the end."""
-        end = len(self._data) if size < 0 else min(len(self._data), self.sent + size)
-        piece = bytes(self._data[self.sent : end])
-        if piece:
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := bytes(self._data[self.sent : self.sent + PIECE]):
             self._pace.wait(len(piece))
-        self.sent = end
-        return piece
+            self.sent += len(piece)
+            yield piece

@@ -215,7 +215,9 @@ class S3Bucket:
         provider = AwsCredentialsProvider.new_static(
             credentials.access_key, credentials.secret_key, credentials.token or None
         )
-        request = HttpRequest(method, path, HttpHeaders([("host", urlsplit(self._address.root).netloc), *headers.items()]))
+        request = HttpRequest(
+            method, path, HttpHeaders([("host", urlsplit(self._address.root).netloc), *headers.items()])
+        )
         config = AwsSigningConfig(
             credentials_provider=provider,
             region=self._address.region,

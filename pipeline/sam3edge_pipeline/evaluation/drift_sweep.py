@@ -77,7 +77,7 @@ class SweepResult:
         lines = [
             f"reference {self.sizes.reference} frames, window {self.sizes.window}, prompts {len(PROMPTS)}",
             f"false alarms: {self.false_alarms} of {self.clean_windows} held-out clean windows",
-            f"frames until the alarm (-: none within {self.sizes.corrupted}), and objects found, of those in clean scenes",
+            f"frames until the alarm (-: none within {self.sizes.corrupted}), objects found of those in clean scenes",
             f"{'':12}" + "".join(f"{f'strength {s}':>14}" for s in STRENGTHS),
         ]
         for kind in CORRUPTIONS:
@@ -183,9 +183,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="text file of the table")
-    parser.add_argument("--reference", type=int, default=Sizes.reference, help="frames of the reference window")
-    parser.add_argument("--window", type=int, default=Sizes.window, help="frames of the window that is compared")
-    parser.add_argument("--clean", type=int, default=Sizes.clean, help="held-out clean frames")
+    usual = Sizes()
+    parser.add_argument("--reference", type=int, default=usual.reference, help="frames of the reference window")
+    parser.add_argument("--window", type=int, default=usual.window, help="frames of the window that is compared")
+    parser.add_argument("--clean", type=int, default=usual.clean, help="held-out clean frames")
     parser.add_argument("--first-seed", type=int, default=HELD_OUT_SEEDS[0], help="of the scenes")
     given = parser.parse_args()
     sizes = Sizes(given.reference, given.window, given.clean, given.window)

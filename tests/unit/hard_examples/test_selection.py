@@ -81,7 +81,9 @@ def test_nothing_is_surprising_before_something_is_usual() -> None:
 
 def test_random_frames_are_the_same_after_a_restart_and_about_as_many_as_asked_for() -> None:
     options = SelectionOptions(random_share=0.05, band=0.0)
-    runs = [[choose(selector, found(0.9), n) for n in range(4000)] for selector in (Selector(options), Selector(options))]
+    runs = [
+        [choose(selector, found(0.9), n) for n in range(4000)] for selector in (Selector(options), Selector(options))
+    ]
     assert runs[0] == runs[1]
     kept = [choice for choice in runs[0] if choice is not None]
     assert {choice.kind for choice in kept} == {"random"}
