@@ -50,7 +50,9 @@ def test_the_device_installs_no_torch(figure: Callable[[str], None]) -> None:
     figure(f"sam3edge[edge]: {sum(sizes.values()):.0f} MB in {len(edge)} packages, most of it {most}")
 
 
-@pytest.mark.parametrize("module", ["sam3edge.segmenter.__main__", "sam3edge.model.__main__"])
+@pytest.mark.parametrize(
+    "module", ["sam3edge.segmenter.__main__", "sam3edge.model.__main__", "sam3edge.uploader.__main__"]
+)
 def test_the_programs_load_no_torch(module: str, figure: Callable[[str], None]) -> None:
     code = (
         "import sys, time; before = time.perf_counter(); "
@@ -76,6 +78,7 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
     [
         ("edge", "sam3edge.segmenter.__main__"),
         ("edge", "sam3edge.invocations.http"),
+        ("edge", "sam3edge.uploader.__main__"),
         ("client", "sam3edge.cli.main"),
         ("client", "sam3edge.cli.detect"),
         ("export", "sam3edge_export.cli"),

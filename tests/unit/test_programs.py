@@ -15,6 +15,7 @@ PROGRAMS = {
         *("--in-flight", "5", "--in-flight-bytes", "14000", "--replay", "20"),
     ),
     "model": ("--store", "store", "--artifacts", "."),
+    "uploader": ("--examples", "examples"),
 }
 
 

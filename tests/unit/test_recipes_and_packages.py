@@ -21,6 +21,7 @@ from sam3edge.bundle.manifest import Manifest, read_manifest
 from sam3edge.bundle.verify import verify
 from sam3edge.core.messages import topics
 from sam3edge.core.messages.schemas import schema_file
+from sam3edge.segmenter.feedback import EXAMPLES
 from sam3edge_pipeline.greengrass_build.archives import Member, spread, whole_file
 from sam3edge_pipeline.greengrass_build.build import NAMES, Built, build_component
 from sam3edge_simulator.artifacts import Packages
@@ -84,8 +85,9 @@ PUBLISHED = {
         topics.PING,
     },
     "model": {topics.MODEL_STATUS, topics.ERRORS},
+    "uploader": {topics.UPLOADER_STATUS, topics.ERRORS},
 }
-RECEIVED = {"segmenter": {topics.COMMANDS, topics.PING}, "model": set[str]()}
+RECEIVED = {"segmenter": {topics.COMMANDS, topics.PING}, "model": set[str](), "uploader": set[str]()}
 
 
 def test_every_topic_is_some_components() -> None:
@@ -114,6 +116,14 @@ def test_nothing_runs_as_root_and_nothing_waits_for_another_component(component:
     assert set(dependencies) <= {"aws.greengrass.TokenExchangeService"}
     assert all(dependency["DependencyType"] == "SOFT" for dependency in dependencies.values())
     assert "RequiresPrivilege" not in (PACKAGE / component / "recipe.yaml").read_text()
+
+
+def test_the_uploader_looks_where_the_segmenter_keeps_examples_and_is_given_credentials() -> None:
+    recipe = source("uploader")
+    assert "aws.greengrass.TokenExchangeService" in recipe["ComponentDependencies"]
+    for manifest in recipe["Manifests"]:
+        script = manifest["Lifecycle"]["run"]["Script"]
+        assert f"--examples {{kernel:rootPath}}/work/{NAMES['segmenter']}/{EXAMPLES}" in script
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

@@ -22,12 +22,14 @@ from sam3edge.core.messages.ping import PingMessage
 from sam3edge.core.messages.schemas import schema_file, schema_name
 from sam3edge.core.messages.snapshots import SnapshotMessage
 from sam3edge.core.messages.status import ModelActivatedMessage, StatusMessage
+from sam3edge.core.messages.uploads import UploaderStatusMessage
 
 MESSAGES: dict[str, Any] = {
     topics.DETECTIONS: DetectionsMessage,
     topics.ERRORS: ErrorMessage,
     topics.STATUS: StatusMessage,
     topics.MODEL_STATUS: ModelActivatedMessage,
+    topics.UPLOADER_STATUS: UploaderStatusMessage,
     topics.COMMANDS: CommandMessage,
     topics.COMMAND_RESPONSES: CommandResponse,
     topics.SNAPSHOTS: SnapshotMessage,

@@ -9,6 +9,7 @@
     │   └── ModelMissing   no model was deployed yet: wait for one
     ├── EndpointError      no response from the cloud: the device's own detections are taken
     │   └── NotAsked       it was not even asked: budget, circuit breaker
+    ├── UploadError        an example was not uploaded: it stays on the device and is tried again
     └── PublishError       not delivered: the message stays in the outbox and is tried again
         ├── PublishRejected  this very message is refused, and would be every time: it is set aside
         ├── DeliveryStuck    a message has been refused for a long time: it is reported, and tried on
@@ -104,6 +105,26 @@ class EndpointError(Sam3EdgeError):
 
 class NotAsked(EndpointError):
     """The endpoint was left alone: the budget is spent, or it failed too often just now."""
+
+
+UploadFailure = Literal["offline", "busy", "denied", "refused", "unknown_upload", "stopped"]
+"""How uploading fails: nobody answers; the store asks for patience or fails itself; it does not let this device, or not
+with this configuration; it refuses this very object; it has forgotten an upload in parts; this program is to end."""
+
+
+class UploadError(Sam3EdgeError):
+    """An object did not reach its bucket.
+
+    Args:
+        reason: what was expected, got what.
+        failure: the kind of failure.
+        retry_after: seconds after which the store wants to be asked again; None when it did not say.
+    """
+
+    def __init__(self, reason: str, *, failure: UploadFailure, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.failure = failure
+        self.retry_after = retry_after
 
 
 class PublishError(Sam3EdgeError):

@@ -54,17 +54,20 @@ class SettingsModel(BaseModel):
     )
 
 
-class ComponentSettings(SettingsModel):
-    """Keys of every component.
+class TopicSettings(SettingsModel):
+    """Keys of every component. ``TopicPrefix`` defaults to ``sam3edge/<thing name>``; a change needs the same change in
+    ``accessControl``."""
 
-    ``Providers`` is a list of ONNX Runtime's names, or one string with commas. ``TopicPrefix`` defaults to
-    ``sam3edge/<thing name>``; a change needs the same change in ``accessControl``.
-    """
+    topic_prefix: str = Field("", pattern=r"^([^/#+$\s][^/#+\s]*(/[^/#+\s]+){0,5})?$", max_length=180)
+
+
+class ComponentSettings(TopicSettings):
+    """Keys of every component with a model. ``Providers`` is a list of ONNX Runtime's names, or one string with
+    commas."""
 
     providers: list[Provider] = Field(
         ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"], min_length=1, max_length=16
     )
-    topic_prefix: str = Field("", pattern=r"^([^/#+$\s][^/#+\s]*(/[^/#+\s]+){0,5})?$", max_length=180)
 
     @field_validator("providers", mode="before")
     @classmethod

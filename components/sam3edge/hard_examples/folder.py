@@ -1,9 +1,6 @@
-"""Frames about which device and cloud disagree, kept for training in a bounded folder.
+"""Examples that are kept for training, in a bounded folder; the format is in ``example.py``.
 
-    <captured>-<frame id>/frame.jpg     the whole frame, quality 95
-    <captured>-<frame id>/answers.json  reason, disagreement, and both answers as detections messages, undivided
-
-An example appears whole or not at all. Whoever takes examples out (an uploader) moves or deletes their folders.
+An example appears whole or not at all. Whoever takes examples out (the uploader) moves or deletes their folders.
 """
 
 from __future__ import annotations
@@ -13,26 +10,37 @@ import logging
 import queue
 import shutil
 import threading
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 
 from sam3edge.core.fallback.detector import HardExample
-from sam3edge.core.messages.detections import encode, frame_result
-from sam3edge.core.types import Detections
 from sam3edge.durable import sync_folder, sync_tree
+from sam3edge.hard_examples.example import (
+    DRAFT,
+    EXAMPLE,
+    FRAME,
+    Candidate,
+    describe,
+    examples_in,
+    folder_name,
+    remove,
+    stored_hash,
+    sweep,
+)
+from sam3edge.hard_examples.perceptual_hash import REMEMBERED, RecentHashes, dhash
+from sam3edge.hard_examples.quotas import Quotas
+from sam3edge.hard_examples.selection import Choice
 
 logger = logging.getLogger(__name__)
 
-FRAME, ANSWERS = "frame.jpg", "answers.json"
 QUALITY = 95
 WAITING = 2
 """Examples that may wait to be written; each holds a frame in memory."""
 
-_DRAFT = ".draft"
-_UNDIVIDED = 1 << 40
+MODE = 0o770
+"""Of the folders: examples are images, so they are for the group of the nucleus's components only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,8 @@ class ExampleCounts:
         kept_bytes: what they take.
         stored: written.
         evicted: deleted to make room; the oldest go first.
+        repeated: not written, because they look like one before.
+        over_quota: not written, because the hour's or the day's quota is used up.
         let_go: not written, because the writer was behind or the disk failed.
     """
 
@@ -51,6 +61,8 @@ class ExampleCounts:
     kept_bytes: int = 0
     stored: int = 0
     evicted: int = 0
+    repeated: int = 0
+    over_quota: int = 0
     let_go: int = 0
 
 
@@ -61,29 +73,41 @@ class HardExamples:
         folder: created if need be.
         device: the thing's name.
         max_bytes: of all examples together.
+        quotas: of what is written; used by the writing thread only.
     """
 
-    def __init__(self, folder: Path, device: str, max_bytes: int) -> None:
+    def __init__(self, folder: Path, device: str, max_bytes: int, quotas: Quotas) -> None:
         self._folder = folder
         self._device = device
         self._max_bytes = max_bytes
-        self._queue: queue.Queue[HardExample | None] = queue.Queue(WAITING)
+        self._quotas = quotas
+        self._recent = RecentHashes()
+        self._queue: queue.Queue[Candidate | None] = queue.Queue(WAITING)
         self._lock = threading.Lock()
         self._counts = ExampleCounts()
         self._thread = threading.Thread(target=self._run, name="hard-examples")
 
     def start(self) -> None:
         """Count what is there, and begin."""
-        shutil.rmtree(self._folder / _DRAFT, ignore_errors=True)
+        sweep(self._folder)
         self._evict(0)
+        newest = examples_in(self._folder)[-REMEMBERED:]
+        self._recent = RecentHashes(known for known in map(stored_hash, newest) if known is not None)
         self._thread.start()
 
-    def offer(self, example: HardExample) -> None:
-        """See ``Examples``."""
+    def keep(self, candidate: Candidate) -> None:
+        """Keep it, or drop it; never waits and raises nothing."""
         try:
-            self._queue.put_nowait(example)
+            self._queue.put_nowait(candidate)
         except queue.Full:
             self._count(let_go=1)
+
+    def offer(self, example: HardExample) -> None:
+        """See ``Examples``: device and cloud disagree."""
+        only = example.disagreement
+        detail = f"{example.escalation.detail}; only the device has {only.device} objects, only the cloud {only.cloud}"
+        choice = Choice("disagreement", detail)
+        self.keep(Candidate(example.frame, example.prompts, choice, example.device, example.cloud))
 
     def counts(self) -> ExampleCounts:
         """A snapshot."""
@@ -97,64 +121,71 @@ class HardExamples:
             self._thread.join()
 
     def _run(self) -> None:
-        while (example := self._queue.get()) is not None:
+        while (candidate := self._queue.get()) is not None:
             try:
-                self._store(example)
-            except (OSError, cv2.error) as error:
+                self._store(candidate)
+            except (OSError, ValueError, cv2.error) as error:
                 self._count(let_go=1)
-                logger.warning("a hard example is dropped: %s", error, extra={"frame": example.frame.id})
+                logger.warning("a hard example is dropped: %s", error, extra={"frame": candidate.frame.id})
 
-    def _store(self, example: HardExample) -> None:
-        frame = example.frame
-        target = self._folder / f"{frame.captured_at:%Y%m%dT%H%M%S%f}-{frame.id}"
+    def _store(self, candidate: Candidate) -> None:
+        frame, kind = candidate.frame, candidate.choice.kind
+        target = self._folder / folder_name(frame)
         if target.exists():
             return
-        _, jpeg = cv2.imencode(
-            ".jpg", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-        )
-        answers = json.dumps(self._describe(example)).encode()
-        size = len(jpeg) + len(answers)
+        fingerprint = dhash(frame.image)
+        if self._recent.has_like(fingerprint):
+            self._count(repeated=1)
+            return
+        if self._quotas.refusal(kind):
+            self._count(over_quota=1)
+            return
+        bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+        done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        if not done:
+            raise OSError(
+                f"the image with {frame.image.shape[1]} x {frame.image.shape[0]} pixels cannot be encoded as JPEG"
+            )
+        jpeg = encoded.tobytes()
+        document = json.dumps(describe(self._device, candidate, jpeg, fingerprint)).encode()
+        size = len(jpeg) + len(document)
         if size > self._max_bytes:
             raise OSError(f"it takes {size} bytes, the whole folder may have {self._max_bytes}")
+        if self._quotas.refusal(kind, size):
+            self._count(over_quota=1)
+            return
+        self._quotas.take(kind, size)
         self._evict(size)
-        draft = self._folder / _DRAFT
+        self._write(target, jpeg, document)
+        self._recent.add(fingerprint)
+        self._count(stored=1, kept=1, kept_bytes=size)
+
+    def _write(self, target: Path, jpeg: bytes, document: bytes) -> None:
+        draft = self._folder / DRAFT
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        (draft / FRAME).write_bytes(jpeg.tobytes())
-        (draft / ANSWERS).write_bytes(answers)
+        for folder in (self._folder, draft):
+            folder.chmod(MODE)
+        (draft / FRAME).write_bytes(jpeg)
+        (draft / EXAMPLE).write_bytes(document)
         sync_tree(draft)
         draft.rename(target)
         sync_folder(self._folder)
-        self._count(stored=1, kept=1, kept_bytes=size)
 
     def _evict(self, room: int) -> None:
         """Delete the oldest until there is room; what others took out meanwhile is noticed here."""
-        sizes = {path: _size(path) for path in sorted(self._folder.glob("[0-9]*-*"))}
+        sizes = {path: _size(path) for path in examples_in(self._folder)}
         total, evicted = sum(sizes.values()), 0
         for path, size in list(sizes.items()):
             if total + room <= self._max_bytes:
                 break
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
             total -= size
             evicted += 1
         with self._lock:
             self._counts = replace(
                 self._counts, kept=len(sizes) - evicted, kept_bytes=total, evicted=self._counts.evicted + evicted
             )
-
-    def _describe(self, example: HardExample) -> dict[str, Any]:
-        return {
-            "reason": example.escalation.reason,
-            "detail": example.escalation.detail,
-            "disagreement": asdict(example.disagreement),
-            "device": self._message(example, example.device),
-            "cloud": self._message(example, example.cloud),
-        }
-
-    def _message(self, example: HardExample, found: Detections) -> Any:
-        answer = frame_result(self._device, example.frame, example.prompts, found)
-        [whole] = encode(answer, "", _UNDIVIDED, 0.0)
-        return json.loads(whole.payload)
 
     def _count(self, **more: int) -> None:
         with self._lock:

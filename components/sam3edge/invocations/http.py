@@ -40,7 +40,7 @@ class HttpTransport:
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = invocations_url(url)
         self._clock = clock
-        self._pool = _pool(self._url)
+        self._pool = pool_for(self._url)
 
     def send(self, request: InvocationRequest, seconds: float) -> bytes:
         """See ``Transport``."""
@@ -129,7 +129,7 @@ def retry_after(value: str, now: datetime | None = None) -> float | None:
     return max(0.0, (moment - (now or datetime.now(timezone.utc))).total_seconds())
 
 
-def _pool(url: str) -> urllib3.PoolManager:
+def pool_for(url: str) -> urllib3.PoolManager:
     """With the proxy that the nucleus sets for its components, if it does."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)

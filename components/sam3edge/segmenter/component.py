@@ -21,6 +21,7 @@ from sam3edge.core.messages.topics import topics_of
 from sam3edge.core.ports import Engine, Source
 from sam3edge.core.types import Message, PassedOver
 from sam3edge.greengrass.commands import Command, Commands
+from sam3edge.greengrass.heartbeat import HeartbeatThread
 from sam3edge.greengrass.nucleus import Nucleus
 from sam3edge.greengrass.probe import CloudProbe, ProbeOptions
 from sam3edge.greengrass.program import watch_threads
@@ -33,9 +34,10 @@ from sam3edge.publishers.greengrass import GreengrassPublisher
 from sam3edge.segmenter import wiring
 from sam3edge.segmenter.active import ActiveEngine
 from sam3edge.segmenter.context import ComponentContext
+from sam3edge.segmenter.feedback import Feedback, build_feedback
 from sam3edge.segmenter.last_configuration import LastConfiguration
 from sam3edge.segmenter.settings import Settings, read_settings
-from sam3edge.segmenter.status import HeartbeatThread, Statistics, snapshot_of
+from sam3edge.segmenter.status import Statistics, snapshot_of
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class Component:
         self._source: Source
         self._outbox: Outbox
         self._delivery: Delivery
+        self._feedback: Feedback
         self._fallback: wiring.Fallback | None = None
         self._refusal_due = 0.0
         self._passed_over: tuple[PassedOver, ...] = ()
@@ -161,7 +164,11 @@ class Component:
         )
         self._delivery.start()
         stack.callback(self._delivery.close)
-        self._fallback = wiring.build_fallback(settings, where.device, where.work, lambda: source.backlog)
+        self._feedback = build_feedback(settings, where.device, where.work, lambda: self._options.prompts)
+        stack.callback(self._feedback.close)
+        self._fallback = wiring.build_fallback(
+            settings, where.work, lambda: source.backlog, self._feedback.disagreements
+        )
         if self._fallback is not None:
             stack.callback(self._fallback.close)
         store = Store(where.store)
@@ -181,6 +188,7 @@ class Component:
             self._topics,
             self._statistics,
             detector,
+            self._feedback.stages,
         )
         return flow, engine
 
@@ -327,6 +335,8 @@ class Component:
             {"backlog": self._source.backlog, "unfinished": self._source.unfinished},
             None if self._fallback is None else self._fallback.report(),
             self._passed_over if current is not None else (),
+            self._feedback.kept(),
+            self._feedback.drifted(),
         )
         self._put(status(self._where.device, self._topics.status, beat, self._max_payload))
 

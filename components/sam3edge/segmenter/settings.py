@@ -23,12 +23,19 @@ from sam3edge.greengrass.settings import (
     by_type,
     validate_settings,
 )
+from sam3edge.hard_examples.drift import DriftOptions
+from sam3edge.hard_examples.selection import Kind, SelectionOptions
 from sam3edge.outbox.limits import OutboxOptions, ReplayOptions
 from sam3edge.segmenter.publishers import PUBLISHERS, GreengrassSettings, PublisherSettings
 from sam3edge.segmenter.sources import SOURCES, SourceSettings
 
 MAX_PROMPTS = 256
 """Each takes its share of every frame's time and of every message."""
+
+
+def _split(value: Any) -> Any:
+    """One string with commas as a list; anything else as it is."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 class PromptSettings(SettingsModel):
@@ -43,7 +50,7 @@ class PromptSettings(SettingsModel):
 class OutboxSettings(SettingsModel):
     """Bounds of the durable outbox; see ``OutboxOptions``. ``MaxAgeSeconds: 0`` keeps messages for ever."""
 
-    max_bytes: Bytes = Field(256 << 20, ge=10_000)
+    max_bytes: Annotated[Bytes, Field(ge=10_000)] = 256 << 20
     max_age_seconds: SecondsOrNever = 0.0
     replay_messages: Annotated[Count, Field(le=10_000)] | None = None
     replay_seconds: SecondsOrNever = 600.0
@@ -83,24 +90,65 @@ class FallbackSettings(SettingsModel):
     requests_per_hour: Count = 60
     requests_per_day: Count = 500
     timeout_seconds: float = Field(10.0, ge=0.1, le=300)
-    failures: Count = Field(3, ge=1)
+    failures: Annotated[Count, Field(ge=1)] = 3
     pause_seconds: Seconds = 30.0
     longest_side: int = Field(2016, ge=64, le=65_000)
     max_body_bytes: int = Field(4_000_000, ge=10_000, le=25 << 20)
     asynchronous: AsynchronousSettings | None = None
-    hard_example_bytes: Bytes = 256 << 20
     model_wait_seconds: SecondsOrNever = 60.0
 
     @field_validator("reasons", mode="before")
     @classmethod
     def _texts(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+        return _split(value)
 
     @model_validator(mode="after")
     def _lower_first(self) -> FallbackSettings:
         if self.uncertain_scores[0] > self.uncertain_scores[1]:
             raise ValueError("UncertainScores must be two scores, the lower first")
         return self
+
+
+class HardExampleSettings(SettingsModel):
+    """Which frames are kept for training, and how many; see ``hard_examples/selection.py`` and ``quotas.py``.
+
+    ``Kinds`` is a list, or one string with commas. ``Folder`` defaults to one in the work folder.
+    """
+
+    enabled: bool = False
+    kinds: list[Kind] = Field(["uncertain", "surprising", "disagreement", "random"], min_length=1)
+    band: Unit = 0.1
+    deviations: float = Field(4.0, gt=0, le=1000)
+    random_share: Unit = 0.001
+    per_hour: Count = 20
+    bytes_per_day: Bytes = 64 << 20
+    max_bytes: Bytes = 512 << 20
+    folder: str = ""
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        return _split(value)
+
+    def options(self) -> SelectionOptions:
+        """As the selector takes them."""
+        return SelectionOptions(
+            frozenset(self.kinds), band=self.band, deviations=self.deviations, random_share=self.random_share
+        )
+
+
+class DriftSettings(SettingsModel):
+    """The watch over the distributions of what the model says; see ``hard_examples/drift.py``."""
+
+    enabled: bool = True
+    reference_frames: int = Field(1000, ge=50, le=1_000_000)
+    window_frames: int = Field(200, ge=50, le=10_000)
+    seconds_between: float = Field(10.0, ge=0, le=86_400)
+    threshold: float = Field(0.03, gt=0, le=1)
+
+    def options(self) -> DriftOptions:
+        """As the monitor takes them."""
+        return DriftOptions(self.reference_frames, self.window_frames, self.seconds_between, self.threshold)
 
 
 class Live(SettingsModel):
@@ -156,6 +204,8 @@ class Settings(Live, ComponentSettings):
     )
     outbox: OutboxSettings = OutboxSettings()
     fallback: FallbackSettings = FallbackSettings()
+    hard_examples: HardExampleSettings = HardExampleSettings()
+    drift: DriftSettings = DriftSettings()
     threads: int = Field(0, ge=0, le=256)
     max_instances: int = Field(100, gt=0, le=10_000)
     prompts_per_run: int = Field(4, gt=0, le=MAX_PROMPTS)

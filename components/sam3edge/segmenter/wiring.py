@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sam3edge.budget_file import BudgetFile
 from sam3edge.bundle.proof import ProvenEngine
 from sam3edge.bundle.store import Store
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import EngineError, SettingsError
 from sam3edge.core.fallback.breaker import Breaker, BreakerOptions, Retry
 from sam3edge.core.fallback.budget import Budget, Limits
-from sam3edge.core.fallback.detector import FallbackDetector, RequestLimits
+from sam3edge.core.fallback.detector import Examples, FallbackDetector, RequestLimits
 from sam3edge.core.fallback.policy import CPU, FallbackOptions, Policy
 from sam3edge.core.ports import Endpoint, Source
 from sam3edge.engines.runtime import OnnxOptions, choose_providers
-from sam3edge.hard_examples.folder import HardExamples
 from sam3edge.outbox.limits import Block, DropOldest, Overflow
 from sam3edge.proven import open_on_this_machine
 from sam3edge.segmenter.settings import FallbackSettings, Settings
@@ -69,7 +69,6 @@ class Fallback:
 
     detector: FallbackDetector
     endpoint: Endpoint
-    examples: HardExamples
     model_wait: float | None
 
     def report(self) -> dict[str, Any]:
@@ -81,22 +80,20 @@ class Fallback:
             "in_hour": status.spent.in_hour,
             "in_day": status.spent.in_day,
             "last_failure": status.last_failure,
-            "hard_examples": asdict(self.examples.counts()),
         }
 
     def close(self) -> None:
-        """Write the examples that wait, and release the connection."""
-        self.examples.close()
+        """Release the connection."""
         self.endpoint.close()
 
 
-def build_fallback(settings: Settings, device: str, work: Path, backlog: Callable[[], int]) -> Fallback | None:
+def build_fallback(settings: Settings, work: Path, backlog: Callable[[], int], examples: Examples) -> Fallback | None:
     """The fallback that a configuration asks for; None when it asks for none.
 
     Args:
-        device: the thing's name.
-        work: the component's work folder, where the budget and the hard examples are kept.
+        work: the component's work folder, where the budget is kept.
         backlog: frames that wait at the source.
+        examples: keeps frames about which device and cloud disagree.
 
     Raises:
         SettingsError: the endpoint is not valid, or boto3 is needed and missing.
@@ -106,7 +103,6 @@ def build_fallback(settings: Settings, device: str, work: Path, backlog: Callabl
         return None
     from sam3edge.invocations.client import UploadOptions  # nothing of it is loaded where there is no fallback
     from sam3edge.invocations.connect import Asynchronous, open_endpoint
-    from sam3edge.segmenter.budget_file import BudgetFile
 
     upload = UploadOptions(keys.longest_side, keys.max_body_bytes)
     asynchronous = None
@@ -123,11 +119,9 @@ def build_fallback(settings: Settings, device: str, work: Path, backlog: Callabl
         Retry(),
         keys.timeout_seconds,
     )
-    examples = HardExamples(work / "fallback" / "hard-examples", device, keys.hard_example_bytes)
-    examples.start()
     detector = FallbackDetector(endpoint, policy, limits, examples, backlog)
     stands_in = "unavailable" in keys.reasons
-    return Fallback(detector, endpoint, examples, keys.model_wait_seconds if stands_in else None)
+    return Fallback(detector, endpoint, keys.model_wait_seconds if stands_in else None)
 
 
 def _options(keys: FallbackSettings) -> FallbackOptions:

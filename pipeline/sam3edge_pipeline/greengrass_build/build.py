@@ -33,7 +33,7 @@ from sam3edge_pipeline.greengrass_build.archives import spread, whole_file, writ
 logger = logging.getLogger(__name__)
 
 PACKAGE = Path(sam3edge.__file__).parent
-NAMES = {"segmenter": "com.sam3edge.Segmenter", "model": "com.sam3edge.Model"}
+NAMES = {"segmenter": "com.sam3edge.Segmenter", "model": "com.sam3edge.Model", "uploader": "com.sam3edge.Uploader"}
 AUTHOR = "sam3edge"
 REQUIREMENTS = PACKAGE / "requirements.txt"
 
@@ -73,7 +73,7 @@ def build_component(
     """Build one component.
 
     Args:
-        component: ``segmenter`` or ``model``.
+        component: ``segmenter``, ``model`` or ``uploader``.
         out: the build folder.
         version: of the component.
         bucket: S3 bucket of the artifacts; ``BUCKET_NAME`` stays for ``gdk component publish``.

@@ -23,7 +23,7 @@ from sam3edge.bundle.verify import model_files
 from sam3edge.cli.schemas import detections_schema
 from sam3edge.core.types import EngineOutput, Frame, ModelInfo, Prompt
 from sam3edge.engines.onnx import OnnxEngine, OnnxOptions
-from sam3edge.hard_examples.folder import ANSWERS, FRAME
+from sam3edge.hard_examples.example import EXAMPLE, FRAME
 from sam3edge_simulator.profiles import LITE, Profile
 from support.device_rig import PATIENCE, SEGMENTER, Rig
 from support.stand_in import StandIn, another_schema, busy, no_json, outside
@@ -129,18 +129,21 @@ def test_for_each_reason_the_cloud_answers_and_the_message_says_so(rig: Rig, clo
     feeder.until(by_cloud("slow"))
 
     cloud.manner = cloud.lying(lambda document: document["features"].clear())  # so that the two disagree
-    feeder.configure(Fallback={"Reasons": ["uncertain"], "UncertainScores": [0, 1], "MaxSeconds": 0})
+    feeder.configure(
+        Fallback={"Reasons": ["uncertain"], "UncertainScores": [0, 1], "MaxSeconds": 0},
+        HardExamples={"Enabled": True, "Kinds": "disagreement"},
+    )
     uncertain = feeder.until(by_cloud("uncertain"))
     assert uncertain["features"] == []
-    examples = rig.root / "device" / "work" / SEGMENTER / "fallback" / "hard-examples"
-    rig.wait(lambda: list(examples.glob("*-*/answers.json")))
-    [first, *_] = sorted(examples.glob("*-*"))
+    examples = rig.root / "device" / "work" / SEGMENTER / "hard-examples"
+    rig.wait(lambda: list(examples.glob(f"[0-9]*-*/{EXAMPLE}")))
+    [first, *_] = sorted(examples.glob("[0-9]*-*"))
     assert (first / FRAME).stat().st_size > 1000
-    answers = json.loads((first / ANSWERS).read_text())
-    assert labels(answers["device"]) == {"metal tag"}
-    assert answers["cloud"]["features"] == []
-    assert answers["disagreement"]["device"] == len(answers["device"]["features"])
-    rig.wait(lambda: rig.consumer.status()["fallback"]["hard_examples"]["kept"] >= 1)
+    document = json.loads((first / EXAMPLE).read_text())
+    assert labels(document["device"]) == {"metal tag"}
+    assert document["cloud"]["features"] == []
+    assert f"only the device has {len(document['device']['features'])} objects" in document["reason"]["detail"]
+    rig.wait(lambda: rig.consumer.status().get("hard_examples", {}).get("kept", 0) >= 1)
     assert rig.consumer.status()["fallback"]["breaker"] == "closed"
     assert rig.nucleus.component(SEGMENTER).errors == 0
 

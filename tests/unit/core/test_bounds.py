@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 
+import jsonschema
 import numpy as np
 import pytest
 import shapely
@@ -15,6 +16,7 @@ from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.messages import commands, errors, snapshots, status
 from sam3edge.core.messages.bounds import MAX_REASON, MIN_PAYLOAD, as_many_as_fit, bounded, json_size, reason_of
 from sam3edge.core.messages.detections import FrameResult, encode
+from sam3edge.core.messages.schemas import schema
 from sam3edge.core.types import Detection, Frame, ModelInfo, Origin, PassedOver, Prompt
 from support.samples import wobbly
 
@@ -130,7 +132,16 @@ def test_reports_of_anything_can_be_sent(text: str, name: str, identity: str) ->
 def test_a_heartbeat_can_always_be_sent(phrases: list[str], text: str) -> None:
     delivery = dict.fromkeys(status.DeliveryMember.__annotations__, 10**9) | {"last_error": text}
     fallback = dict.fromkeys(status.FallbackMember.__annotations__, 10**9) | {"last_failure": text, "breaker": "open"}
-    fallback["hard_examples"] = dict.fromkeys(status.HardExamplesMember.__annotations__, 10**9)
+    examples = dict.fromkeys(status.HardExamplesMember.__annotations__, 10**9)
+    alarm: status.DriftAlarmMember = {
+        "source": text,
+        "prompt": phrases[0],
+        "metric": "presence",
+        "divergence": 0.1234,
+        "limit": 0.1234,
+        "since": "2026-01-02T03:11:05.678+00:00",
+    }
+    drift: status.DriftMember = {"series": 10**9, "collecting": 10**9, "alarm_count": 40, "alarms": [alarm] * 40}
     counters: status.Counters = {
         "uptime_s": 1e9,
         "counts": dict.fromkeys(status.Counts.__annotations__, 10**12),  # type: ignore[typeddict-item]
@@ -141,10 +152,15 @@ def test_a_heartbeat_can_always_be_sent(phrases: list[str], text: str) -> None:
     prompts = [Prompt(phrase, 0.5, 0.0, text) for phrase in phrases]
     source: status.SourceMember = {"backlog": 10**9, "unfinished": 10**9}
     passed_over = [PassedOver(text, text)] * 9
-    beat = status.Heartbeat("running", model, prompts, counters, delivery, source, fallback, passed_over)
+    beat = status.Heartbeat(
+        "running", model, prompts, counters, delivery, source, fallback, passed_over, examples, drift
+    )
     message = status.status("line-7", "t", beat, MIN_PAYLOAD)
     assert len(message.payload) <= MIN_PAYLOAD
-    assert json.loads(message.payload)["prompt_count"] == len(phrases)
+    body = json.loads(message.payload)
+    assert body["prompt_count"] == len(phrases)
+    assert body["drift"]["alarm_count"] == 40
+    jsonschema.Draft202012Validator(schema("status")).validate(body)
 
 
 @given(TEXTS)

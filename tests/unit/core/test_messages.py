@@ -15,7 +15,7 @@ import pytest
 
 from sam3edge.cli.schemas import MESSAGES, generate_schema
 from sam3edge.core.errors import BundleError, FrameError, SettingsError
-from sam3edge.core.messages import commands, errors, snapshots, status, topics
+from sam3edge.core.messages import commands, errors, snapshots, status, topics, uploads
 from sam3edge.core.messages.detections import encode
 from sam3edge.core.messages.envelope import stable_id, timestamp, to_json
 from sam3edge.core.messages.ping import ping
@@ -65,6 +65,24 @@ MADE: dict[str, tuple[str, Callable[[], Message]]] = {
         lambda: snapshots.snapshot("line-7", TOPICS.snapshots, "c1", frame(), b"\xff\xd8", 320, 240),
     ),
     "ping": ("ping", lambda: ping("line-7", TOPICS.ping)),
+    "uploader status": (
+        "uploader_status",
+        lambda: uploads.uploader_status(
+            "line-7",
+            TOPICS.uploader_status,
+            "waiting",
+            {
+                "waiting": 3,
+                "waiting_bytes": 9000,
+                "uploaded": 1,
+                "failures": 2,
+                "refused": 0,
+                "in_hour": 1,
+                "bytes_in_day": 3000,
+            },
+            "the bucket responded 403 AccessDenied",
+        ),
+    ),
 }
 
 

@@ -42,6 +42,13 @@ class HardExample:
     disagreement: Disagreement
 
 
+class NoExamples:
+    """Keeps none."""
+
+    def offer(self, example: HardExample) -> None:
+        """See ``Examples``."""
+
+
 class Examples(Protocol):
     """Keeps hard examples."""
 
@@ -240,7 +247,10 @@ class FallbackDetector:
         if refusal:
             self._count(refused_by_budget=1)
             raise NotAsked(refusal)
-        budget.take()
+        try:
+            budget.take()
+        except OSError as error:
+            raise EndpointError(f"the request cannot be counted: {error.strerror}") from error
         self._count(asked=1)
         started = self._clock()
         try:

@@ -9,11 +9,14 @@ from typing import Any, Literal, TypeAlias, cast
 from typing_extensions import NotRequired, TypedDict
 
 from sam3edge.core.messages.bounds import MAX_WORD, bounded, reason_of
-from sam3edge.core.messages.envelope import Envelope, ModelMember, envelope, model_member, to_json, write
+from sam3edge.core.messages.envelope import Envelope, ModelMember, Timestamp, envelope, model_member, to_json, write
 from sam3edge.core.types import Message, ModelInfo, PassedOver, Prompt
 
 MAX_PROVIDERS = 2
 """Of those that were passed over, in a message: there are three in all."""
+
+MAX_ALARMS = 4
+"""Of drift, in a message."""
 
 MAX_REASON = 300
 """Bytes of why a provider was passed over; a heartbeat may have less room."""
@@ -75,13 +78,40 @@ class SourceMember(TypedDict):
 
 
 class HardExamplesMember(TypedDict):
-    """Frames kept because device and cloud disagree; see ``hard_examples.folder.ExampleCounts``."""
+    """Frames kept for training; see ``hard_examples.folder.ExampleCounts``."""
 
     kept: int
     kept_bytes: int
     stored: int
     evicted: int
+    repeated: int
+    over_quota: int
     let_go: int
+
+
+class DriftAlarmMember(TypedDict):
+    """One metric of one source and prompt that is not distributed as in the reference window.
+
+    ``divergence`` is Jensen and Shannon's in bits, 0..1, and ``limit`` what it should stay below; ``since`` is when the
+    frame was captured that caused the alarm.
+    """
+
+    source: str
+    prompt: str
+    metric: Literal["presence", "score", "count", "area"]
+    divergence: float
+    limit: float
+    since: Timestamp
+
+
+class DriftMember(TypedDict):
+    """What the drift watch sees: sources times prompts that it watches, how many of them have no whole reference window
+    yet, how many alarms there are, and the worst of those, as many as fit."""
+
+    series: int
+    collecting: int
+    alarm_count: int
+    alarms: list[DriftAlarmMember]
 
 
 class FallbackMember(TypedDict):
@@ -97,7 +127,6 @@ class FallbackMember(TypedDict):
     in_hour: int
     in_day: int
     last_failure: str
-    hard_examples: HardExamplesMember
 
 
 class PassedOverMember(TypedDict):
@@ -119,6 +148,8 @@ class StatusMessage(Envelope, Counters):
     delivery: DeliveryMember
     source: SourceMember
     fallback: NotRequired[FallbackMember]
+    hard_examples: NotRequired[HardExamplesMember]
+    drift: NotRequired[DriftMember]
     passed_over: NotRequired[list[PassedOverMember]]
 
 
@@ -140,6 +171,8 @@ class Heartbeat:
         source: what waits there.
         fallback: members of ``FallbackMember``; None where the cloud is not asked.
         passed_over: providers that do not run the model.
+        hard_examples: members of ``HardExamplesMember``; None where none are kept.
+        drift: what the watch says; None where there is none.
     """
 
     state: State
@@ -150,6 +183,8 @@ class Heartbeat:
     source: SourceMember
     fallback: Mapping[str, Any] | None = None
     passed_over: Sequence[PassedOver] = ()
+    hard_examples: Mapping[str, Any] | None = None
+    drift: DriftMember | None = None
 
 
 def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
@@ -182,9 +217,23 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
         )
     if beat.passed_over:
         body["passed_over"] = _passed_over(beat.passed_over, min(MAX_REASON, max_bytes // 40))
+    if beat.hard_examples is not None:
+        body["hard_examples"] = cast(HardExamplesMember, dict(beat.hard_examples))
+    if beat.drift is not None:
+        body["drift"] = _drift(beat.drift, word)
+        while body["drift"]["alarms"] and len(to_json({**body, "prompts": []})) > max_bytes:
+            body["drift"]["alarms"].pop()
     while body["prompts"] and len(to_json(body)) > max_bytes:
         body["prompts"] = body["prompts"][: len(body["prompts"]) // 2]
     return write(body, topic, supersedes="status")
+
+
+def _drift(drift: DriftMember, max_bytes: int) -> DriftMember:
+    alarms: list[DriftAlarmMember] = [
+        {**one, "source": bounded(one["source"], max_bytes), "prompt": bounded(one["prompt"], max_bytes)}
+        for one in drift["alarms"][:MAX_ALARMS]
+    ]
+    return {**drift, "alarms": alarms}
 
 
 def _passed_over(providers: Sequence[PassedOver], max_bytes: int = MAX_REASON) -> list[PassedOverMember]:

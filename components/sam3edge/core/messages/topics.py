@@ -11,12 +11,13 @@ DETECTIONS = "detections"
 ERRORS = "errors"
 STATUS = "status"
 MODEL_STATUS = "status/model"
+UPLOADER_STATUS = "status/uploader"
 COMMANDS = "commands"
 COMMAND_RESPONSES = "commands/response"
 SNAPSHOTS = "snapshots"
 PING = "ping"
 
-NAMES = (DETECTIONS, ERRORS, STATUS, MODEL_STATUS, COMMANDS, COMMAND_RESPONSES, SNAPSHOTS, PING)
+NAMES = (DETECTIONS, ERRORS, STATUS, MODEL_STATUS, UPLOADER_STATUS, COMMANDS, COMMAND_RESPONSES, SNAPSHOTS, PING)
 """What follows the prefix."""
 
 DEFAULT_PREFIX = "sam3edge/{thing}"
@@ -53,6 +54,11 @@ class Topics:
     def model_status(self) -> str:
         """Bundles that were activated."""
         return f"{self.prefix}/{MODEL_STATUS}"
+
+    @property
+    def uploader_status(self) -> str:
+        """The uploader's heartbeat."""
+        return f"{self.prefix}/{UPLOADER_STATUS}"
 
     @property
     def commands(self) -> str:

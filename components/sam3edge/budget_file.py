@@ -7,7 +7,6 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from sam3edge.core.errors import EndpointError
 from sam3edge.core.fallback.budget import Spent
 from sam3edge.durable import make_folder, write_file
 
@@ -36,10 +35,7 @@ class BudgetFile:
         """On the medium when this returns.
 
         Raises:
-            EndpointError: it cannot be written; what cannot be counted must not be spent.
+            OSError: it cannot be written; what cannot be counted must not be spent.
         """
-        try:
-            make_folder(self._path.parent)
-            write_file(self._path, json.dumps(asdict(spent)).encode())
-        except OSError as error:
-            raise EndpointError(f"{self._path} cannot be written: {error.strerror}") from error
+        make_folder(self._path.parent)
+        write_file(self._path, json.dumps(asdict(spent)).encode())

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sam3edge.core.errors import EndpointError
+from sam3edge.budget_file import BudgetFile
 from sam3edge.core.fallback.budget import Spent
-from sam3edge.segmenter.budget_file import BudgetFile
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -33,5 +32,5 @@ def test_a_damaged_file_does_not_keep_the_device_from_starting(
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(EndpointError, match="cannot be written"):
+    with pytest.raises(FileExistsError):
         BudgetFile(tmp_path / "file" / "budget.json").write(Spent())
