@@ -1,4 +1,5 @@
 # make demo    a whole device on this computer: nucleus, broker, components, sample images
+# make loop    a device learns a new concept: the whole cycle, on this computer
 # make test    static checks and the test suite
 # Both make their own environment in .venv.
 PYTHON ?= python3
@@ -12,11 +13,15 @@ PROFILE ?= classic
 BUNDLE ?= assets/demo-bundle
 OUT ?= .demo
 
-.PHONY: demo test check pytest benchmark env env-dev format schema picture demo-bundle definition clean
+.PHONY: demo loop test check pytest benchmark env env-dev format schema picture demo-bundle definition clean
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
 		--bundle "$(BUNDLE)" --out "$(OUT)"
+
+# a device meets something new, and learns it: hard examples, labels, training, evaluation, registry, roll-out
+loop: env-dev
+	@$(BIN)/python -m sam3edge_simulator.loop --out .loop
 
 test: check pytest
 

@@ -1,0 +1,115 @@
+"""From what devices send, to a dataset version: the generator of the scenes labels what a person would."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sam3edge_pipeline.datasets.examples import Example, LabeledObject, Split
+from sam3edge_pipeline.datasets.labels import ImageRecord, LabelEvent
+from sam3edge_pipeline.datasets.storage import FolderStorage
+from sam3edge_pipeline.datasets.store import DatasetManifest, Source, extended, write_dataset
+from sam3edge_pipeline.labeling.prelabels import EXAMPLE
+from sam3edge_pipeline.labeling.uploads import uploads_in
+from sam3edge_pipeline.synthetic import PHRASES, draw_scene
+from sam3edge_pipeline.synthetic.examples import labels_of
+from sam3edge_pipeline.synthetic.overhead import TANK
+
+KNOWN = (*PHRASES, TANK)
+"""What the labeler labels."""
+
+_SCENE = re.compile(r"scene-(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Labeled:
+    """An image with its labels, as the store takes it."""
+
+    record: ImageRecord
+    file: Path
+    events: tuple[LabelEvent, ...]
+
+
+def label_uploads(folder: Path, at: datetime) -> list[Labeled]:
+    """Label every uploaded example in a copy of the bucket.
+
+    Raises:
+        FormatError: one is damaged.
+    """
+
+    def damaged(error: Exception) -> None:
+        raise error
+
+    return [_labeled(one.example.record, one.image.file, at) for one in uploads_in(folder, damaged)]
+
+
+def name_of(upload: Path) -> str:
+    """What the device calls the frame that was uploaded into a folder."""
+    return str(json.loads((upload / EXAMPLE).read_text(encoding="utf-8"))["frame"]["name"])
+
+
+def label_example(example: Example, at: datetime) -> Labeled:
+    """What an example says already, as a statement of the labeler."""
+    record = ImageRecord(
+        example.id,
+        example.image.suffix,
+        example.width,
+        example.height,
+        example.group,
+        example.captured_at,
+        origin=example.image.name,
+    )
+    events = tuple(_event(example.id, phrase, example.of(phrase), at) for phrase in example.exhaustive)
+    return Labeled(record, example.image, events)
+
+
+def store(
+    folder: Path, name: str, parts: Mapping[Split, Iterable[Labeled]], learned: Sequence[Labeled]
+) -> DatasetManifest:
+    """Write version 1 of a dataset: images by split, and ``learned`` to train on beside them."""
+    splits: dict[str, Split] = {}
+    images: dict[str, tuple[ImageRecord, Path]] = {}
+    events: list[LabelEvent] = []
+    for split, some in (*parts.items(), ("train", learned)):
+        for one in some:
+            splits[one.record.id] = split
+            images[one.record.id] = one.record, one.file
+            events += one.events
+    digest = hashlib.sha256("".join(sorted(one.record.id for one in learned)).encode()).hexdigest()
+    source = Source(kind="review", name="generator of the scenes", sha256=digest)
+    return write_dataset(extended(None, images, events, splits), FolderStorage(folder), name, "1", sources=[source])
+
+
+def seed_of(name: str) -> int:
+    """The seed of a scene by the name of its file.
+
+    Raises:
+        ValueError: it is not a scene's.
+    """
+    found = _SCENE.search(name)
+    if found is None:
+        raise ValueError(f"expected the name of a scene such as scene-5.png, got {name!r}")
+    return int(found[1])
+
+
+def now() -> datetime:
+    """When labels are stated."""
+    return datetime.now(timezone.utc)
+
+
+def _labeled(record: ImageRecord, file: Path, at: datetime) -> Labeled:
+    objects = labels_of(draw_scene(seed_of(name_of(file.parent))), KNOWN)
+    return Labeled(
+        record,
+        file,
+        tuple(_event(record.id, phrase, [o for o in objects if o.phrase == phrase], at) for phrase in KNOWN),
+    )
+
+
+def _event(image: str, phrase: str, objects: Sequence[LabeledObject], at: datetime) -> LabelEvent:
+    return LabelEvent(image, phrase, tuple(objects), True, at, reviewer="generator")
