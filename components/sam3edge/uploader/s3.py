@@ -121,7 +121,7 @@ class S3Bucket:
     def put(self, key: str, body: bytes, content_type: str) -> None:
         """See ``Bucket``."""
         checksum = _checksum(body)
-        headers = {"content-type": content_type, "x-amz-checksum-sha256": checksum}
+        headers = {"content-type": content_type, **_checked(checksum)}
         _confirm(self._request("PUT", key, "", headers, body), checksum)
 
     def begin(self, key: str, content_type: str) -> str:
@@ -136,7 +136,7 @@ class S3Bucket:
         """See ``Bucket``."""
         checksum = _checksum(body)
         query = f"partNumber={number}&uploadId={_quoted(upload)}"
-        answer = self._request("PUT", key, query, {"x-amz-checksum-sha256": checksum}, body)
+        answer = self._request("PUT", key, query, _checked(checksum), body)
         _confirm(answer, checksum)
         etag = answer.headers.get("etag", "")
         if not etag:
@@ -264,6 +264,11 @@ def _confirm(answer: _Answer, expected: str, got: str = "") -> None:
     got = got or answer.headers.get("x-amz-checksum-sha256", "")
     if got != expected:
         raise UploadError("expected the bucket to confirm the SHA-256 of what it has, got another", failure="busy")
+
+
+def _checked(checksum: str) -> dict[str, str]:
+    """Has the bucket compare what it gets, and confirm it. S3 sees by itself which algorithm it is; others are told."""
+    return {"x-amz-checksum-sha256": checksum, "x-amz-sdk-checksum-algorithm": "SHA256"}
 
 
 def _checksum(body: bytes) -> str:

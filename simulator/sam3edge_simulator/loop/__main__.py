@@ -27,6 +27,7 @@ def loop(
 ) -> None:
     """Execute the whole cycle on this computer; exits with 0 only if the new concept was learned and none was lost."""
     logging.basicConfig(level=logging.ERROR)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server tells of every request
     began = time.monotonic()
     with errors_in_words():
         learned = run_loop(Options(ASSETS, out, scenes, budget, steps, judged, compare))
