@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import urllib3
 from moto.server import ThreadedMotoServer
 
 REGION = "eu-central-1"
@@ -96,6 +97,8 @@ def local_cloud() -> Iterator[LocalCloud]:
         f"http://{host}:{port}", f"http://127.0.0.1:{exchange.server_port}/2016-11-01/credentialprovider/"
     )
     try:
+        # moto keeps what it holds for as long as the process lives
+        urllib3.request("POST", f"{cloud.endpoint}/moto-api/reset", timeout=10)
         cloud.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         yield cloud
     finally:
