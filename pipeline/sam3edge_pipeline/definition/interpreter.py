@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from sam3edge.core.errors import Sam3EdgeError
 from sam3edge_pipeline.steps.places import Places
@@ -79,6 +79,7 @@ class Interpreter:
         store: folder that stands for S3.
         environment: variables that steps get besides this process's.
         told: told how it proceeds.
+        logs: folder for what steps say, a file each; None to let them say it here.
     """
 
     def __init__(
@@ -87,11 +88,13 @@ class Interpreter:
         store: Path,
         environment: Mapping[str, str] | None = None,
         told: Told = lambda step, what: None,
+        logs: Path | None = None,
     ) -> None:
         self._definition = definition
         self._store = store
         self._environment = dict(environment or {})
         self._told = told
+        self._logs = logs
 
     def execute(self, parameters: Mapping[str, Json]) -> Execution:
         """Execute it once.
@@ -195,12 +198,22 @@ class Interpreter:
     def _call(self, name: str, module: str, arguments: list[str], places: Places) -> None:
         self._told(name, "begins")
         command = [sys.executable, "-m", module, "--root", str(places.root), *arguments]
-        done = subprocess.run(command, env={**os.environ, **self._environment}, check=False)
+        with self._log(name) as log:
+            done = subprocess.run(command, env={**os.environ, **self._environment}, stdout=log, stderr=log, check=False)
         if done.returncode:
             said = places.failure.read_text(encoding="utf-8") if places.failure.exists() else "it said nothing"
             self._told(name, "failed")
             raise StepFailed(f"{name} ended with status {done.returncode}: {said}")
         self._told(name, "succeeded")
+
+    @contextmanager
+    def _log(self, name: str) -> Iterator[IO[bytes] | None]:
+        if self._logs is None:
+            yield None
+            return
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with (self._logs / f"{name.lower()}.log").open("wb") as file:
+            yield file
 
     def _local(self, uri: str) -> Path:
         _expect(uri.startswith("s3://"), f"an address in S3, got {uri!r}")

@@ -117,7 +117,10 @@ class _Loop:
         say(f"[bold]2. {len(learned)} of them are labelled[/] and become a dataset version")
         self._write("hard", learned, held_out)
         say("[bold]3. the pipeline[/]")
-        execution = self._execute("hard", None)
+        try:
+            execution = self._execute("hard", None)
+        except StepFailed as error:
+            raise LoopFailed(f"{error}{self._reasons()}") from error
         after, before = (self._report(execution, "Evaluate", name) for name in ("report", "baseline"))
         others = self._by_chance(met, held_out, at) if options.compare else None
         _print(before, after, others)
@@ -159,7 +162,11 @@ class _Loop:
         definition = read_definition(self._options.assets.parent / DEFINITION)
         definition = {**definition, "Steps": definition["Steps"][:steps]}
         interpreter = Interpreter(
-            definition, self._store, self._cloud.environment, lambda step, what: say(f"   {step} {what}")
+            definition,
+            self._store,
+            self._cloud.environment,
+            lambda step, what: say(f"   {step} {what}"),
+            self._options.out / "logs" / dataset,
         )
         return interpreter.execute(
             {
@@ -190,6 +197,11 @@ class _Loop:
         except StepFailed as error:
             say(f"   nothing can be learned from them: {error}")
             return None
+
+    def _reasons(self) -> str:
+        """Why the candidate was turned down, if it was."""
+        found = sorted((self._store / BUCKET / "runs").glob("*/evaluate/decision/decision.json"))
+        return "".join(f"; {reason}" for path in found for reason in json.loads(path.read_text())["reasons"])
 
     def _report(self, execution: Execution, step: str, output: str) -> dict[str, Any]:
         place = self._store / execution.outputs[step][output].removeprefix("s3://")
