@@ -30,7 +30,7 @@ from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import Profile
 from sam3edge_simulator.states import State
 
-SEGMENTER, MODEL = NAMES["segmenter"], NAMES["model"]
+SEGMENTER, MODEL, UPLOADER = NAMES["segmenter"], NAMES["model"], NAMES["uploader"]
 PATIENCE = 90.0
 
 
@@ -91,7 +91,7 @@ class Consumer:
 class Rig:
     """Everything, and the handles that tests pull."""
 
-    def __init__(self, root: Path, bundle: Path, profile: Profile) -> None:
+    def __init__(self, root: Path, bundle: Path, profile: Profile, credentials_url: str = "") -> None:
         self.root, self.bundle = root, bundle
         self.build = root / "greengrass-build"
         self.watched = root / "watched"
@@ -106,6 +106,7 @@ class Rig:
             broker_url=self.cable.url,
             profile=profile,
             thing_name="line-7",
+            credentials_url=credentials_url,
             restart_delay=0.2,
             patience=Patience(start_period=0.5),  # a program of ours needs longer than this to refuse anything
         )
@@ -129,6 +130,11 @@ class Rig:
         merge = {"Prompts": ["metal tag"], "Source": source, "HeartbeatSeconds": 1, "Threads": 1, **keys}
         self.nucleus.deploy(self._deployment(SEGMENTER, sam3edge.__version__, merge))
         assert self.nucleus.wait(SEGMENTER, State.RUNNING, PATIENCE)
+
+    def deploy_uploader(self, **keys: Any) -> None:
+        build_component("uploader", self.build, sam3edge.__version__, "BUCKET_NAME")
+        self.nucleus.deploy(self._deployment(UPLOADER, sam3edge.__version__, {"HeartbeatSeconds": 1, **keys}))
+        assert self.nucleus.wait(UPLOADER, State.RUNNING, PATIENCE)
 
     def _deployment(
         self, name: str, version: str, merge: dict[str, Any], on_failure: FailurePolicy = FailurePolicy.ROLLBACK

@@ -37,6 +37,7 @@ class FakeS3:
             request is carried out, ``wrong checksum``, or empty for nothing.
         ahead: how far its clock is ahead of this machine's.
         session: token of the credentials that are good now.
+        authorization: what the token exchange service wants to see; empty for anything.
         objects: by key, in the order in which they became complete.
         log: method and query of each request.
     """
@@ -49,6 +50,7 @@ class FakeS3:
     session: str = "session-1"
     lifetime: timedelta = timedelta(hours=1)
     exchange_status: int = 200
+    authorization: str = TOKEN
     smallest_part: int = 100
     objects: dict[str, bytes] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
@@ -116,7 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _exchange(self) -> None:
         self.s3.credentials_given += 1
-        if self.headers.get("Authorization") != TOKEN or self.s3.exchange_status != 200:
+        if (
+            self.headers.get("Authorization", "") != (self.s3.authorization or self.headers["Authorization"])
+            or self.s3.exchange_status != 200
+        ):
             self._respond(403 if self.s3.exchange_status == 200 else self.s3.exchange_status, b"no", {})
             return
         expires = datetime.now(timezone.utc) + self.s3.lifetime

@@ -34,6 +34,7 @@ from sam3edge.publishers.greengrass import GreengrassPublisher
 from sam3edge.segmenter import wiring
 from sam3edge.segmenter.active import ActiveEngine
 from sam3edge.segmenter.context import ComponentContext
+from sam3edge.segmenter.either_event import EitherEvent
 from sam3edge.segmenter.feedback import Feedback, build_feedback
 from sam3edge.segmenter.last_configuration import LastConfiguration
 from sam3edge.segmenter.settings import Settings, read_settings
@@ -43,9 +44,6 @@ logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long an orderly shutdown waits for the outbox to empty; what is left goes out after the next start."""
-
-LOOK_SECONDS = 0.1
-"""How long it may take until one of two events is noticed by somebody who waits for both."""
 
 DISK_FULL_PAUSE = 10.0
 """Seconds between two attempts to open the outbox on a full disk."""
@@ -126,7 +124,7 @@ class Component:
             beat = HeartbeatThread(self._settings.heartbeat_seconds, lambda: self._beat("running", engine))
             beat.start()
             stack.callback(beat.close)
-            leave = _Either(self._asked_to_stop, self._leave)
+            leave = EitherEvent(self._asked_to_stop, self._leave)
             self._await_model(engine, leave)
             try:
                 flow.run(leave)
@@ -353,24 +351,6 @@ class Component:
             self._outbox.put([message])
         except OutboxFull:
             logger.warning("the outbox is full; a message is dropped", extra={"topic": message.topic})
-
-
-class _Either(threading.Event):
-    """Set when one of two events is, whoever sets it."""
-
-    def __init__(self, first: threading.Event, second: threading.Event) -> None:
-        super().__init__()
-        self._events = (first, second)
-
-    def is_set(self) -> bool:
-        return any(event.is_set() for event in self._events)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        first, _ = self._events
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
-        while not self.is_set() and (remaining := deadline - time.monotonic()) > 0:
-            first.wait(min(remaining, LOOK_SECONDS))
-        return self.is_set()
 
 
 def serve(nucleus: Nucleus, where: ComponentContext, stop: threading.Event) -> None:

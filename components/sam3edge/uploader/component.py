@@ -33,6 +33,12 @@ from sam3edge.uploader.transfer import Transfer
 
 logger = logging.getLogger(__name__)
 
+IDLE_SECONDS = 60.0
+"""Between two looks at nothing: there is no bucket."""
+
+LOOK_SECONDS = 0.2
+"""How long it may take until the end is noticed."""
+
 
 @dataclass(frozen=True, slots=True)
 class UploaderContext:
@@ -100,7 +106,7 @@ class Component:
             beat.start()
             stack.callback(beat.close)
             while not self._ends():
-                self._pause(IDLE if self._schedule is None else self._schedule.step())
+                self._pause(IDLE_SECONDS if self._schedule is None else self._schedule.step())
         if self._failure is not None:
             raise self._failure
         return None if self._asked_to_stop.is_set() else self._next
@@ -110,15 +116,17 @@ class Component:
         exchange = TokenExchange(where.credentials_uri, where.authorization)
         stack.callback(exchange.close)
         budget = UploadBudget(self._examples, self._bytes, time.time)
+        address = address_of(settings.bucket, settings.region or where.region, settings.endpoint)
         bucket: Bucket = S3Bucket(
-            address_of(settings.bucket, settings.region or where.region, settings.endpoint),
+            address,
             exchange.credentials,
             exchange.forget,
             Pace(settings.bytes_per_second, time.monotonic, self._sleep),
             budget.spend,
         )
         stack.callback(bucket.close)
-        transfer = Transfer(bucket, ProgressFile(where.work / "progress.json"), budget.allow)
+        file = ProgressFile(where.work / "progress.json")
+        transfer = Transfer(bucket, address.root + address.path, file, budget.allow)
         return Schedule(self._folder, transfer, budget, settings.prefix, where.device)
 
     def _budget(self, name: str, an_hour: int, a_day: int, unit: str) -> Budget:
@@ -191,13 +199,6 @@ class Component:
             self._leave.set()
         except PublishError as error:
             logger.debug("not published: %s", error, extra={"topic": message.topic})
-
-
-IDLE = 60.0
-"""Seconds between two looks at nothing."""
-
-LOOK_SECONDS = 0.2
-"""How long it may take until the end is noticed."""
 
 
 def serve(nucleus: Nucleus, where: UploaderContext, stop: threading.Event) -> None:

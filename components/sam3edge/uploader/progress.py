@@ -19,6 +19,7 @@ class Progress:
 
     Attributes:
         example: the name of its folder; empty when none is.
+        bucket: its address: what has arrived in one bucket is not in another.
         key: of the object that is being written.
         sha256: of that object's content: parts of another content must not be joined.
         upload: id of the upload in parts; empty before it has begun and for small objects.
@@ -27,6 +28,7 @@ class Progress:
     """
 
     example: str = ""
+    bucket: str = ""
     key: str = ""
     sha256: str = ""
     upload: str = ""
@@ -45,7 +47,7 @@ class ProgressFile:
         try:
             body = json.loads(self._path.read_bytes())
             parts = tuple(Part(str(part["etag"]), str(part["checksum"])) for part in body["parts"])
-            texts = {name: str(body[name]) for name in ("example", "key", "sha256", "upload")}
+            texts = {name: str(body[name]) for name in ("example", "bucket", "key", "sha256", "upload")}
             return Progress(**texts, parts=parts, done=tuple(map(str, body["done"])))
         except FileNotFoundError:
             return Progress()

@@ -187,6 +187,7 @@ class Schedule:
 
     def _wait(self, error: Exception, seconds: float) -> float:
         if str(error) != self.status.last_error or not self.status.waiting:
-            logger.warning("%s; trying again in %.0f s", error, seconds)
+            level = logging.INFO if isinstance(error, QuotaSpent) else logging.WARNING
+            logger.log(level, "%s; continuing in %.0f s", error, seconds)
         self.status = replace(self.status, waiting=True, last_error=str(error))
         return seconds

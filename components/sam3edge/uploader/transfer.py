@@ -20,18 +20,26 @@ class Transfer:
     """Used by one thread.
 
     Args:
+        address: of the bucket; an upload to another one that was not finished begins again.
         allow: asked before every request that carries bytes, with their number; raises what keeps it from leaving.
         part_bytes: what one request carries.
     """
 
     def __init__(
-        self, bucket: Bucket, file: ProgressFile, allow: Callable[[int], None], part_bytes: int = PART_BYTES
+        self,
+        bucket: Bucket,
+        address: str,
+        file: ProgressFile,
+        allow: Callable[[int], None],
+        part_bytes: int = PART_BYTES,
     ) -> None:
         self._bucket = bucket
         self._file = file
         self._allow = allow
         self._part_bytes = part_bytes
-        self._progress = file.read()
+        self._address = address
+        progress = file.read()
+        self._progress = progress if progress.bucket == address else Progress(bucket=address)
 
     @property
     def example(self) -> str:
@@ -54,13 +62,13 @@ class Transfer:
                 raise DamagedExample(f"expected the {FRAME} that {EXAMPLE} describes, got another")
             if self._progress.example != example.folder.name:
                 self.abandon()
-                self._set(Progress(example.folder.name))
+                self._set(Progress(example.folder.name, self._address))
             self._object(key + FRAME, TYPES[FRAME], frame)
         self._object(key + EXAMPLE, TYPES[EXAMPLE], io.BytesIO(example.document))
 
     def finished(self) -> None:
         """The example is no longer of interest."""
-        self._set(Progress())
+        self._set(Progress(bucket=self._address))
 
     def abandon(self) -> None:
         """Give up what has been begun, because its example is gone.
@@ -71,7 +79,7 @@ class Transfer:
         if self._progress.upload:
             self._bucket.abort(self._progress.key, self._progress.upload)
         if self._progress.example:
-            self._set(Progress())
+            self.finished()
 
     def _object(self, key: str, content_type: str, content: BinaryIO) -> None:
         """Write one object, unless that is done."""
@@ -84,7 +92,7 @@ class Transfer:
             self._bucket.put(key, content.read(), content_type)
         else:
             self._in_parts(key, content_type, content, size)
-        self._set(Progress(self._progress.example, done=(*self._progress.done, key)))
+        self._set(Progress(self._progress.example, self._address, done=(*self._progress.done, key)))
 
     def _in_parts(self, key: str, content_type: str, content: BinaryIO, size: int) -> None:
         sha256 = _sha256(content)
@@ -111,7 +119,7 @@ class Transfer:
             raise
 
     def _begin_again(self) -> None:
-        self._set(Progress(self._progress.example, done=self._progress.done))
+        self._set(Progress(self._progress.example, self._address, done=self._progress.done))
 
     def _set(self, progress: Progress) -> None:
         self._progress = progress

@@ -12,11 +12,11 @@ from support.device_rig import Rig
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path, closed_bundle: Path) -> Iterator[Callable[[Profile], Rig]]:
+def make_rig(tmp_path: Path, closed_bundle: Path) -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def make(profile: Profile) -> Rig:
-        rigs.append(Rig(tmp_path, closed_bundle, profile))
+    def make(profile: Profile, credentials_url: str = "") -> Rig:
+        rigs.append(Rig(tmp_path, closed_bundle, profile, credentials_url))
         return rigs[-1]
 
     yield make

@@ -184,3 +184,21 @@ def test_no_clock_hour_and_no_day_ever_exceeds_its_limit(events: list[tuple[floa
                 counted[int(clock.now) // length] = counted.get(int(clock.now) // length, 0) + 1
     assert max(hours.values(), default=0) <= 3
     assert max(days.values(), default=0) <= 5
+
+
+def test_what_was_spent_in_a_future_that_was_none_is_free_in_an_hour() -> None:
+    now = [2_000_000_000.0]
+    budget = Budget(Limits(1, 100), Spent(), lambda spent: None, lambda: now[0], "examples")
+    budget.take()
+    assert "1 examples an hour" in budget.refusal()
+    now[0] -= 10 * 365 * 86_400
+    assert budget.refusal()
+    now[0] += 3600
+    assert not budget.refusal()
+
+
+def test_an_amount_counts_as_much() -> None:
+    budget = Budget(Limits(1 << 60, 100), Spent(), lambda spent: None, lambda: 0.0, "bytes")
+    budget.take(60)
+    assert not budget.refusal(40)
+    assert budget.refusal(41) == "the budget of 100 bytes a day is spent"

@@ -103,10 +103,10 @@ def sum_of(folder: HardExamples) -> int:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    for _ in range(3000):
+    for _ in range(15_000):
         if condition():
             return
-        time.sleep(0.01)
+        time.sleep(0.002)
     raise AssertionError("waited 30 s")
 
 

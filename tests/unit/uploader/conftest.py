@@ -49,6 +49,7 @@ class World:
     bytes_per_day: int = 1 << 30
     now: float = NOON
     bucket: FakeBucket = field(default_factory=FakeBucket)
+    address: str = "https://labels"
 
     def __post_init__(self) -> None:
         self.folder = self.root / "examples"
@@ -67,7 +68,8 @@ class World:
             lambda: self.now,
         )
         self.bucket._spend = self.budget.spend
-        transfer = Transfer(self.bucket, ProgressFile(self.root / "work" / "progress.json"), self.budget.allow, PART)
+        file = ProgressFile(self.root / "work" / "progress.json")
+        transfer = Transfer(self.bucket, self.address, file, self.budget.allow, PART)
         longest = [Backoff(*seconds, uniform=lambda low, high: high) for seconds in (RETRY_SECONDS, DENIED_SECONDS)]
         self.schedule = Schedule(self.folder, transfer, self.budget, "hard-examples", "line-7", *longest)
 

@@ -189,6 +189,17 @@ def test_wrong_settings_are_named(keys: dict[str, Any], says: str) -> None:
         read_settings(keys)
 
 
+def test_every_key_is_documented_with_its_default() -> None:
+    text = (Path(sam3edge.__file__).parents[1] / "README.md").read_text()
+    section = text[text.index("## Configuration of `com.sam3edge.Uploader`") :]
+    section = section[: section.index("\n## ", 10)]
+    shown = {"bytes_per_day": "256 MiB", "prefix": "`hard-examples`", "log_level": "`INFO`"}
+    for name, field in Settings.model_fields.items():
+        row = next(line for line in section.splitlines() if line.startswith("|") and f"`{field.alias}`" in line)
+        default = shown.get(name, f"{field.default:g}" if isinstance(field.default, int | float) else "")
+        assert default in row.split("|")[2]
+
+
 def test_numbers_may_come_as_text() -> None:
     settings = read_settings({"Bucket": "labels", "BytesPerDay": "10000000", "BytesPerSecond": "50000"})
     assert (settings.bytes_per_day, settings.bytes_per_second) == (10_000_000, 50_000)

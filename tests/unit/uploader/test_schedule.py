@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,19 +66,36 @@ def _after(bucket: FakeBucket, good: int) -> object:
     return put_part
 
 
-def test_a_frame_that_is_there_is_not_sent_again_for_its_document(world: World) -> None:
-    key = put_example(world.folder, 1)
-    put = world.bucket.put
+def _only_frames(bucket: FakeBucket) -> Callable[[str, bytes, str], None]:
+    put = bucket.put
 
     def only_frames(where: str, body: bytes, content_type: str) -> None:
         if where.endswith(EXAMPLE):
             raise OFFLINE
         put(where, body, content_type)
 
-    world.bucket.put = only_frames  # type: ignore[method-assign]
+    return only_frames
+
+
+def test_a_frame_that_is_there_is_not_sent_again_for_its_document(world: World) -> None:
+    key = put_example(world.folder, 1)
+    put = world.bucket.put
+    world.bucket.put = _only_frames(world.bucket)  # type: ignore[method-assign]
     world.step()
     assert world.waiting == 1
     world.bucket.put = put  # type: ignore[method-assign]
+    world.start()
+    world.step()
+    assert world.bucket.order == [key + FRAME, key + EXAMPLE]
+
+
+def test_another_bucket_gets_all_of_an_example_that_one_before_has_half_of(world: World) -> None:
+    key = put_example(world.folder, 1)
+    world.bucket.put, whole = _only_frames(world.bucket), world.bucket.put  # type: ignore[method-assign]
+    world.step()
+    assert world.bucket.order == [key + FRAME]
+    world.bucket.put = whole  # type: ignore[method-assign]
+    world.bucket, world.address = FakeBucket(), "https://other-labels"
     world.start()
     world.step()
     assert world.bucket.order == [key + FRAME, key + EXAMPLE]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import tempfile
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -29,6 +31,7 @@ class Segmenter:
     def __init__(self, world: World, limits: QuotaLimits) -> None:
         self.world = world
         self.limits = limits
+        self.pattern = candidate()
         self.start()
 
     def start(self) -> None:
@@ -37,9 +40,12 @@ class Segmenter:
         self.examples.start()
 
     def see(self, number: int) -> None:
-        one = candidate(number)
+        """A frame that resembles no other."""
+        image = np.random.default_rng(number).integers(0, 255, (8, 9, 3), dtype=np.uint8)
+        frame = replace(self.pattern.frame, id=f"{number:032x}", image=np.kron(image, np.ones((6, 6, 1), np.uint8)))
         done = sum_of(self.examples)
-        self.examples.keep(replace(one, frame=replace(one.frame, image=one.frame.image[::4, ::4].copy())))
+        moment = frame.captured_at + timedelta(minutes=number)
+        self.examples.keep(replace(self.pattern, frame=replace(frame, captured_at=moment)))
         wait_until(lambda: sum_of(self.examples) > done)
 
 

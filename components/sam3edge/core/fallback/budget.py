@@ -39,7 +39,8 @@ class Spent:
 class Budget:
     """Counts what is spent by clock hour and by day.
 
-    A clock that is set back does not give anything back: what was spent then counts as spent now.
+    A clock that is set back does not give anything back: what was spent then counts as spent now, in the hour and day
+    that it shows when it is looked at next. ``spent`` by any thread, the rest by one.
 
     Args:
         spent: what was kept.
@@ -71,7 +72,7 @@ class Budget:
 
     def refusal(self, amount: int = 1) -> str:
         """Why this much may not be spent now; empty when it may."""
-        now = self.spent
+        self._spent = now = self.spent  # from now on, where the clock was set back: the next hour is free again
         if now.in_hour + amount > self._limits.an_hour:
             return f"the budget of {self._limits.an_hour} {self._unit} an hour is spent"
         if now.in_day + amount > self._limits.a_day:
