@@ -122,9 +122,10 @@ def rasterized(outline: Polygon | MultiPolygon, example: Example, side: int) -> 
 class QuestionPlan:
     """Draws every step's questions.
 
-    Half of a step (``Recipe.new_share``) shows a phrase that is to be learned, the rest what is to be retained; every
-    image is asked for phrases that are there and for at least one that is known to be absent. Only phrases of which an
-    example knows everything are asked.
+    Half of a step (``Recipe.new_share``) shows a phrase that is to be learned. Half of the rest is known not to show it,
+    and is asked for it: most of a model's false alarms come of never having been told where a new thing is not. What
+    remains shows what is to be retained. Every image is asked for phrases that are there and for at least one that is
+    known to be absent. Only phrases of which an example knows everything are asked.
 
     Args:
         new: phrases that are to be learned; the others of the examples are to be retained.
@@ -138,8 +139,10 @@ class QuestionPlan:
         self._recipe = recipe
         examples = samples.examples
         wanted = set(new)
-        self._new = [i for i, e in enumerate(examples) if any(o.phrase in wanted for o in e.objects)]
-        self._known = [i for i, e in enumerate(examples) if i not in set(self._new) and e.exhaustive]
+        self._new = [i for i, e in enumerate(examples) if wanted.intersection(e.exhaustive) - set(e.absent)]
+        others = [i for i, e in enumerate(examples) if i not in set(self._new) and e.exhaustive]
+        self._without = [i for i in others if wanted.intersection(examples[i].absent)]
+        self._retained = [i for i in others if not wanted.intersection(examples[i].absent)]
         self._wanted = wanted
         if not self._new:
             raise SettingsError(f"no example shows any of {', '.join(sorted(wanted))}: nothing can be learned")
@@ -151,9 +154,12 @@ class QuestionPlan:
     def images(self, step: int) -> list[int]:
         """The examples of a step, in the order in which processes share them."""
         rng = np.random.default_rng((self._recipe.seed, step, 0))
-        new = max(1, round(self._recipe.batch * self._recipe.new_share)) if self._known else self._recipe.batch
-        old = self._recipe.batch - new
-        chosen = [*_draw(rng, self._new, new), *_draw(rng, self._known, old)]
+        batch = self._recipe.batch
+        new = max(1, round(batch * self._recipe.new_share)) if self._without or self._retained else batch
+        without = round((batch - new) / 2) if self._retained else batch - new
+        without = without if self._without else 0
+        shares = ((self._new, new), (self._without, without), (self._retained, batch - new - without))
+        chosen = [i for pool, count in shares for i in _draw(rng, pool, count)]
         return [chosen[i] for i in rng.permutation(len(chosen))]
 
     def questions(self, step: int, rank: int = 0, world: int = 1) -> Questions:
@@ -171,11 +177,13 @@ class QuestionPlan:
         there = set(sample.phrases)
         present = [p for p in dict.fromkeys(sample.phrases) if p in example.exhaustive]
         absent = [p for p in example.absent if p not in there]
+        first = [p for p in absent if p in self._wanted]
         new = [p for p in present if p in self._wanted]
         rest = [p for p in present if p not in self._wanted]
         most = self._recipe.prompts
         phrases = [*_shuffled(rng, new), *_shuffled(rng, rest)][: most - 1]
-        phrases += _shuffled(rng, absent)[: most - len(phrases)]
+        others = [p for p in absent if p not in self._wanted]
+        phrases += [*_shuffled(rng, first), *_shuffled(rng, others)][: most - len(phrases)]
         phrases = phrases or present[:1]
         image, masks = sample.image, np.unpackbits(sample.masks, axis=2).astype(bool)
         if self._recipe.flips:

@@ -166,6 +166,30 @@ def test_every_step_asks_for_something_new_something_known_and_something_absent(
     assert (again.phrases, again.pair.tolist()) == (asked[7].phrases, asked[7].pair.tolist())
 
 
+def test_where_a_new_phrase_is_known_to_be_absent_it_is_asked_for(examples: list[Example]) -> None:
+    """Images that say nothing of it are drawn for what they know."""
+    silent = [replace(e, exhaustive=PHRASES, id=e.id[::-1]) for e in examples]
+    samples = Samples([*examples, *silent], 128)
+    plan = QuestionPlan(samples, ("tank",), replace(RECIPE, batch=4, prompts=3))
+    shows, without, retained = set(), set(), set()
+    for step in range(30):
+        chosen = [samples.examples[i] for i in plan.images(step)]
+        kinds = ["shows" if e.of("tank") else "without" if "tank" in e.absent else "retained" for e in chosen]
+        assert sorted(kinds) in (
+            ["retained", "shows", "shows", "without"],
+            ["retained", "retained", "shows", "shows"],  # a silent one of a scene with a tank shows nothing
+        ), kinds
+        questions = plan.questions(step)
+        for i, example in enumerate(chosen):
+            asked = {
+                p for p, owner in zip(questions.phrases, questions.image_index.tolist(), strict=True) if owner == i
+            }
+            assert ("tank" in asked) == ("tank" in example.exhaustive)
+        for kind, example in zip(kinds, chosen, strict=True):
+            {"shows": shows, "without": without, "retained": retained}[kind].add(example.id)
+    assert all(len(some) > 1 for some in (shows, without, retained))
+
+
 def test_objects_are_where_the_examples_say(examples: list[Example]) -> None:
     plan = QuestionPlan(Samples(examples, 128), ("tank",), replace(RECIPE, flips=False))
     for step in range(4):
