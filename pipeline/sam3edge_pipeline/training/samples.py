@@ -122,10 +122,10 @@ def rasterized(outline: Polygon | MultiPolygon, example: Example, side: int) -> 
 class QuestionPlan:
     """Draws every step's questions.
 
-    Half of a step (``Recipe.new_share``) shows a phrase that is to be learned. Half of the rest is known not to show it,
-    and is asked for it: most of a model's false alarms come of never having been told where a new thing is not. What
-    remains shows what is to be retained. Every image is asked for phrases that are there and for at least one that is
-    known to be absent. Only phrases of which an example knows everything are asked.
+    Half of a step (``Recipe.new_share``) shows a phrase that is to be learned. Half of the rest is known not to show
+    it, and is asked for it: most false alarms come of never having been told where a new thing is not. What remains
+    shows what is to be retained. Every image is asked for phrases that are there and for at least one that is known to
+    be absent. Only phrases of which an example knows everything are asked.
 
     Args:
         new: phrases that are to be learned; the others of the examples are to be retained.
