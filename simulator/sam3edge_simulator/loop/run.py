@@ -22,7 +22,7 @@ from sam3edge_pipeline.synthetic.examples import TEST_SEEDS, VALIDATION_SEEDS, w
 from sam3edge_pipeline.synthetic.overhead import TANK
 from sam3edge_simulator.loop.cloud import BUCKET, LocalCloud, local_cloud
 from sam3edge_simulator.loop.devices import DeviceFailed, laptop_device
-from sam3edge_simulator.loop.teaching import KNOWN, Labeled, label_example, label_uploads, now, store
+from sam3edge_simulator.loop.teaching import KNOWN, Labeled, in_order_of_need, label_example, label_uploads, now, store
 
 MET_SEEDS = range(2_000_000, 2_100_000)
 """Scenes that devices meet."""
@@ -113,8 +113,8 @@ class _Loop:
         )
         chosen = self._meet(met, at)
         say(f"   {len(chosen)} hard examples were uploaded, {_share(chosen)}")
-        learned = chosen[: options.budget]
-        say(f"[bold]2. {len(learned)} of them are labelled[/] and become a dataset version")
+        learned = in_order_of_need(chosen, TANK)[: options.budget]
+        say(f"[bold]2. {len(learned)} of them are labelled[/], those kept for {TANK!r} first: {_share(learned)}")
         self._write("hard", learned, held_out)
         say("[bold]3. the pipeline[/]")
         try:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -28,11 +28,12 @@ _SCENE = re.compile(r"scene-(\d+)\.")
 
 @dataclass(frozen=True, slots=True)
 class Labeled:
-    """An image with its labels, as the store takes it."""
+    """An image with its labels, as the store takes it; ``reason`` is why a device kept it."""
 
     record: ImageRecord
     file: Path
     events: tuple[LabelEvent, ...]
+    reason: str = ""
 
 
 def label_uploads(folder: Path, at: datetime) -> list[Labeled]:
@@ -45,7 +46,15 @@ def label_uploads(folder: Path, at: datetime) -> list[Labeled]:
     def damaged(error: Exception) -> None:
         raise error
 
-    return [_labeled(one.example.record, one.image.file, at) for one in uploads_in(folder, damaged)]
+    return [
+        replace(_labeled(one.example.record, one.image.file, at), reason=one.example.note)
+        for one in uploads_in(folder, damaged)
+    ]
+
+
+def in_order_of_need(uploads: Sequence[Labeled], phrase: str) -> list[Labeled]:
+    """Those first that were kept for a phrase: a budget of labels is spent on what is to be learned."""
+    return sorted(uploads, key=lambda one: phrase not in one.reason)
 
 
 def name_of(upload: Path) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from sam3edge_pipeline.synthetic import PHRASES
 from sam3edge_pipeline.synthetic.examples import write_examples
 from sam3edge_pipeline.synthetic.overhead import TANK
 from sam3edge_simulator.loop.cloud import BUCKET, local_cloud
-from sam3edge_simulator.loop.teaching import KNOWN, label_example, label_uploads, seed_of, store
+from sam3edge_simulator.loop.teaching import KNOWN, in_order_of_need, label_example, label_uploads, seed_of, store
 
 AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -72,6 +73,12 @@ def test_damaged_uploads_are_told(tmp_path: Path) -> None:
     (place / "example.json").write_text("{}")
     with pytest.raises(Exception, match=r"example\.json"):
         label_uploads(tmp_path, AT)
+
+
+def test_labels_are_spent_on_what_was_kept_for_the_phrase(tmp_path: Path) -> None:
+    [one] = write_examples(range(2_000_000, 2_000_001), tmp_path, "train", KNOWN)
+    labeled = [replace(label_example(one, AT), reason=reason) for reason in ("scratch 0.5", "tank 0.1", "", "tank 0.2")]
+    assert [o.reason for o in in_order_of_need(labeled, "tank")] == ["tank 0.1", "tank 0.2", "scratch 0.5", ""]
 
 
 @pytest.mark.slow
