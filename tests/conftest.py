@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Several tests run at once: threads of each would wait for each other. Before anything that reads it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 from collections.abc import Callable
 from pathlib import Path

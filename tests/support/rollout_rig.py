@@ -97,7 +97,7 @@ class Rig:
     def wait(self, name: str) -> dict[str, Any]:
         """Wait for an execution's end."""
         arn = f"{self.machine.replace(':stateMachine:', ':execution:')}:{name}"
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             described: dict[str, Any] = self.states.describe_execution(executionArn=arn)
             if described["status"] != "RUNNING":

@@ -17,9 +17,9 @@ from sam3edge_pipeline.synthetic.overhead import TANK
 KNOWN = (*PHRASES, TANK)
 LABELED_AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SEEDS: Mapping[Split, Sequence[int]] = {
-    "train": range(2_000_000, 2_000_012),
-    "validation": range(2_000_020, 2_000_028),
-    "test": range(2_000_040, 2_000_052),
+    "train": range(2_000_000, 2_000_008),
+    "validation": range(2_000_020, 2_000_024),
+    "test": range(2_000_042, 2_000_048),
 }
 """Scenes of each split; some show a tank, some do not."""
 

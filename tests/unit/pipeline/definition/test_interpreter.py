@@ -20,6 +20,8 @@ from sam3edge_pipeline.definition.interpreter import DefinitionError, Interprete
 from sam3edge_pipeline.synthetic import PHRASES
 from support.small_dataset import write_small_dataset
 
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).parents[4]
 DEFINITION = ROOT / "pipeline/sam3edge_pipeline/definition/pipeline.json"
 
@@ -71,7 +73,6 @@ def environment(registry: str) -> dict[str, str]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_a_candidate_that_is_good_enough_is_exported_and_waits_for_approval(store: Path, registry: str) -> None:
     told: list[str] = []
     interpreter = Interpreter(
@@ -94,7 +95,6 @@ def test_a_candidate_that_is_good_enough_is_exported_and_waits_for_approval(stor
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_a_candidate_that_is_no_better_is_turned_down_and_nothing_is_registered(store: Path, registry: str) -> None:
     told: list[str] = []
     interpreter = Interpreter(

@@ -50,7 +50,7 @@ def test_it_judges_a_bundle_by_itself_and_then_by_its_own_report(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--dataset", "nowhere"), "expected the dataset 'synthetic'"),
+        (("--dataset", "nowhere"), "is this the folder of a dataset version"),
         (("--dataset", "synthetic", "--split", "train"), "got train"),
         (("--dataset", "synthetic", "--baseline", "missing.json"), "missing.json"),
         (("--dataset", "synthetic", "--retained", "phrases.txt"), "--retained needs --baseline"),
