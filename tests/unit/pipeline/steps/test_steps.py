@@ -86,7 +86,7 @@ def test_training_leaves_a_checkpoint_and_continues_after_an_interruption(datase
     assert "continuing after step 2" in again.stderr
 
 
-@pytest.mark.long
+@pytest.mark.slow  # the interpreter's test runs this step, too
 def test_judging_says_that_an_unchanged_model_may_not_replace_itself(dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(dataset, tmp_path / "processing/input/dataset")
     for name in ("model", "baseline"):
@@ -102,7 +102,7 @@ def test_judging_says_that_an_unchanged_model_may_not_replace_itself(dataset: Pa
     assert json.loads((output / "report/report.json").read_text())["dataset"]["split"] == "test"
 
 
-@pytest.mark.long
+@pytest.mark.slow  # the interpreter's test runs this step, too
 def test_the_export_is_a_bundle_that_devices_verify(dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(dataset, tmp_path / "processing/input/dataset")
     shutil.copytree(ASSETS / "demo-checkpoint", tmp_path / "processing/input/model")
