@@ -99,6 +99,26 @@ class BuildResult:
     parity: Parity
 
 
+def license_text_of(checkpoint: Path, given: Path | None = None) -> str:
+    """The licence of a checkpoint's weights, which lies in its folder or beside its file.
+
+    Args:
+        given: where it is, when it is elsewhere.
+
+    Raises:
+        BuildError: there is none.
+    """
+    beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    names = (f"{checkpoint.stem}.LICENSE.txt", "LICENSE", "LICENSE.txt")  # the first as fetch leaves it
+    for path in [given] if given else [beside / name for name in names]:
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise BuildError(
+        f"the licence of the weights must travel with them (the SAM License asks for it), and there is none at "
+        f"{given or beside / 'LICENSE'}; put it there, or give --license"
+    )
+
+
 def build_bundle(
     checkpoint: Checkpoint,
     tokenizer: Tokenizer,

@@ -95,13 +95,14 @@ def export(
     assert prompts is not None
     assert out is not None
     with errors_in_words(), _progress() as step:
-        from sam3edge_export.build import BundleSpec, Capability, build_bundle
+        from sam3edge_export.build import BundleSpec, Capability, build_bundle, license_text_of
         from sam3edge_export.checkpoint import read_checkpoint, read_config, with_input_size
         from sam3edge_export.checkpoint.folder import read_config_file
         from sam3edge_export.onnx.precision import precision_named
         from sam3edge_export.parity.fixtures import read_fixtures, read_phrases
         from sam3edge_export.parity.gate import ByInstances, ByLogits, Criterion
         from sam3edge_export.parity.report import write_report
+        from sam3edge_export.sam3.tokenizer import tokenizer_of
 
         found_name, found_version = _identity(out, name, version)
         sizes = read_config_file(config)[0] if config else read_config(checkpoint)
@@ -112,7 +113,7 @@ def export(
         if images is None:
             images, phrases = SCENES, tuple(dict.fromkeys((*phrases, *read_phrases(SCENE_PROMPTS))))
         fixtures = read_fixtures(images, phrases, image_limit)
-        license_text = _license_text(license_file, checkpoint)
+        license_text = license_text_of(checkpoint, license_file)
         signer = _signer(key, kms_key)
         step("reading the checkpoint", 0, 1)
         read = read_checkpoint(checkpoint, sizes)
@@ -133,7 +134,7 @@ def export(
             waive_iou,
         )
         criterion: Criterion = ByLogits() if untrained else ByInstances(threshold)
-        tokenizer = _tokenizer(checkpoint, int(sizes.text_config.max_position_embeddings))
+        tokenizer = tokenizer_of(checkpoint, int(sizes.text_config.max_position_embeddings))
         against = _against_meta(checkpoint, read, tokenizer, fixtures, criterion) if against_meta else []
         built = build_bundle(
             read,
@@ -196,6 +197,7 @@ def add_phrases(
         from sam3edge_export.checkpoint import read_checkpoint
         from sam3edge_export.checkpoint.folder import read_config_file
         from sam3edge_export.parity.fixtures import read_phrases
+        from sam3edge_export.sam3.tokenizer import tokenizer_of
 
         manifest = read_manifest(bundle)
         wanted = read_phrases(prompts)
@@ -206,7 +208,7 @@ def add_phrases(
         else:
             sizes = read_config_file(config)[0] if config else None
             encode = vocabulary.CheckpointEncoder(read_checkpoint(checkpoint, sizes), manifest)
-            tokenizer = _tokenizer(checkpoint, length)
+            tokenizer = tokenizer_of(checkpoint, length)
         _, new_version = _identity(out, manifest.name, version)
         fresh = vocabulary.add_phrases(bundle, wanted, new_version, out, tokenizer, encode, _signer(key, kms_key))
     say(f"{out}: {fresh.name} {fresh.version} knows {len(fresh.vocabulary)} phrases")
@@ -285,20 +287,6 @@ def _identity(out: Path, name: str, version: str) -> tuple[str, str]:
     return name, version
 
 
-def _license_text(given: Path | None, checkpoint: Path) -> str:
-    from sam3edge_export.build import BuildError
-
-    beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    names = (f"{checkpoint.stem}.LICENSE.txt", "LICENSE", "LICENSE.txt")  # the first as fetch leaves it
-    for path in [given] if given else [beside / name for name in names]:
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    raise BuildError(
-        f"the licence of the weights must travel with them (the SAM License asks for it), and there is none at "
-        f"{given or beside / 'LICENSE'}; give --license"
-    )
-
-
 def _signer(key: Path | None, kms_key: str) -> Any:
     from sam3edge_export.signing import KeyFileSigner, KmsSigner
 
@@ -312,14 +300,6 @@ def _signer(key: Path | None, kms_key: str) -> Any:
 def _password() -> bytes | None:
     password = os.environ.get("SAM3EDGE_KEY_PASSWORD")
     return password.encode() if password else None
-
-
-def _tokenizer(checkpoint: Path, length: int) -> Any:
-    from sam3edge_export.sam3.tokenizer import build_tokenizer, read_tokenizer
-
-    if checkpoint.is_dir():
-        return read_tokenizer(checkpoint, length)
-    return build_tokenizer(length=length)
 
 
 def _against_meta(checkpoint: Path, read: Any, tokenizer: Any, fixtures: Any, criterion: Any) -> list[Any]:

@@ -74,6 +74,18 @@ def build_tokenizer(bpe_vocabulary: Path | None = None, length: int = CONTEXT_LE
     return _of_length(tokenizer, length)
 
 
+def tokenizer_of(checkpoint: Path, length: int) -> Tokenizer:
+    """The tokenizer of a checkpoint: a transformers folder's own, and CLIP's for a file of Meta's.
+
+    Args:
+        length: context length of the model, ``text_config.max_position_embeddings``.
+
+    Raises:
+        TokenizerError: it is not there, or is damaged.
+    """
+    return read_tokenizer(checkpoint, length) if checkpoint.is_dir() else build_tokenizer(length=length)
+
+
 def read_tokenizer(folder: Path, length: int = CONTEXT_LENGTH) -> Tokenizer:
     """The ``tokenizer.json`` of a transformers folder, cut and padded as the model takes it.
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import torch
 
+from sam3edge.durable import make_folder, write_file
+
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".torch-compiled"
@@ -70,9 +72,7 @@ def _save(path: Path, before: bytes) -> None:
     if made is None or made[0] == before:
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(made[0])
-        draft.replace(path)
+        make_folder(path.parent)
+        write_file(path, made[0], draft=path.with_suffix(f".{os.getpid()}"))  # several engines may start at once
     except OSError as error:
         logger.warning("compiled code cannot be kept in %s: %s", path.parent, error)

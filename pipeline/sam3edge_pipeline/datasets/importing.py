@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
+from sam3edge.bundle.manifest import sha256_of
 from sam3edge.core.errors import FrameError, Sam3EdgeError
 from sam3edge.core.types import RgbImage
 from sam3edge.engines.text_normalization import normalize_text
@@ -18,7 +19,6 @@ from sam3edge_pipeline.datasets.examples import LabeledObject
 from sam3edge_pipeline.datasets.formats.annotations import AnnotationFile, ImageAnnotations
 from sam3edge_pipeline.datasets.formats.outlines import finished
 from sam3edge_pipeline.datasets.labels import ImageRecord, LabelEvent
-from sam3edge_pipeline.datasets.storage import sha256_of
 from sam3edge_pipeline.datasets.store import Source
 
 ImageHash: TypeAlias = Callable[[RgbImage], int]

@@ -6,7 +6,6 @@ Keys have slashes and are relative to the place. What is written is never overwr
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import secrets
@@ -18,7 +17,6 @@ from urllib.parse import urlsplit
 from sam3edge.core.errors import Sam3EdgeError
 from sam3edge.durable import copy_file, make_folder, sync_folder, write_file
 
-_CHUNK = 1 << 20
 _KEY = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
 
@@ -274,12 +272,3 @@ def checked(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise DatasetError(f"expected a relative name of letters, digits, dots and slashes, got {key!r}")
     return key
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -21,10 +21,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sam3edge.bundle.manifest import sha256_of
 from sam3edge.validation import first_complaint
 from sam3edge_pipeline.datasets.examples import SPLITS, Example, Split
 from sam3edge_pipeline.datasets.labels import ImageRecord, LabelEvent, examples_of, in_order
-from sam3edge_pipeline.datasets.storage import AlreadyStored, DatasetError, Storage, sha256_of, storage_at
+from sam3edge_pipeline.datasets.storage import AlreadyStored, DatasetError, Storage, storage_at
 from sam3edge_pipeline.datasets.table import from_parquet, to_parquet
 
 MANIFEST, LABELS = "manifest.json", "labels.parquet"

@@ -15,7 +15,7 @@ import torch
 
 from sam3edge.core.errors import SettingsError
 from sam3edge_export.checkpoint import read_checkpoint
-from sam3edge_export.sam3.tokenizer import build_tokenizer, read_tokenizer
+from sam3edge_export.sam3.tokenizer import tokenizer_of
 from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions
 from sam3edge_pipeline.datasets.store import Dataset, open_dataset
 from sam3edge_pipeline.evaluation.decision import decide
@@ -49,7 +49,7 @@ def report_checkpoint(path: Path, dataset: Dataset, folder: Path) -> dict[str, A
         raise SettingsError("expected a stored dataset version, which has a digest; write it first")
     checkpoint = read_checkpoint(path)
     length = int(checkpoint.model.config.text_config.max_position_embeddings)
-    tokenizer = read_tokenizer(path, length) if path.is_dir() else build_tokenizer(length=length)
+    tokenizer = tokenizer_of(path, length)
     identity = Identity(checkpoint.family, checkpoint.kind, "sha256:" + checkpoint.sha256)
     options = TorchOptions("cuda", precision="bf16") if torch.cuda.is_available() else TorchOptions()
     engine = TorchEngine(checkpoint.model, tokenizer, identity, options)

@@ -7,23 +7,21 @@ Inputs ``model`` and ``dataset``, whose validation images the comparison is made
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.types import Frame
 from sam3edge.images.files import read_frame
-from sam3edge_export.build import BuildError, BundleSpec, build_bundle
+from sam3edge_export.build import BuildError, BundleSpec, build_bundle, license_text_of
 from sam3edge_export.checkpoint import read_checkpoint
 from sam3edge_export.onnx.precision import precision_named
 from sam3edge_export.parity.fixtures import Fixtures
 from sam3edge_export.parity.gate import ByInstances
 from sam3edge_export.parity.report import write_report
-from sam3edge_export.sam3.tokenizer import build_tokenizer, read_tokenizer
+from sam3edge_export.sam3.tokenizer import tokenizer_of
 from sam3edge_pipeline.datasets.examples import Example
 from sam3edge_pipeline.datasets.store import open_dataset
 from sam3edge_pipeline.steps.parameters import export_of
 from sam3edge_pipeline.steps.places import Places, checkpoint_in, run_step, unpacked
-from sam3edge_pipeline.steps.train import LICENSE
 
 MOST_IMAGES = 16
 
@@ -37,14 +35,14 @@ def export(places: Places) -> None:
         path = checkpoint_in(folder)
         checkpoint = read_checkpoint(path)
         length = int(checkpoint.model.config.text_config.max_position_embeddings)
-        tokenizer = read_tokenizer(path, length) if path.is_dir() else build_tokenizer(length=length)
+        tokenizer = tokenizer_of(path, length)
         spec = BundleSpec(
             wanted.name,
             wanted.version,
             wanted.phrases,
             precision_named(wanted.precision),
             frozenset({"text"}),
-            _license(path),
+            license_text_of(path),
         )
         bundle = places.made("bundle") / f"{wanted.name}-{wanted.version}"
         built = build_bundle(checkpoint, tokenizer, spec, Fixtures(frames, wanted.phrases), ByInstances(), bundle)
@@ -68,15 +66,6 @@ def fixtures_of(examples: Sequence[Example], phrases: Sequence[str]) -> tuple[Fr
     if not shown & set(phrases):
         raise SettingsError("the validation split shows none of the phrases: the export cannot be compared on it")
     return tuple(read_frame(one.image) for one in chosen)
-
-
-def _license(path: Path) -> str:
-    for beside in (path / LICENSE, path.with_name(LICENSE)):
-        if beside.is_file():
-            return beside.read_text(encoding="utf-8")
-    raise SettingsError(
-        f"expected the licence of the weights beside {path.name}, which travels with them; put LICENSE there"
-    )
 
 
 if __name__ == "__main__":

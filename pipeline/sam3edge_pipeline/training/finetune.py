@@ -25,6 +25,7 @@ from sam3edge.core.errors import SettingsError
 from sam3edge_export.sam3.tokenizer import token_ids
 from sam3edge_pipeline.datasets.examples import Example
 from sam3edge_pipeline.training.adaptation import merge, prepare
+from sam3edge_pipeline.training.averaging import follow
 from sam3edge_pipeline.training.objective import Detector, losses_of
 from sam3edge_pipeline.training.processes import Processes
 from sam3edge_pipeline.training.recipe import Recipe
@@ -148,7 +149,7 @@ class _Run:
         nn.utils.clip_grad_norm_(self._detector.parameters(), self._recipe.clip)
         self._optimizer.step()
         if self._average is not None:
-            _follow(self._average, self._detector.model, min(self._recipe.average, (step + 1) / (step + 10)))
+            follow(self._average, self._detector.model, min(self._recipe.average, (step + 1) / (step + 10)))
         whole = {name: float(self._group.total(value.detach())) for name, value in losses.items()}
         return {**whole, "total": sum(whole.values())}
 
@@ -215,12 +216,6 @@ def _on(questions: Any, device: torch.device) -> Any:
         for name in questions.__slots__
     }
     return type(questions)(**moved)
-
-
-def _follow(average: nn.Module, learner: nn.Module, keep: float) -> None:
-    with torch.no_grad():
-        for slow, fast in zip(average.parameters(), learner.parameters(), strict=True):
-            slow.lerp_(fast, 1 - keep)
 
 
 def _fingerprint(examples: Sequence[Example], new: Sequence[str], recipe: Recipe) -> str:

@@ -10,17 +10,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+import shapely
 import torch
-from shapely import get_parts
 from shapely.geometry import MultiPolygon, Polygon
 from torch import Tensor
 
 from sam3edge.core.errors import SettingsError
+from sam3edge.core.matching import BoolMask
 from sam3edge.images.files import read_frame
 from sam3edge_pipeline.datasets.examples import Example
+from sam3edge_pipeline.evaluation.masks import rasterize
 from sam3edge_pipeline.training.data import boxes_around, squeeze
 from sam3edge_pipeline.training.recipe import Recipe
 
@@ -108,15 +109,10 @@ def read_sample(example: Example, side: int) -> Sample:
     return Sample(squeeze(frame.image, side), packed, tuple(phrase for _, phrase in seen))
 
 
-def rasterized(outline: Polygon | MultiPolygon, example: Example, side: int) -> npt.NDArray[np.bool_]:
+def rasterized(outline: Polygon | MultiPolygon, example: Example, side: int) -> BoolMask:
     """bool [S, S], the pixels of an outline at the model's size; the aspect ratio is not kept there."""
-    canvas = np.zeros((side, side), np.uint8)
     scale = np.array([side / example.width, side / example.height])
-    for part in get_parts(outline):
-        rings = (part.exterior, *part.interiors)
-        points = [np.round((np.asarray(ring.coords)[:, :2] * scale - 0.5) * 256).astype(np.int32) for ring in rings]
-        cv2.fillPoly(canvas, points, 1, shift=8)
-    return canvas.astype(bool)
+    return rasterize(shapely.transform(outline, lambda at: at * scale), side, side)
 
 
 class QuestionPlan:

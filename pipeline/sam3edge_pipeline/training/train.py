@@ -27,6 +27,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3Model
 from sam3edge_export.sam3.graphs import DecoderGraph, MaskGraph, TextGraph, VisionFeatures, VisionGraph
 from sam3edge_pipeline.evaluation.checkpoint import evaluate
 from sam3edge_pipeline.synthetic import HELD_OUT_SEEDS, PHRASES
+from sam3edge_pipeline.training.averaging import follow
 from sam3edge_pipeline.training.data import Batch, SceneSet, batches, load_or_draw
 from sam3edge_pipeline.training.losses import Targets, assign, box_loss, mask_loss, onlookers, query_loss
 from sam3edge_pipeline.training.model import INPUT_SIZE, PATCH, build_small_model, token_ids, word_tokenizer
@@ -280,13 +281,6 @@ def run(
             if step > dense:
                 report = evaluate(average, held_out, 60 if step < total else len(held_out))
                 logger.info("step %d  %s", step, json.dumps(report))
-
-
-def follow(average: nn.Module, learner: nn.Module, keep: float) -> None:
-    """Move the averaged weights a little towards the current ones."""
-    with torch.no_grad():
-        for slow, fast in zip(average.parameters(), learner.parameters(), strict=True):
-            slow.lerp_(fast, 1 - keep)
 
 
 def save(out: Path, learner: Learner, average: Learner, optimizer: torch.optim.Optimizer, step: int) -> None:

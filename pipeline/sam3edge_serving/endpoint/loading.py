@@ -118,7 +118,7 @@ def _load_checkpoint(place: Path, settings: Settings) -> Engine:
     import torch
 
     from sam3edge_export.checkpoint.load import read_checkpoint
-    from sam3edge_export.sam3.tokenizer import build_tokenizer, read_tokenizer
+    from sam3edge_export.sam3.tokenizer import tokenizer_of
     from sam3edge_export.torch_engine import Identity, TorchEngine
     from sam3edge_serving.endpoint.torch_settings import torch_options
 
@@ -126,7 +126,7 @@ def _load_checkpoint(place: Path, settings: Settings) -> Engine:
     _require_provider("CUDAExecutionProvider" if on_gpu else "CPUExecutionProvider", settings.execution_providers)
     checkpoint = read_checkpoint(place)
     length = int(checkpoint.model.config.text_config.max_position_embeddings)
-    tokenizer = read_tokenizer(place, length) if place.is_dir() else build_tokenizer(length=length)
+    tokenizer = tokenizer_of(place, length)
     identity = Identity(checkpoint.family, checkpoint.kind, "sha256:" + checkpoint.sha256)
     engine = TorchEngine(checkpoint.model, tokenizer, identity, torch_options(settings, on_gpu))
     if on_gpu if settings.prewarm is None else settings.prewarm:

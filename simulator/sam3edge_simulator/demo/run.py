@@ -94,7 +94,7 @@ def run_demo(options: Options, console: Console) -> bool:
                 f"device [bold]laptop[/] runs {', '.join(f'{c.name} {c.version}' for c in nucleus.components)}"
             )
             with display:
-                _feed(images, options.images, out / "watched")
+                feed(images, options.images, out / "watched")
                 complete = _wait(receiver, done, [p.relative_to(options.images).as_posix() for p in images])
         finally:
             receiver.close()
@@ -132,7 +132,7 @@ def _deployment(options: Options, prompts: Sequence[str], model_version: str) ->
     )
 
 
-def _feed(images: Sequence[Path], root: Path, watched: Path) -> None:
+def feed(images: Sequence[Path], root: Path, watched: Path) -> None:
     """Put the images into the watched folder as a camera's uploader would: written aside, then renamed."""
     for image in images:
         target = watched / image.relative_to(root)

@@ -14,6 +14,7 @@ import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge_pipeline.greengrass_build.build import NAMES, build_component
 from sam3edge_simulator.demo.receiver import Received, Receiver
+from sam3edge_simulator.demo.run import feed
 from sam3edge_simulator.deployment_document import ConfigurationUpdate, Deployment
 from sam3edge_simulator.loop.cloud import BUCKET, REGION, LocalCloud
 from sam3edge_simulator.mqtt.broker import Broker
@@ -95,12 +96,8 @@ class LaptopDevice:
             raise DeviceFailed(f"the segmenter does not run; its log is in {self.root / 'device' / 'logs'}")
 
     def look_at(self, images: Sequence[Path]) -> dict[str, Received]:
-        """Give it images, and wait for all of their messages; those by name."""
-        before = set(self._receiver.frames())
-        for image in images:
-            draft = self._watched / f".{image.name}.part"
-            shutil.copyfile(image, draft)
-            draft.rename(self._watched / image.name)
+        """Give it images of one folder, and wait for all of their messages; those by name."""
+        feed(images, images[0].parent, self._watched)
         wanted = {image.name for image in images}
         seen, deadline = 0, time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -111,7 +108,7 @@ class LaptopDevice:
             if len(there) > seen:
                 seen, deadline = len(there), time.monotonic() + FRAME_SECONDS
             time.sleep(0.2)
-        raise DeviceFailed(f"{seen} of {len(wanted)} frames were answered, {len(before)} had been before")
+        raise DeviceFailed(f"{seen} of {len(wanted)} frames were answered")
 
     def wait_uploaded(self) -> None:
         """Wait until every example that was kept has left for the bucket."""
