@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sam3edge_pipeline.datasets.examples import Example, Split
-from sam3edge_pipeline.datasets.labels import ImageRecord, LabelEvent
+from sam3edge_pipeline.datasets.examples import Split
+from sam3edge_pipeline.datasets.labels import events_of, record_of
 from sam3edge_pipeline.datasets.storage import FolderStorage
 from sam3edge_pipeline.datasets.store import DatasetManifest, extended, write_dataset
 from sam3edge_pipeline.synthetic import PHRASES
@@ -24,21 +24,10 @@ SEEDS: Mapping[Split, Sequence[int]] = {
 """Scenes of each split; some show a tank, some do not."""
 
 
-def records_and_events(examples: Sequence[Example]) -> tuple[dict[str, tuple[ImageRecord, Path]], list[LabelEvent]]:
-    """Examples as a dataset takes them."""
-    images = {
-        one.id: (ImageRecord(one.id, ".png", one.width, one.height, one.group, one.captured_at), one.image)
-        for one in examples
-    }
-    events = [
-        LabelEvent(one.id, phrase, one.of(phrase), True, LABELED_AT) for one in examples for phrase in one.exhaustive
-    ]
-    return images, events
-
-
 def write_small_dataset(folder: Path, scratch: Path, phrases: Sequence[str] = KNOWN) -> DatasetManifest:
     """Store it in ``folder``; ``scratch`` gets the images first."""
     examples = [one for split, seeds in SEEDS.items() for one in write_examples(seeds, scratch, split, phrases)]
-    images, events = records_and_events(examples)
+    images = {one.id: (record_of(one), one.image) for one in examples}
+    events = [event for one in examples for event in events_of(one, LABELED_AT)]
     dataset = extended(None, images, events, {one.id: one.split for one in examples})
     return write_dataset(dataset, FolderStorage(folder), "scenes", "1")

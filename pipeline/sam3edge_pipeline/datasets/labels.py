@@ -77,6 +77,26 @@ class LabelEvent:
             raise ValueError(f"expected objects of {self.phrase!r} alone in one label event; split it by phrase")
 
 
+def record_of(example: Example) -> ImageRecord:
+    """What an example says of its image."""
+    return ImageRecord(
+        example.id,
+        example.image.suffix,
+        example.width,
+        example.height,
+        example.group,
+        example.captured_at,
+        origin=example.image.name,
+    )
+
+
+def events_of(example: Example, at: datetime, reviewer: str = "") -> tuple[LabelEvent, ...]:
+    """What an example says of its phrases, as if it had been stated at a moment: those that it knows everything of."""
+    return tuple(
+        LabelEvent(example.id, phrase, example.of(phrase), True, at, reviewer=reviewer) for phrase in example.exhaustive
+    )
+
+
 def in_order(events: Iterable[LabelEvent]) -> tuple[LabelEvent, ...]:
     """Events by image, phrase and time; of equal time as they were given. What is repeated is dropped."""
     return tuple(sorted(dict.fromkeys(events), key=lambda event: (event.image, event.phrase, event.at)))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sam3edge_pipeline.datasets.examples import Example, LabeledObject, Split
-from sam3edge_pipeline.datasets.labels import ImageRecord, LabelEvent
+from sam3edge_pipeline.datasets.examples import Example, Split
+from sam3edge_pipeline.datasets.labels import ImageRecord, LabelEvent, events_of, record_of
 from sam3edge_pipeline.datasets.storage import FolderStorage
 from sam3edge_pipeline.datasets.store import DatasetManifest, Source, extended, write_dataset
 from sam3edge_pipeline.labeling.prelabels import EXAMPLE
@@ -22,6 +22,8 @@ from sam3edge_pipeline.synthetic.overhead import TANK
 
 KNOWN = (*PHRASES, TANK)
 """What the labeler labels."""
+
+REVIEWER = "generator of the scenes"
 
 _SCENE = re.compile(r"scene-(\d+)\.")
 
@@ -64,17 +66,7 @@ def name_of(upload: Path) -> str:
 
 def label_example(example: Example, at: datetime) -> Labeled:
     """What an example says already, as a statement of the labeler."""
-    record = ImageRecord(
-        example.id,
-        example.image.suffix,
-        example.width,
-        example.height,
-        example.group,
-        example.captured_at,
-        origin=example.image.name,
-    )
-    events = tuple(_event(example.id, phrase, example.of(phrase), at) for phrase in example.exhaustive)
-    return Labeled(record, example.image, events)
+    return Labeled(record_of(example), example.image, events_of(example, at, REVIEWER))
 
 
 def store(
@@ -90,7 +82,7 @@ def store(
             images[one.record.id] = one.record, one.file
             events += one.events
     digest = hashlib.sha256("".join(sorted(one.record.id for one in learned)).encode()).hexdigest()
-    source = Source(kind="review", name="generator of the scenes", sha256=digest)
+    source = Source(kind="review", name=REVIEWER, sha256=digest)
     return write_dataset(extended(None, images, events, splits), FolderStorage(folder), name, "1", sources=[source])
 
 
@@ -113,12 +105,8 @@ def now() -> datetime:
 
 def _labeled(record: ImageRecord, file: Path, at: datetime) -> Labeled:
     objects = labels_of(draw_scene(seed_of(name_of(file.parent))), KNOWN)
-    return Labeled(
-        record,
-        file,
-        tuple(_event(record.id, phrase, [o for o in objects if o.phrase == phrase], at) for phrase in KNOWN),
+    events = (
+        LabelEvent(record.id, phrase, tuple(o for o in objects if o.phrase == phrase), True, at, reviewer=REVIEWER)
+        for phrase in KNOWN
     )
-
-
-def _event(image: str, phrase: str, objects: Sequence[LabeledObject], at: datetime) -> LabelEvent:
-    return LabelEvent(image, phrase, tuple(objects), True, at, reviewer="generator")
+    return Labeled(record, file, tuple(events))

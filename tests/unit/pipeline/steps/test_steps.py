@@ -86,6 +86,17 @@ def test_training_leaves_a_checkpoint_and_continues_after_an_interruption(datase
     assert "continuing after step 2" in again.stderr
 
 
+def test_a_checkpoint_without_licence_is_refused_before_anything_is_learned(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "input/data/dataset")
+    shutil.copytree(ASSETS / "demo-checkpoint", tmp_path / "input/data/checkpoint")
+    (tmp_path / "input/data/checkpoint/LICENSE").unlink()
+    (tmp_path / "input/config").mkdir(parents=True)
+    (tmp_path / "input/config/hyperparameters.json").write_text(json.dumps({"new_phrases": "tank", **FAST}))
+    assert step("train", tmp_path).returncode == 1
+    assert failure(tmp_path).startswith("the licence of the weights must travel with them")
+    assert not (tmp_path / "checkpoints" / STATE).exists()
+
+
 @pytest.mark.slow  # the interpreter's test runs this step, too
 def test_judging_says_that_an_unchanged_model_may_not_replace_itself(dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(dataset, tmp_path / "processing/input/dataset")

@@ -36,7 +36,6 @@ from sam3edge_pipeline.training.vocabulary import add_words
 pytestmark = pytest.mark.timeout(400)
 
 ASSETS = Path(__file__).parents[4] / "assets"
-WITH_TANKS = (2_000_010, 2_000_013, 2_000_014, 2_000_017)
 KNOWN = (*PHRASES, "tank")
 RECIPE = Recipe(steps=6, batch=2, prompts=2, transformer_rate=1e-3, text_rate=1e-3, clip=1.0, mask_points=64, warm_up=0)
 
