@@ -6,7 +6,7 @@ import functools
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -21,17 +21,17 @@ from sam3edge.bundle.manifest import Manifest, read_manifest, write_manifest
 from sam3edge_pipeline.registry.packages import Package, ensure_group, register
 from sam3edge_pipeline.registry.release import Lineage, Release
 from sam3edge_pipeline.rollout import handlers
-from sam3edge_pipeline.rollout.events import DETAIL_TYPE, SOURCE
 from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Loop, Times, definition, to_text
 from sam3edge_pipeline.rollout.steps import Rollout
+from sam3edge_simulator.greengrass_cloud import ACCOUNT, REGION, Deployment, GreengrassCloud, function_arn, group_arn
+from sam3edge_simulator.loop.rollout import approval_event, make_tables
 from support.canaries import canary_messages
-from support.greengrass_cloud import ACCOUNT, REGION, Deployment, GreengrassCloud, function_arn, group_arn
 
 GROUP = "sam3edge"
 BUCKET = "models"
 STARTED = datetime(2026, 3, 2, 8, 0, tzinfo=timezone.utc)
 CANARY, FLEET = group_arn("canaries"), group_arn("fleet")
-MODEL, SEGMENTER = "com.sam3edge.Model", "com.sam3edge.Segmenter"
+MODEL, SEGMENTER, UPLOADER = "com.sam3edge.Model", "com.sam3edge.Segmenter", "com.sam3edge.Uploader"
 FIRST = {MODEL: "0.9.0", SEGMENTER: "0.0.1"}
 """What was deployed by hand before any roll-out."""
 
@@ -81,7 +81,7 @@ class Rig:
             ModelApprovalStatus=status,
             CustomerMetadataProperties=known,  # which moto forgets unless they are repeated
         )
-        return event(package.arn, status)
+        return approval_event(package.arn, status)
 
     def hears(self, start: datetime, finds: float, digest: str, frames: int = FRAMES, seed: int = 7) -> None:
         """A canary's messages arrive, some of them twice, as SQS has them."""
@@ -120,30 +120,6 @@ class Rig:
         found = self.rollout.records.outcome(name)
         assert found is not None
         return found
-
-
-def event(arn: str, status: str, changed: Sequence[str] | None = ("ModelApprovalStatus",)) -> dict[str, Any]:
-    """An event as SageMaker sends it."""
-    group, version = arn.rpartition(":model-package/")[2].split("/")
-    detail: dict[str, Any] = {
-        "ModelPackageGroupName": group,
-        "ModelPackageVersion": int(version),
-        "ModelPackageArn": arn,
-        "ModelPackageStatus": "Completed",
-        "ModelApprovalStatus": status,
-    }
-    if changed is not None:
-        detail["UpdatedModelPackageFields"] = list(changed)
-    return {
-        "version": "0",
-        "id": "844e2571-85d4-695f-b930-0153b71dcb42",
-        "detail-type": DETAIL_TYPE,
-        "source": SOURCE,
-        "account": ACCOUNT,
-        "region": REGION,
-        "resources": [arn],
-        "detail": detail,
-    }
 
 
 def release(manifest: Manifest, uri: str, **changes: Any) -> Release:
@@ -202,15 +178,13 @@ def rollout_rig(
 
 
 def _rig(cloud: GreengrassCloud, demo: Path, work: Path, times: Times) -> Rig:
-    _tables()
+    make_tables()
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     sagemaker = boto3.client("sagemaker")
     ensure_group(sagemaker, GROUP)
     clock = Clock(STARTED.timestamp())
-    made = handlers.assemble(handlers.read_settings())
-    fields = {name: getattr(made, name) for name in made.__slots__}
-    rollout = Rollout(**{**fields, "clock": clock})
+    rollout = handlers.assemble(handlers.read_settings(), clock)
     for name in FUNCTIONS:
         cloud.functions[function_arn(name)] = getattr(handlers, name)
     states = boto3.client("stepfunctions")
@@ -227,19 +201,6 @@ def _rig(cloud: GreengrassCloud, demo: Path, work: Path, times: Times) -> Rig:
         greengrass.create_deployment(targetArn=target, deploymentName="by hand", components=components)
     cloud.calls.clear()
     return Rig(cloud, rollout, clock, sagemaker, s3, states, machine, demo, work)
-
-
-def _tables() -> None:
-    dynamodb = boto3.client("dynamodb")
-    for name, keys in (("records", ["id"]), ("observations", ["thing", "at"])):
-        dynamodb.create_table(
-            TableName=name,
-            KeySchema=[
-                {"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)
-            ],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-            BillingMode="PAY_PER_REQUEST",
-        )
 
 
 def after_canary(rig: Rig, act: Callable[[Deployment], None]) -> Callable[[Deployment], None]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from sam3edge_pipeline.greengrass_build.build import NAMES
@@ -26,6 +26,7 @@ Components: TypeAlias = dict[str, dict[str, Any]]
 """Of a deployment, as CreateDeployment takes them: by name their version, configuration and limits."""
 
 MODEL = NAMES["model"]
+INDISPENSABLE = frozenset({MODEL, NAMES["segmenter"]})
 BUNDLE_KEY = "Bundle"
 """Key of the model component's configuration: digest of the bundle in its store that is to be activated."""
 
@@ -172,9 +173,16 @@ def read(greengrass: Any, deployment_id: str) -> Deployed:
     return Deployed(said["deploymentId"], said.get("deploymentName", ""), said["targetArn"], said.get("components", {}))
 
 
+def wanted(former: Deployed, published: Mapping[str, str]) -> dict[str, str]:
+    """Versions of ours that a target is to have: what it runs already, and what no device can do without."""
+    return {name: version for name, version in published.items() if name in former.components or name in INDISPENSABLE}
+
+
 def forward(former: Deployed, versions: Mapping[str, str], nucleus: Nucleus) -> Components:
     """Everything as before, with these versions; the model component activates the bundle that it carries."""
-    components = _with_versions(former.components, versions)
+    components = dict(former.components)
+    for name, version in versions.items():
+        components[name] = {**components.get(name, {}), "componentVersion": version}
     if MODEL in components:
         model = components[MODEL]
         update = dict(model.get("configurationUpdate", {}))
@@ -188,8 +196,10 @@ def forward(former: Deployed, versions: Mapping[str, str], nucleus: Nucleus) -> 
 
 
 def back_by_version(current: Deployed, versions: Mapping[str, str], nucleus: Nucleus) -> Components:
-    """Everything as it is, with the versions that ran well before."""
-    return forward(current, versions, nucleus)
+    """Everything as it is, with the versions that ran well before; ours that were not there go."""
+    ours = set(NAMES.values())
+    there = {name: one for name, one in current.components.items() if name in versions or name not in ours}
+    return forward(replace(current, components=there), versions, nucleus)
 
 
 def back_by_store(
@@ -203,7 +213,7 @@ def back_by_store(
     if not bundle_digest or MODEL not in current.components:
         return None
     kept = current.components[MODEL]["componentVersion"]
-    components = forward(current, {**versions, MODEL: kept}, nucleus)
+    components = back_by_version(current, {**versions, MODEL: kept}, nucleus)
     update = components[MODEL]["configurationUpdate"]
     merge = {**_merge(update), BUNDLE_KEY: bundle_digest}
     components[MODEL] = {**components[MODEL], "configurationUpdate": _update(update, merge)}
@@ -262,14 +272,6 @@ def devices(greengrass: Any, target_arn: str) -> tuple[str, ...]:
     """Core devices of a thing group."""
     pages = greengrass.get_paginator("list_core_devices").paginate(thingGroupArn=target_arn)
     return tuple(sorted(one["coreDeviceThingName"] for page in pages for one in page["coreDevices"]))
-
-
-def _with_versions(components: Components, versions: Mapping[str, str]) -> Components:
-    """Ours that have no version were not there and are not to be."""
-    changed = {name: one for name, one in components.items() if name in versions or name not in NAMES.values()}
-    for name, version in versions.items():
-        changed[name] = {**changed.get(name, {}), "componentVersion": version}
-    return changed
 
 
 def _merge(update: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,12 @@ def read_settings() -> RolloutSettings:
         raise SettingsError("; ".join(map(str, complaints(error)))) from error
 
 
-def assemble(settings: RolloutSettings) -> Rollout:
-    """The tasks with AWS's clients; nothing is asked of AWS yet."""
+def assemble(settings: RolloutSettings, clock: Callable[[], float] = time.time) -> Rollout:
+    """The tasks with AWS's clients; nothing is asked of AWS yet.
+
+    Args:
+        clock: seconds since 1970.
+    """
     greengrass = boto3.client("greengrassv2", config=_PATIENT)
     s3 = boto3.client("s3", config=_PATIENT)
     tables = boto3.resource("dynamodb", config=_PATIENT)
@@ -65,7 +69,7 @@ def assemble(settings: RolloutSettings) -> Rollout:
         publisher=Publisher(greengrass, s3, settings.bucket, settings.canary_group_arn, Path(tempfile.gettempdir())),
         records=Records(tables.Table(settings.records_table)),
         watch=watch,
-        clock=time.time,
+        clock=clock,
     )
 
 
@@ -98,71 +102,76 @@ def start(event: Event, context: Any) -> dict[str, Any]:
 def observe(event: Event, context: Any) -> dict[str, Any]:
     """SQS's target: keep what the devices' messages say; a queue between IoT Core and this loses nothing.
 
-    A record that is not a message of a device is logged and dropped; one that cannot be kept now comes again.
+    One that cannot be kept now comes again.
     """
-    observations: list[Observation] = []
-    for record in event.get("Records", ()):
+    _rollout().watch.table.put(observations_in(event.get("Records", ())))
+    return {"batchItemFailures": []}
+
+
+def observations_in(records: Iterable[Mapping[str, Any]]) -> list[Observation]:
+    """What the records of a queue say; one that is not a message of a device is logged and dropped."""
+    found: list[Observation] = []
+    for record in records:
         try:
             observation = read_observation(json.loads(record["body"]))
         except (ObservationError, ValueError) as error:
             logger.warning("dropped message %s: %s", record.get("messageId", ""), error)
             continue
         if observation is not None:
-            observations.append(observation)
-    _rollout().watch.table.put(observations)
-    return {"batchItemFailures": []}
+            found.append(observation)
+    return found
 
 
 def claim(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.claim``."""
-    return _rollout().claim(event["execution"], event["state"])
+    return _rollout().run("claim", event)
 
 
 def check(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.check``."""
-    return _rollout().check(event["execution"], event["state"])
+    return _rollout().run("check", event)
 
 
 def publish(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.publish``."""
-    return _rollout().publish(event["execution"], event["state"])
+    return _rollout().run("publish", event)
 
 
 def published(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.published``."""
-    return _rollout().published(event["execution"], event["state"])
+    return _rollout().run("published", event)
 
 
 def prepare(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.prepare``."""
-    return _rollout().prepare(event["execution"], event["state"])
+    return _rollout().run("prepare", event)
 
 
 def deploy(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.deploy``."""
-    return _rollout().deploy(event["execution"], event["state"], event["target"])
+    return _rollout().run("deploy", event)
 
 
 def progress(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.progress``."""
-    return _rollout().progress(event["execution"], event["state"], event["target"])
+    return _rollout().run("progress", event)
 
 
 def judge(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.judge``."""
-    return _rollout().judge(event["execution"], event["state"])
+    return _rollout().run("judge", event)
 
 
 def roll_back(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.roll_back``."""
-    return _rollout().roll_back(event["execution"], event["state"])
+    return _rollout().run("roll_back", event)
 
 
 def rolled_back(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.rolled_back``."""
-    return _rollout().rolled_back(event["execution"], event["state"])
+    return _rollout().run("rolled_back", event)
 
 
 def record(event: Event, context: Any) -> dict[str, Any]:
     """See ``Rollout.record``."""
-    return _rollout().record(event["execution"], event["state"], event["outcome"])
+    return _rollout().run("record", event)

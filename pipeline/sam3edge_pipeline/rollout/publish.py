@@ -52,7 +52,7 @@ class Publisher:
     artifact_limit: int = ARTIFACT_LIMIT
 
     def publish(self, package: Package) -> tuple[Published, ...]:
-        """The model component with a package's bundle, and the segmenter.
+        """The model component with a package's bundle, and the components of code alone.
 
         Raises:
             PublishError: the bundle in S3 is not the one that was registered.
@@ -62,7 +62,11 @@ class Publisher:
             bundle = _Download(self.s3, package, Path(folder) / "bundle")
             manifest = bundle.manifest()
             model = self._component("model", manifest.version, manifest, bundle)
-            return model, self._component("segmenter", sam3edge.__version__, None, None)
+            return model, *(self.publish_code(component) for component in NAMES if component != "model")
+
+    def publish_code(self, component: str) -> Published:
+        """A component of code alone: ``segmenter`` or ``uploader``."""
+        return self._component(component, sam3edge.__version__, None, None)
 
     def _component(self, component: str, wanted: str, manifest: Manifest | None, bundle: _Download | None) -> Published:
         name = NAMES[component]

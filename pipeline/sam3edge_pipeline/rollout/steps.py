@@ -30,6 +30,7 @@ from sam3edge_pipeline.rollout.deployments import (
     progress,
     read,
     unhealthy,
+    wanted,
 )
 from sam3edge_pipeline.rollout.publish import Publisher
 from sam3edge_pipeline.rollout.records import Good, Records
@@ -69,6 +70,17 @@ class Rollout:
     records: Records
     watch: CanaryWatch
     clock: Callable[[], float]
+
+    def run(self, task: str, event: Mapping[str, Any]) -> Result:
+        """Run one task.
+
+        Args:
+            task: a name of ``state_machine.FUNCTIONS``.
+            event: what the state machine calls its function with.
+        """
+        told = {name: value for name, value in event.items() if name not in ("execution", "state")}
+        result: Result = getattr(self, task)(event["execution"], event["state"], **told)
+        return result
 
     def claim(self, execution: str, state: Mapping[str, Any]) -> Result:
         """One roll-out at a time: two would be judged by each other's detections."""
@@ -114,7 +126,7 @@ class Rollout:
                 "failed", f"expected a deployment to compare with, {missing} has none; deploy the first by hand"
             )
         deployed = {target: one for target, one in former.items() if one is not None}
-        if all(one.versions() == versions for one in deployed.values()):
+        if all(one.versions() == wanted(one, versions) for one in deployed.values()):
             return _result("unchanged", "canaries and fleet have these versions")
         things = devices(self.greengrass, self._arn(CANARY))
         if not 0 < len(things) <= MAX_CANARIES:
@@ -136,7 +148,7 @@ class Rollout:
     def deploy(self, execution: str, state: Mapping[str, Any], target: str) -> Result:
         """Deploy to the canaries, or to the fleet."""
         former = read(self.greengrass, state["plan"]["value"]["former"][target])
-        versions = state["published"]["value"]["versions"]
+        versions = wanted(former, state["published"]["value"]["versions"])
         components = forward(former, versions, self.settings.default_nucleus())
         return {"id": self._create(execution, target, "to", components)}
 
@@ -200,8 +212,9 @@ class Rollout:
         now = self.clock()
         package_arn = state["package_arn"]
         if outcome == "RolledOut":
-            good = Good(state["published"]["value"]["versions"], state["package"]["value"]["digest"], package_arn, now)
             for target in (CANARY, FLEET):
+                deployed = read(self.greengrass, state[target]["deployment"]["value"]["id"])
+                good = Good(deployed.versions(), state["package"]["value"]["digest"], package_arn, now)
                 self.records.put_good(self._arn(target), good)
         reason = _reason(state)
         report = {

@@ -73,6 +73,8 @@ class Receiver:
         self._frames: dict[str, Received] = {}
         self.repetitions = 0
         self.component_errors: list[str] = []
+        self.model = ""
+        """Digest of the model that the segmenter runs, as its last heartbeat says."""
         self._subscribed = threading.Event()
         self._topic = f"sam3edge/{thing}/#"
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="sam3edge-demo-consumer")
@@ -112,6 +114,8 @@ class Receiver:
                 self._finish(Received(name, topic, {(0, Fraction(0)): body}, reason=body["reason"]))
             else:
                 self.component_errors.append(body["reason"])
+        elif topic.endswith("/status"):
+            self.model = (body.get("model") or {}).get("digest", "")
 
     def _answer(self, topic: str, body: dict[str, Any], payload: bytes) -> None:
         name, part = body["frame"]["name"], body["part"]

@@ -11,12 +11,14 @@ from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import urllib3
 from moto.server import ThreadedMotoServer
 
-REGION = "eu-central-1"
+from sam3edge_simulator.greengrass_cloud import REGION
+
 KEYS = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": REGION}
 BUCKET = "sam3edge"
 
@@ -28,10 +30,12 @@ class LocalCloud:
     Attributes:
         endpoint: of every service of AWS.
         credentials: of the token exchange service.
+        region: that they are in.
     """
 
     endpoint: str
     credentials: str
+    region: str = REGION
 
     def client(self, service: str) -> Any:
         """boto3's client of a service."""
@@ -46,6 +50,12 @@ class LocalCloud:
             "AWS_ACCESS_KEY_ID": KEYS["aws_access_key_id"],
             "AWS_SECRET_ACCESS_KEY": KEYS["aws_secret_access_key"],
         }
+
+    def upload(self, folder: Path, uri: str) -> None:
+        """Copy every file of a folder to a prefix, ``s3://bucket/prefix/``."""
+        s3, parts = self.client("s3"), urlsplit(uri)
+        for path in (one for one in sorted(folder.rglob("*")) if one.is_file()):
+            s3.upload_file(str(path), parts.netloc, parts.path.strip("/") + "/" + path.relative_to(folder).as_posix())
 
     def download(self, prefix: str, folder: Path) -> None:
         """Copy what the bucket has below a prefix."""
@@ -99,6 +109,9 @@ def local_cloud() -> Iterator[LocalCloud]:
     try:
         # moto keeps what it holds for as long as the process lives
         urllib3.request("POST", f"{cloud.endpoint}/moto-api/reset", timeout=10)
+        urllib3.request(
+            "POST", f"{cloud.endpoint}/moto-api/config", json={"stepfunctions": {"execute_state_machine": True}}
+        )
         cloud.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         yield cloud
     finally:

@@ -7,21 +7,24 @@ import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from sam3edge.bundle.manifest import read_manifest
 from sam3edge.core.errors import Sam3EdgeError
 from sam3edge.terminal import console, say
 from sam3edge_pipeline.datasets.examples import Example
 from sam3edge_pipeline.definition.interpreter import Execution, Interpreter, StepFailed, read_definition
-from sam3edge_pipeline.registry.packages import describe
+from sam3edge_pipeline.registry.packages import Package, describe
 from sam3edge_pipeline.synthetic import PHRASES
 from sam3edge_pipeline.synthetic.examples import TEST_SEEDS, VALIDATION_SEEDS, write_examples
 from sam3edge_pipeline.synthetic.overhead import TANK
 from sam3edge_simulator.loop.cloud import BUCKET, LocalCloud, local_cloud
 from sam3edge_simulator.loop.devices import DeviceFailed, laptop_device
+from sam3edge_simulator.loop.rollout import CANARY, DAY, FLEET, LocalRollout, local_rollout
 from sam3edge_simulator.loop.teaching import KNOWN, Labeled, in_order_of_need, label_example, label_uploads, now, store
 
 MET_SEEDS = range(2_000_000, 2_100_000)
@@ -88,16 +91,28 @@ def run_loop(options: Options) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     try:
-        with local_cloud() as cloud:
-            _Loop(options, cloud).run()
+        with (
+            local_cloud() as cloud,
+            laptop_device(out / CANARY, "line-7", cloud) as canary,
+            laptop_device(out / FLEET, "line-8", cloud) as fleet,
+            local_rollout(cloud, {CANARY: canary, FLEET: fleet}, out / "downloads") as rollout,
+        ):
+            _Loop(options, cloud, rollout).run()
     except (DeviceFailed, StepFailed) as error:
         raise LoopFailed(str(error)) from error
 
 
 class _Loop:
-    def __init__(self, options: Options, cloud: LocalCloud) -> None:
+    """One run.
+
+    Args:
+        rollout: with one device in each thing group; the canary is the one that meets something new.
+    """
+
+    def __init__(self, options: Options, cloud: LocalCloud, rollout: LocalRollout) -> None:
         self._options = options
         self._cloud = cloud
+        self._rollout = rollout
         self._store = options.out / "s3"
         self._scratch = options.out / "scenes"
         shutil.copytree(options.assets / "demo-checkpoint", self._store / BUCKET / "checkpoints/current")
@@ -110,7 +125,8 @@ class _Loop:
         say(
             f"[bold]1. a device meets {len(met)} scenes[/], in some of which stand tanks, which its model does not know"
         )
-        chosen = self._meet(met, at)
+        versions = self._rollout.publish(self._before())
+        chosen = self._meet(met, versions, at)
         say(f"   {len(chosen)} hard examples were uploaded, {_share(chosen)}")
         learned = in_order_of_need(chosen, TANK)[: options.budget]
         say(f"[bold]2. {len(learned)} of them are labelled[/], those kept for {TANK!r} first: {_share(learned)}")
@@ -123,8 +139,8 @@ class _Loop:
         after, before = (self._report(execution, "Evaluate", name) for name in ("report", "baseline"))
         others = self._by_chance(met, held_out, at) if options.compare else None
         _print(before, after, others)
-        say("[bold]4. approved, and rolled out[/]: a canary first, then the fleet")
-        self._roll_out(self._bundle(execution), met)
+        say("[bold]4. approved, and rolled out[/]: the canary first, which is judged, then the fleet")
+        self._roll_out(self._approved(), met)
 
     def _held_out(self, at: Any) -> dict[Any, list[Labeled]]:
         half = max(10, self._options.judged // 3)
@@ -137,14 +153,19 @@ class _Loop:
             "test": [label_example(one, at) for one in test],
         }
 
-    def _meet(self, met: Sequence[Example], at: Any) -> list[Labeled]:
-        prompts: list[dict[str, Any]] = [{"Text": phrase} for phrase in PHRASES]
-        prompts.append({"Text": TANK, "Threshold": DOUBT})
+    def _meet(self, met: Sequence[Example], versions: Mapping[str, str], at: datetime) -> list[Labeled]:
+        """The device meets the scenes and is asked for what it does not know; labelled, what it has kept."""
+        canary = self._rollout.devices[CANARY]
+        usual = canary.configuration([{"Text": phrase} for phrase in PHRASES])
+        asked = canary.configuration([*({"Text": phrase} for phrase in PHRASES), {"Text": TANK, "Threshold": DOUBT}])
         examples = {**EXAMPLES, "PerHour": max(20, self._options.scenes)}
-        with laptop_device(self._options.out / "device", "line-7", prompts, self._cloud) as device:
-            device.deploy(self._options.assets / "demo-bundle", examples, self._cloud)
-            device.look_at([one.image for one in met])
-            device.wait_uploaded()
+        self._rollout.deploy(CANARY, versions, canary.keeping_examples(asked, examples, self._cloud))
+        frames = canary.look_at([one.image for one in met])
+        canary.wait_uploaded()
+        self._rollout.hear(frames, self._rollout.clock() - DAY)
+        self._rollout.deploy(CANARY, versions, usual)
+        fleet = self._rollout.devices[FLEET]
+        self._rollout.deploy(FLEET, versions, fleet.configuration([{"Text": phrase} for phrase in PHRASES]))
         copy = self._options.out / "uploads"
         self._cloud.download("hard-examples/", copy)
         found = label_uploads(copy, at)
@@ -206,32 +227,43 @@ class _Loop:
         report: dict[str, Any] = json.loads((place / "report.json").read_text(encoding="utf-8"))
         return report
 
-    def _bundle(self, execution: Execution) -> Path:
-        """The bundle of the package that is approved."""
-        sagemaker = self._cloud.client("sagemaker")
-        [summary] = sagemaker.list_model_packages(ModelPackageGroupName=GROUP)["ModelPackageSummaryList"]
-        package = describe(sagemaker, summary["ModelPackageArn"])
-        sagemaker.update_model_package(ModelPackageArn=package.arn, ModelApprovalStatus="Approved")
-        return self._store / package.bundle_uri.removeprefix("s3://").rstrip("/")
+    def _before(self) -> Package:
+        """The model that devices run before, as if it were registered."""
+        bundle = self._options.assets / "demo-bundle"
+        manifest, uri = read_manifest(bundle), f"s3://{BUCKET}/bundles/{bundle.name}/"
+        self._cloud.upload(bundle, uri)
+        return Package("", GROUP, "Approved", manifest.digest(), manifest.name, manifest.version, uri, "", "")
 
-    def _roll_out(self, bundle: Path, met: Sequence[Example]) -> None:
-        prompts = [{"Text": phrase} for phrase in KNOWN]
+    def _approved(self) -> Package:
+        """The package that the pipeline has registered, approved."""
+        sagemaker = self._cloud.client("sagemaker")
+        summaries = sagemaker.list_model_packages(ModelPackageGroupName=GROUP)["ModelPackageSummaryList"]
+        arn = max(summaries, key=lambda one: one["ModelPackageVersion"])["ModelPackageArn"]
+        known = sagemaker.describe_model_package(ModelPackageName=arn)["CustomerMetadataProperties"]
+        sagemaker.update_model_package(
+            ModelPackageArn=arn,
+            ModelApprovalStatus="Approved",
+            CustomerMetadataProperties=known,  # which moto forgets unless they are repeated
+        )
+        package = describe(sagemaker, arn)
+        self._cloud.upload(self._store / package.bundle_uri.removeprefix("s3://").rstrip("/"), package.bundle_uri)
+        return package
+
+    def _roll_out(self, package: Package, met: Sequence[Example]) -> None:
+        outcome = self._rollout.roll_out(package, [one.image for one in met])
+        say(f"   {outcome['outcome']}: {outcome['reason']}")
+        if outcome["outcome"] != "RolledOut":
+            raise LoopFailed(f"the roll-out ended as {outcome['outcome']}: {outcome['reason']}")
         shown = [one for one in met if one.of(TANK)][:8]
         wanted = sum(len(one.of(TANK)) for one in shown)
-        for thing in ("canary", "fleet"):
-            with laptop_device(self._options.out / thing, thing, prompts, self._cloud) as device:
-                device.deploy(self._options.assets / "demo-bundle")
-                before = device.look_at([one.image for one in shown[:1]])
-                device.deploy(bundle)
-                frames = device.look_at([one.image for one in shown[1:]])
+        versions = outcome["versions"]
+        for group, device in self._rollout.devices.items():
+            self._rollout.deploy(group, versions, device.configuration([{"Text": phrase} for phrase in KNOWN]))
+            frames = device.look_at([one.image for one in shown], "tanks")
             found = sum(1 for f in frames.values() for feature in f.features if feature["properties"]["prompt"] == TANK)
-            wanted_here = wanted - len(shown[0].of(TANK))
-            say(
-                f"   {thing}: {len(before)} frame with the model before; now {found} tanks in {len(frames)} frames, "
-                f"of {wanted_here} that stand there"
-            )
+            say(f"   {group}: asked for {TANK!r} now, it finds {found} where {wanted} stand")
             if not found:
-                raise LoopFailed(f"{thing} finds no tank with the new model: the roll-out ends here")
+                raise LoopFailed(f"{group} finds no tank with the new model")
 
 
 def _share(labeled: Sequence[Labeled]) -> str:

@@ -18,7 +18,7 @@ from sam3edge_pipeline.registry.model_card import MAX_CONTENT, MAX_DETAIL, MAX_M
 from sam3edge_pipeline.registry.packages import APPROVED, ensure_group, find, latest_approved, register
 from sam3edge_pipeline.registry.release import MAX_VALUE, Lineage, Release, ReleaseError
 from sam3edge_pipeline.registry.stac import stac_item, write_stac_item
-from support.greengrass_cloud import REGION
+from sam3edge_simulator.greengrass_cloud import REGION
 from support.rollout_rig import GROUP, release
 
 URI = "s3://models/bundles/demo/"

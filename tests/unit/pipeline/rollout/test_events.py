@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from moto.events.models import EventPattern
 
 from sam3edge_pipeline.rollout.events import MAX_NAME, Approval, EventError, event_pattern, read_event
-from support.rollout_rig import GROUP, event
+from sam3edge_simulator.loop.rollout import approval_event as event
+from support.rollout_rig import GROUP
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/sam3edge/7"
 

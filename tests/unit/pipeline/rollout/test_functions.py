@@ -14,8 +14,9 @@ from sam3edge.core.errors import SettingsError
 from sam3edge_pipeline.rollout import handlers
 from sam3edge_pipeline.rollout.observations import Observation
 from sam3edge_pipeline.rollout.records import Good
+from sam3edge_simulator.loop.rollout import approval_event as event
 from support.canaries import OLD, detections_messages
-from support.rollout_rig import CANARY, Rig, event, rollout_rig
+from support.rollout_rig import CANARY, Rig, rollout_rig
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=timezone.utc)
 

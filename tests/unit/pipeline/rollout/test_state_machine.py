@@ -10,13 +10,25 @@ from typing import Any
 
 import pytest
 
+import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge_pipeline.rollout import handlers
 from sam3edge_pipeline.rollout.settings import RolloutSettings
 from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Loop, Times, definition, to_text
+from sam3edge_simulator.greengrass_cloud import Deployment
 from support.canaries import OLD
-from support.greengrass_cloud import Deployment
-from support.rollout_rig import CANARY, FIRST, FLEET, MODEL, SEGMENTER, STARTED, Rig, after_canary, rollout_rig
+from support.rollout_rig import (
+    CANARY,
+    FIRST,
+    FLEET,
+    MODEL,
+    SEGMENTER,
+    STARTED,
+    UPLOADER,
+    Rig,
+    after_canary,
+    rollout_rig,
+)
 
 pytestmark = pytest.mark.long
 
@@ -269,14 +281,31 @@ def test_the_second_roll_out_publishes_only_what_changed(rig: Rig) -> None:
     hearing(rig, first.digest, 1.0)
     rig.run(rig.decide(first, "Approved"))
     made = rig.cloud.calls.count("CreateComponentVersion")
-    assert made == 2
+    assert made == 3
     second = rig.released("1.2.0")
     rig.clock.now = STARTED.timestamp()
     rig.run(rig.decide(second, "Approved"))
-    assert rig.cloud.calls.count("CreateComponentVersion") == 3
+    assert rig.cloud.calls.count("CreateComponentVersion") == 4
     approved_again = {**rig.decide(first, "Approved"), "attempt": 2}
     rig.run(approved_again)
-    assert rig.cloud.calls.count("CreateComponentVersion") == 3
+    assert rig.cloud.calls.count("CreateComponentVersion") == 4
+
+
+def test_a_canary_that_uploads_goes_on_uploading_forth_and_back(rig: Rig) -> None:
+    [by_hand] = rig.deployed(CANARY)
+    by_hand.request["components"][UPLOADER] = {"componentVersion": "0.0.1"}
+    package = rig.released("1.1.0")
+    hearing(rig, package.digest, 1.0)
+    approved = rig.decide(package, "Approved")
+    rig.run(approved)
+    assert rig.deployed(CANARY)[-1].versions[UPLOADER] == sam3edge.__version__
+    assert UPLOADER not in rig.deployed(FLEET)[-1].versions
+    assert rig.outcome(rig.run({**approved, "attempt": 2})["name"])["outcome"] == "UpToDate"
+    worse = rig.released("1.2.0")
+    rig.clock.now = STARTED.timestamp()
+    hearing(rig, worse.digest, 0.7)
+    assert rig.run(rig.decide(worse, "Approved"))["error"] == "RolledBack"
+    assert rig.deployed(CANARY)[-1].versions[UPLOADER] == sam3edge.__version__
 
 
 def test_what_runs_everywhere_is_not_deployed_again(rig: Rig) -> None:

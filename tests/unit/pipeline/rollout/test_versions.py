@@ -32,12 +32,13 @@ from sam3edge_pipeline.rollout.deployments import (
     create,
     deployment_name,
     forward,
+    wanted,
 )
 from sam3edge_pipeline.rollout.publish import Publisher, PublishError
 from sam3edge_pipeline.rollout.versions import CONTENT_TAG, VersionError, component_arn, next_version
-from support.greengrass_cloud import REGION, GreengrassCloud, group_arn
+from sam3edge_simulator.greengrass_cloud import REGION, GreengrassCloud, group_arn
 
-SEGMENTER = "com.sam3edge.Segmenter"
+SEGMENTER, UPLOADER = "com.sam3edge.Segmenter", "com.sam3edge.Uploader"
 NUCLEUS = Nucleus("aws.greengrass.Nucleus", "2.18.1")
 OLD = "sha256:" + "0" * 64
 
@@ -126,28 +127,31 @@ def publisher(tmp_path: Path) -> Publisher:
 
 def test_only_what_is_new_is_built_and_uploaded(cloud: GreengrassCloud, bundle: Path, tmp_path: Path) -> None:
     package = uploaded(bundle, "one/")
-    model, segmenter = publisher(tmp_path).publish(package)
+    model, segmenter, uploader = publisher(tmp_path).publish(package)
     assert (model.version, model.created) == (package.model_version, True)
-    assert (segmenter.version, segmenter.created) == (sam3edge.__version__, True)
+    for code in (segmenter, uploader):
+        assert (code.version, code.created) == (sam3edge.__version__, True)
     recipe = cloud.components[model.arn]["recipe"]
     uris = [one["Uri"] for one in recipe["Manifests"][0]["Artifacts"]]
     keys = {one["Key"] for one in boto3.client("s3").list_objects_v2(Bucket="bucket")["Contents"]}
     assert {uri.removeprefix("s3://bucket/") for uri in uris} <= keys
     assert cloud.components[model.arn]["tags"] == {CONTENT_TAG: content_digest("model", read_manifest(bundle))}
     again = publisher(tmp_path).publish(package)
-    assert [(one.version, one.created) for one in again] == [(model.version, False), (segmenter.version, False)]
+    assert [(one.version, one.created) for one in again] == [
+        (one.version, False) for one in (model, segmenter, uploader)
+    ]
     assert list(tmp_path.glob("tmp*")) == []
 
 
 def test_the_same_version_with_another_content_gets_the_next_one(
     cloud: GreengrassCloud, bundle: Path, tmp_path: Path
 ) -> None:
-    first, _ = publisher(tmp_path).publish(uploaded(bundle, "one/"))
+    first, *_ = publisher(tmp_path).publish(uploaded(bundle, "one/"))
     manifest = read_manifest(bundle)
     write_manifest(bundle, manifest.model_copy(update={"vocabulary": [*manifest.vocabulary, "another"]}))
-    second, _ = publisher(tmp_path).publish(uploaded(bundle, "two/"))
+    second, *_ = publisher(tmp_path).publish(uploaded(bundle, "two/"))
     assert second.version == next_version(first.version, [first.version])
-    back, _ = publisher(tmp_path).publish(uploaded(shutil.copytree(bundle, tmp_path / "x"), "three/"))
+    back, *_ = publisher(tmp_path).publish(uploaded(shutil.copytree(bundle, tmp_path / "x"), "three/"))
     assert (back.version, back.created) == (second.version, False)
 
 
@@ -156,7 +160,7 @@ def test_a_version_that_failed_does_not_count(cloud: GreengrassCloud, bundle: Pa
     cloud.component_state = "FAILED"
     publisher(tmp_path).publish(package)
     cloud.component_state = "DEPLOYABLE"
-    model, _ = publisher(tmp_path).publish(package)
+    model, *_ = publisher(tmp_path).publish(package)
     assert model.created
     assert model.version != package.model_version
 
@@ -216,6 +220,20 @@ def test_back_by_the_store_keeps_the_model_component_and_names_the_bundle() -> N
     forth_again = forward(Deployed("d", "n", "t", components), {MODEL: "1.2.0"}, NUCLEUS)
     assert merged(forth_again[MODEL]) == {"Providers": "X"}
     assert back_by_store(current, {MODEL: "1.0.0"}, "", NUCLEUS) is None
+
+
+PUBLISHED = {MODEL: "1.1.0", SEGMENTER: "2.0.0", UPLOADER: "2.0.0"}
+
+
+def test_a_target_gets_the_uploader_only_where_it_runs() -> None:
+    assert wanted(deployed(), PUBLISHED) == {MODEL: "1.1.0", SEGMENTER: "2.0.0"}
+    uploading = deployed(**{UPLOADER: {"componentVersion": "1.0.0"}})
+    assert wanted(uploading, PUBLISHED) == PUBLISHED
+
+
+def test_what_is_not_published_stays_as_it_is() -> None:
+    former = deployed(**{UPLOADER: {"componentVersion": "1.0.0"}})
+    assert forward(former, {MODEL: "1.1.0"}, NUCLEUS)[UPLOADER] == {"componentVersion": "1.0.0"}
 
 
 def test_back_by_version_removes_what_was_not_there() -> None:

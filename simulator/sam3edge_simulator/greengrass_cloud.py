@@ -29,6 +29,10 @@ NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
 Handler = Callable[[Mapping[str, Any], Any], Any]
 
 
+class NotAsInAws(AssertionError):
+    """A request that AWS would refuse, or a response that it would not give."""
+
+
 def group_arn(name: str) -> str:
     """ARN of a thing group."""
     return f"arn:aws:iot:{REGION}:{ACCOUNT}:thinggroup/{name}"
@@ -75,6 +79,11 @@ class GreengrassCloud:
     deployments: list[Deployment] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
+    def recipe(self, name: str, version: str) -> dict[str, Any]:
+        """Recipe of a component version; KeyError where there is none."""
+        recipe: dict[str, Any] = self.components[_version_arn(name, version)]["recipe"]
+        return recipe
+
     @contextmanager
     def patched(self) -> Iterator[GreengrassCloud]:
         """Have every client ask this; what is not here goes on to moto."""
@@ -84,7 +93,8 @@ class GreengrassCloud:
             service = client.meta.service_model.service_name
             answer = getattr(self, f"{service}_{operation}", None)
             if answer is None:
-                assert service != "greengrassv2", f"the fake has no {operation}"
+                if service == "greengrassv2":
+                    raise NotAsInAws(f"expected an operation that is here, got {operation}; add it")
                 return real(client, operation, params)
             if service != "lambda":
                 self.calls.append(operation)
@@ -106,8 +116,9 @@ class GreengrassCloud:
     def greengrassv2_CreateComponentVersion(self, params: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802
         recipe = yaml.safe_load(params["inlineRecipe"])
         name, version = recipe["ComponentName"], recipe["ComponentVersion"]
-        arn = f"arn:aws:greengrass:{REGION}:{ACCOUNT}:components:{name}:versions:{version}"
-        assert arn not in self.components, f"{arn} is there already"
+        arn = _version_arn(name, version)
+        if arn in self.components:
+            raise NotAsInAws(f"expected a new version, {arn} is there already")
         status = {"componentState": self.component_state, "message": f"{name} is {self.component_state}", "errors": {}}
         self.components[arn] = {
             "arn": arn,
@@ -209,9 +220,14 @@ class GreengrassCloud:
         return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(returned).encode())}
 
 
+def _version_arn(name: str, version: str) -> str:
+    return f"arn:aws:greengrass:{REGION}:{ACCOUNT}:components:{name}:versions:{version}"
+
+
 def _check(shape: Shape | None, value: Any, what: str) -> None:
     report = ParamValidator().validate(value, shape)
-    assert not report.has_errors(), f"{what}: {report.generate_report()}"
+    if report.has_errors():
+        raise NotAsInAws(f"{what}: {report.generate_report()}")
 
 
 def _error(model: OperationModel, code: str, message: str, client: Any) -> ClientError:
