@@ -84,9 +84,9 @@ class ActiveEngine:
             return self._current
 
     def current(self) -> Engine | None:
-        """The engine that answers now, for the heartbeat."""
+        """The engine that answers the next frame, for the heartbeat: where none comes, nothing is exchanged."""
         with self._lock:
-            return self._current or self._next
+            return self._next or self._current
 
     def close(self) -> None:
         """Stop watching and let the engines go. The flow must have ended."""

@@ -19,6 +19,7 @@ from sam3edge_export.parity.fidelity import Bar, Distance, distance_of
 from sam3edge_export.parity.fixtures import Fixtures
 from sam3edge_export.parity.stages import TensorRecorder, differences, largest, score_rule_error
 from sam3edge_export.parity.verdict import Tolerance, by_instances, by_logits, by_score_rule
+from sam3edge_export.torch_engine.options import REFERENCE
 
 Stages = dict[str, dict[str, float]]
 
@@ -102,6 +103,11 @@ class Criterion(Protocol):
         """Whether it is for checkpoints that find nothing where there is nothing."""
         ...
 
+    @property
+    def most(self) -> int:
+        """Instances of a prompt that the reference has to outline."""
+        ...
+
     def ask(self, reference: Engine, frame: Frame, phrases: Sequence[str]) -> tuple[list[Prompt], list[Instance]]:
         """What is to be asked of a frame, and the reference's answer."""
         ...
@@ -118,6 +124,7 @@ class ByInstances:
     threshold: float = 0.5
     name: str = "instances"
     has_learned: bool = True
+    most: int = REFERENCE.max_instances
 
     def ask(self, reference: Engine, frame: Frame, phrases: Sequence[str]) -> tuple[list[Prompt], list[Instance]]:
         """See ``Criterion``."""
@@ -136,6 +143,7 @@ class ByLogits:
 
     name: str = "logits"
     has_learned: bool = False
+    most: int = CHOICES + 1
 
     def ask(self, reference: Engine, frame: Frame, phrases: Sequence[str]) -> tuple[list[Prompt], list[Instance]]:
         """See ``Criterion``."""

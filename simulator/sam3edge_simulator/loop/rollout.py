@@ -199,10 +199,13 @@ class LocalRollout:
 
 
 @contextmanager
-def local_rollout(cloud: LocalCloud, devices: Mapping[str, LaptopDevice], out: Path) -> Iterator[LocalRollout]:
+def local_rollout(
+    cloud: LocalCloud, devices: Mapping[str, LaptopDevice], out: Path, frames: int
+) -> Iterator[LocalRollout]:
     """The tables, the state machine and its functions, for one device in each thing group.
 
     Args:
+        frames: that a canary must have looked at under both models to be judged.
         out: folder of what devices download.
     """
     machine = f"arn:aws:states:{cloud.region}:{ACCOUNT}:stateMachine:rollout"
@@ -214,6 +217,7 @@ def local_rollout(cloud: LocalCloud, devices: Mapping[str, LaptopDevice], out: P
         "BUCKET": BUCKET,
         "RECORDS_TABLE": "records",
         "OBSERVATIONS_TABLE": "observations",
+        "MIN_FRAMES": frames,
         "MIN_BAKES": 1,
         "MAX_BAKES": TIMES.bake.rounds,
         "BASELINE_DAYS": 1,
@@ -222,7 +226,7 @@ def local_rollout(cloud: LocalCloud, devices: Mapping[str, LaptopDevice], out: P
     greengrass = GreengrassCloud({group: {device.thing: "HEALTHY"} for group, device in devices.items()})
     with mock.patch.dict(os.environ, {**cloud.environment, **environment}), greengrass.patched():
         make_tables()
-        clock = ShortDays(time.time())
+        clock = ShortDays(float(int(time.time())))  # messages tell milliseconds
         rollout = handlers.assemble(handlers.read_settings(), clock)
         for name in FUNCTIONS:
             greengrass.functions[function_arn(name)] = _function(rollout, name)

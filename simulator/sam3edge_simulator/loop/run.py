@@ -36,6 +36,9 @@ RETAINED_SEEDS = range(3_000_000, 3_000_100)
 GROUP, BUNDLE, VERSION = "sam3edge", "sam3edge-demo", "2.0.0"
 DEFINITION = "pipeline/sam3edge_pipeline/definition/pipeline.json"
 
+FRAMES = 300
+"""That a canary must have looked at to be judged, as in production; fewer where the run is smaller."""
+
 DOUBT = 0.05
 """Threshold of the phrase that the model does not know yet: what it hardly believes is what is to be labelled."""
 
@@ -95,7 +98,9 @@ def run_loop(options: Options) -> None:
             local_cloud() as cloud,
             laptop_device(out / CANARY, "line-7", cloud) as canary,
             laptop_device(out / FLEET, "line-8", cloud) as fleet,
-            local_rollout(cloud, {CANARY: canary, FLEET: fleet}, out / "downloads") as rollout,
+            local_rollout(
+                cloud, {CANARY: canary, FLEET: fleet}, out / "downloads", min(FRAMES, options.scenes)
+            ) as rollout,
         ):
             _Loop(options, cloud, rollout).run()
     except (DeviceFailed, StepFailed) as error:

@@ -122,3 +122,14 @@ def test_a_loaded_bundle_is_not_loaded_again(watch: Callable[..., ActiveEngine],
     assert engine.wait(30)
     time.sleep(0.2)
     assert load.attempts == 1
+
+
+def test_a_device_that_sees_nothing_says_which_model_it_has(watch: Callable[..., ActiveEngine], tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one", "good"), make(tmp_path / "two", "good")
+    current = [one]
+    engine = watch(lambda: current[0], Loads(BundleError("damaged")), [], 0.02)
+    assert engine.wait(30)
+    before = engine()
+    current[0] = two
+    eventually(lambda: engine.current() is not before)
+    assert engine() is engine.current()
