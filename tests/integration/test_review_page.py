@@ -254,6 +254,8 @@ class TestLosingNothing:
             gated.let.set()
             page.settled()
             assert "outside" in page.text("error")
+            page.press("n")
+            assert page.current == 1
             assert set(verdicts(reviewed)) == {"open"}
 
     def test_a_key_that_is_held_decides_once(self, page: ReviewPage, reviewed: ReviewQueue) -> None:
