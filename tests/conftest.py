@@ -8,13 +8,15 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 from _pytest.terminal import TerminalReporter
+from selenium.webdriver import Chrome
 
+from support.browser import Browser, empty_window, launched, missing
 from support.closed_bundle import without_text_encoder
 
 # the same examples in every run, so that a red run can be run again; HYPOTHESIS_PROFILE=search looks for new ones
@@ -54,6 +56,22 @@ def bundle(tmp_path: Path) -> Path:
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Says a measured figure in the summary of the run, from whatever process the test runs in."""
     return lambda text: request.node.user_properties.append((FIGURE, text))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chrome]:
+    """The browser of this process; see ``browser``."""
+    if reason := missing():
+        pytest.skip(reason)
+    with launched() as driver:
+        yield driver
+
+
+@pytest.fixture
+def browser(chromium: Chrome) -> Iterator[Browser]:
+    """An empty window; see ``support.browser``."""
+    with empty_window(chromium) as window:
+        yield window
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

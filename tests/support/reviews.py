@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -13,11 +14,16 @@ from typing import Any
 import cv2
 import numpy as np
 import shapely
+import shapely.affinity
 
 from sam3edge.core.messages.detections import encode, frame_result
 from sam3edge.core.types import Detections, Prompt
+from sam3edge_pipeline.datasets.examples import LabeledObject
+from sam3edge_pipeline.datasets.labels import ImageRecord
 from sam3edge_pipeline.labeling.prelabels import PreLabeled, Proposal
 from sam3edge_pipeline.labeling.review.queue import ReviewQueue, create_queue
+from sam3edge_pipeline.synthetic.examples import labels_of
+from sam3edge_pipeline.synthetic.scene import Scene, draw_scene
 from support.labeled_images import at, record, square, write_image
 from support.samples import MODEL, detection, frame
 
@@ -40,6 +46,44 @@ def queue(folder: Path, count: int = 1, phrases: tuple[str, ...] = ("red", "blue
         )
         made.add(PreLabeled(record(path, image), phrases, proposals, "uncertain: 0.4"), path.read_bytes())
     return made
+
+
+@functools.cache
+def scene(seed: int) -> Scene:
+    """A synthetic scene, drawn once a process."""
+    return draw_scene(seed)
+
+
+@functools.cache
+def objects_of(seed: int) -> tuple[LabeledObject, ...]:
+    """All objects of a synthetic scene."""
+    return labels_of(scene(seed))
+
+
+def scene_queue(folder: Path, *seeds: int) -> ReviewQueue:
+    """Scenes with a scratch, as a model might propose their objects: what is there in its order, but the first scratch
+    beside where it is; then, at a corner, a scratch that is none. ``ship`` is to be decided, too, and absent.
+    """
+    made = create_queue(folder / "queue", "job-1")
+    for seed in seeds:
+        path = folder / f"scene-{seed}.png"
+        height, width = scene(seed).image.shape[:2]
+        cv2.imwrite(str(path), np.ascontiguousarray(scene(seed).image[..., ::-1]))
+        proposals = [Proposal(one.phrase, one.outline, 0.9) for one in objects_of(seed)]
+        wrong = scratch_of(seed)
+        beside = shapely.affinity.translate(proposals[wrong].outline, 11, -7)
+        proposals[wrong] = Proposal("scratch", shapely.intersection(beside, shapely.box(0, 0, width, height)), 0.6)
+        proposals.append(Proposal("scratch", shapely.orient_polygons(shapely.box(4, 4, 40, 30)), 0.4))
+        phrases = tuple(dict.fromkeys([*(one.phrase for one in proposals), "ship"]))
+        image = hashlib.sha256(path.read_bytes()).hexdigest()
+        known = ImageRecord(image, ".png", width, height, "line", at(8), None, f"<i>line</i>/{path.name}")
+        made.add(PreLabeled(known, phrases, tuple(proposals), "uncertain: 0.4"), path.read_bytes())
+    return made
+
+
+def scratch_of(seed: int) -> int:
+    """Index of the first scratch among a scene's objects."""
+    return [one.phrase for one in objects_of(seed)].index("scratch")
 
 
 def uploaded(scale: float = 0.5, cloud: bool = False, **changed: Any) -> tuple[bytes, bytes]:

@@ -140,7 +140,8 @@ def after(review: Review, action: Action) -> Review:
             return replace(review, incomplete=review.incomplete ^ {phrase}, absent=review.absent - {phrase})
         case "done":
             if review.undecided:
-                raise ReviewError(f"not decided yet: {', '.join(review.undecided)}")
+                names = ", ".join(review.undecided)
+                raise ReviewError(f"not decided yet: {names}; accept or reject what is open, or say that there is none")
             return replace(review, done=action)
 
 

@@ -29,7 +29,7 @@ class ActionRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    action: ActionKind | Literal["undo"]
+    action: ActionKind | Literal["undo", "skip"]
     revision: int = Field(ge=0)
     object: int | None = Field(None, ge=0)
     phrase: str | None = Field(None, max_length=200)
@@ -54,13 +54,15 @@ class ReviewDesk:
         self._clock = clock
         self._frame: tuple[str, Frame] | None = None
         self._waiting = [image for image in queue.ids if not queue.is_done(image)]
+        ended = {image: queue.actions(image)[-1].at for image in queue.ids if queue.is_done(image)}
+        self._done = sorted(ended, key=ended.__getitem__)
         self._total = len(queue.ids)
         self._known = frozenset(queue.ids)
 
     def next(self) -> dict[str, Any]:
-        """The first image that is not done, as ``state`` has it; with ``id`` null when there is none."""
+        """The first image that is not done, as ``act`` returns it; with ``id`` null when there is none."""
         if not self._waiting:
-            return {"id": None, "progress": self._progress()}
+            return {"id": None, "progress": self._progress(), "previous": self._previous()}
         return self._state(self._waiting[0], self._queue.review(self._waiting[0]))
 
     def knows(self, image: str) -> bool:
@@ -78,7 +80,11 @@ class ReviewDesk:
         return bytes(encoded.tobytes())
 
     def act(self, image: str, request: ActionRequest) -> dict[str, Any]:
-        """Take an action.
+        """Take an action, or ``skip``: then other images come before this one.
+
+        Returns:
+            The image's state. Its ``revision`` is to be given with the next action; ``previous`` is the image that was
+            done last, and what its revision is.
 
         Raises:
             ReviewError: it cannot be taken, and nothing has changed.
@@ -86,6 +92,8 @@ class ReviewDesk:
             FrameError: the image cannot be processed.
             EngineError: the model cannot run.
         """
+        if request.action == "skip":
+            return self._skip(image)
         if request.action == "undo":
             review = self._queue.undo(image, request.revision)
         else:
@@ -96,9 +104,19 @@ class ReviewDesk:
             review = self._queue.act(image, action, request.revision)
         if review.done is not None and image in self._waiting:
             self._waiting.remove(image)
+            self._done.append(image)
         elif review.done is None and image not in self._waiting:
             self._waiting.insert(0, image)
+            self._done.remove(image)
         return self._state(image, review)
+
+    def _skip(self, image: str) -> dict[str, Any]:
+        others = [one for one in self._waiting if one != image]
+        if image in self._waiting:
+            if not others:
+                raise ReviewError("this is the last image; there is none to go to")
+            self._waiting = [*others, image]
+        return self._state(image, self._queue.review(image))
 
     def _clicked(self, image: str, request: ActionRequest) -> Polygon | MultiPolygon:
         if self._segmenter is None:
@@ -119,6 +137,9 @@ class ReviewDesk:
     def _progress(self) -> dict[str, int]:
         return {"done": self._total - len(self._waiting), "total": self._total}
 
+    def _previous(self) -> dict[str, Any] | None:
+        return {"id": self._done[-1], "revision": self._queue.revision(self._done[-1])} if self._done else None
+
     def _state(self, image: str, review: Review) -> dict[str, Any]:
         item = self._queue.item(image)
         return {
@@ -127,7 +148,8 @@ class ReviewDesk:
             "note": item.note,
             "width": item.record.width,
             "height": item.record.height,
-            "revision": len(self._queue.actions(image)),
+            "revision": self._queue.revision(image),
+            "actions": len(self._queue.actions(image)),
             "done": review.done is not None,
             "phrases": [{"phrase": p, "completeness": review.completeness(p)} for p in review.phrases],
             "objects": [
@@ -140,4 +162,5 @@ class ReviewDesk:
                 for one in review.objects
             ],
             "progress": self._progress(),
+            "previous": self._previous(),
         }

@@ -3,7 +3,7 @@
     queue.json                        {"format": 1, "job": ...}
     items/<image id>/image.<ext>
     items/<image id>/item.json        written after the image: with it the item exists
-    items/<image id>/decisions.json   the actions; rewritten whole with each
+    items/<image id>/decisions.json   the actions, and how many were undone; rewritten whole with each
 
 One process at a time.
 """
@@ -84,6 +84,7 @@ class _Action(_Document):
 
 class _Decisions(_Document):
     actions: tuple[_Action, ...] = Field((), max_length=MAX_ACTIONS)
+    undone: int = Field(0, ge=0)
 
 
 class ReviewQueue:
@@ -168,14 +169,17 @@ class ReviewQueue:
     def actions(self, image: str) -> tuple[Action, ...]:
         """What was done to an item, in order."""
         path = self._item_folder(image) / "decisions.json"
-        if not path.exists():
-            return ()
         return tuple(
             Action(
                 a.kind, a.reviewer, a.at, a.object, a.phrase, None if a.outline is None else _outline(a.outline, path)
             )
-            for a in _read(_Decisions, path).actions
+            for a in self._decisions(image).actions
         )
+
+    def revision(self, image: str) -> int:
+        """Number of times that an item was changed. Undoing is a change, too, so no two states have the same."""
+        decisions = self._decisions(image)
+        return len(decisions.actions) + 2 * decisions.undone
 
     def review(self, image: str) -> Review:
         """What was decided of an item so far."""
@@ -185,7 +189,7 @@ class ReviewQueue:
         """Take one action; it is on the medium when this returns.
 
         Args:
-            revision: number of actions that the reviewer has seen; another window may have acted meanwhile.
+            revision: of what the reviewer has seen; another window may have acted meanwhile.
 
         Raises:
             ReviewError: it cannot be taken, and nothing has changed.
@@ -206,7 +210,7 @@ class ReviewQueue:
         before = self._seen(image, revision)
         if not before:
             raise ReviewError("there is nothing to undo")
-        self._write(image, before[:-1])
+        self._write(image, before[:-1], undone=1)
         return self.review(image)
 
     def is_done(self, image: str) -> bool:
@@ -224,12 +228,16 @@ class ReviewQueue:
                 yield item.record, self.image_file(image), said
 
     def _seen(self, image: str, revision: int) -> tuple[Action, ...]:
-        actions = self.actions(image)
-        if len(actions) != revision:
+        if self.revision(image) != revision:
             raise ReviewError("this image was changed in another window; reload the page")
-        return actions
+        return self.actions(image)
 
-    def _write(self, image: str, actions: tuple[Action, ...]) -> None:
+    def _decisions(self, image: str) -> _Decisions:
+        path = self._item_folder(image) / "decisions.json"
+        read: _Decisions = _read(_Decisions, path) if path.exists() else _Decisions()
+        return read
+
+    def _write(self, image: str, actions: tuple[Action, ...], undone: int = 0) -> None:
         document = _Decisions(
             actions=tuple(
                 _Action(
@@ -241,7 +249,8 @@ class ReviewQueue:
                     outline=None if a.outline is None else _geojson(a.outline),
                 )
                 for a in actions
-            )
+            ),
+            undone=self._decisions(image).undone + undone,
         )
         path = self._item_folder(image) / "decisions.json"
         try:

@@ -89,10 +89,10 @@ def test_undo_takes_back_one_action_after_the_other_and_that_it_was_done(tmp_pat
     assert reviewed.is_done(image)
     reviewed.undo(image, 3)
     assert not reviewed.is_done(image)
-    assert [one.verdict for one in reviewed.undo(image, 2).objects] == ["accepted", "open"]
-    reviewed.undo(image, 1)
+    assert [one.verdict for one in reviewed.undo(image, 4).objects] == ["accepted", "open"]
+    reviewed.undo(image, 5)
     with pytest.raises(ReviewError, match="nothing to undo"):
-        reviewed.undo(image, 0)
+        reviewed.undo(image, 6)
 
 
 def test_another_window_is_noticed(tmp_path: Path) -> None:
