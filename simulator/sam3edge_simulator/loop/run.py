@@ -25,7 +25,7 @@ from sam3edge_pipeline.synthetic.overhead import TANK
 from sam3edge_simulator.loop.cloud import BUCKET, LocalCloud, local_cloud
 from sam3edge_simulator.loop.devices import DeviceFailed, laptop_device
 from sam3edge_simulator.loop.rollout import CANARY, DAY, FLEET, LocalRollout, local_rollout
-from sam3edge_simulator.loop.teaching import KNOWN, Labeled, in_order_of_need, label_example, label_uploads, now, store
+from sam3edge_simulator.loop.teaching import KNOWN, Labeled, label_example, label_uploads, now, store, worth_labeling
 
 MET_SEEDS = range(2_000_000, 2_100_000)
 """Scenes that devices meet."""
@@ -42,7 +42,12 @@ FRAMES = 300
 DOUBT = 0.05
 """Threshold of the phrase that the model does not know yet: what it hardly believes is what is to be labelled."""
 
-EXAMPLES: Mapping[str, Any] = {"Kinds": ["uncertain"], "Band": 0.048, "BytesPerDay": 1 << 30}
+EXAMPLES: Mapping[str, Any] = {
+    "Kinds": ["uncertain", "random"],
+    "Band": 0.048,
+    "RandomShare": 0.15,
+    "BytesPerDay": 1 << 30,
+}
 
 RECIPE: Mapping[str, Any] = {
     "Batch": 6,
@@ -133,8 +138,10 @@ class _Loop:
         versions = self._rollout.publish(self._before())
         chosen = self._meet(met, versions, at)
         say(f"   {len(chosen)} hard examples were uploaded, {_share(chosen)}")
-        learned = in_order_of_need(chosen, TANK)[: options.budget]
-        say(f"[bold]2. {len(learned)} of them are labelled[/], those kept for {TANK!r} first: {_share(learned)}")
+        learned = worth_labeling(chosen, TANK, options.budget)
+        say(
+            f"[bold]2. {len(learned)} of them are labelled[/], half of them kept for {TANK!r}, half by chance: {_share(learned)}"
+        )
         self._write("hard", learned, held_out)
         say("[bold]3. the pipeline[/]")
         try:

@@ -54,9 +54,17 @@ def label_uploads(folder: Path, at: datetime) -> list[Labeled]:
     ]
 
 
-def in_order_of_need(uploads: Sequence[Labeled], phrase: str) -> list[Labeled]:
-    """Those first that were kept for a phrase: a budget of labels is spent on what is to be learned."""
-    return sorted(uploads, key=lambda one: phrase not in one.reason)
+def worth_labeling(uploads: Sequence[Labeled], phrase: str, budget: int) -> list[Labeled]:
+    """What a budget of labels is spent on: half on frames that were kept for a phrase, half on those kept by chance.
+
+    The first half shows what is to be learned, the second what it is not: with doubtful frames alone a model learns to
+    find the new thing in everything. What one half leaves over is spent on the other, and then on anything.
+    """
+    doubtful = [one for one in uploads if phrase in one.reason]
+    drawn = [one for one in uploads if one.reason.startswith("random") and one not in doubtful]
+    rest = [one for one in uploads if one not in doubtful and one not in drawn]
+    first = doubtful[: budget - min(len(drawn), budget // 2)]
+    return [*first, *[*drawn, *rest][: budget - len(first)]]
 
 
 def name_of(upload: Path) -> str:

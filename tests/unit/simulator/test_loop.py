@@ -20,7 +20,7 @@ from sam3edge_pipeline.synthetic import PHRASES
 from sam3edge_pipeline.synthetic.examples import write_examples
 from sam3edge_pipeline.synthetic.overhead import TANK
 from sam3edge_simulator.loop.cloud import BUCKET, local_cloud
-from sam3edge_simulator.loop.teaching import KNOWN, in_order_of_need, label_example, label_uploads, seed_of, store
+from sam3edge_simulator.loop.teaching import KNOWN, label_example, label_uploads, seed_of, store, worth_labeling
 
 AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -75,10 +75,27 @@ def test_damaged_uploads_are_told(tmp_path: Path) -> None:
         label_uploads(tmp_path, AT)
 
 
-def test_labels_are_spent_on_what_was_kept_for_the_phrase(tmp_path: Path) -> None:
+TANKS = [f"uncertain: tank scored 0.0{n}" for n in range(3)]
+DRAWN = [f"random: {n}" for n in range(3)]
+OTHERS = ["uncertain: scratch scored 0.5", ""]
+
+
+@pytest.mark.parametrize(
+    ("kept", "budget", "chosen"),
+    [
+        ([*OTHERS, *DRAWN, *TANKS], 4, [*TANKS[:2], *DRAWN[:2]]),
+        ([*OTHERS, *DRAWN, *TANKS], 8, [*TANKS, *DRAWN, *OTHERS]),
+        ([*OTHERS, *TANKS], 4, [*TANKS, OTHERS[0]]),
+        ([*DRAWN, *OTHERS], 4, [*DRAWN, OTHERS[0]]),
+        ([*TANKS[:1], *DRAWN], 4, [TANKS[0], *DRAWN]),
+    ],
+)
+def test_labels_are_spent_on_what_was_kept_for_the_phrase_and_on_what_was_drawn(
+    tmp_path: Path, kept: list[str], budget: int, chosen: list[str]
+) -> None:
     [one] = write_examples(range(2_000_000, 2_000_001), tmp_path, "train", KNOWN)
-    labeled = [replace(label_example(one, AT), reason=reason) for reason in ("scratch 0.5", "tank 0.1", "", "tank 0.2")]
-    assert [o.reason for o in in_order_of_need(labeled, "tank")] == ["tank 0.1", "tank 0.2", "scratch 0.5", ""]
+    labeled = [replace(label_example(one, AT), reason=reason) for reason in kept]
+    assert [o.reason for o in worth_labeling(labeled, "tank", budget)] == chosen
 
 
 @pytest.mark.slow
