@@ -32,7 +32,7 @@ check: env-dev
 	$(BIN)/mypy
 
 pytest: env-dev
-	$(BIN)/python -m pytest -n 4 --maxschedchunk=1 -q -m "not slow and not gpu and not aws" --benchmark-disable
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder -q -m "not slow and not gpu and not aws" --benchmark-disable
 
 benchmark: env-dev
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,ops

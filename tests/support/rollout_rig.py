@@ -26,6 +26,7 @@ from sam3edge_pipeline.rollout.steps import Rollout
 from sam3edge_simulator.greengrass_cloud import ACCOUNT, REGION, Deployment, GreengrassCloud, function_arn, group_arn
 from sam3edge_simulator.loop.rollout import approval_event, make_tables
 from support.canaries import canary_messages
+from support.light_bundle import without_weights
 
 GROUP = "sam3edge"
 BUCKET = "models"
@@ -171,7 +172,7 @@ def rollout_rig(
         {"canaries": {"line-7": "HEALTHY"}, "fleet": {f"line-{i}": "HEALTHY" for i in range(20, 30)}}
     )
     with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}), cloud.patched():
-        rig = _rig(cloud, demo, work, times)
+        rig = _rig(cloud, without_weights(demo, work / "light"), work, times)
         rollout = rig.rollout
         monkeypatch.setattr(handlers, "_rollout", lambda: rollout)
         yield rig

@@ -13,6 +13,9 @@ from sam3edge_pipeline.rollout.windows import Aggregate, Window, aggregate, same
 MAX_RECENT = 1000
 """Messages of a device that are searched for the model that it ran last."""
 
+_AT_A_TIME = 20
+"""Of these: nearly always the first names its model."""
+
 _DAY = 86_400.0
 
 
@@ -66,7 +69,7 @@ class CanaryWatch:
         """The model that each canary ran last before the roll-out, by its digest; without those that said nothing."""
         running: dict[str, str] = {}
         for thing in things:
-            newest = self.table.read(thing, started - self.baseline_seconds, started, MAX_RECENT)
+            newest = self.table.read(thing, started - self.baseline_seconds, started, MAX_RECENT, _AT_A_TIME)
             last = next((one.digest for one in newest if one.digest not in ("", digest)), None)
             if last is not None:
                 running[thing] = last

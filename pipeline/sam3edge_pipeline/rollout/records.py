@@ -123,25 +123,26 @@ class ObservationTable:
                     Item={"thing": one.thing, "at": _sort_key(one.at, one.id), "body": body, "expires": expires}
                 )
 
-    def read(self, thing: str, since: float, until: float, most: int) -> Iterator[Observation]:
+    def read(self, thing: str, since: float, until: float, most: int, page: int = 1000) -> Iterator[Observation]:
         """Observations of a device, the newest first.
 
         Args:
             since, until: seconds since 1970.
             most: how many are read.
+            page: how many are fetched at a time; few for who takes only the first ones.
         """
         condition = Key("thing").eq(thing) & Key("at").between(_sort_key(since), _sort_key(until, "~"))
-        page: dict[str, Any] = {}
+        after: dict[str, Any] = {}
         while most > 0:
             said = self._table.query(
-                KeyConditionExpression=condition, ScanIndexForward=False, Limit=min(most, 1000), **page
+                KeyConditionExpression=condition, ScanIndexForward=False, Limit=min(most, page), **after
             )
             for item in said["Items"]:
                 yield _observation(json.loads(item["body"]))
             most -= len(said["Items"])
             if "LastEvaluatedKey" not in said:
                 return
-            page = {"ExclusiveStartKey": said["LastEvaluatedKey"]}
+            after = {"ExclusiveStartKey": said["LastEvaluatedKey"]}
 
 
 def _sort_key(at: float, identity: str = "") -> str:

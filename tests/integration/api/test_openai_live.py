@@ -31,6 +31,7 @@ from support.endpoint_server import launch
 DATA_URL = "data:image/jpeg;base64," + base64.b64encode(SCENE.read_bytes()).decode()
 ASKED = "Find all scratches, dents and metal tags in this image."
 ASSETS = Path(__file__).parents[3] / "assets"
+KINDS = ("demo-bundle", "demo-checkpoint")
 NODE = Path(__file__).parent / "node"
 
 
@@ -47,7 +48,10 @@ class Live:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.key, max_retries=0)
 
 
-@pytest.fixture(scope="module", params=["demo-bundle", "demo-checkpoint"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=pytest.mark.xdist_group(f"OpenAI's clients of {kind}")) for kind in KINDS],
+)
 def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     """The API in front of the served demo bundle, and of the checkpoint that it was made of."""
     server = launch(ASSETS / request.param, SAM3EDGE_THREADS="1", CONFIDENCE_THRESHOLD="0.4")

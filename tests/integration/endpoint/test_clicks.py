@@ -24,7 +24,11 @@ from support.endpoint_server import Server, error, launch
 from support.rle import decode_rle
 from support.small_release import small_release
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first to come exports the bundle
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(600),  # the first to come exports the bundle
+    pytest.mark.xdist_group("clicks"),
+]
 
 SCENE = Path(__file__).parents[3] / "assets" / "scenes" / "scene-05.jpg"
 COLUMNS = ["image", "input_points", "input_boxes", "input_labels", "multimask_output"]

@@ -18,6 +18,8 @@ from sam3edge.invocations.attributes import HEADER
 from support import media
 from support.endpoint_server import Server, error
 
+pytestmark = pytest.mark.xdist_group("endpoint")
+
 ASKED = "text_prompt=car|tree|building,threshold=0.4,image_id=scene%205"
 
 

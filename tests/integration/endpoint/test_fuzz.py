@@ -25,7 +25,10 @@ from support import media
 from support.endpoint_server import Server, error
 from support.gdal_files import by_gdal
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+    pytest.mark.xdist_group("endpoint"),
+]
 
 SEED = 4
 JSON, LINES = "application/json", "application/jsonlines"

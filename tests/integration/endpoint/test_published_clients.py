@@ -35,9 +35,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 ASSETS = Path(__file__).parents[3] / "assets"
 SCENE = (ASSETS / "scenes" / "scene-08.jpg").read_bytes()
 ASKED = "car|building|tree"
+KINDS = ("demo-bundle", "demo-checkpoint")
 
 
-@pytest.fixture(scope="module", params=["demo-bundle", "demo-checkpoint"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=pytest.mark.xdist_group(f"clients of {kind}")) for kind in KINDS],
+)
 def served(request: pytest.FixtureRequest) -> Iterator[Server]:
     """As the README says for OversightML."""
     server = launch(
@@ -135,6 +139,7 @@ def test_a_refusal_by_boto3(runtime: Any) -> None:
     assert json.loads(refused.value.response["OriginalMessage"])["error"]["code"] == "unanswerable"
 
 
+@pytest.mark.xdist_group("endpoint")
 def test_boto3_shows_what_could_not_be_answered(closed_server: Server) -> None:
     with sagemaker(closed_server.url) as url:
         attributes = "text_prompt=car|zebra"

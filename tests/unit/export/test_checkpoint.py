@@ -39,6 +39,8 @@ from sam3edge_export.sam3.graphs import Decoded, DecoderGraph, MaskGraph, TextGr
 from sam3edge_export.sam3.interactive import InteractiveGraph, InteractiveVisionGraph
 from support.meta_layout import meta_layout, multiplex_layout, small_config, small_entries
 
+pytestmark = pytest.mark.xdist_group("checkpoint")
+
 DATA = Path(__file__).parent / "data"
 
 # what Meta's code was asked in data/meta_answers.py

@@ -17,6 +17,8 @@ from sam3edge.engines.text_normalization import clean_text
 from sam3edge_export.sam3.tokenizer import TokenizerError, build_tokenizer, read_tokenizer, token_ids, vocabulary_path
 from support.odd_phrases import odd_phrases
 
+pytestmark = pytest.mark.xdist_group("tokenizer")
+
 DATA = Path(__file__).parent / "data" / "meta_tokens.npz"
 START, END = 49406, 49407
 

@@ -38,6 +38,8 @@ from sam3edge_pipeline.training.model import word_tokenizer
 from support import small_sam3
 from support.samples import frame
 
+pytestmark = pytest.mark.xdist_group("engine of torch")
+
 STATIC = TorchOptions(launching="static", max_images=2, max_pairs=4)
 IDENTITY = Identity("demo", "1.0.0", "sha256:" + "0" * 64)
 

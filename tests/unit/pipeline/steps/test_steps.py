@@ -1,4 +1,7 @@
-"""Each step in a process of its own, in SageMaker's layout; bad input is told in ``output/failure``."""
+"""Each step in SageMaker's layout; bad input is told in ``output/failure``.
+
+Steps that load torch run in this process: that each is a program, too, is what the interpreter's test shows.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,25 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sam3edge.bundle.verify import verify
 from sam3edge.core.errors import SettingsError
+from sam3edge_pipeline.steps.evaluate import judge
+from sam3edge_pipeline.steps.export import export
 from sam3edge_pipeline.steps.parameters import export_of, margins_of, phrases_of, recipe_of, registration_of
-from sam3edge_pipeline.steps.places import unpacked
+from sam3edge_pipeline.steps.places import Places, run_step, unpacked
+from sam3edge_pipeline.steps.train import train
 from sam3edge_pipeline.training.finetune import METRICS, STATE
 from support.small_dataset import write_small_dataset
 
-pytestmark = pytest.mark.timeout(400)  # programs that load torch, beside three others on two cores
+pytestmark = [
+    pytest.mark.timeout(400),  # trainings, beside three other tests on two cores
+    pytest.mark.xdist_group("steps"),
+]
 
 ASSETS = Path(__file__).parents[4] / "assets"
 FAST = {"steps": "2", "batch": "2", "prompts": "2", "mask_points": "64", "transformer_rate": "1e-4"}
@@ -35,6 +45,15 @@ def step(module: str, root: Path, *told: str) -> subprocess.CompletedProcess[str
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", f"sam3edge_pipeline.steps.{module}", "--root", str(root), *told]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def status(work: Callable[[Places], None], root: Path, *told: str) -> int:
+    """The exit status of a step that runs here, as its program does."""
+    try:
+        run_step(work, "", ["--root", str(root), *told])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
 
 
 def failure(root: Path) -> str:
@@ -68,22 +87,24 @@ def test_a_dataset_that_was_changed_fails_with_the_reason(dataset: Path, tmp_pat
 
 
 @pytest.mark.long
-def test_training_leaves_a_checkpoint_and_continues_after_an_interruption(dataset: Path, tmp_path: Path) -> None:
+def test_training_leaves_a_checkpoint_and_continues_after_an_interruption(
+    dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     shutil.copytree(dataset, tmp_path / "input/data/dataset")
     shutil.copytree(ASSETS / "demo-checkpoint", tmp_path / "input/data/checkpoint")
     given = {"new_phrases": "tank", **FAST}
     (tmp_path / "input/config").mkdir(parents=True)
     (tmp_path / "input/config/hyperparameters.json").write_text(json.dumps(given))
-    done = step("train", tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert status(train, tmp_path) == 0, failure(tmp_path)
     assert {"config.json", "model.safetensors", "tokenizer.json", "LICENSE"} <= {
         p.name for p in (tmp_path / "model").iterdir()
     }
     assert len((tmp_path / "output/data" / METRICS).read_text().splitlines()) == 2
     assert (tmp_path / "checkpoints" / STATE).exists()
-    again = step("train", tmp_path)  # nothing is left to learn
-    assert again.returncode == 0
-    assert "continuing after step 2" in again.stderr
+    caplog.set_level("INFO")
+    assert "continuing" not in caplog.text
+    assert status(train, tmp_path) == 0  # nothing is left to learn
+    assert "continuing after step 2" in caplog.text
 
 
 def test_a_checkpoint_without_licence_is_refused_before_anything_is_learned(dataset: Path, tmp_path: Path) -> None:
@@ -92,7 +113,7 @@ def test_a_checkpoint_without_licence_is_refused_before_anything_is_learned(data
     (tmp_path / "input/data/checkpoint/LICENSE").unlink()
     (tmp_path / "input/config").mkdir(parents=True)
     (tmp_path / "input/config/hyperparameters.json").write_text(json.dumps({"new_phrases": "tank", **FAST}))
-    assert step("train", tmp_path).returncode == 1
+    assert status(train, tmp_path) == 1
     assert failure(tmp_path).startswith("the licence of the weights must travel with them")
     assert not (tmp_path / "checkpoints" / STATE).exists()
 
@@ -102,8 +123,7 @@ def test_judging_says_that_an_unchanged_model_may_not_replace_itself(dataset: Pa
     shutil.copytree(dataset, tmp_path / "processing/input/dataset")
     for name in ("model", "baseline"):
         shutil.copytree(ASSETS / "demo-checkpoint", tmp_path / "processing/input" / name)
-    done = step("evaluate", tmp_path, "new_phrases=tank", "gain=0.05")
-    assert done.returncode == 0, done.stderr
+    assert status(judge, tmp_path, "new_phrases=tank", "gain=0.05") == 0, failure(tmp_path)
     output = tmp_path / "processing/output"
     decision = json.loads((output / "decision/decision.json").read_text())
     assert decision["passed"] is False
@@ -118,8 +138,7 @@ def test_the_export_is_a_bundle_that_devices_verify(dataset: Path, tmp_path: Pat
     shutil.copytree(dataset, tmp_path / "processing/input/dataset")
     shutil.copytree(ASSETS / "demo-checkpoint", tmp_path / "processing/input/model")
     told = ("bundle_name=sam3", "bundle_version=2.0.0", "precision=fp32", "phrases=ship|car|building")
-    done = step("export", tmp_path, *told)
-    assert done.returncode == 0, done.stderr
+    assert status(export, tmp_path, *told) == 0, failure(tmp_path)
     manifest = verify(tmp_path / "processing/output/bundle/sam3-2.0.0", None)
     assert manifest.vocabulary == ["ship", "car", "building"]
     assert manifest.parity is not None
@@ -128,7 +147,7 @@ def test_the_export_is_a_bundle_that_devices_verify(dataset: Path, tmp_path: Pat
 
 
 def test_a_missing_input_is_told(tmp_path: Path) -> None:
-    assert step("evaluate", tmp_path, "new_phrases=tank").returncode == 1
+    assert status(judge, tmp_path, "new_phrases=tank") == 1
     assert "dataset" in failure(tmp_path)
 
 

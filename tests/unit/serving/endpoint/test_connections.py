@@ -71,7 +71,7 @@ def connection(port: int, sent: bytes = b"") -> Iterator[socket.socket]:
 
 def until_closed(opened: socket.socket, dribble: bytes = b"") -> bytes:
     """What comes until the other side closes, while ``dribble`` is sent, a byte every now and then."""
-    received, rest = b"", list(dribble)
+    received, rest = bytearray(), list(dribble)  # bytes would be copied whole for every piece that is added
     opened.settimeout(0.05)
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -82,9 +82,9 @@ def until_closed(opened: socket.socket, dribble: bytes = b"") -> bytes:
         except TimeoutError:
             continue
         except ConnectionError:
-            return received
+            return bytes(received)
         if not piece:
-            return received
+            return bytes(received)
         received += piece
     raise AssertionError("it was never closed")
 
