@@ -139,9 +139,7 @@ class _Loop:
         chosen = self._meet(met, versions, at)
         say(f"   {len(chosen)} hard examples were uploaded, {_share(chosen)}")
         learned = worth_labeling(chosen, TANK, options.budget)
-        say(
-            f"[bold]2. {len(learned)} of them are labelled[/], half of them kept for {TANK!r}, half by chance: {_share(learned)}"
-        )
+        say(f"[bold]2. {len(learned)} are labelled[/], half kept for {TANK!r}, half by chance: {_share(learned)}")
         self._write("hard", learned, held_out)
         say("[bold]3. the pipeline[/]")
         try:
