@@ -21,7 +21,7 @@ def loop(
     ),
     scenes: Annotated[int, typer.Option(min=20, help="Frames that the device meets.")] = 300,
     budget: Annotated[int, typer.Option(min=4, help="Images that are labelled.")] = 40,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the training.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the training.")] = 300,
     judged: Annotated[int, typer.Option(min=10, help="Held-out scenes to judge by.")] = 100,
     compare: Annotated[bool, typer.Option(help="Train on as many random frames, too.")] = True,
 ) -> None:
