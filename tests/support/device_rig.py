@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,15 @@ class Consumer:
 class Rig:
     """Everything, and the handles that tests pull."""
 
-    def __init__(self, root: Path, bundle: Path, profile: Profile, credentials_url: str = "") -> None:
-        self.root, self.bundle = root, bundle
+    def __init__(
+        self,
+        root: Path,
+        bundle: Path,
+        profile: Profile,
+        credentials_url: str = "",
+        prompts: Sequence[str] = ("metal tag",),
+    ) -> None:
+        self.root, self.bundle, self.prompts = root, bundle, list(prompts)
         self.build = root / "greengrass-build"
         self.watched = root / "watched"
         self.watched.mkdir()
@@ -127,7 +134,7 @@ class Rig:
 
     def deploy_segmenter(self, **keys: Any) -> None:
         source = {"Type": "folder", "Path": str(self.watched), "RescanSeconds": 1, **keys.pop("Source", {})}
-        merge = {"Prompts": ["metal tag"], "Source": source, "HeartbeatSeconds": 1, "Threads": 1, **keys}
+        merge = {"Prompts": self.prompts, "Source": source, "HeartbeatSeconds": 1, "Threads": 1, **keys}
         self.nucleus.deploy(self._deployment(SEGMENTER, sam3edge.__version__, merge))
         assert self.nucleus.wait(SEGMENTER, State.RUNNING, PATIENCE)
 

@@ -103,7 +103,7 @@ class Rig:
             described: dict[str, Any] = self.states.describe_execution(executionArn=arn)
             if described["status"] != "RUNNING":
                 return described
-            time.sleep(0.02)
+            time.sleep(0.1)  # asking costs as much as a step
         raise AssertionError(f"{name} did not end: {self.path(name)[-5:]}")
 
     def path(self, name: str) -> list[str]:

@@ -14,9 +14,9 @@ WATCHFUL = Patience(start_period=1.0, settle=60.0)
 """For components that fail at once, however long a loaded machine takes for that."""
 
 
-def until(holds: Callable[[], bool]) -> None:
+def until(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait until something holds."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < end, "did not come to that in time"
         time.sleep(0.02)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sam3edge_simulator.profiles import LITE, Profile
+from sam3edge_simulator.profiles import CLASSIC, LITE, Profile
 from sam3edge_simulator.states import State
 from support.device_rig import PATIENCE, SEGMENTER, Rig
 
@@ -25,7 +25,8 @@ def names(count: int) -> list[str]:
 
 
 @pytest.mark.timeout(400)
-def test_killed_at_random_twice_during_200_images(rig: Rig) -> None:
+def test_killed_at_random_twice_during_200_images(make_quick_rig: Callable[[Profile], Rig]) -> None:
+    rig = make_quick_rig(CLASSIC)
     rig.deploy_model()
     rig.deploy_segmenter()
     wanted = names(IMAGES)

@@ -6,7 +6,6 @@ import signal
 import socket
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -19,6 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from support.endpoint_server import launch
+
+ASKED = 60
+"""Times that a client asks while others keep their sockets open."""
 
 
 def test_sigterm_lets_the_requests_in_work_finish(demo_bundle: Path, scene: bytes) -> None:
@@ -107,33 +109,6 @@ def test_it_does_not_start_and_says_why(
     assert all("exception" not in entry for entry in server.log)
 
 
-@pytest.mark.parametrize(
-    ("kind", "default", "asked"),
-    [
-        ("closed_bundle", "", 10),
-        ("closed_bundle", "objects", 10),
-        ("closed_bundle", "objects|Car", 2),
-        ("closed_bundle", "car", 1),
-        ("demo_bundle", "", 10),
-        ("demo_bundle", "objects", 1),
-    ],
-)
-def test_without_a_prompt_a_bundle_is_asked_for_what_it_knows(
-    request: pytest.FixtureRequest, scene: bytes, kind: str, default: str, asked: int
-) -> None:
-    """OSML's clients send images alone, and its default prompt is not one that every bundle was exported for."""
-    own = {"DEFAULT_TEXT_PROMPT": default} if default else {}
-    bundle = request.getfixturevalue(kind)
-    server = launch(bundle, SAM3EDGE_THREADS="1", CONFIDENCE_THRESHOLD="0.4", **own)
-    try:
-        server.wait_until_ready()
-        for answer in (server.post(scene, "image/jpeg"), server.post_json({"image": b64encode(scene).decode()})):
-            assert answer.status == 200
-            assert len(answer.json()["prompts"]) == asked
-    finally:
-        assert server.stop() == 0
-
-
 def test_sockets_that_dribble_keep_nobody_out(demo_bundle: Path, scene: bytes, figure: Callable[[str], None]) -> None:
     """200 of them, half with headers and half with bodies that never come to an end, at 32 places."""
     server = launch(demo_bundle, SAM3EDGE_THREADS="1", DEFAULT_TEXT_PROMPT="car", CONFIDENCE_THRESHOLD="0.4")
@@ -149,17 +124,17 @@ def test_sockets_that_dribble_keep_nobody_out(demo_bundle: Path, scene: bytes, f
         try:
             server.wait_until_ready()
             address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
-            idle = [ask() for _ in range(200)]
+            idle = [ask() for _ in range(ASKED)]
             crowd = [opened.enter_context(socket.create_connection(address)) for _ in range(200)]
             for number, one in enumerate(crowd):
                 one.sendall(begun[number % 2])
             beside = []
-            for _ in range(200):
+            for _ in range(ASKED):
                 for one in crowd:
                     with suppress(OSError):  # closed already
                         one.sendall(b"x")
                 beside.append(ask())
         finally:
             assert server.stop() == 0
-    p99 = [quantiles(seconds, n=100)[98] for seconds in (idle, beside)]
-    figure(f"endpoint, p99 of a client alone {p99[0]:.0f} ms, beside 200 sockets that dribble {p99[1]:.0f} ms")
+    p95 = [quantiles(times, n=20)[18] for times in (idle, beside)]
+    figure(f"endpoint, p95 of a client alone {p95[0]:.0f} ms, beside 200 sockets that dribble {p95[1]:.0f} ms")
