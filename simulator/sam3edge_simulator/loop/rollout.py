@@ -106,11 +106,14 @@ class LocalRollout:
             raise DeviceFailed(f"{group}: {self.failures[-1]}")
 
     def hear(self, frames: Mapping[str, Received], start: float) -> float:
-        """A device's messages arrive at the queue, those of the first frame at ``start``; seconds that they cover."""
+        """A device's messages arrive at the queue, those of the first frame at ``start``; seconds that they cover.
+
+        How long frames took is left out: devices share this computer with everything else that the run does.
+        """
         records = []
         for number, received in enumerate(frames.values()):
             at = datetime.fromtimestamp(start + number * FRAME_SECONDS, timezone.utc).isoformat(timespec="milliseconds")
-            records += [{"body": json.dumps({**body, "time": at})} for body in received.parts.values()]
+            records += [{"body": json.dumps({**body, "time": at, "timing": {}})} for body in received.parts.values()]
         self.rollout.watch.table.put(handlers.observations_in(records))
         return len(frames) * FRAME_SECONDS
 

@@ -78,6 +78,14 @@ def test_what_became_worse_is_named(worse: Scene, measure: str) -> None:
     assert any(reason.startswith(measure) for reason in verdict.reasons)
 
 
+@pytest.mark.parametrize("score", [0.73, 0.95])
+def test_a_model_whose_scores_have_a_scale_of_their_own_is_passed(score: float) -> None:
+    rng = np.random.default_rng(5)
+    sides = [windows(rng, Scene(score=mean), blocks=40, frames=100) for mean in (0.8, score)]
+    verdict = judge(*sides, RULE)
+    assert verdict.outcome == "passed", verdict.reasons
+
+
 def test_a_significant_change_that_is_too_small_to_matter_is_passed() -> None:
     rng = np.random.default_rng(5)
     sides = [windows(rng, Scene(latency_ms=ms), blocks=40, frames=200) for ms in (80.0, 85.0)]
