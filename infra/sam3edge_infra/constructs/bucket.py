@@ -43,7 +43,7 @@ def private_bucket(
     bucket = s3.Bucket(
         scope,
         name.title().replace("-", ""),
-        bucket_name=naming.bucket(name),
+        bucket_name=naming.bucket(name).name,
         encryption=s3.BucketEncryption.S3_MANAGED,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,

@@ -1,4 +1,4 @@
-"""A Lambda function in a container image, with a log group of its own and a role that may write to that and nothing else.
+"""A Lambda function in a container image, with a log group of its own and a role that may write to that alone.
 
 What else it may do is granted by its stack.
 """

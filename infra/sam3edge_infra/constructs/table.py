@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
-import aws_cdk as cdk
 from sam3edge_infra.constructs.names import Naming
 
 

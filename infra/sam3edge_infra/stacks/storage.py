@@ -12,18 +12,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import get_args
 
 import aws_cdk as cdk
 from aws_cdk import aws_ecr as ecr
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from sam3edge_infra.constructs.bucket import notify_eventbridge, private_bucket
 from sam3edge_infra.constructs.images import ImageName
-from sam3edge_infra.constructs.names import Naming
+from sam3edge_infra.constructs.names import BucketName, Naming
 from sam3edge_infra.constructs.stack import StageStack
 
 EXAMPLES_PREFIX = "hard-examples"
@@ -36,19 +34,19 @@ LOG_DAYS = 180
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What other stacks get.
+    """What other stacks get."""
 
-    Attributes:
-        repositories: of images, by name, for who pushes to them.
-    """
+    examples: BucketName
+    learning: BucketName
+    artifacts: BucketName
+    inference: BucketName
+    detections: BucketName
+    logs: BucketName
 
-    examples: s3.IBucket
-    learning: s3.IBucket
-    artifacts: s3.IBucket
-    inference: s3.IBucket
-    detections: s3.IBucket
-    logs: s3.IBucket
-    repositories: Mapping[str, ecr.IRepository]
+
+def storage_of(naming: Naming) -> Storage:
+    """The buckets of a stage."""
+    return Storage(**{one.name: naming.bucket(one.name) for one in fields(Storage)})
 
 
 class StorageStack(StageStack):
@@ -56,26 +54,21 @@ class StorageStack(StageStack):
 
     def __init__(self, scope: Construct, naming: Naming) -> None:
         super().__init__(scope, "storage", naming, "sam3edge: buckets and image repositories")
+        self.storage = storage_of(naming)
         logs = private_bucket(self, "logs", naming, None, expiring={"": LOG_DAYS})
-        examples = private_bucket(
-            self, "examples", naming, logs, expiring={f"{EXAMPLES_PREFIX}/": EXAMPLE_DAYS}
-        )
+        examples = private_bucket(self, "examples", naming, logs, expiring={f"{EXAMPLES_PREFIX}/": EXAMPLE_DAYS})
         notify_eventbridge(examples)
-        repositories = {name: self._repository(name, naming) for name in get_args(ImageName)}
-        self.storage = Storage(
-            examples=examples,
-            learning=private_bucket(self, "learning", naming, logs),
-            artifacts=private_bucket(self, "artifacts", naming, logs),
-            inference=private_bucket(self, "inference", naming, logs, expiring=INFERENCE_DAYS),
-            detections=private_bucket(self, "detections", naming, logs),
-            logs=logs,
-            repositories=repositories,
-        )
-        for name in ("examples", "learning", "artifacts", "inference", "detections"):
-            cdk.CfnOutput(self, f"{name.title()}Bucket", value=getattr(self.storage, name).bucket_name)
+        private_bucket(self, "learning", naming, logs)
+        private_bucket(self, "artifacts", naming, logs)
+        private_bucket(self, "inference", naming, logs, expiring=INFERENCE_DAYS)
+        private_bucket(self, "detections", naming, logs)
+        for name in get_args(ImageName):
+            self._repository(name, naming)
+        for one in fields(Storage):
+            cdk.CfnOutput(self, f"{one.name.title()}Bucket", value=getattr(self.storage, one.name).name)
 
-    def _repository(self, name: str, naming: Naming) -> ecr.Repository:
-        return ecr.Repository(
+    def _repository(self, name: str, naming: Naming) -> None:
+        ecr.Repository(
             self,
             f"Repository-{name}",
             repository_name=f"sam3edge-{naming.stage}/{name}",

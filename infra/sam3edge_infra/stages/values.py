@@ -79,7 +79,9 @@ S3Uri: TypeAlias = Annotated[
     str,
     AfterValidator(_matching(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", "an address such as s3://bucket/key")),
 ]
-VpcId: TypeAlias = Annotated[str, AfterValidator(_matching(r"vpc-[0-9a-f]{8,17}", "an id such as vpc-0123456789abcdef0"))]
+VpcId: TypeAlias = Annotated[
+    str, AfterValidator(_matching(r"vpc-[0-9a-f]{8,17}", "an id such as vpc-0123456789abcdef0"))
+]
 SubnetId: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"subnet-[0-9a-f]{8,17}", "an id such as subnet-0123456789abcdef0"))
 ]
@@ -87,7 +89,8 @@ RouteTableId: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"rtb-[0-9a-f]{8,17}", "an id such as rtb-0123456789abcdef0"))
 ]
 Cidr: TypeAlias = Annotated[
-    str, AfterValidator(_matching(r"(10|172|192)(\.\d{1,3}){3}/(1[6-9]|2[0-4])", "a private range such as 10.40.0.0/16"))
+    str,
+    AfterValidator(_matching(r"(10|172|192)(\.\d{1,3}){3}/(1[6-9]|2[0-4])", "a private range such as 10.40.0.0/16")),
 ]
 Email: TypeAlias = Annotated[str, AfterValidator(_matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address of e-mail"))]
 Schedule: TypeAlias = Annotated[
