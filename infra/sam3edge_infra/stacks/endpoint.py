@@ -71,7 +71,7 @@ def endpoint_of(naming: Naming, options: Options) -> Endpoint:
 
 def serving_image(options: object) -> ImageName:
     """Which image serves; models are registered with it, too."""
-    instance = getattr(options, "instance", "")
+    instance = getattr(options, "instance_type", "")
     return "endpoint-gpu" if instance and has_gpu(instance) else "endpoint-cpu"
 
 
@@ -198,12 +198,12 @@ class EndpointStack(StageStack):
             )
         else:
             variant |= {
-                "instance_type": options.instance,
+                "instance_type": options.instance_type,
                 "initial_instance_count": max(1, options.min_instances),
                 "container_startup_health_check_timeout_in_seconds": STARTUP_SECONDS,
                 "model_data_download_timeout_in_seconds": STARTUP_SECONDS,
             }
-            if has_gpu(options.instance):
+            if has_gpu(options.instance_type):
                 variant["inference_ami_version"] = GPU_AMI
         # named by what is in it, so that a change makes another one, which the endpoint then moves to
         return sagemaker.CfnEndpointConfig(
@@ -250,6 +250,6 @@ def _digest(image: Image, data: ModelData, options: Options) -> str:
     said: Mapping[str, Any] = {
         "image": image.tag,
         "model": [data.archive, data.prefix, data.package],
-        "options": options.model_dump(include={"instance", "memory_mb", "concurrency"}),
+        "options": options.model_dump(include={"instance_type", "memory_mb", "concurrency"}),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]

@@ -87,7 +87,7 @@ def document_of(given: dict[str, str]) -> dict[str, Any]:
     name = given["name"]
     endpoint: dict[str, Any] = {"kind": given["endpoint"]}
     if "instance" in given:
-        endpoint["instance"] = given["instance"]
+        endpoint["instance_type"] = given["instance"]
     document: dict[str, Any] = {
         "name": name,
         "account": given["account"],

@@ -43,7 +43,7 @@ class InstanceEndpoint(Section):
     """
 
     kind: Literal["instance"]
-    instance: SageMakerInstance
+    instance_type: SageMakerInstance
     min_instances: int = Field(1, ge=1, le=20)
     max_instances: int = Field(1, ge=1, le=100)
     requests_per_instance: int = Field(60, ge=1, le=100_000)
@@ -63,7 +63,7 @@ class AsyncEndpoint(Section):
     """
 
     kind: Literal["async"]
-    instance: SageMakerInstance
+    instance_type: SageMakerInstance
     min_instances: int = Field(0, ge=0, le=20)
     max_instances: int = Field(1, ge=1, le=100)
     backlog_per_instance: int = Field(4, ge=1, le=1000)
