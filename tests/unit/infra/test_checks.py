@@ -14,6 +14,8 @@ from support.infra_templates import STAGES, Templates
 
 ASL_VALIDATOR = Path(__file__).parents[3] / "infra" / "node" / "node_modules" / ".bin" / "asl-validator"
 
+CFN_LINT = str(Path(sys.executable).with_name("cfn-lint"))
+
 IGNORED = {
     "W3005": "the CDK names a role beside its policy in DependsOn, which is one name more than needed",
 }
@@ -36,7 +38,7 @@ def test_every_stage_was_synthesised_and_nag_had_nothing_to_say(templates: Templ
 def test_cfn_lint_finds_nothing(templates: Templates) -> None:
     paths = sorted(map(str, templates.root.glob("*/*.template.json")))
     ran = subprocess.run(
-        [sys.executable, "-m", "cfnlint", "--format", "json", "--ignore-checks", *IGNORED, "--template", *paths],
+        [CFN_LINT, "--format", "json", "--ignore-checks", *IGNORED, "--template", *paths],
         capture_output=True,
         text=True,
         timeout=300,
@@ -53,7 +55,7 @@ def test_cfn_lint_would_find_something(templates: Templates, tmp_path: Path) -> 
     configuration["Properties"]["ProductionVariants"][0]["InstanceType"] = "ml.x9.huge"
     path = tmp_path / "broken.template.json"
     path.write_text(json.dumps(template))
-    ran = subprocess.run([sys.executable, "-m", "cfnlint", str(path)], capture_output=True, text=True, check=False)
+    ran = subprocess.run([CFN_LINT, str(path)], capture_output=True, text=True, check=False)
     assert "ml.x9.huge" in ran.stdout
 
 
