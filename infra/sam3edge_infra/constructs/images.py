@@ -1,0 +1,102 @@
+"""Container images: built from this repository when it is deployed, or pulled from ECR.
+
+All Lambda functions are container images, too. So what they need is installed in one place, their Dockerfiles;
+``synth`` installs nothing and needs neither Docker nor a network; and a deployment cannot forget to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_ecr_assets as ecr_assets
+from constructs import Construct
+
+from sam3edge_infra.constructs.names import Naming
+from sam3edge_infra.stages.stage import BuiltContainers, PulledContainers
+
+ROOT = Path(__file__).parents[3]
+"""Of the repository."""
+
+ImageName: TypeAlias = Literal["endpoint-cpu", "endpoint-gpu", "pipeline", "functions", "api"]
+
+DOCKERFILES: dict[ImageName, str] = {
+    "endpoint-cpu": "pipeline/sam3edge_serving/endpoint/docker/Dockerfile.cpu",
+    "endpoint-gpu": "pipeline/sam3edge_serving/endpoint/docker/Dockerfile.gpu",
+    "pipeline": "pipeline/sam3edge_pipeline/docker/Dockerfile",
+    "functions": "pipeline/sam3edge_pipeline/docker/Dockerfile.functions",
+    "api": "pipeline/sam3edge_serving/api/docker/Dockerfile",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in ECR."""
+
+    repository: ecr.IRepository
+    tag: str
+
+    @property
+    def uri(self) -> str:
+        """As SageMaker takes it."""
+        return str(self.repository.repository_uri_for_tag(self.tag))
+
+    def arn(self, naming: Naming) -> str:
+        """ARN of the repository, for policies."""
+        return naming.arn("ecr", f"repository/{self.repository.repository_name}")
+
+
+class Images(Protocol):
+    """Where a stage's images come from."""
+
+    def image(self, scope: Construct, name: ImageName) -> Image:
+        """An image, for the resources of one stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImages:
+    """Built by the deployment, and pushed to the repository that ``cdk bootstrap`` has made.
+
+    What reaches Docker is said by ``.dockerignore``.
+    """
+
+    root: Path = ROOT
+
+    def image(self, scope: Construct, name: ImageName) -> Image:
+        """See ``Images``."""
+        asset = ecr_assets.DockerImageAsset(
+            scope,
+            f"Image-{name}",
+            directory=str(self.root),
+            file=DOCKERFILES[name],
+            platform=ecr_assets.Platform.LINUX_AMD64,
+            display_name=f"sam3edge {name}",
+        )
+        return Image(asset.repository, asset.image_tag)
+
+
+@dataclass(frozen=True, slots=True)
+class PulledImages:
+    """In repositories of the account.
+
+    Attributes:
+        prefix: of the repositories' names.
+        tag: of all images.
+    """
+
+    prefix: str
+    tag: str
+
+    def image(self, scope: Construct, name: ImageName) -> Image:
+        """See ``Images``."""
+        repository = ecr.Repository.from_repository_name(scope, f"Image-{name}", f"{self.prefix}/{name}")
+        return Image(repository, self.tag)
+
+
+def images_of(containers: BuiltContainers | PulledContainers, naming: Naming) -> Images:
+    """The images of a stage."""
+    if isinstance(containers, PulledContainers):
+        return PulledImages(containers.prefix or f"sam3edge-{naming.stage}", containers.tag)
+    return BuiltImages()

@@ -1,0 +1,1 @@
+"""Stages: one validated file a deployment (``infra/stages/<name>.yaml``)."""

@@ -1,0 +1,93 @@
+"""The parts of a stage around the fleet: consumers of detections, the simulator, monitoring, delivery."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sam3edge_infra.stages.values import Ec2Instance, Email, Schedule
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Consumers(_Section):
+    """Where IoT rules take detections, beside MQTT's subscribers.
+
+    Attributes:
+        destinations: ``firehose`` (files in S3), ``eventbridge`` (events on a bus of the stage).
+    """
+
+    destinations: tuple[Literal["firehose", "eventbridge"], ...] = ()
+
+
+class Simulator(_Section):
+    """An EC2 instance that is a device.
+
+    Attributes:
+        instance_type: with a GPU or without.
+        group: thing group it joins.
+    """
+
+    instance_type: Ec2Instance = "m7i.large"
+    group: Literal["canary", "fleet"] = "canary"
+
+
+class Monitoring(_Section):
+    """Whom alarms reach, and from where on.
+
+    Attributes:
+        email: gets alarms; None for nobody but the dashboard.
+        silent_minutes: without a heartbeat, after which a device is missing.
+        outbox_messages, outbox_minutes: queued on a device: how many, and how old.
+        error_percent: of requests or frames.
+        latency_ms: of the endpoint, 90 of 100 requests.
+    """
+
+    email: Email | None = None
+    silent_minutes: int = Field(15, ge=1, le=1440)
+    outbox_messages: int = Field(1000, ge=1)
+    outbox_minutes: int = Field(60, ge=1)
+    error_percent: float = Field(5, gt=0, le=100)
+    latency_ms: int = Field(5000, ge=1)
+
+
+class CodeConnectionSource(_Section):
+    """A repository at GitHub, GitLab or Bitbucket, by a connection."""
+
+    kind: Literal["codeconnections"]
+    connection: str = Field(pattern=r"^arn:[^:]+:(codeconnections|codestar-connections):[^:]+:\d{12}:connection/\S+$")
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    branch: str = Field("main", min_length=1)
+
+
+class CodeCommitSource(_Section):
+    """A repository of CodeCommit."""
+
+    kind: Literal["codecommit"]
+    repository: str = Field(pattern=r"^[\w.-]{1,100}$")
+    branch: str = Field("main", min_length=1)
+
+
+class S3Source(_Section):
+    """A zip of the sources in a bucket with versions."""
+
+    kind: Literal["s3"]
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    key: str = Field(min_length=1)
+
+
+Source: TypeAlias = Annotated[CodeConnectionSource | CodeCommitSource | S3Source, Field(discriminator="kind")]
+
+
+class Delivery(_Section):
+    """A pipeline that deploys what is pushed.
+
+    Attributes:
+        schedule: of the pipeline itself, beside pushes; None for none.
+    """
+
+    source: Source
+    schedule: Schedule | None = None

@@ -1,0 +1,385 @@
+"""What a stage says. Everything is checked here, before anything is synthesised."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from sam3edge_infra.stages.delivery import Consumers, Delivery, Monitoring, Simulator
+from sam3edge_infra.stages.values import (
+    Account,
+    Cidr,
+    HostName,
+    ImageTag,
+    Phrase,
+    Region,
+    RouteTableId,
+    S3Uri,
+    SageMakerInstance,
+    Schedule,
+    Sha256,
+    StageName,
+    SubnetId,
+    ThingGroupName,
+    VpcId,
+    has_gpu,
+)
+
+
+class Section(BaseModel):
+    """A part of a stage; what it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InstanceEndpoint(Section):
+    """A real-time endpoint: instances that are always there.
+
+    Attributes:
+        min_instances: never 0: real-time endpoints scale to zero with inference components only; use ``async``.
+        requests_per_instance: a minute, that scaling aims at.
+    """
+
+    kind: Literal["instance"]
+    instance_type: SageMakerInstance
+    min_instances: int = Field(1, ge=1, le=20)
+    max_instances: int = Field(1, ge=1, le=100)
+    requests_per_instance: int = Field(60, ge=1, le=100_000)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_instances > self.max_instances:
+            raise ValueError(f"expected max_instances of {self.min_instances} or more, got {self.max_instances}")
+        return self
+
+
+class AsyncEndpoint(Section):
+    """An endpoint that takes uploads from S3 and scales to zero between them.
+
+    Attributes:
+        backlog_per_instance: waiting requests that scaling aims at.
+    """
+
+    kind: Literal["async"]
+    instance_type: SageMakerInstance
+    min_instances: int = Field(0, ge=0, le=20)
+    max_instances: int = Field(1, ge=1, le=100)
+    backlog_per_instance: int = Field(4, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_instances > self.max_instances:
+            raise ValueError(f"expected max_instances of {self.min_instances} or more, got {self.max_instances}")
+        return self
+
+
+class ServerlessEndpoint(Section):
+    """An endpoint without instances: nothing costs while nobody asks, and no GPU.
+
+    Attributes:
+        memory_mb: 1024 to 6144 in steps of 1024.
+        concurrency: requests at the same time, 1 to 200.
+    """
+
+    kind: Literal["serverless"]
+    memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 6144
+    concurrency: int = Field(2, ge=1, le=200)
+
+
+class NoEndpoint(Section):
+    """Devices only."""
+
+    kind: Literal["none"]
+
+
+Endpoint: TypeAlias = Annotated[
+    InstanceEndpoint | AsyncEndpoint | ServerlessEndpoint | NoEndpoint, Field(discriminator="kind")
+]
+
+
+class NewNetwork(Section):
+    """A VPC of its own.
+
+    Attributes:
+        egress: ``nat`` lets private subnets reach the internet (a simulator needs that), ``none`` nothing but AWS.
+    """
+
+    kind: Literal["new"]
+    cidr: Cidr = "10.40.0.0/16"
+    zones: int = Field(2, ge=2, le=3)
+    egress: Literal["nat", "none"] = "none"
+
+
+class ExistingNetwork(Section):
+    """A VPC that is there; whoever runs it sees to endpoints of AWS' services, or to a way out.
+
+    Attributes:
+        subnets: private ones, each in a zone of its own; ``zones`` and ``route_tables`` in the same order.
+    """
+
+    kind: Literal["existing"]
+    vpc: VpcId
+    cidr: Cidr
+    subnets: tuple[SubnetId, ...] = Field(min_length=2)
+    zones: tuple[str, ...] = Field(min_length=2)
+    route_tables: tuple[RouteTableId, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        if not len(self.subnets) == len(self.zones) == len(self.route_tables):
+            raise ValueError(
+                f"expected a zone and a route table for each of {len(self.subnets)} subnets, "
+                f"got {len(self.zones)} and {len(self.route_tables)}"
+            )
+        return self
+
+
+Network: TypeAlias = Annotated[NewNetwork | ExistingNetwork, Field(discriminator="kind")]
+
+
+class BuiltContainers(Section):
+    """Images are built from this repository by ``make deploy``, which needs Docker."""
+
+    source: Literal["build"]
+
+
+class PulledContainers(Section):
+    """Images are in ECR, in the account and region of the stage: ``<prefix>/endpoint-cpu``, ``endpoint-gpu``,
+    ``pipeline``, ``functions`` and ``api``.
+
+    Attributes:
+        prefix: of the repositories; by default those of the stage's storage stack.
+        tag: of all of them; not ``latest``.
+    """
+
+    source: Literal["pull"]
+    prefix: str = Field("", pattern=r"^([a-z0-9]+([._/-][a-z0-9]+)*)?$")
+    tag: ImageTag
+
+
+Containers: TypeAlias = Annotated[BuiltContainers | PulledContainers, Field(discriminator="source")]
+
+
+class RegistryBundle(Section):
+    """A model package of the stage's group.
+
+    Attributes:
+        version: of the package; the endpoint serves this one until the stage names another.
+    """
+
+    source: Literal["registry"]
+    version: int = Field(ge=1)
+
+
+class S3Bundle(Section):
+    """A bundle in S3: a prefix (ends with ``/``), or one ``model.tar.gz``."""
+
+    source: Literal["s3"]
+    uri: S3Uri
+
+    @model_validator(mode="after")
+    def _is_a_model(self) -> Self:
+        if not self.uri.endswith(("/", ".tar.gz")):
+            raise ValueError(f"expected a prefix that ends with '/', or a .tar.gz, got {self.uri!r}")
+        return self
+
+
+class AssetsBundle(Section):
+    """A bundle in this repository's ``assets/``, which goes with the deployment."""
+
+    source: Literal["assets"]
+    path: str = Field("assets/demo-bundle", pattern=r"^assets/[\w.-]+$")
+
+
+Bundle: TypeAlias = Annotated[RegistryBundle | S3Bundle | AssetsBundle, Field(discriminator="source")]
+
+
+class ClassicNucleus(Section):
+    """The Java nucleus.
+
+    Attributes:
+        sha256: of the zip that the simulator installs; asked for only where there is a simulator.
+    """
+
+    kind: Literal["classic"]
+    version: Literal["2.18.1"] = "2.18.1"
+    sha256: Sha256 | None = None
+
+    @property
+    def component(self) -> str:
+        """Name of the nucleus' component."""
+        return "aws.greengrass.Nucleus"
+
+
+class LiteNucleus(Section):
+    """The nucleus in C.
+
+    Attributes:
+        sha256: of the zip that the simulator installs; asked for only where there is a simulator.
+    """
+
+    kind: Literal["lite"]
+    version: Literal["2.6.0"] = "2.6.0"
+    sha256: Sha256 | None = None
+
+    @property
+    def component(self) -> str:
+        """Name of the nucleus' component."""
+        return "aws.greengrass.NucleusLite"
+
+
+Nucleus: TypeAlias = Annotated[ClassicNucleus | LiteNucleus, Field(discriminator="kind")]
+
+
+class Api(Section):
+    """The API in front of the endpoint.
+
+    Attributes:
+        rate, burst: requests a second of one key, and at once.
+        quota: requests of one key a day.
+        waf: ``managed`` puts AWS' managed rules and a bound for each address in front; ``none`` does not.
+        image_hosts: from which images may be fetched.
+    """
+
+    rate: float = Field(10, gt=0, le=10_000)
+    burst: int = Field(20, ge=1, le=5000)
+    quota: int = Field(10_000, ge=1)
+    waf: Literal["managed", "none"] = "none"
+    image_hosts: tuple[HostName, ...] = ()
+
+
+class GroundTruth(Section):
+    """Ground Truth, which takes no new customers.
+
+    Attributes:
+        work_team: who labels; ARN.
+        pre_task, consolidation: AWS' functions of the region for bounding boxes; ARNs, see its developer guide.
+        ui_template: address of the task's page.
+    """
+
+    work_team: str = Field(pattern=r"^arn:[^:]+:sagemaker:[^:]+:\d{12}:workteam/\S+$")
+    pre_task: str = Field(pattern=r"^arn:[^:]+:lambda:[^:]+:\d{12}:function:\S+$")
+    consolidation: str = Field(pattern=r"^arn:[^:]+:lambda:[^:]+:\d{12}:function:\S+$")
+    ui_template: S3Uri
+
+
+class Labeling(Section):
+    """Who labels what devices send back.
+
+    Attributes:
+        phrases: to be labeled in every image; retraining learns them.
+        minimum: images that are worth a job; ``maximum`` of one job.
+        ground_truth: with the backend of that name, and with no other.
+    """
+
+    backend: Literal["files", "review", "ground-truth"] = "review"
+    dataset: str = Field("field", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    phrases: tuple[Phrase, ...] = Field(min_length=1, max_length=50)
+    minimum: int = Field(20, ge=1, le=10_000)
+    maximum: int = Field(1000, ge=1, le=10_000)
+    ground_truth: GroundTruth | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.minimum > self.maximum:
+            raise ValueError(f"expected a maximum of {self.minimum} or more, got {self.maximum}")
+        if (self.backend == "ground-truth") != (self.ground_truth is not None):
+            raise ValueError("expected a section ground_truth with the backend ground-truth, and with no other")
+        return self
+
+
+class Training(Section):
+    """When a model is trained again, and on what.
+
+    Attributes:
+        schedule: when labels are asked for whatever has come in; None for never.
+        new_examples: uploads within a day that ask for labels at once; None for no such trigger.
+        checkpoint: what training begins with, a prefix in S3 that ends with ``/``; by default ``checkpoints/current/``
+            in the stage's own bucket, where somebody has to put one.
+    """
+
+    schedule: Schedule | None = "rate(7 days)"
+    new_examples: int | None = Field(200, ge=1, le=1_000_000)
+    checkpoint: S3Uri | None = None
+    training_instance: SageMakerInstance = "ml.g6e.2xlarge"
+    processing_instance: SageMakerInstance = "ml.m7i.2xlarge"
+
+    @model_validator(mode="after")
+    def _can_train(self) -> Self:
+        if not has_gpu(self.training_instance):
+            raise ValueError(
+                f"expected a training_instance with a GPU, such as ml.g6e.2xlarge, got {self.training_instance}"
+            )
+        if self.checkpoint is not None and not self.checkpoint.endswith("/"):
+            raise ValueError(f"expected a checkpoint that ends with '/', got {self.checkpoint!r}")
+        return self
+
+
+class Fleet(Section):
+    """Devices.
+
+    Attributes:
+        canary_group, fleet_group: thing groups; no device may be in both.
+        endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``.
+    """
+
+    canary_group: ThingGroupName
+    fleet_group: ThingGroupName
+    endpoint_fallback: Literal["allowed", "denied"] = "denied"
+
+    @model_validator(mode="after")
+    def _are_two(self) -> Self:
+        if self.canary_group == self.fleet_group:
+            raise ValueError(f"expected two thing groups, got {self.canary_group} twice")
+        return self
+
+
+class Stage(Section):
+    """One deployment of everything.
+
+    Attributes:
+        data: whether what a stage has gathered is kept when it is destroyed, or deleted with it.
+    """
+
+    name: StageName
+    account: Account
+    region: Region
+    data: Literal["keep", "delete"]
+    endpoint: Endpoint
+    network: Network
+    containers: Containers
+    bundle: Bundle
+    nucleus: Nucleus
+    fleet: Fleet
+    labeling: Labeling
+    training: Training
+    api: Api | None = None
+    consumers: Consumers = Consumers()
+    simulator: Simulator | None = None
+    monitoring: Monitoring = Monitoring()
+    delivery: Delivery | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.endpoint.kind == "none" and self.api is not None:
+            raise ValueError("expected no api with the endpoint kind none: there is nothing that it could ask")
+        if self.endpoint.kind == "none" and self.fleet.endpoint_fallback == "allowed":
+            raise ValueError("expected endpoint_fallback: denied with the endpoint kind none")
+        unpacked = self.bundle.source == "registry" or (self.bundle.source == "s3" and self.bundle.uri.endswith("/"))
+        if self.endpoint.kind == "serverless" and unpacked:
+            raise ValueError(
+                "expected a bundle from assets, or one .tar.gz in S3, with a serverless endpoint: "
+                "SageMaker gives those no models that are not packed"
+            )
+        if self.simulator is not None:
+            if self.nucleus.sha256 is None:
+                raise ValueError("expected nucleus.sha256 with a simulator: it installs nothing else than that file")
+            if self.network.kind == "new" and self.network.egress == "none":
+                raise ValueError("expected network.egress: nat with a simulator: it installs packages")
+        return self
+
+    def resource(self, name: str) -> str:
+        """Name of a resource of this stage: ``sam3edge-<stage>-<name>``."""
+        return f"sam3edge-{self.name}-{name}"
