@@ -13,7 +13,15 @@ PROFILE ?= classic
 BUNDLE ?= assets/demo-bundle
 OUT ?= .demo
 
-.PHONY: demo loop test check pytest benchmark env env-dev format schema picture demo-bundle definition clean
+# the stage that is deployed: a file in infra/stages; OPTIONS goes to new_stage, FLAGS to the CDK's command line
+STAGE ?= dev
+OPTIONS ?=
+FLAGS ?=
+CDK := infra/node/node_modules/.bin/cdk
+ASSEMBLY := build/cdk/$(STAGE)
+
+.PHONY: demo loop test check pytest benchmark env env-dev format schema picture demo-bundle definition clean \
+	new_stage synth diff deploy destroy snapshots
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
@@ -76,16 +84,46 @@ $(VENV)/dev-is-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) -e ".[dev]"
 	@touch $@ $(VENV)/demo-is-installed
 
-# OpenAI's client for Node.js, which a test asks the API with; without npm that test is skipped
+# OpenAI's client for Node.js, which a test asks the API with, and what checks state machines; without npm those tests are
+# skipped
 NODE_CLIENT := tests/integration/api/node
-$(VENV)/node-is-installed: $(NODE_CLIENT)/package-lock.json | $(BIN)/python
+$(VENV)/node-is-installed: $(NODE_CLIENT)/package-lock.json infra/node/package-lock.json | $(BIN)/python
 	@if command -v npm >/dev/null; then \
 		npm ci --omit=peer --no-audit --no-fund --silent --prefix $(NODE_CLIENT) || echo "npm could not install OpenAI's client"; \
+		npm ci --no-audit --no-fund --silent --prefix infra/node || echo "npm could not install the CDK's command line"; \
 	fi
 	@touch $@
 
+# a stage file, by questions, or make new_stage OPTIONS="--name test --account ..."
+new_stage: env-dev
+	@$(BIN)/python -m sam3edge_infra.stages.new_stage $(OPTIONS)
+
+# templates of a stage: no account, no network, no Docker
+synth: env-dev
+	rm -rf $(ASSEMBLY)
+	$(BIN)/python -m sam3edge_infra.app --stage $(STAGE) --out $(ASSEMBLY)
+
+diff: synth $(CDK)
+	$(CDK) diff --app $(ASSEMBLY) $(FLAGS)
+
+# needs credentials of the stage's account, "cdk bootstrap" once, and Docker where images are built
+deploy: synth $(CDK)
+	$(CDK) deploy --app $(ASSEMBLY) --all --require-approval broadening $(FLAGS)
+
+destroy: synth $(CDK)
+	$(BIN)/python -m sam3edge_infra.emptying --stage $(STAGE)
+	$(CDK) destroy --app $(ASSEMBLY) --all $(FLAGS)
+
+$(CDK): infra/node/package-lock.json
+	npm ci --no-audit --no-fund --silent --prefix infra/node
+	@touch $@
+
+# the snapshots of the templates that the tests compare with
+snapshots: env-dev
+	$(BIN)/python -m pytest -q tests/unit/infra/test_snapshots.py --write-snapshots
+
 clean:
-	rm -rf $(VENV) $(OUT) greengrass-build $(NODE_CLIENT)/node_modules
+	rm -rf $(VENV) $(OUT) greengrass-build $(NODE_CLIENT)/node_modules infra/node/node_modules build/cdk
 
 # the definition of the pipeline, by SageMaker's SDK in an environment of its own; CHECK=--check only compares
 definition:

@@ -21,10 +21,16 @@ from cdk_nag import AwsSolutionsChecks
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.constructs.images import Images, images_of
 from sam3edge_infra.constructs.names import Naming, naming_of
+from sam3edge_infra.stacks.api import ApiStack
+from sam3edge_infra.stacks.endpoint import EndpointStack, serving_image
+from sam3edge_infra.stacks.labeling import LabelingStack
 from sam3edge_infra.stacks.network import NetworkStack
+from sam3edge_infra.stacks.registry import RegistryStack
+from sam3edge_infra.stacks.rollout import RolloutStack
 from sam3edge_infra.stacks.storage import StorageStack
+from sam3edge_infra.stacks.training import TrainingStack
 from sam3edge_infra.stages.files import read_stage
-from sam3edge_infra.stages.stage import Stage
+from sam3edge_infra.stages.stage import NoEndpoint, Stage
 
 FLAGS = {
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,  # logs without access control lists
@@ -61,7 +67,37 @@ def build_app(stage: Stage, out: Path | None = None) -> Built:
 def _stacks(app: cdk.App, stage: Stage, naming: Naming, images: Images) -> tuple[cdk.Stack, ...]:
     storage = StorageStack(app, naming)
     network = NetworkStack(app, naming, stage.network)
-    return (storage, network)
+    registry = RegistryStack(app, naming)
+    buckets, group = storage.storage, registry.registry
+    labeling = LabelingStack(app, naming, buckets, images, stage.labeling)
+    training = TrainingStack(
+        app,
+        naming,
+        buckets,
+        network.network,
+        images,
+        group,
+        labeling.labeling,
+        stage.training,
+        stage.labeling,
+        serving_image(stage.endpoint),
+    )
+    rollout = RolloutStack(app, naming, buckets, images, group, stage.fleet, stage.nucleus)
+    after = {
+        labeling: [storage],
+        training: [storage, network, registry, labeling],
+        rollout: [storage, registry],
+    }
+    if not isinstance(stage.endpoint, NoEndpoint):
+        endpoint = EndpointStack(app, naming, buckets, network.network, images, group, stage.endpoint, stage.bundle)
+        after[endpoint] = [storage, network, registry]
+        if stage.api is not None:
+            api = ApiStack(app, naming, buckets, images, endpoint.endpoint, stage.api)
+            after[api] = [storage, endpoint]
+    for stack, others in after.items():
+        for other in others:
+            stack.add_stack_dependency(other)
+    return (storage, network, registry, *after)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

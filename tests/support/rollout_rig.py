@@ -21,6 +21,7 @@ from sam3edge.bundle.manifest import Manifest, read_manifest, write_manifest
 from sam3edge_pipeline.registry.packages import Package, ensure_group, register
 from sam3edge_pipeline.registry.release import Lineage, Release
 from sam3edge_pipeline.rollout import handlers
+from sam3edge_pipeline.rollout.membership import Canaries
 from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Loop, Times, definition, to_text
 from sam3edge_pipeline.rollout.steps import Rollout
 from sam3edge_simulator.greengrass_cloud import ACCOUNT, REGION, Deployment, GreengrassCloud, function_arn, group_arn
@@ -174,6 +175,8 @@ def rollout_rig(
         rig = _rig(cloud, demo, work, times)
         rollout = rig.rollout
         monkeypatch.setattr(handlers, "_rollout", lambda: rollout)
+        canaries = Canaries(rollout.greengrass, CANARY, rig.clock)
+        monkeypatch.setattr(handlers, "_canaries", lambda: canaries)
         yield rig
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-import aws_cdk as cdk
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecr_assets as ecr_assets
 from constructs import Construct
@@ -31,11 +30,6 @@ DOCKERFILES: dict[ImageName, str] = {
     "api": "pipeline/sam3edge_serving/api/docker/Dockerfile",
 }
 
-_COPIED = ("pyproject.toml", "constraints.txt", "README.md", "LICENSE", "components", "export", "pipeline")
-"""What the Dockerfiles copy; nothing else reaches Docker."""
-
-_LEFT_OUT = ["*", *(f"!{name}" for name in _COPIED), "**/__pycache__", "**/*.pyc"]
-
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -49,6 +43,10 @@ class Image:
         """As SageMaker takes it."""
         return str(self.repository.repository_uri_for_tag(self.tag))
 
+    def arn(self, naming: Naming) -> str:
+        """ARN of the repository, for policies."""
+        return naming.arn("ecr", f"repository/{self.repository.repository_name}")
+
 
 class Images(Protocol):
     """Where a stage's images come from."""
@@ -59,7 +57,10 @@ class Images(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BuiltImages:
-    """Built by the deployment, and pushed to the repository that ``cdk bootstrap`` has made."""
+    """Built by the deployment, and pushed to the repository that ``cdk bootstrap`` has made.
+
+    What reaches Docker is said by ``.dockerignore``.
+    """
 
     root: Path = ROOT
 
@@ -70,8 +71,6 @@ class BuiltImages:
             f"Image-{name}",
             directory=str(self.root),
             file=DOCKERFILES[name],
-            exclude=_LEFT_OUT,
-            ignore_mode=cdk.IgnoreMode.DOCKER,
             platform=ecr_assets.Platform.LINUX_AMD64,
             display_name=f"sam3edge {name}",
         )

@@ -6,32 +6,89 @@ CDK's own grants allow groups of actions (``s3:GetObject*``, ``s3:List*``); thes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from aws_cdk import aws_iam as iam
 
 from sam3edge_infra.constructs.acknowledged import acknowledge
+from sam3edge_infra.constructs.names import Naming
+
+NO_RESOURCES = "the action knows no resources"
 
 
-def allow(
-    role: iam.Role,
-    actions: Sequence[str],
-    resources: Sequence[str],
-    *,
-    because: str = "",
-    conditions: Mapping[str, object] | None = None,
-) -> None:
-    """Allow actions on resources.
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a policy.
 
-    Args:
+    Attributes:
+        actions: without wildcards.
         because: why a resource with a wildcard is as narrow as it can be; cdk-nag refuses those without.
-
-    Raises:
-        ValueError: an action has a wildcard.
     """
-    if wild := [action for action in actions if "*" in action]:
-        raise ValueError(f"expected actions by their names, got {', '.join(wild)}")
-    role.add_to_policy(
-        iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=dict(conditions or {}))
+
+    actions: Sequence[str]
+    resources: Sequence[str]
+    because: str = ""
+    conditions: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if wild := [action for action in self.actions if "*" in action]:
+            raise ValueError(f"expected actions by their names, got {', '.join(wild)}")
+
+
+def allow(role: iam.IRole, *statements: Statement) -> None:
+    """Allow a role what statements say, and acknowledge their wildcards with the reasons that they have."""
+    for one in statements:
+        role.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=list(one.actions), resources=list(one.resources), conditions=dict(one.conditions) or None
+            )
+        )
+        if one.because:
+            acknowledge(
+                role, {f"AwsSolutions-IAM5[Resource::{arn}]": one.because for arn in one.resources if "*" in arn}
+            )
+
+
+def in_network(naming: Naming, subnets: Sequence[str], groups: Sequence[str]) -> tuple[Statement, ...]:
+    """What SageMaker does as a role to put containers into subnets."""
+    interfaces = naming.arn("ec2", "network-interface/*")
+    places = [naming.arn("ec2", f"subnet/{one}") for one in subnets]
+    places += [naming.arn("ec2", f"security-group/{one}") for one in groups]
+    return (
+        Statement(
+            ["ec2:CreateNetworkInterface"],
+            [interfaces, *places],
+            "interfaces are named by EC2; where they are is bounded",
+        ),
+        Statement(
+            [
+                "ec2:CreateNetworkInterfacePermission",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DeleteNetworkInterfacePermission",
+            ],
+            [interfaces],
+            "interfaces are named by EC2; only those in the stage's subnets",
+            {"ArnEquals": {"ec2:Subnet": [naming.arn("ec2", f"subnet/{one}") for one in subnets]}},
+        ),
+        Statement(
+            [
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeVpcs",
+                "ec2:DescribeDhcpOptions",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeSecurityGroups",
+            ],
+            ["*"],
+            NO_RESOURCES,
+        ),
     )
-    if because:
-        acknowledge(role, {f"AwsSolutions-IAM5[Resource::{one}]": because for one in resources if "*" in one})
+
+
+def pulls(repository_arn: str) -> tuple[Statement, ...]:
+    """Pulling an image."""
+    return (
+        Statement(
+            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], [repository_arn]
+        ),
+        Statement(["ecr:GetAuthorizationToken"], ["*"], NO_RESOURCES),
+    )

@@ -27,6 +27,9 @@ from sam3edge_infra.constructs.stack import StageStack
 EXAMPLES_PREFIX = "hard-examples"
 """The uploader's default, see components/README.md."""
 
+BUNDLES_PREFIX = ("pipeline/", "bundles/")
+"""Of the bucket ``learning``: where bundles are that the pipeline has made, or somebody has put."""
+
 INFERENCE_DAYS = {"uploads/": 7, "jobs/": 7, "answers/": 7, "async/": 7, "fallback/": 7}
 EXAMPLE_DAYS = 180
 LOG_DAYS = 180

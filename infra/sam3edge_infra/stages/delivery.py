@@ -27,11 +27,11 @@ class Simulator(_Section):
     """An EC2 instance that is a device.
 
     Attributes:
-        instance: with a GPU or without.
+        instance_type: with a GPU or without.
         group: thing group it joins.
     """
 
-    instance: Ec2Instance = "m7i.large"
+    instance_type: Ec2Instance = "m7i.large"
     group: Literal["canary", "fleet"] = "canary"
 
 

@@ -43,7 +43,7 @@ class InstanceEndpoint(Section):
     """
 
     kind: Literal["instance"]
-    instance: SageMakerInstance
+    instance_type: SageMakerInstance
     min_instances: int = Field(1, ge=1, le=20)
     max_instances: int = Field(1, ge=1, le=100)
     requests_per_instance: int = Field(60, ge=1, le=100_000)
@@ -63,7 +63,7 @@ class AsyncEndpoint(Section):
     """
 
     kind: Literal["async"]
-    instance: SageMakerInstance
+    instance_type: SageMakerInstance
     min_instances: int = Field(0, ge=0, le=20)
     max_instances: int = Field(1, ge=1, le=100)
     backlog_per_instance: int = Field(4, ge=1, le=1000)
@@ -250,13 +250,28 @@ class Api(Section):
     image_hosts: tuple[HostName, ...] = ()
 
 
+class GroundTruth(Section):
+    """Ground Truth, which takes no new customers.
+
+    Attributes:
+        work_team: who labels; ARN.
+        pre_task, consolidation: AWS' functions of the region for bounding boxes; ARNs, see its developer guide.
+        ui_template: address of the task's page.
+    """
+
+    work_team: str = Field(pattern=r"^arn:[^:]+:sagemaker:[^:]+:\d{12}:workteam/\S+$")
+    pre_task: str = Field(pattern=r"^arn:[^:]+:lambda:[^:]+:\d{12}:function:\S+$")
+    consolidation: str = Field(pattern=r"^arn:[^:]+:lambda:[^:]+:\d{12}:function:\S+$")
+    ui_template: S3Uri
+
+
 class Labeling(Section):
     """Who labels what devices send back.
 
     Attributes:
         phrases: to be labeled in every image; retraining learns them.
         minimum: images that are worth a job; ``maximum`` of one job.
-        work_team: ARN of a work team, with ``ground-truth`` only, which takes no new customers.
+        ground_truth: with the backend of that name, and with no other.
     """
 
     backend: Literal["files", "review", "ground-truth"] = "review"
@@ -264,14 +279,14 @@ class Labeling(Section):
     phrases: tuple[Phrase, ...] = Field(min_length=1, max_length=50)
     minimum: int = Field(20, ge=1, le=10_000)
     maximum: int = Field(1000, ge=1, le=10_000)
-    work_team: str = Field("", pattern=r"^(arn:[^:]+:sagemaker:[^:]+:\d{12}:workteam/\S+)?$")
+    ground_truth: GroundTruth | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.minimum > self.maximum:
             raise ValueError(f"expected a maximum of {self.minimum} or more, got {self.maximum}")
-        if (self.backend == "ground-truth") != bool(self.work_team):
-            raise ValueError("expected a work_team with the backend ground-truth, and with no other")
+        if (self.backend == "ground-truth") != (self.ground_truth is not None):
+            raise ValueError("expected a section ground_truth with the backend ground-truth, and with no other")
         return self
 
 

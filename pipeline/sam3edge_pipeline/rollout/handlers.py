@@ -23,6 +23,7 @@ from sam3edge.core.errors import SettingsError
 from sam3edge.validation import complaints
 from sam3edge_pipeline.rollout.canary import CanaryWatch
 from sam3edge_pipeline.rollout.events import APPROVED, read_event
+from sam3edge_pipeline.rollout.membership import Canaries
 from sam3edge_pipeline.rollout.observations import Observation, ObservationError, read_observation
 from sam3edge_pipeline.rollout.publish import Publisher
 from sam3edge_pipeline.rollout.records import ObservationTable, Records
@@ -78,6 +79,11 @@ def _rollout() -> Rollout:
     return assemble(read_settings())
 
 
+@functools.cache
+def _canaries() -> Canaries:
+    return Canaries(_rollout().greengrass, _rollout().settings.canary_group_arn, time.monotonic)
+
+
 def start(event: Event, context: Any) -> dict[str, Any]:
     """EventBridge's target: start the roll-out of an approval, once.
 
@@ -100,11 +106,12 @@ def start(event: Event, context: Any) -> dict[str, Any]:
 
 
 def observe(event: Event, context: Any) -> dict[str, Any]:
-    """SQS's target: keep what the devices' messages say; a queue between IoT Core and this loses nothing.
+    """SQS's target: keep what the canaries' messages say; a queue between IoT Core and this loses nothing.
 
     One that cannot be kept now comes again.
     """
-    _rollout().watch.table.put(observations_in(event.get("Records", ())))
+    canaries = _canaries()
+    _rollout().watch.table.put(one for one in observations_in(event.get("Records", ())) if one.thing in canaries)
     return {"batchItemFailures": []}
 
 

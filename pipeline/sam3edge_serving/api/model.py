@@ -109,6 +109,17 @@ class EndpointModel:
         return read_detections(body) if accept == ACCEPT else read_json(body)
 
 
+class UploadsOnly:
+    """The ``Model`` of an API whose endpoint is asynchronous: it takes images from S3 and no others."""
+
+    def ask(self, image: Image, query: DetectionQuery, accept: str = ACCEPT) -> str:
+        """See ``Model``; nothing is asked."""
+        raise BadRequest(
+            "this API takes uploads only; send the image by POST /v1/uploads, then its id to POST /v1/detections",
+            code="uploads_only",
+        )
+
+
 def error_of(error: EndpointError, retry_after: int) -> HttpError:
     """What clients are told. Account and endpoint are not repeated.
 

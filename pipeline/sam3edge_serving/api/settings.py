@@ -16,7 +16,7 @@ class Settings(EnvironmentSettings):
     Attributes:
         endpoint: name of the SageMaker endpoint that answers.
         endpoint_url: or address of the endpoint's container, asked by plain HTTP.
-        async_endpoint: name of the asynchronous SageMaker endpoint, for uploads.
+        async_endpoint: name of the asynchronous SageMaker endpoint, for uploads, and alone for nothing else.
         bucket: S3 bucket of uploads, jobs and long answers.
         idempotency_table: DynamoDB table with partition key ``id`` and time to live on ``expiration``.
         model_id: what ``model`` in requests must be.
@@ -57,11 +57,21 @@ class Settings(EnvironmentSettings):
 
     @model_validator(mode="after")
     def _one_endpoint(self) -> Self:
-        if bool(self.endpoint) == bool(self.endpoint_url):
+        if self.endpoint and self.endpoint_url:
             raise ValueError("set one of SAM3EDGE_API_ENDPOINT_NAME and SAM3EDGE_API_ENDPOINT_URL")
+        if not self.answers_at_once and not self.async_endpoint:
+            raise ValueError(
+                "set SAM3EDGE_API_ENDPOINT_NAME, SAM3EDGE_API_ENDPOINT_URL or, for uploads only, "
+                "SAM3EDGE_API_ASYNC_ENDPOINT_NAME"
+            )
         if self.async_endpoint and not self.bucket:
             raise ValueError("SAM3EDGE_API_ASYNC_ENDPOINT_NAME needs SAM3EDGE_API_BUCKET")
         return self
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether there is an endpoint that answers; without one the API takes uploads only."""
+        return bool(self.endpoint or self.endpoint_url)
 
 
 class AuthorizerSettings(EnvironmentSettings):

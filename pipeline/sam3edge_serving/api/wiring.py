@@ -12,7 +12,7 @@ from sam3edge.invocations.sagemaker import SageMakerTransport
 from sam3edge_serving.api.dependencies import Large, Parts
 from sam3edge_serving.api.idempotency import IdempotencyStore
 from sam3edge_serving.api.images import Images
-from sam3edge_serving.api.model import EndpointModel
+from sam3edge_serving.api.model import EndpointModel, Model, UploadsOnly
 from sam3edge_serving.api.settings import Settings
 from sam3edge_serving.api.uploads.jobs import Jobs
 from sam3edge_serving.api.uploads.offers import Uploads
@@ -29,7 +29,7 @@ def assemble(settings: Settings) -> Parts:
     records = DynamoDBPersistenceLayer(table_name=settings.idempotency_table) if settings.idempotency_table else None
     rules = FetchRules(read_hosts(settings.image_hosts), settings.max_image_bytes, settings.fetch_seconds)
     return Parts(
-        model=EndpointModel(_transport(settings), settings.model_seconds, settings.retry_after),
+        model=_model(settings),
         images=Images(settings.max_image_bytes, RemoteImages(rules)),
         once=IdempotencyStore(records, storage, settings.idempotency_seconds),
         large=_large(settings, storage) if settings.async_endpoint and storage else None,
@@ -37,6 +37,12 @@ def assemble(settings: Settings) -> Parts:
         model_created=settings.model_created,
         max_prompts=settings.max_prompts,
     )
+
+
+def _model(settings: Settings) -> Model:
+    if not settings.answers_at_once:
+        return UploadsOnly()
+    return EndpointModel(_transport(settings), settings.model_seconds, settings.retry_after)
 
 
 def _transport(settings: Settings) -> Transport:

@@ -13,9 +13,13 @@ import tomllib
 
 from sam3edge.core.errors import SettingsError
 from sam3edge_serving.api import handler
+from sam3edge_serving.api.images import Image
 from sam3edge_serving.api.lambda_package import REQUIREMENTS, copy_sources
+from sam3edge_serving.api.model import DetectionQuery
 from sam3edge_serving.api.settings import AuthorizerSettings, Settings
+from sam3edge_serving.api.wiring import assemble
 from sam3edge_serving.environment import read_settings
+from sam3edge_serving.http.errors import BadRequest
 from sam3edge_simulator.api_gateway.__main__ import main
 from sam3edge_simulator.api_gateway.events import HttpRequest, to_event
 from sam3edge_simulator.api_gateway.gateway import Context
@@ -45,6 +49,15 @@ def test_defaults() -> None:
 def test_wrong_settings_are_named(environment: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         read_settings(Settings, environment)
+
+
+def test_an_api_of_uploads_only_refuses_images_in_requests_and_says_what_to_do(aws: Aws, bucket: str) -> None:
+    environment = {"SAM3EDGE_API_ASYNC_ENDPOINT_NAME": "large", "SAM3EDGE_API_BUCKET": bucket}
+    parts = assemble(read_settings(Settings, environment))
+    assert parts.large is not None
+    with pytest.raises(BadRequest, match="POST /v1/uploads") as refused:
+        parts.model.ask(Image(b"x", "image/png"), DetectionQuery(("car",)))
+    assert refused.value.code == "uploads_only"
 
 
 def test_a_variable_that_may_be_misspelt_is_told_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:

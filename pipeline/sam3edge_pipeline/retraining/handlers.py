@@ -1,0 +1,90 @@
+"""AWS Lambda's entry points: ``label`` for a schedule or an alarm, ``train`` for the end of a labeling execution."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from pydantic import ValidationError
+
+from sam3edge.core.errors import SettingsError
+from sam3edge.validation import complaints
+from sam3edge_pipeline.retraining.settings import RetrainingSettings
+from sam3edge_pipeline.retraining.versions import latest_version
+
+logger = logging.getLogger(__name__)
+
+_PATIENT = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 4, "mode": "standard"})
+
+Event = Mapping[str, Any]
+
+
+def read_settings() -> RetrainingSettings:
+    """From the environment; raises SettingsError that names every variable that is wrong."""
+    try:
+        return RetrainingSettings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(map(str, complaints(error)))) from error
+
+
+def label(event: Event, context: Any) -> dict[str, Any]:
+    """EventBridge's target: start the labeling of what has come in, unless labeling is in progress.
+
+    Whether there is enough to be labeled, the workflow itself decides.
+
+    Args:
+        event: of EventBridge; its ``time`` makes the name of the execution, so that a repetition starts nothing.
+    """
+    settings = read_settings()
+    states = boto3.client("stepfunctions", config=_PATIENT)
+    running = states.list_executions(stateMachineArn=settings.machine_arn, statusFilter="RUNNING", maxResults=1)
+    if running["executions"]:
+        return {"started": False, "reason": f"{running['executions'][0]['name']} is in progress"}
+    latest = latest_version(boto3.client("s3", config=_PATIENT), settings.learning, settings.dataset)
+    version = (latest or 0) + 1
+    moment = datetime.fromisoformat(str(event["time"]).replace("Z", "+00:00")).astimezone(timezone.utc)
+    name = f"{settings.dataset}-{version}-{moment:%Y%m%d%H%M%S}"
+    given = {
+        "backend": settings.backend,
+        "dataset": settings.dataset,
+        "version": str(version),
+        "parent": str(latest or ""),
+    }
+    try:
+        states.start_execution(stateMachineArn=settings.machine_arn, name=name, input=json.dumps(given, sort_keys=True))
+    except states.exceptions.ExecutionAlreadyExists:
+        return {"started": False, "reason": f"{name} was started before"}
+    logger.info("labeling %s: version %s of %s", name, version, settings.dataset)
+    return {"started": True, "execution": name}
+
+
+def train(event: Event, context: Any) -> dict[str, Any]:
+    """EventBridge's target: train on the dataset version that an execution of the labeling workflow has stored.
+
+    Args:
+        event: "Step Functions Execution Status Change"; one that repeats starts nothing.
+    """
+    settings = read_settings()
+    detail = event["detail"]
+    output = json.loads(detail.get("output") or "{}")
+    if detail["status"] != "SUCCEEDED" or "digest" not in output:
+        return {"started": False, "reason": "no dataset version was stored"}
+    version = int(output["version"])
+    told = {
+        "DatasetUri": f"s3://{settings.learning}/datasets/{settings.dataset}/{version}",
+        "NewPhrases": settings.phrases,
+        "Phrases": settings.phrases,
+        "BundleVersion": f"1.{version}.0",
+    }
+    started = boto3.client("sagemaker", config=_PATIENT).start_pipeline_execution(
+        PipelineName=settings.pipeline,
+        ClientRequestToken=hashlib.sha256(str(detail["executionArn"]).encode()).hexdigest(),
+        PipelineParameters=[{"Name": name, "Value": value} for name, value in told.items()],
+    )
+    return {"started": True, "execution": started["PipelineExecutionArn"]}

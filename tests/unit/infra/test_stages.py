@@ -1,0 +1,183 @@
+"""What stages accept, and what they say of what they do not."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sam3edge.core.errors import SettingsError
+from sam3edge_infra.stages.files import FOLDER, parse_stage, read_stage, stage_names
+from sam3edge_infra.stages.new_stage import main
+from support.infra_templates import STAGES
+
+DEV: dict[str, Any] = yaml.safe_load((FOLDER / "dev.yaml").read_text())
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The stage dev with members changed, those of sections by ``section__member``; None takes one away."""
+    document = copy.deepcopy(DEV)
+    for path, value in changes.items():
+        *sections, name = path.split("__")
+        inside = document
+        for section in sections:
+            inside = inside[section]
+        if value is None:
+            inside.pop(name)
+        else:
+            inside[name] = value
+    return document
+
+
+def test_the_examples_are_accepted_and_cover_every_kind() -> None:
+    stages = [read_stage(name) for name in stage_names()]
+    assert {stage.name for stage in stages} == set(STAGES)
+    assert {stage.endpoint.kind for stage in stages} == {"instance", "async", "serverless", "none"}
+    assert {stage.nucleus.kind for stage in stages} == {"classic", "lite"}
+    assert {stage.network.kind for stage in stages} == {"new", "existing"}
+    assert {stage.containers.source for stage in stages} == {"build", "pull"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "Dev_1"}, ["name", "lower-case letters", "'Dev_1'"]),
+        ({"account": "123"}, ["account", "12 digits"]),
+        ({"account": 111122223333}, ["account", "string"]),
+        ({"region": "eu-central-9"}, ["region", "eu-central-1", "us-west-2"]),
+        ({"data": "maybe"}, ["data", "'keep'", "'delete'"]),
+        ({"endpoint__kind": "spot"}, ["endpoint", "'instance'", "'async'", "'serverless'", "'none'"]),
+        ({"endpoint__instance_type": "ml.x9.large"}, ["instance", "c7i", "g6e", "xlarge", "ml.x9.large"]),
+        ({"endpoint__instance_type": "g6e.xlarge"}, ["instance", "ml.<family>.<size>"]),
+        ({"endpoint__min_instances": 0}, ["min_instances", "greater than or equal to 1"]),
+        ({"endpoint__min_instances": 3}, ["max_instances of 3 or more"]),
+        ({"endpoint": {"kind": "serverless", "memory_mb": 5000}}, ["memory_mb", "5120", "6144"]),
+        ({"endpoint": {"kind": "serverless", "concurrency": 201}}, ["concurrency", "200"]),
+        ({"endpoint": {"kind": "none"}}, ["no api with the endpoint kind none"]),
+        ({"endpoint": {"kind": "none"}, "api": None}, ["endpoint_fallback: denied"]),
+        ({"network__kind": "shared"}, ["network", "'new'", "'existing'"]),
+        ({"network__cidr": "8.8.0.0/16"}, ["cidr", "private range"]),
+        ({"network": {"kind": "existing", "vpc": "vpc-1", "cidr": "10.0.0.0/16"}}, ["vpc", "subnets", "route_tables"]),
+        ({"containers": {"source": "hub"}}, ["containers", "'build'", "'pull'"]),
+        ({"containers": {"source": "pull", "tag": "latest"}}, ["tag", "not 'latest'"]),
+        ({"bundle": {"source": "ftp"}}, ["bundle", "'registry'", "'s3'", "'assets'"]),
+        ({"bundle": {"source": "s3", "uri": "s3://models/bundle.zip"}}, ["bundle", ".tar.gz"]),
+        ({"bundle": {"source": "assets", "path": "../secrets"}}, ["path"]),
+        ({"nucleus": {"kind": "rust"}}, ["nucleus", "'classic'", "'lite'"]),
+        ({"nucleus": {"kind": "classic", "version": "2.6.0"}}, ["version", "'2.18.1'"]),
+        ({"nucleus": {"kind": "lite", "version": "2.18.1"}}, ["version", "'2.6.0'"]),
+        ({"nucleus__sha256": "ab"}, ["sha256", "64 hexadecimal"]),
+        ({"fleet__fleet_group": DEV["fleet"]["canary_group"]}, ["two thing groups"]),
+        ({"labeling__backend": "mturk"}, ["backend", "'files'", "'review'", "'ground-truth'"]),
+        ({"labeling__backend": "ground-truth"}, ["section ground_truth"]),
+        ({"labeling__phrases": []}, ["phrases", "at least 1"]),
+        ({"labeling__minimum": 2000}, ["maximum of 2000 or more"]),
+        ({"training__schedule": "weekly"}, ["schedule", "rate(7 days)"]),
+        ({"training__training_instance": "ml.m7i.large"}, ["with a GPU"]),
+        ({"training__checkpoint": "s3://bucket/sam3.pt"}, ["checkpoint", "ends with '/'"]),
+        ({"api__waf": True}, ["waf", "'managed'", "'none'"]),
+        ({"api__image_hosts": ["https://x.org"]}, ["image_hosts", "images.example.org"]),
+        ({"simulator": {}}, ["nucleus.sha256 with a simulator"]),
+        ({"simulator": {"instance_type": "t2.nano"}}, ["instance_type", "m7i", "g6e"]),
+        ({"simulator": {}, "nucleus__sha256": "0" * 64, "network__egress": "none"}, ["egress: nat"]),
+        ({"delivery": {"source": {"kind": "svn"}}}, ["'codeconnections'", "'codecommit'", "'s3'"]),
+        ({"colour": "red"}, ["colour", "Extra inputs"]),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_accepted(changes: dict[str, Any], said: list[str]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse_stage(changed(**changes), "stage")
+    assert all(one in str(refused.value) for one in said), str(refused.value)
+
+
+def test_serverless_takes_only_packed_models() -> None:
+    serverless = {"kind": "serverless"}
+    for bundle in ({"source": "registry", "version": 1}, {"source": "s3", "uri": "s3://models/yard/"}):
+        with pytest.raises(SettingsError, match="not packed"):
+            parse_stage(changed(endpoint=serverless, bundle=bundle), "stage")
+    parse_stage(changed(endpoint=serverless, bundle={"source": "s3", "uri": "s3://models/model.tar.gz"}), "stage")
+
+
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse_stage(changed(account="1", region="x", api__quota=0), "here.yaml")
+    assert str(refused.value).startswith("here.yaml:")
+    assert all(one in str(refused.value) for one in ("account", "region", "api.quota"))
+
+
+def test_an_unknown_stage_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="dev, lite, none, prod"):
+        read_stage("staging")
+    (tmp_path / "other.yaml").write_text((FOLDER / "dev.yaml").read_text())
+    with pytest.raises(SettingsError, match="the file's own, other"):
+        read_stage("other", tmp_path)
+
+
+def test_a_stage_is_a_value_that_nobody_changes() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read_stage("dev").account = "0" * 12  # type: ignore[misc]
+
+
+OPTIONS = ["--name", "yard", "--account", "111122223333", "--phrases", "tank|fork lift"]
+
+
+def test_a_new_stage_is_written_by_options_and_can_be_read(tmp_path: Path) -> None:
+    assert main([*OPTIONS, "--endpoint", "serverless", "--region", "us-east-1"], tmp_path) == 0
+    stage = read_stage("yard", tmp_path)
+    assert (stage.endpoint.kind, stage.region, stage.data) == ("serverless", "us-east-1", "keep")
+    assert stage.labeling.phrases == ("tank", "fork lift")
+    assert stage.api is not None
+
+
+def test_a_new_stage_in_an_existing_vpc(tmp_path: Path) -> None:
+    network = ["--vpc", "vpc-0123456789abcdef0", "--subnets", "subnet-0123456789abcdef0|subnet-0123456789abcdef1"]
+    tables = ["--zones", "eu-central-1a|eu-central-1b", "--route-tables", "rtb-01234567|rtb-01234568"]
+    assert main([*OPTIONS, *network, *tables, "--endpoint", "none"], tmp_path) == 0
+    stage = read_stage("yard", tmp_path)
+    assert stage.network.kind == "existing"
+    assert stage.api is None
+
+
+def test_questions_are_asked_until_the_stage_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {"Name": "yard", "AWS": "111122223333", "Phrases": "tank", "Endpoint (": "async", "Bundle": "7"}
+    asked: list[str] = []
+
+    def ask(prompt: str) -> str:
+        asked.append(prompt)
+        return next((answer for start, answer in said.items() if prompt.startswith(start)), "")
+
+    monkeypatch.setattr("builtins.input", ask)
+    assert main([], tmp_path) == 0
+    stage = read_stage("yard", tmp_path)
+    assert (stage.endpoint.kind, stage.bundle.source) == ("async", "registry")
+    assert not any(prompt.startswith("Private subnets") for prompt in asked)
+    assert "make deploy STAGE=yard" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (OPTIONS[2:], "--name"),
+        ([*OPTIONS, "--endpoint", "spot"], "'serverless'"),
+        ([*OPTIONS, "--bundle", "models/x"], "bundle.path"),
+    ],
+)
+def test_a_new_stage_that_is_wrong_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(arguments, tmp_path) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(OPTIONS, tmp_path) == 0
+    before = (tmp_path / "yard.yaml").read_text()
+    assert main([*OPTIONS, "--region", "us-east-1"], tmp_path) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert (tmp_path / "yard.yaml").read_text() == before
