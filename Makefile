@@ -104,15 +104,16 @@ synth: env-dev
 	$(BIN)/python -m sam3edge_infra.app --stage $(STAGE) --out $(ASSEMBLY)
 
 diff: synth $(CDK)
-	$(CDK) diff --app $(ASSEMBLY) $(FLAGS)
+	$(CDK) diff --app $(ASSEMBLY) '**' $(FLAGS)
 
-# needs credentials of the stage's account, "cdk bootstrap" once, and Docker where images are built
+# needs credentials of the stage's account, "cdk bootstrap" once, and Docker where images are built. --all is the top
+# level: of a stage with a delivery that is its pipeline, which deploys the others; ** is everything
 deploy: synth $(CDK)
 	$(CDK) deploy --app $(ASSEMBLY) --all --require-approval broadening $(FLAGS)
 
 destroy: synth $(CDK)
 	$(BIN)/python -m sam3edge_infra.emptying --stage $(STAGE)
-	$(CDK) destroy --app $(ASSEMBLY) --all $(FLAGS)
+	$(CDK) destroy --app $(ASSEMBLY) '**' $(FLAGS)
 
 $(CDK): infra/node/package-lock.json
 	npm ci --no-audit --no-fund --silent --prefix infra/node

@@ -37,6 +37,9 @@ CDK_CLI, CDK_ASSETS = "2.1148.1", "4.7.3"
 ASSEMBLY = "build/cdk.out"
 INSTALL = "python -m pip install --quiet -c constraints.txt -e '.[infra]'"
 TEST_MINUTES = 120
+BUCKETS = ("delivery", "delivery-logs")
+"""Of artifacts, and of the requests for them: the storage stack's logs come later than this stack."""
+
 HISTORY_DAYS = 30
 """That artifacts of executions are kept."""
 
@@ -110,8 +113,9 @@ class DeliveryStack(StageStack):
         super().__init__(scope, "delivery", naming, "sam3edge: the pipeline that deploys the other stacks")
         self._naming = naming
         self._after = options.after
-        logs = private_bucket(self, "delivery-logs", naming, None, expiring={"": HISTORY_DAYS})
-        artifacts = private_bucket(self, "delivery", naming, logs, expiring={"": HISTORY_DAYS})
+        kept, logged = BUCKETS
+        logs = private_bucket(self, logged, naming, None, expiring={"": HISTORY_DAYS})
+        artifacts = private_bucket(self, kept, naming, logs, expiring={"": HISTORY_DAYS})
         source = source_of(self, options.source)
         test = pipelines.CodeBuildStep(
             "Test",

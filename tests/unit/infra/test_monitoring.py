@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,12 @@ from sam3edge_pipeline.fleet_health.health import NAMESPACE, UNITS
 from sam3edge_pipeline.fleet_health.heartbeats import STATUS, rule_sql
 
 Resources = dict[str, dict[str, Any]]
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("node") is None, reason="the CDK needs Node.js"),
+    pytest.mark.timeout(900),  # of synthesis, on a machine that does other things
+    pytest.mark.long,
+]
 
 STAGE = read_stage("dev")
 NAMING = naming_of(STAGE)
