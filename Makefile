@@ -21,7 +21,7 @@ CDK := infra/node/node_modules/.bin/cdk
 ASSEMBLY := build/cdk/$(STAGE)
 
 .PHONY: demo loop test check pytest benchmark env env-dev format schema picture demo-bundle definition clean \
-	new_stage synth diff deploy destroy snapshots
+	new_stage synth diff deploy destroy snapshots architecture
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
@@ -118,6 +118,12 @@ destroy: synth $(CDK)
 $(CDK): infra/node/package-lock.json
 	npm ci --no-audit --no-fund --silent --prefix infra/node
 	@touch $@
+
+# the picture of the stacks in docs, from the templates of the default stage
+architecture: env-dev
+	rm -rf build/cdk/architecture
+	$(BIN)/python -m sam3edge_infra.app --stage dev --out build/cdk/architecture
+	$(BIN)/python -m sam3edge_infra.architecture --assembly build/cdk/architecture --stage dev --out docs/architecture.svg
 
 # the snapshots of the templates that the tests compare with
 snapshots: env-dev

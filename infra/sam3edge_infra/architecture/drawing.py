@@ -1,7 +1,9 @@
-"""The picture: stacks as boxes in a grid, arrows from who uses to what is used. SVG as text, the same for the same graph."""
+"""The picture: stacks as boxes in a grid, arrows from who uses to what is used. The same text for the same graph."""
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -20,8 +22,13 @@ QUIET = ("monitoring", "delivery")
 """Stacks that name everything: they are drawn without arrows."""
 
 WIDTH, GAP, MARGIN, LINE, HEAD = 270, 56, 24, 17, 34
-TEXT = 42
+TEXT = 38
 """Characters of a line."""
+
+MAX_NAMED = 6
+"""Resources of a kind that are called by their names; of more there is the number."""
+
+LEGEND = "Arrow: uses resources of. Dashed: MQTT messages. Monitoring watches all stacks, a delivery deploys them."
 
 STYLE = """
   .page { fill: #ffffff } .box { fill: #f6f8fa; stroke: #8c959f } .outside { fill: #fff8c5; stroke: #bf8700 }
@@ -56,7 +63,7 @@ def draw(graph: Graph) -> str:
     """SVG."""
     boxes = {box.node.name: box for box in _boxes(graph)}
     right = max(box.x + WIDTH for box in boxes.values()) + MARGIN
-    bottom = max(box.y + box.height for box in boxes.values()) + MARGIN
+    bottom = max(box.y + box.height for box in boxes.values()) + MARGIN + LINE
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right} {bottom}" role="img" '
         f'aria-label="Stacks of the stage {graph.stage} and who uses whose resources">',
@@ -69,6 +76,7 @@ def draw(graph: Graph) -> str:
         lines += _arrow(boxes[use.by], boxes[use.of], use, number, "message" if use.by == "devices" else "")
     for box in boxes.values():
         lines += _draw_box(box)
+    lines.append(f'<text class="small" x="{MARGIN}" y="{bottom - 14}">{escape(LEGEND)}</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
@@ -90,22 +98,15 @@ def _boxes(graph: Graph) -> Iterator[Box]:
 def _text(node: StackNode) -> list[str]:
     lines = []
     for label, names in node.resources.items():
-        named = [name for name in names if name]
-        many = (
-            f"{len(names)} {label}{'' if label.endswith('s') or label == 'WAF' else 's'}" if len(names) > 1 else label
-        )
-        line = (
-            many.replace("registrys", "registries")
-            .replace("policys", "policies")
-            .replace("repositorys", "repositories")
-        )
-        listed = ", ".join(named)
-        lines.append(_cut(f"{line}: {listed}" if listed and len(names) <= 6 else line))
+        listed = ", ".join(name.removeprefix(f"{node.name}-") for name in names if name)
+        counted = label if len(names) == 1 else f"{len(names)} {_plural(label)}"
+        line = f"{counted}: {listed}" if listed and len(names) <= MAX_NAMED else counted
+        lines += textwrap.wrap(line, TEXT, subsequent_indent="    ", break_on_hyphens=False)
     return lines
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= TEXT else line[: TEXT - 1].rsplit(" ", 1)[0].rstrip(",:") + " …"
+def _plural(label: str) -> str:
+    return f"{label[:-1]}ies" if re.search("[^aeiou]y$", label) else f"{label}s"
 
 
 def _draw_box(box: Box) -> list[str]:
@@ -116,17 +117,18 @@ def _draw_box(box: Box) -> list[str]:
     ]
     for number, line in enumerate(_text(box.node)):
         y = box.y + HEAD + LINE * number + 11
-        lines.append(f'<text class="small" x="{box.x + 12}" y="{y}">{escape(line)}</text>')
+        indent = 12 * (line.startswith(" ") + 1)
+        lines.append(f'<text class="small" x="{box.x + indent}" y="{y}">{escape(line.strip())}</text>')
     return lines
 
 
 def _arrow(start: Box, end: Box, use: Use, number: int, kind: str) -> list[str]:
-    points = _path(start, end, (number * 7) % 22 - 11)
+    points = _path(start, end, (number * 15) % 60 - 30, (number * 7) % 28 - 14)
     (x1, y1), (x2, y2) = points[-2:]
     length = max(1.0, ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5)
     dx, dy = (x2 - x1) / length, (y2 - y1) / length
     tip = [(x2, y2), (x2 - 9 * dx + 4 * dy, y2 - 9 * dy - 4 * dx), (x2 - 9 * dx - 4 * dy, y2 - 9 * dy + 4 * dx)]
-    title = f"{use.by} uses {use.of}: {', '.join(use.what)}" if not kind else f"messages: {', '.join(use.what)}"
+    title = f"messages: {', '.join(use.what)}" if kind else f"{use.by} uses {use.of}: {', '.join(use.what)}"
     return [
         f"<g><title>{escape(title.rstrip(': '))}</title>",
         f'<polyline class="edge {kind}" points="{_points(points)}"/>',
@@ -138,38 +140,35 @@ def _points(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
-def _path(start: Box, end: Box, shift: int) -> list[tuple[float, float]]:
+def _path(start: Box, end: Box, aside: int, along: int) -> list[tuple[float, float]]:
     """From side to side of neighbours, and else through the gaps between rows and columns.
 
     Args:
-        shift: pixels, so that arrows in the same gap do not cover each other.
+        aside, along: pixels by which the arrow leaves the middle, so that those in one gap do not cover each other.
     """
     rightwards = 1 if end.column > start.column else -1
-    if start.row == end.row and abs(start.column - end.column) == 1:
-        y = start.y + min(start.height, end.height) / 2 + shift
-        return [(_side(start, rightwards), y), (_side(end, -rightwards), y)]
-    if start.column == end.column and abs(start.row - end.row) == 1:
-        x = start.x + WIDTH / 2 + 4 * shift
-        down = end.row > start.row
-        return [(x, start.y + start.height if down else start.y), (x, end.y if down else end.y + end.height)]
-    if start.row == end.row:  # along the gap above the row
-        level = start.y - GAP / 2 + shift
-        return [
-            (start.x + WIDTH / 2 + 4 * shift, start.y),
-            (start.x + WIDTH / 2 + 4 * shift, level),
-            (end.x + WIDTH / 2 + 4 * shift, level),
-            (end.x + WIDTH / 2 + 4 * shift, end.y),
-        ]
     down = end.row > start.row
     leave = start.y + start.height if down else start.y
-    level = leave + (GAP / 2 if down else -GAP / 2) + shift
-    x1 = start.x + WIDTH / 2 + rightwards * (WIDTH / 2 - 30) + shift
-    x2 = end.x + WIDTH / 2 - rightwards * (WIDTH / 2 - 30) + shift
-    if start.column == end.column or abs(start.row - end.row) > 1:  # beside the boxes between
-        beside = _side(end, -1 if end.column else 1) - (GAP / 2 if end.column else -GAP / 2) + shift
-        y = end.y + 20 + shift
-        return [(x1, leave), (x1, level), (beside, level), (beside, y), (_side(end, -1 if end.column else 1), y)]
-    return [(x1, leave), (x1, level), (x2, level), (x2, end.y if down else end.y + end.height)]
+    arrive = end.y if down else end.y + end.height
+    level = leave + (GAP / 2 if down else -GAP / 2) + along
+    if start.row == end.row and abs(start.column - end.column) == 1:
+        y = start.y + min(start.height, end.height) / 2 + along
+        return [(_side(start, rightwards), y), (_side(end, -rightwards), y)]
+    if start.row == end.row:  # along the gap above the row; the first one has none
+        x1, x2 = start.x + WIDTH / 2 + aside, end.x + WIDTH / 2 + aside
+        edge = start.y if start.row else start.y + start.height
+        level = edge + along + (-GAP / 2 if start.row else GAP / 2)
+        return [(x1, edge), (x1, level), (x2, level), (x2, edge)]
+    if start.column == end.column and abs(start.row - end.row) == 1:
+        x = start.x + WIDTH / 2 + aside
+        return [(x, leave), (x, arrive)]
+    x1 = start.x + WIDTH / 2 + rightwards * WIDTH / 3 + aside / 2
+    if abs(start.row - end.row) == 1:
+        x2 = end.x + WIDTH / 2 - rightwards * WIDTH / 3 + aside / 2
+        return [(x1, leave), (x1, level), (x2, level), (x2, arrive)]
+    side = -1 if end.column else 1  # past the boxes between, and in from the side
+    beside, y = _side(end, side) + side * GAP / 2 + along, end.y + end.height / 2 + along
+    return [(x1, leave), (x1, level), (beside, level), (beside, y), (_side(end, side), y)]
 
 
 def _side(box: Box, rightwards: int) -> float:
