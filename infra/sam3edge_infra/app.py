@@ -24,12 +24,14 @@ from sam3edge_infra.constructs.names import Naming, naming_of
 from sam3edge_infra.constructs.watched import watched_in
 from sam3edge_infra.stacks.api import ApiStack
 from sam3edge_infra.stacks.delivery import DeliveryStack
-from sam3edge_infra.stacks.endpoint import EndpointStack, serving_image
+from sam3edge_infra.stacks.endpoint import EndpointStack, endpoint_of, serving_image
+from sam3edge_infra.stacks.fleet import FleetStack
 from sam3edge_infra.stacks.labeling import LabelingStack
 from sam3edge_infra.stacks.monitoring import MonitoringStack
 from sam3edge_infra.stacks.network import NetworkStack
 from sam3edge_infra.stacks.registry import RegistryStack
 from sam3edge_infra.stacks.rollout import RolloutStack
+from sam3edge_infra.stacks.simulator import SimulatorStack
 from sam3edge_infra.stacks.storage import StorageStack
 from sam3edge_infra.stacks.training import TrainingStack
 from sam3edge_infra.stages.files import read_stage
@@ -69,7 +71,7 @@ def build_app(stage: Stage, out: Path | None = None) -> Built:
     delivery = DeliveryStack(app, naming, stage.delivery)
     deployed = cdk.Stage(app, stage.name)
     stacks = _stacks(deployed, stage, naming, images)
-    delivery.deploy(deployed)
+    delivery.deploy(deployed, stacks[0])
     return Built(app, (delivery, *stacks))
 
 
@@ -103,8 +105,13 @@ def _stacks(app: cdk.App | cdk.Stage, stage: Stage, naming: Naming, images: Imag
         if stage.api is not None:
             api = ApiStack(app, naming, buckets, images, endpoint.endpoint, stage.api)
             after[api] = [storage, endpoint]
+    served = None if isinstance(stage.endpoint, NoEndpoint) else endpoint_of(naming, stage.endpoint)
+    fleet = FleetStack(app, naming, buckets, images, served, stage)
+    after[fleet] = [storage]
+    if stage.simulator is not None:
+        simulator = SimulatorStack(app, naming, network.network, fleet.fleet, stage.simulator, stage.nucleus)
+        after[simulator] = [network, fleet]
     before = (storage, network, registry, *after)
-    served = None if isinstance(stage.endpoint, NoEndpoint) else endpoint.endpoint
     monitoring = MonitoringStack(app, naming, images, watched_in(before), served, stage.fleet, stage.monitoring)
     after[monitoring] = list(before)
     for stack, others in after.items():

@@ -1,6 +1,7 @@
 """A pipeline that tests and deploys what is pushed: CDK Pipelines on CodePipeline.
 
-    source -> make test -> synthesis -> the pipeline itself -> assets -> the stacks -> labels are asked for
+    source -> make test -> synthesis -> the pipeline itself -> assets -> buckets -> artifacts of components -> the other
+    stacks -> labels are asked for
 
 It is deployed by hand once and changes itself afterwards. What follows a deployment runs by events and is not part of
 it: uploads, the schedule and labels start training (``stacks/training.py``), and the registry's approval the roll-out
@@ -28,6 +29,7 @@ from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.permissions import Statement, allow
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.wildcards import Wildcard, accept_wildcards
+from sam3edge_infra.stacks.storage import storage_of
 from sam3edge_infra.stages.delivery import CodeCommitSource, CodeConnectionSource, Delivery, S3Source
 
 PYTHON = "3.12"
@@ -46,7 +48,15 @@ HISTORY_DAYS = 30
 LABEL_FUNCTION = "retrain-label"
 """Of ``stacks/training.py``."""
 
+UPLOADS = ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload")
+"""What ``sam3edge_infra.components`` does with artifacts."""
+
 ACCEPTED = (
+    Wildcard(
+        frozenset(UPLOADS),
+        r"arn:aws:s3:::sam3edge-[a-z0-9]+-artifacts-[a-z0-9-]+/\*",
+        "artifacts of components: everything in their bucket, and in no other",
+    ),
     Wildcard(
         frozenset({"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"}),
         r"arn:aws:logs:[^*]*:log-group:/aws/codebuild/(\*|<\w+>:\*)",
@@ -116,7 +126,7 @@ class DeliveryStack(StageStack):
         kept, logged = BUCKETS
         logs = private_bucket(self, logged, naming, None, expiring={"": HISTORY_DAYS})
         artifacts = private_bucket(self, kept, naming, logs, expiring={"": HISTORY_DAYS})
-        source = source_of(self, options.source)
+        self._source = source = source_of(self, options.source)
         test = pipelines.CodeBuildStep(
             "Test",
             input=source,
@@ -155,12 +165,31 @@ class DeliveryStack(StageStack):
         )
         self._starts(options)
 
-    def deploy(self, stage: cdk.Stage) -> None:
-        """Deploy the stacks of a stage, in their order; nothing can be added to the pipeline any more."""
+    def deploy(self, stage: cdk.Stage, storage: cdk.Stack) -> None:
+        """Deploy the stacks of a stage, in their order; nothing can be added to the pipeline any more.
+
+        Args:
+            storage: the stack of buckets, which artifacts of components are uploaded to before the others come.
+        """
         after = [self._ask_for_labels()] if self._after == "label" else []
-        self._pipeline.add_stage(stage, post=after)
+        uploading = pipelines.StackSteps(stack=storage, post=[self._upload_components()])
+        self._pipeline.add_stage(stage, post=after, stack_steps=[uploading])
         self._pipeline.build_pipeline()
         self._accept()
+
+    def _upload_components(self) -> pipelines.CodeBuildStep:
+        """As ``make deploy`` does: Greengrass reads artifacts when the fleet's stack makes a component version."""
+        artifacts = storage_of(self._naming).artifacts
+        return pipelines.CodeBuildStep(
+            "Components",
+            input=self._source,
+            install_commands=[INSTALL],
+            commands=[f"python -m sam3edge_infra.components --stage {self._naming.stage}"],
+            role_policy_statements=[
+                iam.PolicyStatement(actions=["s3:ListBucket"], resources=[artifacts.arn]),
+                iam.PolicyStatement(actions=list(UPLOADS), resources=artifacts.below("")),
+            ],
+        )
 
     def _ask_for_labels(self) -> pipelines.CodeBuildStep:
         """What ``training.schedule`` does too, by the same function."""
