@@ -130,7 +130,7 @@ architecture: env-dev
 
 # the snapshots of the templates that the tests compare with
 snapshots: env-dev
-	$(BIN)/python -m pytest -q tests/unit/infra/test_snapshots.py --write-snapshots
+	WRITE_SNAPSHOTS=1 $(BIN)/python -m pytest -q tests/unit/infra/test_snapshots.py
 
 clean:
 	rm -rf $(VENV) $(OUT) greengrass-build $(NODE_CLIENT)/node_modules infra/node/node_modules build/cdk

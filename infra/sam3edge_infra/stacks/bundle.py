@@ -63,9 +63,10 @@ def model_data(
     with tempfile.TemporaryDirectory() as folder:
         asset = s3_assets.Asset(scope, "Bundle", path=str(pack(ROOT / bundle.path, Path(folder))))
     owner = f"arn:aws:s3:::{asset.s3_bucket_name}"
+    # its address ends with .gz, not .tar.gz; the CDK's own construct for models gives SageMaker the same
     return ModelData(
         (Statement(["s3:GetObject"], [f"{owner}/{asset.s3_object_key}"]), Statement(["s3:ListBucket"], [owner])),
-        archive=asset.s3_object_url,
+        archive=asset.http_url,
     )
 
 

@@ -129,7 +129,7 @@ def definition(functions: StepFunctions, settings: WorkflowSettings) -> dict[str
                 "Done",
                 "StoreFailed",
             ),
-            "Done": {"Type": "Succeed", "OutputPath": "$.stored"},
+            "Done": {"Type": "Pass", "OutputPath": "$.stored", "End": True},
             "CheckFailed": _failed("CheckFailed"),
             "StartFailed": _failed("StartFailed"),
             "StatusFailed": _failed("StatusFailed"),

@@ -1,0 +1,92 @@
+"""The templates by other tools' rules. cdk-nag has judged them when they were synthesised: it ends synthesis."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.infra_templates import STAGES, Templates
+
+ASL_VALIDATOR = Path(__file__).parents[3] / "infra" / "node" / "node_modules" / ".bin" / "asl-validator"
+
+CFN_LINT = str(Path(sys.executable).with_name("cfn-lint"))
+
+IGNORED = {
+    "W3005": "the CDK names a role beside its policy in DependsOn, which is one name more than needed",
+}
+"""Checks of cfn-lint, each with the reason why it is of no use here."""
+
+
+def test_every_stage_was_synthesised_and_nag_had_nothing_to_say(templates: Templates) -> None:
+    for stage in STAGES:
+        report = json.loads((templates.root / stage / "validation-report.json").read_text())
+        assert [one["pluginName"] for one in report["pluginReports"] if one["conclusion"] != "success"] == []
+    stacks = {stage: set(templates.stages[stage]) for stage in STAGES}
+    everywhere = {"storage", "network", "registry", "labeling", "training", "rollout"}
+    assert stacks["none"] >= everywhere
+    assert stacks["none"].isdisjoint({"endpoint", "api"})
+    for stage in ("dev", "prod", "lite"):
+        assert stacks[stage] >= everywhere | {"endpoint", "api"}
+
+
+@pytest.mark.long
+def test_cfn_lint_finds_nothing(templates: Templates) -> None:
+    paths = sorted(map(str, templates.root.glob("*/*.template.json")))
+    ran = subprocess.run(
+        [CFN_LINT, "--format", "json", "--ignore-checks", *IGNORED, "--template", *paths],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    found = [(one["Rule"]["Id"], one["Filename"], one["Message"]) for one in json.loads(ran.stdout or "[]")]
+    assert found == []
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_cfn_lint_would_find_something(templates: Templates, tmp_path: Path) -> None:
+    template = json.loads(json.dumps(templates.stages["dev"]["endpoint"]))
+    [configuration] = [one for one in template["Resources"].values() if one["Type"] == "AWS::SageMaker::EndpointConfig"]
+    configuration["Properties"]["ProductionVariants"][0]["InstanceType"] = "ml.x9.huge"
+    path = tmp_path / "broken.template.json"
+    path.write_text(json.dumps(template))
+    ran = subprocess.run([CFN_LINT, str(path)], capture_output=True, text=True, check=False)
+    assert "ml.x9.huge" in ran.stdout
+
+
+def machines(templates: Templates) -> dict[str, str]:
+    """Definitions by stage and stack."""
+    return {
+        f"{stage}-{stack}": machine["DefinitionString"]
+        for stage, stacks in templates.stages.items()
+        for stack in stacks
+        for machine in templates.resources(stage, stack, "AWS::StepFunctions::StateMachine").values()
+    }
+
+
+def valid(path: Path) -> bool:
+    """What asl-validator says."""
+    if not ASL_VALIDATOR.exists() or shutil.which("node") is None:
+        pytest.skip("asl-validator is not installed; npm ci --prefix infra/node")
+    ran = subprocess.run([str(ASL_VALIDATOR), "--json-path", str(path)], capture_output=True, check=False)
+    return ran.returncode == 0
+
+
+def test_state_machines_are_valid(templates: Templates, tmp_path: Path) -> None:
+    found = machines(templates)
+    assert {f"{stage}-{stack}" for stage in STAGES for stack in ("rollout", "labeling")} <= found.keys()
+    for number, text in enumerate(sorted(set(found.values()))):
+        path = tmp_path / f"{number}.json"
+        path.write_text(text)
+        assert valid(path)
+
+
+def test_the_validator_would_find_a_state_that_is_not_there(templates: Templates, tmp_path: Path) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text(machines(templates)["dev-labeling"].replace('"Next": "Wait"', '"Next": "Nowhere"'))
+    assert not valid(path)
