@@ -109,7 +109,7 @@ diff: synth $(CDK)
 # needs credentials of the stage's account, "cdk bootstrap" once, and Docker where images are built. --all is the top
 # level: of a stage with a delivery that is its pipeline, which deploys the others; ** is everything
 deploy: synth $(CDK)
-	$(CDK) deploy --app $(ASSEMBLY) storage --require-approval broadening $(FLAGS)
+	$(CDK) deploy --app $(ASSEMBLY) '**/storage' --require-approval broadening $(FLAGS)
 	$(BIN)/python -m sam3edge_infra.components --stage $(STAGE)
 	$(CDK) deploy --app $(ASSEMBLY) --all --require-approval broadening $(FLAGS)
 

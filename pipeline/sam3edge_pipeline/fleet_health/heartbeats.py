@@ -25,7 +25,7 @@ COLUMNS: Mapping[str, str] = {
     "oldest_age_s": "delivery.oldest_age_s",
     "drift_alarms": "drift.alarm_count",
 }
-"""Column to member of the message, see ``core.messages.status.StatusMessage``; a member that is absent has no column."""
+"""Column to member of the message, see ``core.messages.status.StatusMessage``; what is absent has no column."""
 
 
 class Heartbeat(BaseModel):

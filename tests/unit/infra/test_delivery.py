@@ -101,7 +101,8 @@ def test_nothing_is_synthesised_that_was_not_tested_and_nothing_deployed_by_an_o
 def test_artifacts_are_there_when_what_comes_after_the_buckets_is_deployed(pushed: dict[str, dict[str, Any]]) -> None:
     deployed = dict(actions_in(pushed))["dev"]
     order = {name: run for run, name in deployed}
-    assert order["sam3edge-dev-storage.Deploy"] < order["Components"] < order["sam3edge-dev-late.Prepare"]
+    buckets = order["sam3edge-dev-storage.Deploy"]
+    assert buckets < order["sam3edge-dev-storage.Components"] < order["sam3edge-dev-late.Prepare"]
     assert order["AskForLabels"] == max(order.values())
     assert "python -m sam3edge_infra.components --stage dev" in commands(pushed)
     assert importlib.util.find_spec("sam3edge_infra.components") is not None

@@ -22,12 +22,14 @@ from sam3edge_infra.constructs.alarm_specs import endpoint_alarms
 from sam3edge_infra.constructs.images import PulledImages
 from sam3edge_infra.constructs.names import Naming, naming_of
 from sam3edge_infra.constructs.watched import Watched, watched_in
+from sam3edge_infra.costs.estimate import read_usage
 from sam3edge_infra.stacks.monitoring import MonitoringStack
 from sam3edge_infra.stages.delivery import Monitoring
 from sam3edge_infra.stages.files import read_stage
 from sam3edge_pipeline.fleet_health.handlers import FleetHealthSettings
 from sam3edge_pipeline.fleet_health.health import NAMESPACE, UNITS
 from sam3edge_pipeline.fleet_health.heartbeats import STATUS, rule_sql
+from support.infra_templates import STAGES, Templates
 
 Resources = dict[str, dict[str, Any]]
 
@@ -316,3 +318,41 @@ def test_what_has_no_name_cannot_be_watched() -> None:
     sqs.Queue(stack, "Nameless")
     with pytest.raises(ValueError, match=r"expected a name by Naming for some/Nameless/Resource"):
         watched_in([stack])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_watches_what_can_fail_in_it(templates: Templates, stage: str) -> None:
+    """By the templates and not by ``watched_in``: queues that nothing is redriven from, machines, APIs, endpoints."""
+    prefix = f"sam3edge-{stage}-"
+    names = {
+        one["AlarmName"].removeprefix(prefix)
+        for one in templates.resources(stage, "monitoring", "AWS::CloudWatch::Alarm").values()
+    }
+    others = [stack for stack in templates.stages[stage] if stack != "monitoring"]
+
+    def of(kind: str) -> list[dict[str, Any]]:
+        return [one for stack in others for one in templates.resources(stage, stack, kind).values()]
+
+    queues = [one["QueueName"] for one in of("AWS::SQS::Queue") if "RedrivePolicy" not in one]
+    machines = [one["StateMachineName"] for one in of("AWS::StepFunctions::StateMachine")]
+    assert queues
+    assert machines
+    assert {f"queue-{name.removeprefix(prefix)}" for name in queues} <= names
+    assert {f"executions-{name.removeprefix(prefix)}" for name in machines} <= names
+    assert bool(of("AWS::SageMaker::Endpoint")) == ("endpoint-errors" in names)
+    assert bool(of("AWS::ApiGateway::RestApi")) == ("api-throttled" in names)
+    functions = {one["FunctionName"].removeprefix(prefix) for one in of("AWS::Lambda::Function")} | {"fleet-health"}
+    assert {name.removeprefix("function-") for name in names if name.startswith("function-")} <= functions
+
+
+def test_the_cost_table_counts_as_many_alarms_as_there_are_or_a_few_more(templates: Templates) -> None:
+    usage = read_usage()["alarm_metrics"]
+    counts = [
+        sum(
+            sum("MetricStat" in query for query in one["Metrics"]) if "Metrics" in one else 1
+            for stack in templates.stages[stage]
+            for one in templates.resources(stage, stack, "AWS::CloudWatch::Alarm").values()
+        )
+        for stage in STAGES
+    ]
+    assert max(counts) <= usage <= 1.5 * max(counts)

@@ -83,7 +83,7 @@ def test_nothing_is_said_of_frames_where_there_are_none() -> None:
 
 
 def test_a_line_of_the_log_is_in_cloudwatchs_metric_format() -> None:
-    """Every metric that it defines is a number beside it, and every dimension a text; else CloudWatch drops the line."""
+    """Every metric that it defines is a number in it, and every dimension a text; else CloudWatch drops the line."""
     line = json.loads(log_line(health(["a", "b"], beat("a", drift_alarms=1)), "dev", "canaries", NOW))
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert line["_aws"]["Timestamp"] == NOW * 1000
