@@ -14,8 +14,16 @@ FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"^[\w.-]+(?:/[\w.-]+)+\.(?:py|md|yaml|json|toml)$")
-MAKE = re.compile(r"(?:^|`)make ([a-z][a-z-]*)", re.MULTILINE)
-ROOTS = ("", "components", "components/sam3edge", "export/sam3edge_export", "pipeline", "simulator")
+MAKE = re.compile(r"(?:^|`)make ([a-z][a-z_-]*)", re.MULTILINE)
+ROOTS = (
+    "",
+    "components",
+    "components/sam3edge",
+    "export/sam3edge_export",
+    "pipeline",
+    "infra/sam3edge_infra",
+    "simulator",
+)
 """Folders that a document may write paths from, beside its own and those above it."""
 
 
@@ -44,7 +52,7 @@ def absent_paths(text: str, document: Path) -> list[str]:
 
 def absent_targets(text: str) -> list[str]:
     """Targets of the Makefile that are named and not in it."""
-    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][a-z_-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     return [target for target in MAKE.findall(text) if target not in targets]
 
 

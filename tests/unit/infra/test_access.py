@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -38,6 +39,7 @@ from sam3edge_simulator.api_gateway.__main__ import make_gateway
 from sam3edge_simulator.api_gateway.events import HttpRequest
 from sam3edge_simulator.greengrass_cloud import function_arn
 from support.api_rig import GEOJSON, PNG
+from support.canaries import OLD
 from support.iam import Policy, Request, function_policies, policy_of
 from support.infra_templates import Templates
 from support.labeling_cloud import labeling_cloud
@@ -117,6 +119,7 @@ def compare(policies: dict[str, Policy], calls: dict[str, list[Request]]) -> Non
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_the_rollouts_functions_may_do_what_they_do(
     templates: Templates, monkeypatch: pytest.MonkeyPatch, demo_bundle: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +129,7 @@ def test_the_rollouts_functions_may_do_what_they_do(
             rig.cloud.functions[function_arn(task)] = recorder.as_one(task, getattr(rollout_handlers, task))
         monkeypatch.setattr(rollout_handlers, "start", recorder.as_one("start", rollout_handlers.start))
         monkeypatch.setattr(rollout_handlers, "observe", recorder.as_one("observe", rollout_handlers.observe))
+        rig.hears(STARTED - timedelta(days=1), 1.0, OLD)
         good = rig.released("1.1.0")
         rig.cloud.carry_out = after_canary(rig, lambda _: rig.hears(STARTED, 1.0, good.digest, seed=8))
         ended = rig.run(rig.decide(good, "Approved"))
