@@ -125,7 +125,11 @@ def _devices(stage: Stage, usage: Mapping[str, float]) -> list[Item]:
     if "firehose" in stage.consumers.destinations:
         items.append(Item("devices", "Firehose", detections * 5))  # messages of 5 KB: a million is 5 GB
     if "eventbridge" in stage.consumers.destinations:
-        items.append(Item("devices", "EventBridge custom event", detections))
+        items += [  # by way of a queue and a pipe
+            Item("devices", "SQS request", 3 * detections),
+            Item("devices", "EventBridge pipe request", detections),
+            Item("devices", "EventBridge custom event", detections),
+        ]
     return items
 
 

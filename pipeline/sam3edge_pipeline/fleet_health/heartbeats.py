@@ -1,7 +1,7 @@
 """Last heartbeats: what the rule of IoT Core keeps of a ``status`` message, and how it is read again.
 
-    table: partition key ``device``, sort key ``item``: ``status`` (the last heartbeat) or ``judged`` (``judged.py``);
-    ``expires`` is its time to live
+table: partition key ``device``, sort key ``item``: ``status`` (the last heartbeat) or ``judged`` (``judged.py``);
+``expires`` is its time to live
 """
 
 from __future__ import annotations
