@@ -139,7 +139,7 @@ class _Loop:
         chosen = self._meet(met, versions, at)
         say(f"   {len(chosen)} hard examples were uploaded, {_share(chosen)}")
         learned = worth_labeling(chosen, TANK, options.budget)
-        say(f"[bold]2. {len(learned)} are labelled[/], half kept for {TANK!r}, half by chance: {_share(learned)}")
+        say(f"[bold]2. {len(learned)} are labelled[/], a quarter kept for {TANK!r}, the rest drawn: {_share(learned)}")
         self._write("hard", learned, held_out)
         say("[bold]3. the pipeline[/]")
         try:

@@ -54,16 +54,21 @@ def label_uploads(folder: Path, at: datetime) -> list[Labeled]:
     ]
 
 
-def worth_labeling(uploads: Sequence[Labeled], phrase: str, budget: int) -> list[Labeled]:
-    """What a budget of labels is spent on: half on frames that were kept for a phrase, half on those kept by chance.
+DOUBTFUL_SHARE = 0.25
+"""Of the labels that are spent on what was kept for the phrase, see ``docs/loop.md``."""
 
-    The first half shows what is to be learned, the second what it is not: with doubtful frames alone a model learns to
-    find the new thing in everything. What one half leaves over is spent on the other, and then on anything.
+
+def worth_labeling(uploads: Sequence[Labeled], phrase: str, budget: int) -> list[Labeled]:
+    """What a budget of labels is spent on: a part on frames that were kept for a phrase, the rest on those drawn.
+
+    The drawn ones show what the phrase is not, and what it looks like where the model has no idea of it: with doubtful
+    frames alone a model learns half of the new thing, and to find it in everything. What one part leaves over is spent
+    on the other, and then on anything.
     """
     doubtful = [one for one in uploads if phrase in one.reason]
     drawn = [one for one in uploads if one.reason.startswith("random") and one not in doubtful]
     rest = [one for one in uploads if one not in doubtful and one not in drawn]
-    first = doubtful[: budget - min(len(drawn), budget // 2)]
+    first = doubtful[: budget - min(len(drawn), budget - round(budget * DOUBTFUL_SHARE))]
     return [*first, *[*drawn, *rest][: budget - len(first)]]
 
 

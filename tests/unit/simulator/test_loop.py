@@ -83,7 +83,7 @@ OTHERS = ["uncertain: scratch scored 0.5", ""]
 @pytest.mark.parametrize(
     ("kept", "budget", "chosen"),
     [
-        ([*OTHERS, *DRAWN, *TANKS], 4, [*TANKS[:2], *DRAWN[:2]]),
+        ([*OTHERS, *DRAWN, *TANKS], 4, [TANKS[0], *DRAWN]),
         ([*OTHERS, *DRAWN, *TANKS], 8, [*TANKS, *DRAWN, *OTHERS]),
         ([*OTHERS, *TANKS], 4, [*TANKS, OTHERS[0]]),
         ([*DRAWN, *OTHERS], 4, [*DRAWN, OTHERS[0]]),
