@@ -164,8 +164,9 @@ def build_bundle(
             )
             if not parity.passed and not keep_failing:
                 return BuildResult(None, parity)
-            frame = _most_telling(parity) if criterion.has_learned else fixtures.frames[-1]
-            _write_golden(engine, frame, parity.asked, folder, with_empty=criterion.has_learned)
+            number = _most_telling(parity) if criterion.has_learned else len(fixtures.frames) - 1
+            frame, asked = fixtures.frames[number], parity.asked[number]
+            _write_golden(engine, frame, asked, folder, with_empty=criterion.has_learned)
         finally:
             engine.close()
         manifest = _manifest(spec, checkpoint, folder, parity.summary())
@@ -259,9 +260,10 @@ def _device_engine(spec: BundleSpec, checkpoint: Checkpoint, folder: Path) -> tu
     return open_engine(files, OnnxOptions(spec.providers, prompts_per_run=TOGETHER), recorder), recorder
 
 
-def _most_telling(parity: Parity) -> Frame:
-    """The frame in which both sides have found most different prompts; of several the last."""
-    return max(reversed(parity.comparisons), key=lambda c: len({pair.ours.prompt for pair in c.pairs})).frame
+def _most_telling(parity: Parity) -> int:
+    """Number of the frame in which both sides have found most different prompts; of several the last."""
+    found = [len({pair.ours.prompt for pair in comparison.pairs}) for comparison in parity.comparisons]
+    return max(range(len(found)), key=lambda number: (found[number], number))
 
 
 def _write_golden(engine: Engine, frame: Frame, asked: Sequence[Prompt], folder: Path, *, with_empty: bool) -> None:

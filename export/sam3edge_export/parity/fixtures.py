@@ -18,16 +18,28 @@ GOLDEN_SIDE = 640
 """Pixels of the golden image's longer side, at most: it travels with every bundle."""
 
 
+MOST_PHRASES = 8
+"""Asked of one frame. On a processor each takes half a minute at full size, on both sides together: a vocabulary of
+hundreds would take a night if every frame were asked for all of it."""
+
+
 class FixtureError(Sam3EdgeError):
     """There is nothing to try an export on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fixtures:
-    """Frames, all of which are asked for all phrases. The last one becomes the golden image of the bundle."""
+    """Frames, and what they are asked for. The last one is small enough to become the golden image of the bundle."""
 
     frames: tuple[Frame, ...]
     phrases: tuple[str, ...]
+
+    def asked_of(self, number: int) -> tuple[str, ...]:
+        """Phrases that a frame is asked for: all of them, or ``MOST_PHRASES`` in turn, so that each has its frames."""
+        count = len(self.phrases)
+        if count <= MOST_PHRASES:
+            return self.phrases
+        return tuple(self.phrases[(number * MOST_PHRASES + i) % count] for i in range(MOST_PHRASES))
 
 
 def read_fixtures(folder: Path, phrases: tuple[str, ...], limit: int) -> Fixtures:

@@ -47,7 +47,7 @@ class Parity:
             export's scores are from the rule in its manifest.
         fidelity: how far the export is from the reference.
         bar: how far it may be, beside ``tolerance``; None for precisions that have none.
-        asked: the prompts of the last frame; by instances, of every frame.
+        asked: of each frame, in the order of ``comparisons``, the prompts.
     """
 
     criterion: str
@@ -59,7 +59,7 @@ class Parity:
     stages: Stages
     fidelity: Distance
     bar: Bar | None
-    asked: tuple[Prompt, ...]
+    asked: tuple[tuple[Prompt, ...], ...]
 
     @property
     def passed(self) -> bool:
@@ -181,19 +181,18 @@ def run_gate(
     Raises:
         EngineError: one side does not run.
     """
-    comparisons, runs = [], []
-    asked: tuple[Prompt, ...] = ()
+    comparisons, runs, asked = [], [], []
     for done, frame in enumerate(fixtures.frames, 1):
         for recorder in (reference.recorder, ours.recorder):
             if recorder is not None:
                 recorder.forget()
-        prompts, theirs = criterion.ask(reference.engine, frame, fixtures.phrases)
+        prompts, theirs = criterion.ask(reference.engine, frame, fixtures.asked_of(done - 1))
         mine = list(ours.engine.segment(frame, prompts).instances)
         comparisons.append(compare(frame, theirs, mine, tolerance.score))
         if reference.recorder is not None and ours.recorder is not None:
             runs.append(differences(reference.recorder, ours.recorder))
             runs.append({"decoder": {"score_rule": score_rule_error(ours.recorder)}})
-        asked = tuple(prompts)
+        asked.append(tuple(prompts))
         progress(done)
     stages = largest(runs)
     fidelity = distance_of(comparisons, stages)
@@ -208,7 +207,7 @@ def run_gate(
         stages,
         fidelity,
         bar,
-        asked,
+        tuple(asked),
     )
 
 

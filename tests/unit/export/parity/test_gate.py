@@ -14,7 +14,7 @@ import pytest
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import EngineOutput, Frame, Instance, ModelInfo, Prompt
 from sam3edge.engines.fake import FakeEngine
-from sam3edge_export.parity.fixtures import FixtureError, Fixtures, read_fixtures, read_phrases
+from sam3edge_export.parity.fixtures import MOST_PHRASES, FixtureError, Fixtures, read_fixtures, read_phrases
 from sam3edge_export.parity.gate import ByInstances, ByLogits, Candidate, Parity, run_gate
 from sam3edge_export.parity.report import write_report
 from sam3edge_export.parity.stages import TensorRecorder, differences, largest
@@ -54,7 +54,18 @@ def test_an_export_that_finds_the_same_passes() -> None:
     assert parity.passed
     summary = parity.summary()
     assert (summary["objects"], summary["missing"], summary["extra"], summary["worst_iou"]) == (2, 0, 0, 1)
-    assert [p.text for p in parity.asked] == ["red", "green"]
+    assert [[p.text for p in asked] for asked in parity.asked] == [["red", "green"]] * 2
+
+
+def test_of_many_phrases_each_frame_is_asked_for_some_and_all_have_their_frames() -> None:
+    phrases = tuple(f"phrase {n}" for n in range(MOST_PHRASES + 4))
+    frames = tuple(frame(red_square(10 + n)) for n in range(3))
+    parity = gate(FakeEngine(), Fixtures(frames, phrases))
+    asked = [[p.text for p in prompts] for prompts in parity.asked]
+    assert all(len(set(texts)) == MOST_PHRASES for texts in asked)
+    assert {text for texts in asked for text in texts} == set(phrases)
+    few = Fixtures(frames, phrases[:MOST_PHRASES])
+    assert {few.asked_of(number) for number in range(3)} == {few.phrases}
 
 
 def test_an_export_that_loses_objects_fails() -> None:
