@@ -26,12 +26,14 @@ class ModelData:
     """Where the bundle is: one of three.
 
     Attributes:
+        identity: another for another bundle, as far as that is known.
         archive: address of a ``.tar.gz``.
         prefix: address of a folder.
         package: ARN of a model package.
         read: what the endpoint's role needs.
     """
 
+    identity: str
     read: tuple[Statement, ...]
     archive: str = ""
     prefix: str = ""
@@ -52,19 +54,21 @@ def model_data(
             Statement(["s3:GetObject"], storage.learning.below(*BUNDLES_PREFIX), _IN_A_FOLDER),
             Statement(["s3:ListBucket"], [storage.learning.arn]),
         )
-        return ModelData(statements, package=arn)
+        return ModelData(arn, statements, package=arn)
     if isinstance(bundle, S3Bundle):
         bucket, _, key = bundle.uri.removeprefix("s3://").partition("/")
         lists = Statement(["s3:ListBucket"], [f"arn:aws:s3:::{bucket}"])
         if key.endswith("/") or not key:
             reads = Statement(["s3:GetObject"], [f"arn:aws:s3:::{bucket}/{key}*"], _IN_A_FOLDER)
-            return ModelData((reads, lists), prefix=bundle.uri)
-        return ModelData((Statement(["s3:GetObject"], [f"arn:aws:s3:::{bucket}/{key}"]), lists), archive=bundle.uri)
+            return ModelData(bundle.uri, (reads, lists), prefix=bundle.uri)
+        reads = Statement(["s3:GetObject"], [f"arn:aws:s3:::{bucket}/{key}"])
+        return ModelData(bundle.uri, (reads, lists), archive=bundle.uri)
     with tempfile.TemporaryDirectory() as folder:
         asset = s3_assets.Asset(scope, "Bundle", path=str(pack(ROOT / bundle.path, Path(folder))))
     owner = f"arn:aws:s3:::{asset.s3_bucket_name}"
     # its address ends with .gz, not .tar.gz; the CDK's own construct for models gives SageMaker the same
     return ModelData(
+        asset.asset_hash,
         (Statement(["s3:GetObject"], [f"{owner}/{asset.s3_object_key}"]), Statement(["s3:ListBucket"], [owner])),
         archive=asset.http_url,
     )

@@ -249,7 +249,7 @@ def _digest(image: Image, data: ModelData, options: Options) -> str:
     """Eight digits of everything that a configuration depends on."""
     said: Mapping[str, Any] = {
         "image": image.tag,
-        "model": [data.archive, data.prefix, data.package],
+        "model": data.identity,
         "options": options.model_dump(include={"instance_type", "memory_mb", "concurrency"}),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]

@@ -119,7 +119,6 @@ class Access:
                 artifacts,
                 "artifacts are below their version; Greengrass reads them as whoever makes the version",
             ),
-            Statement(["s3:ListBucket"], [self.storage.artifacts.arn]),
         )
 
     def _reads_deployments(self) -> tuple[Statement, ...]:
