@@ -28,7 +28,7 @@ import yaml
 
 import sam3edge
 from sam3edge.bundle.manifest import Manifest, read_manifest, sha256_of
-from sam3edge_pipeline.greengrass_build.archives import spread, whole_file, write_zip
+from sam3edge_pipeline.greengrass_build.archives import Member, spread, whole_file, write_zip
 
 logger = logging.getLogger(__name__)
 
@@ -91,24 +91,51 @@ def build_component(
         old.unlink()
     code = [whole_file(f"sam3edge/{p.relative_to(PACKAGE).as_posix()}", p) for p in _sources()]
     write_zip(artifacts / f"sam3edge-{component}.zip", [*code, whole_file("requirements.txt", REQUIREMENTS)])
-    names = () if bundle is None else _write_bundle(bundle, artifacts, artifact_limit)
+    archives = {} if bundle is None else bundle_archives(bundle, artifact_limit)
+    _write_bundle(archives, artifacts)
+    recipe = out / "recipes" / (recipe_name or f"{name}-{version}.yaml")
+    recipe.parent.mkdir(parents=True, exist_ok=True)
+    recipe.write_text(recipe_text(component, version, bucket, tuple(archives)), encoding="utf-8")
+    logger.info("built %s %s", name, version)
+    return Built(name, version, recipe)
+
+
+def recipe_text(component: str, version: str, bucket: str, archives: Sequence[str] = ()) -> str:
+    """The recipe of a component with its placeholders filled in, as YAML.
+
+    Args:
+        bucket: S3 bucket of the artifacts.
+        archives: names of the artifacts of the model component's bundle, see ``bundle_archives``.
+
+    Raises:
+        ValueError: there are so many archives that the recipe could not name them.
+    """
+    name = NAMES[component]
     template = yaml.safe_load((PACKAGE / component / "recipe.yaml").read_text(encoding="utf-8"))
     values = {"{COMPONENT_NAME}": name, "{COMPONENT_VERSION}": version, "{COMPONENT_AUTHOR}": AUTHOR}
     values["BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION"] = f"{bucket}/{name}/{version}"
     filled = _fill(template, values)
-    for manifest in filled["Manifests"] if names else ():
-        manifest["Artifacts"] = _name_bundle(manifest["Artifacts"], names)
-    recipe = out / "recipes" / (recipe_name or f"{name}-{version}.yaml")
-    recipe.parent.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(filled, sort_keys=False, allow_unicode=True, width=RECIPE_LIMIT)
+    for manifest in filled["Manifests"] if archives else ():
+        manifest["Artifacts"] = _name_bundle(manifest["Artifacts"], archives)
+    text: str = yaml.safe_dump(filled, sort_keys=False, allow_unicode=True, width=RECIPE_LIMIT)
     if len(text.encode()) > RECIPE_LIMIT:
         raise ValueError(
-            f"the recipe of {name} has {len(text.encode())} bytes with {len(names)} artifacts of the bundle, and "
-            f"Greengrass takes {RECIPE_LIMIT}; raise the artifact limit from {artifact_limit}"
+            f"the recipe of {name} has {len(text.encode())} bytes with {len(archives)} artifacts of the bundle, and "
+            f"Greengrass takes {RECIPE_LIMIT}; raise the artifact limit"
         )
-    recipe.write_text(text, encoding="utf-8")
-    logger.info("built %s %s", name, version)
-    return Built(name, version, recipe)
+    return text
+
+
+def bundle_archives(bundle: Path, artifact_limit: int = ARTIFACT_LIMIT) -> dict[str, tuple[Member, ...]]:
+    """The artifacts of a bundle: by name what is in each. It depends on the sizes of its files alone.
+
+    Raises:
+        ValueError: the limit is too small for any content.
+    """
+    files = sorted(p for p in bundle.rglob("*") if p.is_file())
+    archives = spread((whole_file(p.relative_to(bundle).as_posix(), p) for p in files), artifact_limit)
+    names = [_BUNDLE] if len(archives) == 1 else [f"bundle-{i}.zip" for i in range(len(archives))]
+    return dict(zip(names, archives, strict=True))
 
 
 def content_digest(component: str, bundle: Manifest | None = None, artifact_limit: int = ARTIFACT_LIMIT) -> str:
@@ -129,22 +156,17 @@ def content_digest(component: str, bundle: Manifest | None = None, artifact_limi
     return "sha256:" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _write_bundle(bundle: Path, artifacts: Path, limit: int) -> Sequence[str]:
-    """Write the archives of a bundle; returns their names."""
-    files = sorted(p for p in bundle.rglob("*") if p.is_file())
-    archives = spread((whole_file(p.relative_to(bundle).as_posix(), p) for p in files), limit)
-    names = [_BUNDLE] if len(archives) == 1 else [f"bundle-{i}.zip" for i in range(len(archives))]
-    for name, members in zip(names, archives, strict=True):
+def _write_bundle(archives: Mapping[str, Sequence[Member]], artifacts: Path) -> None:
+    for name, members in archives.items():
         write_zip(artifacts / name, members)
-    total = sum((artifacts / name).stat().st_size for name in names)
+    total = sum((artifacts / name).stat().st_size for name in archives)
     if total > COMPONENT_LIMIT:
         logger.warning(
             "the bundle's %d artifacts have %.1f GB together; if your account's quota counts the artifacts of a "
             "component version together, ask for a higher one or export in half precision or without text encoder",
-            len(names),
+            len(archives),
             total / 1e9,
         )
-    return names
 
 
 def _fill(node: Any, values: Mapping[str, str]) -> Any:
