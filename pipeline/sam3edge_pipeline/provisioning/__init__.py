@@ -1,0 +1,1 @@
+"""Devices that present a claim: which of them become things."""
