@@ -11,6 +11,7 @@ from sam3edge_infra.stages.delivery import Consumers, Delivery, Monitoring, Simu
 from sam3edge_infra.stages.values import (
     Account,
     Cidr,
+    ComponentVersion,
     HostName,
     ImageTag,
     Phrase,
@@ -201,11 +202,13 @@ class ClassicNucleus(Section):
 
     Attributes:
         sha256: of the zip that the simulator installs; asked for only where there is a simulator.
+        plugin_sha256: of the jar of the fleet provisioning plugin, likewise.
     """
 
     kind: Literal["classic"]
     version: Literal["2.18.1"] = "2.18.1"
     sha256: Sha256 | None = None
+    plugin_sha256: Sha256 | None = None
 
     @property
     def component(self) -> str:
@@ -317,17 +320,33 @@ class Training(Section):
         return self
 
 
+class FirstDeployment(Section):
+    """What both thing groups run until the first roll-out. Written down here and not taken from the code, because a
+    change of any of it makes a new deployment, which replaces whatever a roll-out has deployed since.
+
+    Attributes:
+        code: version of the segmenter and the uploader; ``model`` of the model component.
+        prompts: phrases that devices look for.
+    """
+
+    code: ComponentVersion
+    model: ComponentVersion
+    prompts: tuple[Phrase, ...] = Field(min_length=1, max_length=50)
+
+
 class Fleet(Section):
     """Devices.
 
     Attributes:
         canary_group, fleet_group: thing groups; no device may be in both.
         endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``.
+        first_deployment: made by the template; None leaves it to a person, and what was made stays.
     """
 
     canary_group: ThingGroupName
     fleet_group: ThingGroupName
     endpoint_fallback: Literal["allowed", "denied"] = "denied"
+    first_deployment: FirstDeployment | None = None
 
     @model_validator(mode="after")
     def _are_two(self) -> Self:
@@ -373,9 +392,16 @@ class Stage(Section):
                 "expected a bundle from assets, or one .tar.gz in S3, with a serverless endpoint: "
                 "SageMaker gives those no models that are not packed"
             )
+        if self.fleet.first_deployment is not None and self.bundle.source != "assets":
+            raise ValueError(
+                "expected no first_deployment without a bundle from assets: "
+                "of any other, the roll-out makes the model component"
+            )
         if self.simulator is not None:
             if self.nucleus.sha256 is None:
                 raise ValueError("expected nucleus.sha256 with a simulator: it installs nothing else than that file")
+            if isinstance(self.nucleus, ClassicNucleus) and self.nucleus.plugin_sha256 is None:
+                raise ValueError("expected nucleus.plugin_sha256 with a simulator of the classic nucleus")
             if self.network.kind == "new" and self.network.egress == "none":
                 raise ValueError("expected network.egress: nat with a simulator: it installs packages")
         return self

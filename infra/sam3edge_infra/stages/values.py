@@ -105,6 +105,9 @@ Phrase: TypeAlias = Annotated[str, AfterValidator(_matching(r"[^,|\s][^,|]{0,99}
 ThingGroupName: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"[a-zA-Z0-9:_-]{1,100}", "1 to 100 letters, digits, colons, dashes, underscores"))
 ]
+ComponentVersion: TypeAlias = Annotated[
+    str, AfterValidator(_matching(r"\d{1,6}\.\d{1,6}\.\d{1,6}", "the version of a component such as 1.3.0"))
+]
 ImageTag: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"(?!latest$)[\w][\w.-]{0,127}", "the tag of an image, but not 'latest': it moves"))
 ]
