@@ -22,11 +22,13 @@ from sam3edge.core.errors import SettingsError
 from sam3edge_infra.constructs.images import Images, images_of
 from sam3edge_infra.constructs.names import Naming, naming_of
 from sam3edge_infra.stacks.api import ApiStack
-from sam3edge_infra.stacks.endpoint import EndpointStack, serving_image
+from sam3edge_infra.stacks.endpoint import EndpointStack, endpoint_of, serving_image
+from sam3edge_infra.stacks.fleet import FleetStack
 from sam3edge_infra.stacks.labeling import LabelingStack
 from sam3edge_infra.stacks.network import NetworkStack
 from sam3edge_infra.stacks.registry import RegistryStack
 from sam3edge_infra.stacks.rollout import RolloutStack
+from sam3edge_infra.stacks.simulator import SimulatorStack
 from sam3edge_infra.stacks.storage import StorageStack
 from sam3edge_infra.stacks.training import TrainingStack
 from sam3edge_infra.stages.files import read_stage
@@ -94,6 +96,12 @@ def _stacks(app: cdk.App, stage: Stage, naming: Naming, images: Images) -> tuple
         if stage.api is not None:
             api = ApiStack(app, naming, buckets, images, endpoint.endpoint, stage.api)
             after[api] = [storage, endpoint]
+    served = None if isinstance(stage.endpoint, NoEndpoint) else endpoint_of(naming, stage.endpoint)
+    fleet = FleetStack(app, naming, buckets, images, served, stage)
+    after[fleet] = [storage]
+    if stage.simulator is not None:
+        simulator = SimulatorStack(app, naming, network.network, fleet.fleet, stage.simulator, stage.nucleus)
+        after[simulator] = [network, fleet]
     for stack, others in after.items():
         for other in others:
             stack.add_stack_dependency(other)
