@@ -3,9 +3,9 @@
 Both name the device by what AWS knows of its certificate, so one policy serves all and none reaches another's topics or
 objects:
 
-- ``${iot:Connection.Thing.ThingName}`` in topics. The nucleus opens several connections (``<thing>``, ``<thing>#2``, ...);
-  for those whose id is not the thing's name AWS resolves the variable only where a certificate is attached to its thing
-  exclusively, as the provisioning template does it
+- ``${iot:Connection.Thing.ThingName}`` in topics. The nucleus opens several connections (``<thing>``, ``<thing>#2``,
+  ...); for those whose id is not the thing's name AWS resolves the variable only where a certificate is attached to its
+  thing exclusively, as the provisioning template does it
   (https://docs.aws.amazon.com/iot/latest/developerguide/exclusive-thing.html).
 - ``${credentials-iot:ThingName}`` in keys of S3
   (https://docs.aws.amazon.com/iot/latest/developerguide/authorizing-direct-aws.html).

@@ -1,4 +1,4 @@
-"""An EC2 instance that is a device: it takes the way of any device, by a claim that it asks for itself, and sees scenes.
+"""An EC2 instance that is a device: it comes in as any device does, by a claim that it asks for, and sees scenes.
 
 Nothing comes in: no key pair, no open port; people reach it by Systems Manager. What it does when it boots is in
 ``user_data/simulator.sh``.
@@ -29,8 +29,8 @@ SCENES = ROOT / "assets" / "scenes"
 
 CPU_IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
 GPU_IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
-"""Parameters that Canonical and AWS keep: Ubuntu 24.04, the second with NVIDIA's driver. They are read when the stack is
-deployed, and a newer image makes a new instance; what the old one had sent is in the cloud."""
+"""Parameters that Canonical and AWS keep: Ubuntu 24.04, the second with NVIDIA's driver. They are read when the stack
+is deployed, and a newer image makes a new instance; what the old one had sent is in the cloud."""
 
 DISK_GB = {False: 30, True: 100}
 """By whether there is a GPU, whose image is larger."""
@@ -75,12 +75,12 @@ class SimulatorStack(StageStack):
         )
         for port, why in DOORS_OUT.items():
             doors.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), why)
-        gpu = has_gpu(options.instance)
+        gpu = has_gpu(options.instance_type)
         instance = ec2.Instance(
             self,
             "Instance",
             instance_name=naming("simulator"),
-            instance_type=ec2.InstanceType(options.instance),
+            instance_type=ec2.InstanceType(options.instance_type),
             machine_image=ec2.MachineImage.from_ssm_parameter(
                 GPU_IMAGE if gpu else CPU_IMAGE, os=ec2.OperatingSystemType.LINUX
             ),
@@ -128,9 +128,7 @@ class SimulatorStack(StageStack):
                 [naming.table_arn("devices")],
                 conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [SERIAL]}},
             ),
-            Statement(
-                ["s3:GetObject"], [f"arn:{PARTITION}:s3:::{scenes.s3_bucket_name}/{scenes.s3_object_key}"]
-            ),
+            Statement(["s3:GetObject"], [f"arn:{PARTITION}:s3:::{scenes.s3_bucket_name}/{scenes.s3_object_key}"]),
             Statement(
                 [
                     "ssm:UpdateInstanceInformation",
