@@ -4,8 +4,8 @@
 - ``eventbridge``: events on a bus of the stage's own, ``{"detail": {"detections": <message>}}``. IoT Core has no action
   for EventBridge, so a queue and a pipe take them there: no code of ours runs, and what cannot be delivered is kept.
 
-Delivery is at least once, as over MQTT: consumers drop repetitions by ``id``. A rule takes only messages whose ``device``
-is that of their topic, and a device may publish below its own name alone: nobody speaks for another.
+Delivery is at least once, as over MQTT: consumers drop repetitions by ``id``. A rule takes only messages whose
+``device`` is that of their topic, and a device may publish below its own name alone: nobody speaks for another.
 """
 
 from __future__ import annotations

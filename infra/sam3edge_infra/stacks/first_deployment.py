@@ -2,8 +2,8 @@
 
 CloudFormation replaces a deployment of Greengrass with a new one when anything in it changes, and a new one would
 replace whatever a roll-out has deployed since. So a template's deployment is for the first one only: it says what the
-stage's ``fleet.first_deployment`` says, versions included, and changes with nothing else but where examples and requests
-go. Later versions, of code as of models, are the roll-out's, which repeats the configuration that it finds.
+stage's ``fleet.first_deployment`` says, versions included, and changes with nothing else but where examples and
+requests go. Later versions, of code as of models, are the roll-out's, which repeats the configuration that it finds.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""What devices may do is what their components do, as these are run against fakes that write down what they are asked."""
+"""What devices may do is what their components do, run here against fakes that write down what they are asked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -30,6 +31,7 @@ from support.infra_templates import STAGES, Templates
 OWN, OTHER = "sam3edge-dev-cam-7", "sam3edge-dev-cam-8"
 IOT = "arn:aws:iot:eu-central-1:111122223333"
 EXAMPLES = "arn:aws:s3:::sam3edge-dev-examples-111122223333-eu-central-1"
+ARTIFACTS = "arn:aws:s3:::sam3edge-dev-artifacts-111122223333-eu-central-1"
 
 S3_ACTIONS = {
     "PUT": "s3:PutObject",
@@ -181,9 +183,7 @@ def test_a_claim_can_be_presented_and_nothing_else(claim: Policy) -> None:
 
 def uploader_calls() -> list[Call]:
     """What the uploader asks of S3: whole, in parts, given up; the key as it makes it, below the first deployment's."""
-    example = StoredExample.__new__(StoredExample)
-    for name, value in (("captured_at", datetime(2026, 11, 28, tzinfo=timezone.utc)), ("frame_id", "f1")):
-        object.__setattr__(example, name, value)
+    example = StoredExample(Path(), "f1", datetime(2026, 11, 28, tzinfo=timezone.utc), "0" * 64, b"{}")
     key = example.key(UploaderSettings().prefix, OWN)
     with fake_s3() as s3:
         tokens = TokenExchange(s3.exchange, TOKEN)
@@ -293,7 +293,7 @@ def test_or_the_asynchronous_one_by_way_of_its_bucket(templates: Templates) -> N
     bucket = next(call.bucket for call in calls if call.bucket)
     assert role.allows(
         "s3:ListBucket", f"arn:aws:s3:::{bucket}"
-    )  # or a response to come looks like one that is forbidden
+    )  # or what is to come looks like what is forbidden
     assert not role.allows("s3:GetObject", f"arn:aws:s3:::{bucket}/fallback/f1")
     assert not role.allows("s3:PutObject", f"arn:aws:s3:::{bucket}/uploads/f1")
 
