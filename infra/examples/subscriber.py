@@ -4,14 +4,14 @@
     python infra/examples/subscriber.py --endpoint xxxx-ats.iot.eu-central-1.amazonaws.com \
         --certificate consumer.pem.crt --key consumer.pem.key --authority AmazonRootCA1.pem
 
-A starting point for a consumer of your own: one file, nothing but paho-mqtt. What messages say is in docs/messages.md. The
-certificate's policy needs ``iot:Connect`` for ``--client``, ``iot:Subscribe`` on the topic filter ``sam3edge/+/detections``
-and ``iot:Receive`` on the topics ``sam3edge/*/detections``.
+A starting point for a consumer of your own: one file, nothing but paho-mqtt. What messages say is in docs/messages.md.
+The certificate's policy needs ``iot:Connect`` for ``--client``, ``iot:Subscribe`` on the topic filter
+``sam3edge/+/detections`` and ``iot:Receive`` on the topics ``sam3edge/*/detections``.
 
-Delivery is at least once. The session outlives the connection (``--client`` must stay the same), so the broker keeps what
-comes while this program is away: for an hour, by AWS IoT Core's default. A message is acknowledged once its frame was
-handled or its part is kept; parts that wait are in memory, so a consumer that must lose nothing writes each part to its
-own database instead, with the message's id as the key, and asks there for what is whole.
+Delivery is at least once. The session outlives the connection (``--client`` must stay the same), so the broker keeps
+what comes while this program is away: for an hour, by AWS IoT Core's default. A message is acknowledged once its frame
+was handled or its part is kept; parts that wait are in memory, so a consumer that must lose nothing writes each part to
+its own database instead, with the message's id as the key, and asks there for what is whole.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class _Parts:
 
     def ordered(self) -> list[Message]:
         """By part, and within it by piece."""
-        return [self.messages[index][share] for index in sorted(self.messages) for share in sorted(self.messages[index])]
+        return [
+            self.messages[index][share] for index in sorted(self.messages) for share in sorted(self.messages[index])
+        ]
 
 
 class _Recent:

@@ -25,7 +25,7 @@ from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.permissions import Statement, allow
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.table import on_demand_table
-from sam3edge_infra.stacks.consumers import Destinations, deliver_detections
+from sam3edge_infra.stacks.consumers import Destinations, deliver_detections, destinations_of
 from sam3edge_infra.stacks.device_access import (
     claim_policy,
     device_policy,
@@ -76,6 +76,24 @@ class Fleet:
     destinations: Destinations
 
 
+def fleet_of(naming: Naming, stage: Stage) -> Fleet:
+    """The fleet of a stage."""
+    return Fleet(
+        canary_group=stage.fleet.canary_group,
+        fleet_group=stage.fleet.fleet_group,
+        policy=naming("device"),
+        claim_policy=naming("claim"),
+        role=naming("devices"),
+        role_alias=naming("devices"),
+        template=naming("devices"),
+        template_arn=naming.arn("iot", f"provisioningtemplate/{naming('devices')}"),
+        devices_table=naming("devices"),
+        things=naming(""),
+        hook=naming(HOOK),
+        destinations=destinations_of(naming, stage.consumers),
+    )
+
+
 class FleetStack(StageStack):
     """Devices."""
 
@@ -99,7 +117,7 @@ class FleetStack(StageStack):
             for name, group in zip(("CanaryGroup", "FleetGroup"), groups, strict=True)
         ]
         fallback = endpoint if stage.fleet.endpoint_fallback == "allowed" else None
-        role = self._exchange(fallback)
+        self._exchange(fallback)
         policy = iot.CfnPolicy(
             self,
             "DevicePolicy",
@@ -110,23 +128,11 @@ class FleetStack(StageStack):
         components = components_of(stage)
         versions = [self._version(component) for component in components]
         first_deployments(self, naming, storage, fallback, stage, [*versions, *made_groups])
-        self.fleet = Fleet(
-            canary_group=groups[0],
-            fleet_group=groups[1],
-            policy=naming("device"),
-            claim_policy=naming("claim"),
-            role=role,
-            role_alias=naming("devices"),
-            template=naming("devices"),
-            template_arn=naming.arn("iot", f"provisioningtemplate/{naming('devices')}"),
-            devices_table=naming("devices"),
-            things=naming(""),
-            hook=naming(HOOK),
-            destinations=deliver_detections(self, naming, storage, stage.consumers),
-        )
+        deliver_detections(self, naming, storage, stage.consumers)
+        self.fleet = fleet_of(naming, stage)
 
-    def _exchange(self, endpoint: Endpoint | None) -> str:
-        """The token exchange role and its alias; returns the role's name."""
+    def _exchange(self, endpoint: Endpoint | None) -> None:
+        """The token exchange role and its alias."""
         naming = self._naming
         role = iam.Role(
             self,
@@ -143,7 +149,6 @@ class FleetStack(StageStack):
             role_arn=role.role_arn,
             credential_duration_seconds=CREDENTIAL_SECONDS,
         )
-        return naming("devices")
 
     def _provisioning(self, groups: tuple[str, str], before: list[cdk.CfnResource]) -> None:
         naming = self._naming

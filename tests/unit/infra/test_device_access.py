@@ -291,9 +291,7 @@ def test_or_the_asynchronous_one_by_way_of_its_bucket(templates: Templates) -> N
         else:
             assert role.allows(f"s3:{call.name}", f"arn:aws:s3:::{call.bucket}/{call.key}"), call
     bucket = next(call.bucket for call in calls if call.bucket)
-    assert role.allows(
-        "s3:ListBucket", f"arn:aws:s3:::{bucket}"
-    )  # or what is to come looks like what is forbidden
+    assert role.allows("s3:ListBucket", f"arn:aws:s3:::{bucket}")  # or what is to come looks like what is forbidden
     assert not role.allows("s3:GetObject", f"arn:aws:s3:::{bucket}/fallback/f1")
     assert not role.allows("s3:PutObject", f"arn:aws:s3:::{bucket}/uploads/f1")
 

@@ -171,9 +171,7 @@ def test_another_error_of_greengrass_is_not_swallowed(devices: Devices) -> None:
 
 def test_a_stage_that_keeps_its_data_keeps_its_devices(devices: Devices) -> None:
     provisioned(devices.iot, NAMING("cam-7"))
-    kept = Devices(
-        DEV.model_copy(update={"data": "keep"}), NAMING, devices.iot, devices.greengrass, devices.dynamodb
-    )
+    kept = Devices(DEV.model_copy(update={"data": "keep"}), NAMING, devices.iot, devices.greengrass, devices.dynamodb)
     with pytest.raises(SettingsError, match="keeps its data"):
         kept.retire()
     assert len(devices.iot.list_things()["things"]) == 1

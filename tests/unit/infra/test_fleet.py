@@ -1,0 +1,271 @@
+"""The fleet's stack: groups, provisioning, component versions, first deployments, and where detections go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sam3edge.core.errors import SettingsError
+from sam3edge.segmenter.settings import read_settings as read_segmenter_settings
+from sam3edge.uploader.settings import read_settings as read_uploader_settings
+from sam3edge_infra.components import components_of
+from sam3edge_infra.constructs.names import naming_of
+from sam3edge_infra.stacks.fleet import fleet_of, provisioning_template
+from sam3edge_infra.stages.files import FOLDER, parse_stage, read_stage
+from sam3edge_pipeline.greengrass_build.build import build_component
+from sam3edge_pipeline.provisioning.hook import GROUP_PARAMETER, SERIAL_PARAMETER
+from sam3edge_pipeline.rollout.versions import CONTENT_TAG
+from support.iam_policies import policy_of, role_policy
+from support.infra_templates import STAGES, Templates
+
+FLEET = "fleet"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_recipes_are_those_that_the_build_makes(templates: Templates, stage: str, tmp_path: Path) -> None:
+    options = read_stage(stage)
+    bucket = naming_of(options).bucket("artifacts").name
+    made = templates.resources(stage, FLEET, "AWS::GreengrassV2::ComponentVersion")
+    recipes = {yaml.safe_load(one["InlineRecipe"])["ComponentName"]: one for one in made.values()}
+    components = components_of(options)
+    assert set(recipes) == {one.name for one in components}
+    for component in components:
+        built = build_component(component.kind, tmp_path, component.version, bucket, component.bundle)
+        version = recipes[component.name]
+        assert version["InlineRecipe"] == built.recipe.read_text(encoding="utf-8")
+        assert version["Tags"][CONTENT_TAG] == component.content
+
+
+def test_a_version_that_is_replaced_in_the_template_stays_on_the_devices_that_run_it(templates: Templates) -> None:
+    resources = templates.stages["dev"][FLEET]["Resources"].values()
+    versions = [one for one in resources if one["Type"] == "AWS::GreengrassV2::ComponentVersion"]
+    assert {(one["UpdateReplacePolicy"], one["DeletionPolicy"]) for one in versions} == {("Retain", "Delete")}
+    kept = templates.stages["prod"][FLEET]["Resources"].values()
+    assert {one["DeletionPolicy"] for one in kept if one["Type"] == "AWS::GreengrassV2::ComponentVersion"} == {"Retain"}
+
+
+def test_both_groups_have_a_first_deployment_that_names_the_nucleus_and_what_the_stage_pins(
+    templates: Templates,
+) -> None:
+    for stage in ("dev", "lite"):
+        options = read_stage(stage)
+        first = options.fleet.first_deployment
+        assert first is not None
+        made = templates.resources(stage, FLEET, "AWS::GreengrassV2::Deployment").values()
+        assert {one["TargetArn"].rpartition("/")[2] for one in made} == {
+            options.fleet.canary_group,
+            options.fleet.fleet_group,
+        }
+        for one in made:
+            versions = {name: component["ComponentVersion"] for name, component in one["Components"].items()}
+            assert versions == {
+                options.nucleus.component: options.nucleus.version,
+                "com.sam3edge.Segmenter": first.code,
+                "com.sam3edge.Uploader": first.code,
+                "com.sam3edge.Model": first.model,
+            }
+
+
+def test_example_stages_pin_the_versions_that_their_templates_make() -> None:
+    for stage in (read_stage(name) for name in STAGES):
+        first = stage.fleet.first_deployment
+        if first is not None:
+            made = {one.kind: one.version for one in components_of(stage)}
+            assert made == {"segmenter": first.code, "uploader": first.code, "model": first.model}
+
+
+def test_a_later_version_of_the_code_does_not_touch_the_first_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation would replace it, and so what a roll-out has deployed."""
+    import aws_cdk as cdk
+
+    from sam3edge_infra.stacks import first_deployment
+    from sam3edge_infra.stacks.endpoint import Endpoint
+    from sam3edge_infra.stacks.storage import storage_of
+
+    stage = read_stage("dev")
+    naming = naming_of(stage)
+    served = Endpoint("sam3edge-dev-endpoint", "arn", "main", "instance")
+
+    def made() -> Any:
+        stack = cdk.Stack(cdk.App(), "x")
+        first_deployment.first_deployments(stack, naming, storage_of(naming), served, stage, [])
+        return stack.resolve([one.components for one in stack.node.children])  # type: ignore[attr-defined]
+
+    before = made()
+    monkeypatch.setattr("sam3edge.__version__", "9.9.9")
+    assert components_of(stage)[0].version == "9.9.9"
+    assert made() == before
+
+
+def configurations(templates: Templates, stage: str) -> dict[str, dict[str, Any]]:
+    made = next(iter(templates.resources(stage, FLEET, "AWS::GreengrassV2::Deployment").values()))
+    return {
+        name: json.loads(component["ConfigurationUpdate"]["Merge"])
+        for name, component in made["Components"].items()
+        if "ConfigurationUpdate" in component
+    }
+
+
+def test_components_accept_what_the_first_deployment_tells_them(templates: Templates) -> None:
+    told = configurations(templates, "dev")
+    segmenter = read_segmenter_settings(
+        {"Source": {"Type": "folder", "Path": "/images"}, **told["com.sam3edge.Segmenter"]}
+    )
+    assert [one.text for one in segmenter.prompts] == ["metal tag", "scratch"]
+    assert segmenter.fallback.endpoint == "sam3edge-dev-endpoint"
+    assert segmenter.hard_examples.enabled
+    uploader = read_uploader_settings(told["com.sam3edge.Uploader"])
+    assert uploader.bucket == naming_of(read_stage("dev")).bucket("examples").name
+
+
+def test_an_endpoint_is_asked_only_where_the_stage_allows_it(templates: Templates) -> None:
+    denied = parse_stage(
+        yaml.safe_load((FOLDER / "dev.yaml").read_text().replace("endpoint_fallback: allowed", "")), "dev"
+    )
+    assert denied.fleet.endpoint_fallback == "denied"
+    assert "Fallback" not in json.dumps(templates.stages["none"][FLEET])
+    assert "sagemaker:InvokeEndpoint" not in role_policy(templates.stages["none"][FLEET], "ExchangeRole").actions()
+
+
+def test_a_first_deployment_needs_a_model_component_of_the_template() -> None:
+    document = yaml.safe_load((FOLDER / "prod.yaml").read_text())
+    document["fleet"]["first_deployment"] = {"code": "0.1.0", "model": "1.0.0", "prompts": ["dent"]}
+    with pytest.raises(SettingsError, match="expected no first_deployment without a bundle from assets"):
+        parse_stage(document, "prod")
+    document["fleet"]["first_deployment"] = {"code": "latest", "model": "1.0.0", "prompts": ["dent"]}
+    with pytest.raises(SettingsError, match="expected the version of a component"):
+        parse_stage(document, "prod")
+
+
+def test_a_device_gets_one_name_one_group_one_policy_and_its_certificate_alone(templates: Templates) -> None:
+    for stage in STAGES:
+        options = read_stage(stage)
+        fleet = fleet_of(naming_of(options), options)
+        template = templates.only(stage, FLEET, "AWS::IoT::ProvisioningTemplate")
+        assert template["TemplateName"] == fleet.template
+        assert template["TemplateType"] == "FLEET_PROVISIONING"
+        body = json.loads(template["TemplateBody"])
+        assert body == provisioning_template(fleet.things, fleet.policy, options.fleet.fleet_group)
+        named = body["Resources"]["thing"]["Properties"]
+        assert named["ThingName"] == {"Fn::Join": ["", [f"sam3edge-{stage}-", {"Ref": SERIAL_PARAMETER}]]}
+        assert named["ThingGroups"] == [{"Ref": GROUP_PARAMETER}]
+        assert body["Resources"]["certificate"]["Properties"]["ThingPrincipalType"] == "EXCLUSIVE_THING"
+        assert body["Resources"]["policy"]["Properties"] == {"PolicyName": fleet.policy}
+        policies = {one["PolicyName"] for one in templates.resources(stage, FLEET, "AWS::IoT::Policy").values()}
+        assert policies == {fleet.policy, fleet.claim_policy}
+
+
+def test_the_hook_is_asked_by_this_template_alone_and_may_do_nothing_but_its_item(templates: Templates) -> None:
+    template = templates.stages["dev"][FLEET]
+    provisioning = templates.only("dev", FLEET, "AWS::IoT::ProvisioningTemplate")
+    function = templates.only("dev", FLEET, "AWS::Lambda::Function")
+    assert provisioning["PreProvisioningHook"]["TargetArn"].endswith(f":function:{function['FunctionName']}")
+    assert function["ImageConfig"]["Command"] == ["sam3edge_pipeline.provisioning.hook.allow"]
+    table = templates.only("dev", FLEET, "AWS::DynamoDB::Table")
+    assert function["Environment"]["Variables"]["SAM3EDGE_DEVICES_TABLE"] == table["TableName"]
+    assert table["KeySchema"] == [{"AttributeName": "serial", "KeyType": "HASH"}]
+    permission = templates.only("dev", FLEET, "AWS::Lambda::Permission")
+    assert permission["Principal"] == "iot.amazonaws.com"
+    assert permission["SourceArn"].endswith(f":provisioningtemplate/{provisioning['TemplateName']}")
+    role = role_policy(template, "ProvisioningHookRole")
+    assert role.actions() == {"dynamodb:UpdateItem", "logs:CreateLogStream", "logs:PutLogEvents"}
+    assert role.resources("dynamodb:UpdateItem") == {
+        f"arn:aws:dynamodb:eu-central-1:111122223333:table/{table['TableName']}"
+    }
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "allowed"),
+    [
+        ("iot:CreateThing", "thing/sam3edge-dev-cam-7", True),
+        ("iot:CreateThing", "thing/sam3edge-prod-cam-7", False),
+        ("iot:AddThingToThingGroup", "thinggroup/sam3edge-dev-canary", True),
+        ("iot:AddThingToThingGroup", "thinggroup/administrators", False),
+        ("iot:AttachPolicy", "cert/abc", True),
+        ("iot:AttachThingPrincipal", "cert/abc", True),
+        ("iot:UpdateCertificate", "cert/abc", True),
+        ("iot:CreatePolicy", "policy/sam3edge-dev-device", False),
+        ("iot:DeleteThing", "thing/sam3edge-dev-cam-7", False),
+    ],
+)
+def test_provisioning_makes_our_things_only(templates: Templates, action: str, resource: str, allowed: bool) -> None:
+    role = role_policy(templates.stages["dev"][FLEET], "ProvisioningRole")
+    assert role.allows(action, f"arn:aws:iot:eu-central-1:111122223333:{resource}") is allowed
+
+
+def test_the_role_alias_gives_the_exchange_role_to_devices(templates: Templates) -> None:
+    alias = templates.only("dev", FLEET, "AWS::IoT::RoleAlias")
+    (role,) = alias["RoleArn"].values()
+    trust = templates.stages["dev"][FLEET]["Resources"][role[0]]["Properties"]["AssumeRolePolicyDocument"]
+    assert trust["Statement"][0]["Principal"] == {"Service": "credentials.iot.amazonaws.com"}
+    device = next(
+        one["PolicyDocument"]
+        for one in templates.resources("dev", FLEET, "AWS::IoT::Policy").values()
+        if one["PolicyName"] == "sam3edge-dev-device"
+    )
+    assert policy_of(device).resources("iot:AssumeRoleWithCertificate") == {
+        f"arn:aws:iot:eu-central-1:111122223333:rolealias/{alias['RoleAlias']}"
+    }
+
+
+def actions(templates: Templates, stage: str) -> set[str]:
+    rule = templates.only(stage, FLEET, "AWS::IoT::TopicRule")["TopicRulePayload"]
+    return {name for one in rule["Actions"] for name in one}
+
+
+def test_detections_go_where_the_stage_says(templates: Templates) -> None:
+    assert actions(templates, "dev") == {"Firehose", "Sqs"}
+    assert actions(templates, "lite") == {"Sqs"}
+    assert actions(templates, "prod") == {"Firehose"}
+    assert templates.resources("none", FLEET, "AWS::IoT::TopicRule") == {}
+    for stage, kinds in (
+        ("lite", {"AWS::KinesisFirehose::DeliveryStream": 0, "AWS::Pipes::Pipe": 1, "AWS::Events::EventBus": 1}),
+        ("prod", {"AWS::KinesisFirehose::DeliveryStream": 1, "AWS::Pipes::Pipe": 0, "AWS::Events::EventBus": 0}),
+    ):
+        assert {kind: len(templates.resources(stage, FLEET, kind)) for kind in kinds} == kinds
+
+
+def test_a_device_cannot_speak_for_another_and_what_fails_is_logged(templates: Templates) -> None:
+    rule = templates.only("dev", FLEET, "AWS::IoT::TopicRule")["TopicRulePayload"]
+    assert rule["Sql"] == "SELECT * FROM 'sam3edge/+/detections' WHERE device = topic(2)"
+    assert "CloudwatchLogs" in rule["ErrorAction"]
+    firehose = next(one["Firehose"] for one in rule["Actions"] if "Firehose" in one)
+    assert firehose["Separator"] == "\n"
+    stream = templates.only("dev", FLEET, "AWS::KinesisFirehose::DeliveryStream")
+    assert firehose["DeliveryStreamName"] == stream["DeliveryStreamName"]
+    bucket = naming_of(read_stage("dev")).bucket("detections")
+    assert stream["ExtendedS3DestinationConfiguration"]["BucketARN"] == bucket.arn
+
+
+def test_each_role_on_the_way_may_do_its_step_alone(templates: Templates) -> None:
+    template = templates.stages["dev"][FLEET]
+    arn = "arn:aws:{}:eu-central-1:111122223333:{}".format
+    rule, pipe = role_policy(template, "DetectionsRole"), role_policy(template, "PipeRole")
+    assert rule.allows("firehose:PutRecord", arn("firehose", "deliverystream/sam3edge-dev-detections"))
+    assert rule.allows("sqs:SendMessage", arn("sqs", "sam3edge-dev-detections"))
+    assert not rule.allows("sqs:SendMessage", arn("sqs", "sam3edge-dev-observations"))
+    assert pipe.actions() == {
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "events:PutEvents",
+    }
+    assert pipe.allows("events:PutEvents", arn("events", "event-bus/sam3edge-dev-detections"))
+    assert not pipe.allows("events:PutEvents", arn("events", "event-bus/default"))
+    stream = role_policy(template, "StreamRole")
+    bucket = naming_of(read_stage("dev")).bucket("detections").arn
+    assert stream.allows("s3:PutObject", f"{bucket}/detections/2026/11/28/12/x.gz")
+    assert not stream.allows("s3:PutObject", f"{bucket}/else")
+    assert not stream.allows("s3:DeleteObject", f"{bucket}/detections/x")
+
+
+def test_no_role_has_a_managed_policy_or_an_action_with_a_wildcard(templates: Templates) -> None:
+    for stage in STAGES:
+        for role in templates.resources(stage, FLEET, "AWS::IAM::Role").values():
+            assert "ManagedPolicyArns" not in role
+        for policy in templates.resources(stage, FLEET, "AWS::IAM::Policy").values():
+            assert not [one for one in policy_of(policy["PolicyDocument"]).actions() if "*" in one]
