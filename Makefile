@@ -108,9 +108,12 @@ diff: synth $(CDK)
 
 # needs credentials of the stage's account, "cdk bootstrap" once, and Docker where images are built
 deploy: synth $(CDK)
+	$(CDK) deploy --app $(ASSEMBLY) storage --require-approval broadening $(FLAGS)
+	$(BIN)/python -m sam3edge_infra.components --stage $(STAGE)
 	$(CDK) deploy --app $(ASSEMBLY) --all --require-approval broadening $(FLAGS)
 
 destroy: synth $(CDK)
+	$(BIN)/python -m sam3edge_infra.devices retire --stage $(STAGE)
 	$(BIN)/python -m sam3edge_infra.emptying --stage $(STAGE)
 	$(CDK) destroy --app $(ASSEMBLY) --all $(FLAGS)
 

@@ -26,18 +26,22 @@ FLEET = "fleet"
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_recipes_are_those_that_the_build_makes(templates: Templates, stage: str, tmp_path: Path) -> None:
+def test_a_version_is_made_of_each_component_with_its_content_for_the_roll_out(
+    templates: Templates, stage: str
+) -> None:
     options = read_stage(stage)
     bucket = naming_of(options).bucket("artifacts").name
-    made = templates.resources(stage, FLEET, "AWS::GreengrassV2::ComponentVersion")
-    recipes = {yaml.safe_load(one["InlineRecipe"])["ComponentName"]: one for one in made.values()}
-    components = components_of(options)
-    assert set(recipes) == {one.name for one in components}
-    for component in components:
-        built = build_component(component.kind, tmp_path, component.version, bucket, component.bundle)
-        version = recipes[component.name]
-        assert version["InlineRecipe"] == built.recipe.read_text(encoding="utf-8")
-        assert version["Tags"][CONTENT_TAG] == component.content
+    made = templates.resources(stage, FLEET, "AWS::GreengrassV2::ComponentVersion").values()
+    wanted = {(one.recipe(bucket), one.content) for one in components_of(options)}
+    assert {(one["InlineRecipe"], one["Tags"][CONTENT_TAG]) for one in made} == wanted
+
+
+def test_recipes_are_those_that_the_build_makes(templates: Templates, tmp_path: Path) -> None:
+    bucket = naming_of(read_stage("dev")).bucket("artifacts").name
+    components = components_of(read_stage("dev"))
+    built = [build_component(one.kind, tmp_path, one.version, bucket, one.bundle) for one in components]
+    made = templates.resources("dev", FLEET, "AWS::GreengrassV2::ComponentVersion").values()
+    assert {one.recipe.read_text(encoding="utf-8") for one in built} == {one["InlineRecipe"] for one in made}
 
 
 def test_a_version_that_is_replaced_in_the_template_stays_on_the_devices_that_run_it(templates: Templates) -> None:
