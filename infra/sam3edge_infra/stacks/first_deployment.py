@@ -44,8 +44,9 @@ def first_deployments(
         nucleus.component: _component(nucleus.version),
         NAMES["segmenter"]: _component(first.code, segmenter_configuration(first.prompts, endpoint)),
         NAMES["uploader"]: _component(first.code, uploader_configuration(naming, storage)),
-        NAMES["model"]: _component(first.model),
     }
+    if first.model is not None:
+        components[NAMES["model"]] = _component(first.model)
     for name, group in (("Canary", stage.fleet.canary_group), ("Fleet", stage.fleet.fleet_group)):
         made = greengrass.CfnDeployment(
             scope,

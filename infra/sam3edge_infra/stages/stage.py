@@ -325,12 +325,14 @@ class FirstDeployment(Section):
     change of any of it makes a new deployment, which replaces whatever a roll-out has deployed since.
 
     Attributes:
-        code: version of the segmenter and the uploader; ``model`` of the model component.
+        code: version of the segmenter and the uploader.
+        model: version of the model component, which the template makes of a bundle in ``assets/``; None where there is
+            none yet: devices wait for the first roll-out.
         prompts: phrases that devices look for.
     """
 
     code: ComponentVersion
-    model: ComponentVersion
+    model: ComponentVersion | None = None
     prompts: tuple[Phrase, ...] = Field(min_length=1, max_length=50)
 
 
@@ -392,18 +394,13 @@ class Stage(Section):
                 "expected a bundle from assets, or one .tar.gz in S3, with a serverless endpoint: "
                 "SageMaker gives those no models that are not packed"
             )
-        if self.fleet.first_deployment is not None and self.bundle.source != "assets":
-            raise ValueError(
-                "expected no first_deployment without a bundle from assets: "
-                "of any other, the roll-out makes the model component"
-            )
         if self.simulator is not None:
             if self.nucleus.sha256 is None:
                 raise ValueError("expected nucleus.sha256 with a simulator: it installs nothing else than that file")
-            if isinstance(self.nucleus, ClassicNucleus) and self.nucleus.plugin_sha256 is None:
-                raise ValueError("expected nucleus.plugin_sha256 with a simulator of the classic nucleus")
             if self.network.kind == "new" and self.network.egress == "none":
                 raise ValueError("expected network.egress: nat with a simulator: it installs packages")
+            if isinstance(self.nucleus, ClassicNucleus) and self.nucleus.plugin_sha256 is None:
+                raise ValueError("expected nucleus.plugin_sha256 with a simulator of the classic nucleus")
         return self
 
     def resource(self, name: str) -> str:

@@ -16,6 +16,7 @@ from sam3edge_infra.components import components_of
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.stacks.fleet import fleet_of, provisioning_template
 from sam3edge_infra.stages.files import FOLDER, parse_stage, read_stage
+from sam3edge_infra.stages.stage import Stage
 from sam3edge_pipeline.greengrass_build.build import build_component
 from sam3edge_pipeline.provisioning.hook import GROUP_PARAMETER, SERIAL_PARAMETER
 from sam3edge_pipeline.rollout.versions import CONTENT_TAG
@@ -82,27 +83,34 @@ def test_example_stages_pin_the_versions_that_their_templates_make() -> None:
             assert made == {"segmenter": first.code, "uploader": first.code, "model": first.model}
 
 
-def test_a_later_version_of_the_code_does_not_touch_the_first_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CloudFormation would replace it, and so what a roll-out has deployed."""
+def first_components(stage: Stage) -> dict[str, Any]:
+    """Of the first deployments, without the rest of the stack."""
     import aws_cdk as cdk
 
-    from sam3edge_infra.stacks import first_deployment
     from sam3edge_infra.stacks.endpoint import Endpoint
+    from sam3edge_infra.stacks.first_deployment import first_deployments
     from sam3edge_infra.stacks.storage import storage_of
 
-    stage = read_stage("dev")
     naming = naming_of(stage)
+    stack = cdk.Stack(cdk.App(), "x")
     served = Endpoint("sam3edge-dev-endpoint", "arn", "main", "instance")
+    first_deployments(stack, naming, storage_of(naming), served, stage, [])
+    return dict(stack.resolve(stack.node.find_child("FirstDeploymentFleet").components))  # type: ignore[attr-defined]
 
-    def made() -> Any:
-        stack = cdk.Stack(cdk.App(), "x")
-        first_deployment.first_deployments(stack, naming, storage_of(naming), served, stage, [])
-        return stack.resolve([one.components for one in stack.node.children])  # type: ignore[attr-defined]
 
-    before = made()
+def test_a_later_version_of_the_code_does_not_touch_the_first_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation would replace it, and so what a roll-out has deployed."""
+    before = first_components(read_stage("dev"))
     monkeypatch.setattr("sam3edge.__version__", "9.9.9")
-    assert components_of(stage)[0].version == "9.9.9"
-    assert made() == before
+    assert components_of(read_stage("dev"))[0].version == "9.9.9"
+    assert first_components(read_stage("dev")) == before
+
+
+def test_without_a_model_yet_devices_wait_for_the_first_roll_out() -> None:
+    document = yaml.safe_load((FOLDER / "prod.yaml").read_text())
+    document["fleet"]["first_deployment"] = {"code": "0.1.0", "prompts": ["dent"]}
+    made = first_components(parse_stage(document, "prod"))
+    assert set(made) == {"aws.greengrass.Nucleus", "com.sam3edge.Segmenter", "com.sam3edge.Uploader"}
 
 
 def configurations(templates: Templates, stage: str) -> dict[str, dict[str, Any]]:
@@ -135,12 +143,9 @@ def test_an_endpoint_is_asked_only_where_the_stage_allows_it(templates: Template
     assert "sagemaker:InvokeEndpoint" not in role_policy(templates.stages["none"][FLEET], "ExchangeRole").actions()
 
 
-def test_a_first_deployment_needs_a_model_component_of_the_template() -> None:
+def test_a_first_deployment_names_whole_versions() -> None:
     document = yaml.safe_load((FOLDER / "prod.yaml").read_text())
-    document["fleet"]["first_deployment"] = {"code": "0.1.0", "model": "1.0.0", "prompts": ["dent"]}
-    with pytest.raises(SettingsError, match="expected no first_deployment without a bundle from assets"):
-        parse_stage(document, "prod")
-    document["fleet"]["first_deployment"] = {"code": "latest", "model": "1.0.0", "prompts": ["dent"]}
+    document["fleet"]["first_deployment"] = {"code": "latest", "prompts": ["dent"]}
     with pytest.raises(SettingsError, match="expected the version of a component"):
         parse_stage(document, "prod")
 
