@@ -2,7 +2,7 @@
 
 All devices are made with the same claim, which can be copied off any of them. So a claim alone gives nothing: a device
 must say the serial number of one that is expected, and each is provisioned once. That also keeps a copied claim from
-getting a second certificate for a thing that is there. Which thing group it joins says whoever expects it, not the device.
+getting a second certificate for a thing that is there. Which thing group it joins says whoever expects it.
 
 An item of the table: ``serial``, ``group``, and after it was provisioned ``certificate`` and ``provisioned_at``.
 
