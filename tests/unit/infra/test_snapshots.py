@@ -1,7 +1,7 @@
 """The templates as they were when somebody last looked at them: ``make snapshots`` writes them anew.
 
-Digests of assets are left out, and so are definitions of state machines and of the pipeline: they have tests of their
-own, and a change of code elsewhere is none of the infrastructure.
+Digests of assets are left out, and so are recipes and definitions of state machines and of the pipeline: they have
+tests of their own, and a change of code elsewhere is none of the infrastructure.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ FOLDER = Path(__file__).parent / "snapshots"
 STACKS = (
     *(
         ("dev", name)
-        for name in ("api", "endpoint", "labeling", "network", "registry", "rollout", "storage", "training")
+        for name in ("api", "endpoint", "fleet", "labeling", "network", "registry", "rollout", "storage", "training")
     ),
     ("dev", "monitoring"),
     *(("prod", name) for name in ("api", "endpoint", "network")),
-    *(("lite", name) for name in ("endpoint", "network")),
+    *(("lite", name) for name in ("endpoint", "fleet", "network")),
 )
-DEFINITIONS = {"DefinitionString", "PipelineDefinitionBody"}
+DEFINITIONS = {"DefinitionString", "InlineRecipe", "PipelineDefinitionBody"}
 
 
 def normalised(value: Any) -> Any:
