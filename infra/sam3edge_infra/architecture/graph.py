@@ -100,7 +100,8 @@ def read_graph(assembly: Path, stage: str) -> Graph:
     }
     if not templates:
         raise ValueError(f"expected stacks {prefix}... in {assembly}, got none; make synth STAGE={stage} first")
-    nodes, owners = [], {}
+    nodes: list[StackNode] = []
+    owners: dict[str, str] = {}
     for name, template in sorted(templates.items()):
         found = list(_resources(template))
         for kind, full, _ in found:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import aws_cdk as cdk
+import boto3
 import pytest
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
 from cdk_nag import AwsSolutionsChecks
+from moto import mock_aws
 from moto.events.models import EventPattern
 
 from sam3edge_infra.app import FLAGS
@@ -26,10 +28,12 @@ from sam3edge_infra.costs.estimate import read_usage
 from sam3edge_infra.stacks.monitoring import MonitoringStack
 from sam3edge_infra.stages.delivery import Monitoring
 from sam3edge_infra.stages.files import read_stage
-from sam3edge_pipeline.fleet_health.handlers import FleetHealthSettings
+from sam3edge_pipeline.fleet_health.handlers import Fleet, FleetHealthSettings
 from sam3edge_pipeline.fleet_health.health import NAMESPACE, UNITS
 from sam3edge_pipeline.fleet_health.heartbeats import STATUS, rule_sql
+from support.iam import function_policies
 from support.infra_templates import STAGES, Templates
+from support.recorded_calls import Recorder, readable, renamed
 
 Resources = dict[str, dict[str, Any]]
 
@@ -201,6 +205,40 @@ def test_the_function_accepts_its_environment(resources: Resources, monkeypatch:
         STAGE.fleet.fleet_group,
         OPTIONS.silent_minutes,
     )
+
+
+def test_the_function_may_do_what_its_code_does(
+    template: dict[str, Any], resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its calls against moto, compared with its policy; its role may nothing else, but write its log."""
+    (function,) = of_type(resources, "AWS::Lambda::Function")
+    for name, value in function["Environment"]["Variables"].items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", STAGE.region)
+    settings = FleetHealthSettings()
+    recorder = Recorder()
+    with mock_aws(), recorder.recording():
+        iot = boto3.client("iot")
+        for group in (settings.canary_group, settings.fleet_group):
+            iot.create_thing_group(thingGroupName=group)
+            iot.create_thing(thingName=f"one-of-{group}")
+            iot.add_thing_to_thing_group(thingGroupName=group, thingName=f"one-of-{group}")
+        (made,) = of_type(resources, "AWS::DynamoDB::Table")
+        taken = ("TableName", "KeySchema", "AttributeDefinitions", "BillingMode")
+        table = boto3.resource("dynamodb").create_table(**{name: made[name] for name in taken})
+        counts = {"uptime_s": 60, "frames": 100, "rejected": 0, "queued": 0, "oldest_age_s": 0, "state": "running"}
+        device = f"one-of-{settings.canary_group}"
+        table.put_item(Item={"device": device, "item": STATUS, "received_ms": 1_800_000_000_000, **counts})
+        fleet = Fleet(settings, iot, table, lambda: 1_800_000_001.0, lambda line: None)
+        with recorder.acting("fleet-health"):
+            fleet.look()
+    ((name, policy),) = function_policies(template)
+    calls = renamed(recorder.calls["fleet-health"], {"123456789012": STAGE.account})
+    assert name == "sam3edge-dev-fleet-health"
+    assert [readable([one]) for one in calls if not policy.allows(one)] == []
+    assert policy.actions() - {one.action for one in calls} == {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 
 def test_roles_may_do_what_they_do_and_nothing_else(resources: Resources) -> None:
