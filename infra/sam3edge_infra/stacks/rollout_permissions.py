@@ -45,6 +45,7 @@ class Access:
             "published": (self._reads_components(),),
             "prepare": (
                 *self._reads_deployments(),
+                self._lists_deployments(),
                 self._lists_devices(),
                 self._reads_observations(),
                 self._records("dynamodb:GetItem", "dynamodb:PutItem"),
@@ -59,6 +60,7 @@ class Access:
             ),
             "roll_back": (
                 *self._reads_deployments(),
+                self._lists_deployments(),
                 *self._deploys(),
                 self._records("dynamodb:GetItem"),
             ),
@@ -125,10 +127,12 @@ class Access:
         """Greengrass asks IoT for a deployment's job and group as whoever calls it."""
         return (
             Statement(["greengrass:GetDeployment"], [self.naming.arn("greengrass", "deployments:*")], _OF_DEPLOYMENTS),
-            Statement(["greengrass:ListDeployments"], ["*"], NO_RESOURCES),
             Statement(["iot:DescribeThingGroup"], list(self.groups.values())),
             self._reads_jobs(),
         )
+
+    def _lists_deployments(self) -> Statement:
+        return Statement(["greengrass:ListDeployments"], ["*"], NO_RESOURCES)
 
     def _deploys(self) -> tuple[Statement, ...]:
         """Greengrass makes a deployment's job as whoever calls it; so it is the job's target that is bounded."""
