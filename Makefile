@@ -21,7 +21,7 @@ CDK := infra/node/node_modules/.bin/cdk
 ASSEMBLY := build/cdk/$(STAGE)
 
 .PHONY: demo loop test check pytest benchmark env env-dev format schema picture demo-bundle definition clean \
-	new_stage synth diff deploy destroy snapshots
+	new_stage synth diff deploy destroy snapshots architecture
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
@@ -104,22 +104,29 @@ synth: env-dev
 	$(BIN)/python -m sam3edge_infra.app --stage $(STAGE) --out $(ASSEMBLY)
 
 diff: synth $(CDK)
-	$(CDK) diff --app $(ASSEMBLY) $(FLAGS)
+	$(CDK) diff --app $(ASSEMBLY) '**' $(FLAGS)
 
 # needs credentials of the stage's account, "cdk bootstrap" once, and Docker where images are built
+# --all is the top level: of a stage with a delivery that is its pipeline, which deploys the others; ** is everything
 deploy: synth $(CDK)
-	$(CDK) deploy --app $(ASSEMBLY) storage --require-approval broadening $(FLAGS)
+	$(CDK) deploy --app $(ASSEMBLY) '**/storage' --require-approval broadening $(FLAGS)
 	$(BIN)/python -m sam3edge_infra.components --stage $(STAGE)
 	$(CDK) deploy --app $(ASSEMBLY) --all --require-approval broadening $(FLAGS)
 
 destroy: synth $(CDK)
 	$(BIN)/python -m sam3edge_infra.devices retire --stage $(STAGE)
 	$(BIN)/python -m sam3edge_infra.emptying --stage $(STAGE)
-	$(CDK) destroy --app $(ASSEMBLY) --all $(FLAGS)
+	$(CDK) destroy --app $(ASSEMBLY) '**' $(FLAGS)
 
 $(CDK): infra/node/package-lock.json
 	npm ci --no-audit --no-fund --silent --prefix infra/node
 	@touch $@
+
+# the picture of the stacks in docs, from the templates of the default stage
+architecture: env-dev
+	rm -rf build/cdk/architecture
+	$(BIN)/python -m sam3edge_infra.app --stage dev --out build/cdk/architecture
+	$(BIN)/python -m sam3edge_infra.architecture --assembly build/cdk/architecture --stage dev --out docs/architecture.svg
 
 # the snapshots of the templates that the tests compare with
 snapshots: env-dev

@@ -21,10 +21,13 @@ from cdk_nag import AwsSolutionsChecks
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.constructs.images import Images, images_of
 from sam3edge_infra.constructs.names import Naming, naming_of
+from sam3edge_infra.constructs.watched import watched_in
 from sam3edge_infra.stacks.api import ApiStack
+from sam3edge_infra.stacks.delivery import DeliveryStack
 from sam3edge_infra.stacks.endpoint import EndpointStack, endpoint_of, serving_image
 from sam3edge_infra.stacks.fleet import FleetStack
 from sam3edge_infra.stacks.labeling import LabelingStack
+from sam3edge_infra.stacks.monitoring import MonitoringStack
 from sam3edge_infra.stacks.network import NetworkStack
 from sam3edge_infra.stacks.registry import RegistryStack
 from sam3edge_infra.stacks.rollout import RolloutStack
@@ -63,10 +66,16 @@ def build_app(stage: Stage, out: Path | None = None) -> Built:
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     naming = naming_of(stage)
     images = images_of(stage.containers, naming)
-    return Built(app, _stacks(app, stage, naming, images))
+    if stage.delivery is None:
+        return Built(app, _stacks(app, stage, naming, images))
+    delivery = DeliveryStack(app, naming, stage.delivery)
+    deployed = cdk.Stage(app, stage.name)
+    stacks = _stacks(deployed, stage, naming, images)
+    delivery.deploy(deployed, stacks[0])
+    return Built(app, (delivery, *stacks))
 
 
-def _stacks(app: cdk.App, stage: Stage, naming: Naming, images: Images) -> tuple[cdk.Stack, ...]:
+def _stacks(app: cdk.App | cdk.Stage, stage: Stage, naming: Naming, images: Images) -> tuple[cdk.Stack, ...]:
     storage = StorageStack(app, naming)
     network = NetworkStack(app, naming, stage.network)
     registry = RegistryStack(app, naming)
@@ -102,6 +111,9 @@ def _stacks(app: cdk.App, stage: Stage, naming: Naming, images: Images) -> tuple
     if stage.simulator is not None:
         simulator = SimulatorStack(app, naming, network.network, fleet.fleet, stage.simulator, stage.nucleus)
         after[simulator] = [network, fleet]
+    before = (storage, network, registry, *after)
+    monitoring = MonitoringStack(app, naming, images, watched_in(before), served, stage.fleet, stage.monitoring)
+    after[monitoring] = list(before)
     for stack, others in after.items():
         for other in others:
             stack.add_stack_dependency(other)

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.constructs.names import naming_of
+from sam3edge_infra.stacks.delivery import BUCKETS as DELIVERY_BUCKETS
 from sam3edge_infra.stacks.storage import Storage, storage_of
 from sam3edge_infra.stages.files import read_stage
 from sam3edge_infra.stages.stage import Stage
@@ -35,11 +36,16 @@ def empty(s3: Any, stage: Stage) -> int:
     """
     if stage.data == "keep":
         raise SettingsError(f"{stage.name} keeps its data; set data: delete, deploy, and destroy it again")
-    storage = storage_of(naming_of(stage))
+    naming = naming_of(stage)
+    storage = storage_of(naming)
+    # logs last: emptying the others is logged
+    names = sorted((one.name for one in fields(Storage)), key=lambda name: name == "logs")
+    buckets = [getattr(storage, name) for name in names]
+    if stage.delivery is not None:
+        buckets += [naming.bucket(name) for name in DELIVERY_BUCKETS]
     deleted = 0
-    # the logs last: emptying the others is logged
-    for name in sorted((one.name for one in fields(Storage)), key=lambda name: name == "logs"):
-        bucket = s3.Bucket(getattr(storage, name).name)
+    for one in buckets:
+        bucket = s3.Bucket(one.name)
         try:
             s3.meta.client.head_bucket(Bucket=bucket.name, ExpectedBucketOwner=stage.account)
         except ClientError as error:

@@ -112,7 +112,8 @@ def _resources(service: str, operation: str, params: Mapping[str, Any], place: s
         case "sagemaker":
             return [_sagemaker(operation, params, arn)]
         case "iot":
-            return [arn("iot", f"job/{params['jobId']}")]
+            group = params.get("thingGroupName")
+            return [arn("iot", f"thinggroup/{group}" if group is not None else f"job/{params['jobId']}")]
         case "greengrassv2":
             return [_greengrass(operation, params, arn)]
     raise AssertionError(f"expected a service that is here, got {service}; add it")

@@ -87,7 +87,9 @@ class Delivery(_Section):
 
     Attributes:
         schedule: of the pipeline itself, beside pushes; None for none.
+        after: a deployment, ``label`` asks for labels of whatever has come in, as ``training.schedule`` does.
     """
 
     source: Source
     schedule: Schedule | None = None
+    after: Literal["label", "nothing"] = "label"

@@ -1,0 +1,275 @@
+"""The pipeline that deploys: where sources come from, the order of its stages, what its roles may do."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import boto3
+import pytest
+import tomllib
+from aws_cdk import aws_iam as iam
+from cdk_nag import AwsSolutionsChecks
+from moto import mock_aws
+from moto.events.models import EventPattern
+
+from sam3edge_infra.app import FLAGS, build_app
+from sam3edge_infra.constructs.names import naming_of
+from sam3edge_infra.constructs.wildcards import Wildcard, accept_wildcards, resource_text
+from sam3edge_infra.emptying import empty
+from sam3edge_infra.stacks.delivery import CDK_CLI, INSTALL, DeliveryStack
+from sam3edge_infra.stacks.storage import StorageStack
+from sam3edge_infra.stages.delivery import Delivery
+from sam3edge_infra.stages.files import read_stage
+
+ROOT = Path(__file__).parents[3]
+STAGE = read_stage("dev")
+NAMING = naming_of(STAGE)
+CONNECTION = "arn:aws:codeconnections:eu-central-1:111122223333:connection/0123"
+SOURCES = {
+    "codeconnections": {"kind": "codeconnections", "connection": CONNECTION, "repository": "yard/sam3edge"},
+    "codecommit": {"kind": "codecommit", "repository": "sam3edge", "branch": "trunk"},
+    "s3": {"kind": "s3", "bucket": "yard-sources", "key": "sam3edge.zip"},
+}
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("node") is None, reason="the CDK needs Node.js"),
+    pytest.mark.timeout(900),  # of synthesis, on a machine that does other things
+    pytest.mark.long,
+]
+
+
+def synthesised(folder: Path, source: str, **options: Any) -> dict[str, dict[str, Any]]:
+    """Resources of the pipeline of one stack; cdk-nag ends the synthesis where it finds something."""
+    app = cdk.App(outdir=str(folder), analytics_reporting=False, context=FLAGS)
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    delivery = DeliveryStack(app, NAMING, Delivery.model_validate({"source": SOURCES[source], **options}))
+    deployed = cdk.Stage(app, "dev")
+    storage = StorageStack(deployed, NAMING)
+    late = cdk.Stack(deployed, "late", stack_name=NAMING("late"), env=cdk.Environment(account="111122223333"))
+    cdk.CfnWaitConditionHandle(late, "Handle")
+    late.add_stack_dependency(storage)
+    delivery.deploy(deployed, storage)
+    app.synth()
+    return dict(json.loads((folder / "delivery.template.json").read_text())["Resources"])
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return synthesised(tmp_path_factory.mktemp("pushed"), "codeconnections")
+
+
+@pytest.fixture(scope="module")
+def uploaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return synthesised(tmp_path_factory.mktemp("uploaded"), "s3", schedule="rate(7 days)", after="nothing")
+
+
+def of_type(resources: dict[str, dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [one["Properties"] for one in resources.values() if one["Type"] == kind]
+
+
+def actions_in(resources: dict[str, dict[str, Any]]) -> list[tuple[str, list[tuple[int, str]]]]:
+    """Stages of the pipeline with their actions in order."""
+    (pipeline,) = of_type(resources, "AWS::CodePipeline::Pipeline")
+    return [
+        (stage["Name"], sorted((one["RunOrder"], one["Name"]) for one in stage["Actions"]))
+        for stage in pipeline["Stages"]
+    ]
+
+
+def source_action(resources: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    (pipeline,) = of_type(resources, "AWS::CodePipeline::Pipeline")
+    (action,) = pipeline["Stages"][0]["Actions"]
+    return dict(action)
+
+
+def test_nothing_is_synthesised_that_was_not_tested_and_nothing_deployed_by_an_old_pipeline(
+    pushed: dict[str, dict[str, Any]],
+) -> None:
+    assert [(name, [action for _, action in actions]) for name, actions in actions_in(pushed)][:3] == [
+        ("Source", ["Source"]),
+        ("Build", ["Test", "Synth"]),
+        ("UpdatePipeline", ["SelfMutate"]),
+    ]
+
+
+def test_artifacts_are_there_when_what_comes_after_the_buckets_is_deployed(pushed: dict[str, dict[str, Any]]) -> None:
+    deployed = dict(actions_in(pushed))["dev"]
+    order = {name: run for run, name in deployed}
+    buckets = order["sam3edge-dev-storage.Deploy"]
+    assert buckets < order["sam3edge-dev-storage.Components"] < order["sam3edge-dev-late.Prepare"]
+    assert order["AskForLabels"] == max(order.values())
+    assert "python -m sam3edge_infra.components --stage dev" in commands(pushed)
+    assert importlib.util.find_spec("sam3edge_infra.components") is not None
+
+
+def test_labels_are_asked_for_unless_the_stage_says_otherwise(uploaded: dict[str, dict[str, Any]]) -> None:
+    assert "AskForLabels" not in [name for _, actions in actions_in(uploaded) for _, name in actions]
+
+
+def test_the_source_is_the_stages(pushed: dict[str, dict[str, Any]], uploaded: dict[str, dict[str, Any]]) -> None:
+    connected = source_action(pushed)
+    assert connected["ActionTypeId"]["Provider"] == "CodeStarSourceConnection"
+    assert connected["Configuration"]["ConnectionArn"] == CONNECTION
+    assert (connected["Configuration"]["FullRepositoryId"], connected["Configuration"]["BranchName"]) == (
+        "yard/sam3edge",
+        "main",
+    )
+    zipped = source_action(uploaded)
+    assert zipped["ActionTypeId"]["Provider"] == "S3"
+    assert (zipped["Configuration"]["S3Bucket"], zipped["Configuration"]["S3ObjectKey"]) == (
+        "yard-sources",
+        "sam3edge.zip",
+    )
+
+
+def test_codecommit_is_a_source(tmp_path: Path) -> None:
+    resources = synthesised(tmp_path, "codecommit")
+    action = source_action(resources)
+    assert action["ActionTypeId"]["Provider"] == "CodeCommit"
+    assert (action["Configuration"]["RepositoryName"], action["Configuration"]["BranchName"]) == ("sam3edge", "trunk")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "matches"),
+    [
+        ("yard-sources", "sam3edge.zip", True),
+        ("yard-sources", "other.zip", False),
+        ("others", "sam3edge.zip", False),
+    ],
+)
+def test_an_upload_of_the_sources_starts_the_pipeline(
+    uploaded: dict[str, dict[str, Any]], bucket: str, key: str, matches: bool
+) -> None:
+    """Of S3 CodePipeline would know by polling, or by a trail of CloudTrail."""
+    (pattern,) = (one["EventPattern"] for one in of_type(uploaded, "AWS::Events::Rule") if "EventPattern" in one)
+    event = {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "detail": {"bucket": {"name": bucket}, "object": {"key": key}},
+    }
+    assert EventPattern.load(json.dumps(pattern)).matches_event(event) is matches
+
+
+def test_a_schedule_starts_the_pipeline(uploaded: dict[str, dict[str, Any]], pushed: dict[str, dict[str, Any]]) -> None:
+    rules = of_type(uploaded, "AWS::Events::Rule")
+    assert [one["ScheduleExpression"] for one in rules if "ScheduleExpression" in one] == ["rate(7 days)"]
+    pipeline = "arn:aws:codepipeline:eu-central-1:111122223333:sam3edge-dev-delivery"
+    assert {target["Arn"] for one in rules for target in one["Targets"]} == {pipeline}
+    assert not of_type(pushed, "AWS::Events::Rule")
+
+
+def commands(resources: dict[str, dict[str, Any]]) -> str:
+    return json.dumps([one["Source"].get("BuildSpec") for one in of_type(resources, "AWS::CodeBuild::Project")])
+
+
+def test_projects_do_what_a_checkout_can(pushed: dict[str, dict[str, Any]]) -> None:
+    """Commands that are only in the pipeline are commands that nobody has tried."""
+    said = commands(pushed)
+    assert ".ci/run" in said
+    assert (ROOT / ".ci" / "run").is_file()
+    assert "python -m sam3edge_infra.app --stage dev --out build/cdk.out" in said
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (extra,) = re.findall(r"\.\[(\w+)\]", INSTALL)
+    assert extra in extras
+    assert INSTALL.replace('"', "") in said.replace("\\", "").replace('"', "")
+
+
+def test_the_pipeline_has_the_command_line_that_make_deploy_has(pushed: dict[str, dict[str, Any]]) -> None:
+    package = json.loads((ROOT / "infra" / "node" / "package.json").read_text())
+    assert package["dependencies"]["aws-cdk"] == CDK_CLI
+    assert f"aws-cdk@{CDK_CLI}" in commands(pushed)
+
+
+def test_labels_are_asked_for_by_the_function_that_the_schedule_calls(pushed: dict[str, dict[str, Any]]) -> None:
+    function = "arn:aws:lambda:eu-central-1:111122223333:function:sam3edge-dev-retrain-label"
+    statements = [
+        one for policy in of_type(pushed, "AWS::IAM::Policy") for one in policy["PolicyDocument"]["Statement"]
+    ]
+    assert [one["Resource"] for one in statements if one["Action"] == "lambda:InvokeFunction"] == [function]
+    assert "--function-name sam3edge-dev-retrain-label " in commands(pushed)
+
+
+def test_no_role_may_everything(pushed: dict[str, dict[str, Any]]) -> None:
+    for role in of_type(pushed, "AWS::IAM::Role"):
+        assert "ManagedPolicyArns" not in role
+    for policy in of_type(pushed, "AWS::IAM::Policy"):
+        for one in policy["PolicyDocument"]["Statement"]:
+            actions = [one["Action"]] if isinstance(one["Action"], str) else one["Action"]
+            assert not [name for name in actions if name.split(":")[1] == "*"]
+            if one["Resource"] == "*":
+                read_or_build = ("cloudformation:Describe", "s3:ListBucket", "codebuild:")
+                assert all(name.startswith(read_or_build) for name in actions), actions
+
+
+def policy_with(*statements: iam.PolicyStatement) -> tuple[cdk.App, cdk.Stack]:
+    app = cdk.App(analytics_reporting=False)
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    stack = cdk.Stack(app, "some")
+    role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("codebuild.amazonaws.com"))
+    for one in statements:
+        role.add_to_policy(one)
+    return app, stack
+
+
+ACCEPTED = [Wildcard(frozenset({"s3:GetObject*", "s3:List*"}), r"arn:aws:s3:::kept/\*", "because")]
+
+
+def test_a_wildcard_is_accepted_for_the_actions_it_was_read_for() -> None:
+    app, stack = policy_with(iam.PolicyStatement(actions=["s3:GetObject*"], resources=["arn:aws:s3:::kept/*"]))
+    accept_wildcards(stack, ACCEPTED)
+    app.synth()
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"), [("s3:GetObject*", "arn:aws:s3:::other/*"), ("s3:PutObject", "arn:aws:s3:::kept/*")]
+)
+def test_any_other_wildcard_ends_the_synthesis(action: str, resource: str) -> None:
+    app, stack = policy_with(iam.PolicyStatement(actions=[action], resources=[resource]))
+    accept_wildcards(stack, ACCEPTED)
+    with pytest.raises(RuntimeError, match="ValidationFailed"):
+        app.synth()
+
+
+def test_resources_are_written_as_cdk_nag_does() -> None:
+    join = {"Fn::Join": ["", ["arn:aws:logs:x:", {"Ref": "Project"}, ":", {"Fn::GetAtt": ["Bucket", "Arn"]}, "/*"]]}
+    assert resource_text(join) == "arn:aws:logs:x:<Project>:<Bucket.Arn>/*"
+    with pytest.raises(ValueError, match="expected text, Ref"):
+        resource_text({"Fn::Select": [0, []]})
+
+
+def test_the_buckets_of_the_pipeline_are_emptied_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", STAGE.account)
+    stage = STAGE.model_copy(update={"delivery": Delivery.model_validate({"source": SOURCES["s3"]})})
+    name = NAMING.bucket("delivery").name
+    with mock_aws():
+        s3 = boto3.resource("s3", region_name=STAGE.region)
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": STAGE.region})
+        s3.Bucket(name).put_object(Key="artifact", Body=b"x")
+        assert empty(s3, stage) == 1
+
+
+@pytest.mark.slow
+def test_the_whole_application_is_delivered(tmp_path: Path) -> None:
+    """All stacks below the pipeline, each once, in the order that they need; cdk-nag has looked at every one."""
+    stage = STAGE.model_copy(update={"delivery": Delivery.model_validate({"source": SOURCES["codeconnections"]})})
+    alone = build_app(STAGE, tmp_path / "alone")
+    built = build_app(stage, tmp_path / "delivered")
+    built.app.synth()
+    assert {one.stack_name for one in built.stacks} == {one.stack_name for one in alone.stacks} | {
+        "sam3edge-dev-delivery"
+    }
+    top = {path.name for path in (tmp_path / "delivered").glob("*.template.json")}
+    assert top == {"delivery.template.json"}
+    resources = json.loads((tmp_path / "delivered" / "delivery.template.json").read_text())["Resources"]
+    order = {name: run for stage_name, actions in actions_in(resources) if stage_name == "dev" for run, name in actions}
+    assert order["sam3edge-dev-storage.Deploy"] < order["sam3edge-dev-labeling.Prepare"]
+    assert order["sam3edge-dev-labeling.Deploy"] < order["sam3edge-dev-training.Prepare"]
+    assert max(order, key=lambda name: order[name]) == "AskForLabels"
