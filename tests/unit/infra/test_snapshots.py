@@ -22,6 +22,7 @@ STACKS = (
         ("dev", name)
         for name in ("api", "endpoint", "fleet", "labeling", "network", "registry", "rollout", "storage", "training")
     ),
+    ("dev", "monitoring"),
     *(("prod", name) for name in ("api", "endpoint", "network")),
     *(("lite", name) for name in ("endpoint", "fleet", "network")),
 )
