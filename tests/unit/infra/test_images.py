@@ -56,7 +56,7 @@ def distributions(module: str) -> set[str]:
     return {of[name][0].lower().replace("_", "-") for name in loaded if name in of} - NOT_NEEDED
 
 
-@pytest.mark.parametrize("package", ["rollout", "labeling", "retraining"])
+@pytest.mark.parametrize("package", ["rollout", "labeling", "retraining", "fleet_health"])
 def test_the_functions_image_has_what_they_import(package: str) -> None:
     runs = " ".join(text for kind, text in instructions("functions") if kind == "RUN")
     [extras] = re.findall(r'"\.\[([\w,]+)\]"', runs)
