@@ -100,14 +100,15 @@ class GroundCamera:
     def valid(self, bounds: Box) -> Polygon | MultiPolygon:
         """See ``Georeference``: what is at least ``HORIZON_MARGIN`` below the horizon."""
         frame = shapely.box(*bounds)
+        corners = np.asarray(frame.exterior.coords)
+        has_place = self.below_horizon(corners) >= HORIZON_MARGIN
+        if has_place.all() or not has_place.any():
+            return frame if has_place.all() else Polygon()
         a, b, c = self.to_ground[2]
         length = float(np.hypot(a, b))
-        if length == 0.0:
-            return frame if c > 0 else Polygon()
         normal = np.array([a, b]) / length
         foot = normal * (HORIZON_MARGIN - c / length)  # nearest to the origin on the line where places end
         along = np.array([-normal[1], normal[0]])
-        corners = np.asarray(frame.exterior.coords)
         reach = float(np.abs(corners - foot).sum(axis=1).max()) + 1.0
         left, right = foot - reach * along, foot + reach * along
         below = Polygon([left, right, right + reach * normal, left + reach * normal])

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
 from sam3edge.core.errors import GeoreferenceError
 from sam3edge.geo.camera import GroundCamera
+from sam3edge.geo.gdal import opened
 from sam3edge.geo.pose import CameraPose, PoseAccuracy, camera_of
-from sam3edge.geo.raster import DRIVERS
 
 FULL_FRAME_DIAGONAL = 43.2666
 """Millimetres, of 36 x 24: what the focal length in 35 mm film refers to (CIPA DCG-001)."""
@@ -52,15 +48,10 @@ def open_photograph(path: Path, options: DroneOptions) -> GroundCamera:
     Raises:
         GeoreferenceError: the file does not say where the camera was, or where it looked.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver=DRIVERS) as dataset:
-                size = (dataset.width, dataset.height)
-                exif: Mapping[str, str] = {**dataset.tags(), **dataset.tags(ns="EXIF")}
-                xmp = "".join(dataset.tags(ns="xml:XMP").values())
-    except RasterioError as error:
-        raise GeoreferenceError(f"the tags of {path.name} cannot be read: {error}") from error
+    with opened(path) as dataset:
+        size = (dataset.width, dataset.height)
+        exif: Mapping[str, str] = {**dataset.tags(), **dataset.tags(ns="EXIF")}
+        xmp = "".join(dataset.tags(ns="xml:XMP").values())
     dji = _dji_tags(xmp)
     return camera_of(_pose(exif, dji, size, options), size, _accuracy(dji, options.accuracy))
 
@@ -127,7 +118,7 @@ def _field_of_view(exif: Mapping[str, str], dji: Mapping[str, float], size: tupl
         if not film > 0:
             raise GeoreferenceError(
                 "expected a focal length in the photograph's EXIF (FocalLengthIn35mmFilm) or XMP "
-                "(CalibratedFocalLength), got none; set Georeference.FieldOfView"
+                "(CalibratedFocalLength), got none; set Georeference.LensFieldOfView"
             )
         focal = film / FULL_FRAME_DIAGONAL * diagonal
     return math.degrees(2 * math.atan(size[0] / 2 / focal))

@@ -7,7 +7,6 @@ corner of the first.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import shapely
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.features import shapes
 from rasterio.transform import AffineTransformer, GCPTransformer, RPCTransformer
 from rasterio.windows import Window
@@ -31,11 +28,9 @@ from sam3edge.core.georeference import Points, Stance
 from sam3edge.core.polygons import areas_only
 from sam3edge.core.types import Box
 from sam3edge.geo.camera import RADIUS_95
+from sam3edge.geo.gdal import opened
 from sam3edge.geo.places import ELLIPSOID
 from sam3edge.geo.plane import WGS84, finite, wrapped
-
-DRIVERS = ["GTiff", "JPEG", "PNG", "BMP", "WEBP"]
-"""The formats that are decoded, too; others, such as VRT, may name files and addresses of their own."""
 
 PolygonOf: TypeAlias = Callable[[Box], Polygon | MultiPolygon]
 
@@ -99,13 +94,12 @@ class RasterGeoreference:
         self._grid = grid
         self._to_world = Transformer.from_crs(crs, WGS84, always_xy=True)
         self._is_geographic = crs.is_geographic
-        datum = max(0.0, self._to_world.accuracy)  # -1 where PROJ does not know
-        self._error = float(np.hypot(np.hypot(accuracy, grid.error), datum))
         self._valid = valid
         middle = self._grid.forward(np.array([[size[0] / 2, size[1] / 2]]))
         self._middle = float(middle[0, 0])
         if not np.isfinite(self.to_world(np.array([[size[0] / 2, size[1] / 2]]))).all():
             raise GeoreferenceError(f"the middle of the raster has no place on Earth in {crs.name}; mend its reference")
+        self._error = float(np.hypot(np.hypot(accuracy, grid.error), _datum_error(self._to_world)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -163,14 +157,23 @@ def open_raster(path: Path, options: RasterOptions) -> RasterGeoreference:
         GeoreferenceError: it has none, or none that can be used.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver=DRIVERS) as dataset:
-                grid, crs = _grid_of(dataset, path, options)
-                valid = _valid_of(dataset, path)
-                return RasterGeoreference((dataset.width, dataset.height), grid, crs, options.accuracy, valid)
-    except (RasterioError, CRSError) as error:
-        raise GeoreferenceError(f"the georeference of {path.name} cannot be read: {error}") from error
+        with opened(path) as dataset:
+            grid, crs = _grid_of(dataset, path, options)
+            valid = _valid_of(dataset, path)
+            return RasterGeoreference((dataset.width, dataset.height), grid, crs, options.accuracy, valid)
+    except CRSError as error:
+        raise GeoreferenceError(f"PROJ cannot read the reference system of {path.name}: {error}") from error
+
+
+def _datum_error(used: Transformer) -> float:
+    """Metres by which the way from one datum to another may be off, as far as PROJ knows; it chooses among several by
+    the first point that it is given."""
+    if used.accuracy >= 0:
+        return used.accuracy
+    try:
+        return max(0.0, used.get_last_used_operation().accuracy)
+    except ProjError:  # there was nothing to do
+        return 0.0
 
 
 def _grid_of(dataset: Any, path: Path, options: RasterOptions) -> tuple[Grid, CRS]:
@@ -250,11 +253,8 @@ def _valid_of(dataset: Any, path: Path) -> PolygonOf:
 
 def _unmasked(path: Path, window: Window) -> Polygon | MultiPolygon:
     """The pixels of a window that hold data in any band."""
-    try:
-        with rasterio.open(path, driver=DRIVERS) as dataset:
-            mask = dataset.dataset_mask(window=window)
-    except RasterioError as error:
-        raise GeoreferenceError(f"the valid data of {path.name} cannot be read: {error}") from error
+    with opened(path) as dataset:
+        mask = dataset.dataset_mask(window=window)
     has_data = (mask > 0).astype(np.uint8)
     left, top = float(window.col_off), float(window.row_off)
     if has_data.all():

@@ -86,7 +86,7 @@ def world_hull(area: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
         parts = shapely.get_parts(area)
         east = shapely.get_x(shapely.centroid(parts)) > 0
         sides = [MultiPolygon(list(parts[side])) for side in (east, ~east) if side.any()]
-    hulls = [_hull(side, max(1e-7, side.length * 1e-3)) for side in sides]
+    hulls = [_hull(side, shapely.convex_hull(side).length * 1e-3) for side in sides]
     return shapely.orient_polygons(hulls[0] if len(hulls) == 1 else MultiPolygon(hulls))
 
 
