@@ -16,7 +16,7 @@ import sam3edge
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FORBIDDEN = {"torch", "torchvision", "transformers", "onnx", "scipy", "boto3"}
+FORBIDDEN = {"torch", "torchvision", "transformers", "onnx", "scipy", "boto3", "rasterio", "pyproj"}
 
 
 def closure(requirements: list[str]) -> set[str]:
@@ -79,6 +79,8 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
         ("edge", "sam3edge.segmenter.__main__"),
         ("edge", "sam3edge.invocations.http"),
         ("edge", "sam3edge.uploader.__main__"),
+        ("geo", "sam3edge.geo.frames"),
+        ("geo", "sam3edge.geo.stage"),
         ("client", "sam3edge.cli.main"),
         ("client", "sam3edge.cli.detect"),
         ("export", "sam3edge_export.cli"),

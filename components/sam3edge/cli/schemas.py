@@ -15,9 +15,10 @@ from pydantic import TypeAdapter
 
 from sam3edge.core.messages import topics
 from sam3edge.core.messages.commands import CommandMessage, CommandResponse
-from sam3edge.core.messages.detections import DetectionsMessage, Properties
+from sam3edge.core.messages.detections import DetectionsMessage
 from sam3edge.core.messages.envelope import SCHEMA_VERSION
 from sam3edge.core.messages.errors import ErrorMessage
+from sam3edge.core.messages.features import Properties
 from sam3edge.core.messages.ping import PingMessage
 from sam3edge.core.messages.schemas import schema_file, schema_name
 from sam3edge.core.messages.snapshots import SnapshotMessage

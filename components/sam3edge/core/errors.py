@@ -3,6 +3,7 @@
     Sam3EdgeError
     ├── SettingsError      the configuration is refused; the settings before it stay in force
     ├── FrameError         this image is bad: quarantine it, report it, continue
+    ├── GeoreferenceError  nobody knows where on Earth this frame is: publish it in pixels, report it, continue
     ├── PromptError        a prompt that this model does not support: report it, continue with the others
     ├── BundleError        a bundle is refused; the last good one stays active
     ├── EngineError        the model cannot run: leave with a non-zero status, the nucleus restarts or rolls back
@@ -47,6 +48,10 @@ class FrameError(Sam3EdgeError):
         super().__init__(reason)
         self.frame_id = frame_id
         self.name = name
+
+
+class GeoreferenceError(Sam3EdgeError):
+    """The pixels of a frame have no place on Earth, or not with what is known of the camera."""
 
 
 class PromptError(Sam3EdgeError):

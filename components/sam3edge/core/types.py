@@ -188,6 +188,32 @@ class MaskPrediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where on Earth an object is; WGS 84, longitude before latitude, degrees.
+
+    Attributes:
+        geometry: valid polygon or multi-polygon as RFC 7946 wants it: shells counter-clockwise, holes clockwise,
+            divided at the antimeridian, on a grid of 1e-7 degrees (11 mm).
+        centroid: of that area on the ellipsoid.
+        position: where the object stands: below the middle of its lower edge where the camera looks from the side, the
+            centroid where it looks from above.
+        area: square metres on the ellipsoid.
+        accuracy: metres; in 95 of 100 cases the true position is nearer to ``position`` than this.
+        pixel: metres on the ground of a step of one pixel at ``position``.
+        outside: share of the object's pixels, 0..1, that have no place (above the horizon, outside of valid data) and
+            are not in ``geometry``.
+    """
+
+    geometry: Polygon | MultiPolygon
+    centroid: tuple[float, float]
+    position: tuple[float, float]
+    area: float
+    accuracy: float
+    pixel: float
+    outside: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """One found object, as it is published.
 
@@ -198,6 +224,7 @@ class Detection:
         area: pixels covered by the mask, before simplification.
         geometry: valid polygon or multi-polygon in pixels of the frame.
         properties: what stages have added (``core/stages.py``): JSON values by name, written into the feature.
+        place: where on Earth it is; None where that is not known.
     """
 
     prompt: Prompt
@@ -206,6 +233,7 @@ class Detection:
     area: float
     geometry: Polygon | MultiPolygon
     properties: Mapping[str, JsonValue] = field(default_factory=dict)
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

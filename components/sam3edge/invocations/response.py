@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from shapely.geometry import MultiPolygon, Polygon
 
 from sam3edge.core.errors import EndpointError
-from sam3edge.core.messages.detections import STANDARD_PROPERTIES
+from sam3edge.core.messages.features import STANDARD_PROPERTIES
 from sam3edge.core.polygons import simplify
 from sam3edge.core.types import Detection, Detections, Frame, JsonValue, ModelInfo, Prompt
 from sam3edge.images.jpeg import Picture

@@ -37,6 +37,7 @@ from sam3edge.segmenter.context import ComponentContext
 from sam3edge.segmenter.either_event import EitherEvent
 from sam3edge.segmenter.feedback import Feedback, build_feedback
 from sam3edge.segmenter.last_configuration import LastConfiguration
+from sam3edge.segmenter.places import Places
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge.segmenter.status import Statistics, snapshot_of
 
@@ -89,6 +90,7 @@ class Component:
         self._max_payload = settings.max_payload_bytes or where.limits.max_payload
         self._options = settings.detection_options(self._max_payload)
         self._statistics = Statistics()
+        self._places = Places(self._report)
         self._source: Source
         self._outbox: Outbox
         self._delivery: Delivery
@@ -169,6 +171,7 @@ class Component:
         )
         if self._fallback is not None:
             stack.callback(self._fallback.close)
+        self._places.use(settings)
         store = Store(where.store)
         wiring.require_provider(settings)
         engine = ActiveEngine(store.current, lambda bundle: self._load_engine(bundle, store), self._report)
@@ -186,7 +189,7 @@ class Component:
             self._topics,
             self._statistics,
             detector,
-            self._feedback.stages,
+            [self._places, *self._feedback.stages],
         )
         return flow, engine
 
@@ -278,11 +281,14 @@ class Component:
         """Take a changed configuration over, or refuse it and go on as before."""
         try:
             settings = read_settings(configuration)
+            rebuild = settings.needs_rebuild(self._settings)
+            if not rebuild:
+                self._places.use(settings)
         except SettingsError as error:
             logger.error("the new configuration is refused, the one before stays: %s", error)
             self._report(error)
             return
-        if settings.needs_rebuild(self._settings):
+        if rebuild:
             logger.info("the new configuration needs other parts")
             self._rebuild = settings
             self._leave.set()
@@ -335,6 +341,7 @@ class Component:
             self._passed_over if current is not None else (),
             self._feedback.kept(),
             self._feedback.drifted(),
+            self._places.status(),
         )
         self._put(status(self._where.device, self._topics.status, beat, self._max_payload))
 

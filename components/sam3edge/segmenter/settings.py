@@ -26,6 +26,7 @@ from sam3edge.greengrass.settings import (
 from sam3edge.hard_examples.drift import DriftOptions
 from sam3edge.hard_examples.selection import Kind, SelectionOptions
 from sam3edge.outbox.limits import OutboxOptions, ReplayOptions
+from sam3edge.segmenter.georeferences import GEOREFERENCES, GeoreferenceSettings, NoGeoreference
 from sam3edge.segmenter.publishers import PUBLISHERS, GreengrassSettings, PublisherSettings
 from sam3edge.segmenter.sources import SOURCES, SourceSettings
 
@@ -166,6 +167,9 @@ class Live(SettingsModel):
     simplify_tolerance: float = Field(0.5, ge=0, le=50)
     max_simplify_tolerance: float = Field(4.0, ge=0, le=500)
     nms_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
+    georeference: Annotated[SerializeAsAny[GeoreferenceSettings], PlainValidator(by_type(GEOREFERENCES, "none"))] = (
+        NoGeoreference()
+    )
 
     @field_validator("prompts", mode="before")
     @classmethod

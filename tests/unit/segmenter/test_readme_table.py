@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import sam3edge
+from sam3edge.segmenter.georeferences import GEOREFERENCES
 from sam3edge.segmenter.publishers import PUBLISHERS
 from sam3edge.segmenter.settings import PromptSettings, Settings
 from sam3edge.segmenter.sources import SOURCES
@@ -50,7 +51,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every key below a settings model, with its default; of what has kinds, the keys of all kinds."""
     for field in model.model_fields.values():
         name = f"{prefix}{field.alias}"
-        kinds = {"Source": SOURCES, "Publisher": PUBLISHERS}.get(name)
+        kinds = {"Source": SOURCES, "Publisher": PUBLISHERS, "Georeference": GEOREFERENCES}.get(name)
         inner = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
         models = list(kinds.values()) if kinds else [t for t in inner if issubclass(t, BaseModel)]
         if name == "Prompts":
@@ -94,5 +95,5 @@ DEFAULTS = sorted(
 
 @pytest.mark.parametrize(("name", "default"), [d for d in DEFAULTS if not isinstance(d[1], BaseModel)])
 def test_the_default_is_the_one_that_is_used(name: str, default: Any) -> None:
-    if name not in {"Source.Type", "Publisher.Type"}:
+    if name not in {"Source.Type", "Publisher.Type", "Georeference.Type"}:
         assert value_of(rows()[name]) == default

@@ -1,8 +1,9 @@
 """The detections message: a GeoJSON FeatureCollection that never exceeds the transport's payload size.
 
-It is read by RFC 7946 readers (a FeatureCollection whose features are not located on the globe, with foreign members)
-and by OversightML's tools (`imageGeometry`, `imageBBox`, `featureClasses`, `modelMetadata`, `image_id` in the
-properties, coordinates in pixels of the frame, origin top left). What does not fit is made coarser, then split, and a
+It is read by RFC 7946 readers (a FeatureCollection with foreign members; `geometry` and `bbox` are on Earth, and
+`geometry` is null where the place of the frame is not known) and by OversightML's tools (`imageGeometry`, `imageBBox`,
+`featureClasses`, `modelMetadata`, `image_id` in the properties, coordinates in pixels of the frame, origin top left).
+What does not fit is made coarser, then split, and a
 feature too large even for a message of its own is replaced by its hull; no detection is left out. Texts are bounded
 (``core/messages/bounds.py``), each by a share of what a message may have, so that a name or a list of unknown phrases
 never keeps a frame's detections from being sent.
@@ -18,7 +19,7 @@ from typing import Any, Literal, cast
 
 import shapely
 import shapely.geometry
-from shapely.geometry import MultiPolygon, Polygon, mapping
+from shapely.geometry import MultiPolygon, Polygon
 from typing_extensions import NotRequired, TypedDict
 
 from sam3edge.core.errors import MessageTooLarge
@@ -35,7 +36,8 @@ from sam3edge.core.messages.envelope import (
     timestamp,
     to_json,
 )
-from sam3edge.core.polygons import simplify
+from sam3edge.core.messages.features import Feature, ModelMetadata, Shape, coarse, exact, feature
+from sam3edge.core.messages.geometries import hull, pixel_geometry, world_geometry, world_hull
 from sam3edge.core.types import (
     Clock,
     Detection,
@@ -52,60 +54,6 @@ from sam3edge.core.types import (
 WORD, NAME, DETAIL, UNSUPPORTED, PROMPTS = 40, 16, 20, 10, 4
 """What these texts may have of a message: its bytes divided by this. Words are phrases, labels and what names a model.
 At 7,000 bytes a phrase may have 175 and the frame's name 437; at 128 KiB nothing that occurs is cut."""
-
-HULL_VERTICES = 24
-"""A feature too large for a message of its own keeps a hull of about this many vertices."""
-
-
-class PixelGeometry(TypedDict):
-    """GeoJSON geometry in pixels of the frame, origin top left; shells run counter-clockwise in (x, y) as written."""
-
-    type: Literal["Polygon", "MultiPolygon"]
-    coordinates: list[Any]
-
-
-class FeatureClass(TypedDict):
-    """OSML: what the feature is, and how sure the model is of it."""
-
-    iri: str
-    score: float
-
-
-class ModelMetadata(TypedDict):
-    """OSML: which model and which ontology (here: the phrase asked for)."""
-
-    modelName: str
-    ontologyName: str
-    ontologyVersion: str
-
-
-class Properties(TypedDict):
-    """Properties of one found object; stages may add others (``core/stages.py``)."""
-
-    imageGeometry: PixelGeometry
-    imageBBox: list[float]
-    featureClasses: list[FeatureClass]
-    modelMetadata: ModelMetadata
-    image_id: str
-    label: str
-    prompt: str
-    score: float
-    area: float
-    geometry_quality: Literal["exact", "coarse", "hull"]
-    properties_omitted: NotRequired[int]
-
-
-STANDARD_PROPERTIES = frozenset(Properties.__annotations__) - {"properties_omitted"}
-"""Names that properties added by stages may not have."""
-
-
-class Feature(TypedDict):
-    """One found object; ``geometry`` is null because the frame is not located on the globe."""
-
-    type: Literal["Feature"]
-    id: str
-    geometry: None
-    properties: Properties
 
 
 class FrameMember(FrameReference):
@@ -212,13 +160,10 @@ def encode(result: FrameResult, topic: str, max_bytes: int, max_tolerance: float
     made_at = datetime.now(timezone.utc)
     result = _within(result, max_bytes)
     room = max_bytes - len(to_json(_without_features(result, 9999, 9999, max_bytes, made_at)))
-    features = [to_json(_feature(result, i, d, d.geometry, "exact")) for i, d in enumerate(result.detections)]
+    features = [to_json(_feature(result, i, d, exact(d))) for i, d in enumerate(result.detections)]
     tolerance = 1.0
     while _length(features) > room and tolerance <= max_tolerance:
-        features = [
-            to_json(_feature(result, i, d, simplify(d.geometry, tolerance), "coarse"))
-            for i, d in enumerate(result.detections)
-        ]
+        features = [to_json(_feature(result, i, d, coarse(d, tolerance))) for i, d in enumerate(result.detections)]
         tolerance *= 2
     features = [f if len(f) <= room else _smallest(result, i, room) for i, f in enumerate(features)]
     needed = max_bytes - room + max(map(len, features), default=0)
@@ -266,13 +211,18 @@ def divide(message: Message, max_bytes: int) -> list[Message]:
 
 def _as_hull(feature: Any) -> Any:
     """A written feature with its hull in place of its outline."""
-    hull = _hull(_outline_of(feature))
-    geometry = {"imageGeometry": _pixel_geometry(hull), "imageBBox": [round(v, 1) for v in hull.bounds]}
-    return {**feature, "properties": {**feature["properties"], **geometry, "geometry_quality": "hull"}}
+    outline = hull(_read_geometry(feature["properties"]["imageGeometry"]))
+    geometry = {"imageGeometry": pixel_geometry(outline), "imageBBox": [round(v, 1) for v in outline.bounds]}
+    area = feature["geometry"]
+    return {
+        **feature,
+        "geometry": None if area is None else world_geometry(world_hull(_read_geometry(area))),
+        "properties": {**feature["properties"], **geometry, "geometry_quality": "hull"},
+    }
 
 
-def _outline_of(feature: Any) -> Polygon | MultiPolygon:
-    return cast(Polygon | MultiPolygon, shapely.geometry.shape(feature["properties"]["imageGeometry"]))
+def _read_geometry(written: Any) -> Polygon | MultiPolygon:
+    return cast(Polygon | MultiPolygon, shapely.geometry.shape(written))
 
 
 def _with_features(body: Any, features: Sequence[bytes]) -> bytes:
@@ -339,15 +289,30 @@ def _within(result: FrameResult, max_bytes: int) -> FrameResult:
     )
 
 
+def _feature(result: FrameResult, index: int, detection: Detection, shape: Shape) -> Feature:
+    model = result.model
+    by: ModelMetadata = {
+        "modelName": result.model_name or model.name,
+        "ontologyName": detection.prompt.text,
+        "ontologyVersion": result.ontology_version or model.version,
+    }
+    identity = message_id(result.device, result.frame.id, "feature", index)
+    return feature(identity, detection, shape, result.frame.name, by)
+
+
 def _smallest(result: FrameResult, index: int, room: int) -> bytes:
-    """A feature as its hull; without what stages have added where that does not fit either."""
+    """A feature as its hull; without what stages have added, and its place as a box, where that does not fit either."""
     detection = result.detections[index]
-    feature = _feature(result, index, detection, _hull(detection.geometry), "hull")
-    whole = to_json(feature)
-    if len(whole) <= room or not detection.properties:
+    outline = hull(detection.geometry)
+    area = None if detection.place is None else world_hull(detection.place.geometry)
+    whole = to_json(_feature(result, index, detection, Shape(outline, area, "hull")))
+    if len(whole) <= room:
         return whole
-    counted: dict[str, JsonValue] = {"properties_omitted": len(detection.properties)}
-    return to_json(_feature(result, index, replace(detection, properties=counted), _hull(detection.geometry), "hull"))
+    if detection.properties:
+        counted: dict[str, JsonValue] = {"properties_omitted": len(detection.properties)}
+        detection = replace(detection, properties=counted)
+    least = to_json(_feature(result, index, detection, Shape(outline, area, "hull")))
+    return least if len(least) <= room else to_json(_feature(result, index, detection, Shape(outline, None, "hull")))
 
 
 def _origin(origin: Origin, max_bytes: int) -> OriginMember:
@@ -358,73 +323,16 @@ def _origin(origin: Origin, max_bytes: int) -> OriginMember:
     return member
 
 
-def _feature(
-    result: FrameResult,
-    index: int,
-    detection: Detection,
-    geometry: Polygon | MultiPolygon,
-    geometry_quality: Literal["exact", "coarse", "hull"],
-) -> Feature:
-    prompt, model, score = detection.prompt, result.model, round(detection.score, 4)
-    return {
-        "type": "Feature",
-        "id": message_id(result.device, result.frame.id, "feature", index),
-        "geometry": None,
-        "properties": {
-            "imageGeometry": _pixel_geometry(geometry),
-            "imageBBox": [round(v, 1) for v in geometry.bounds],
-            "featureClasses": [{"iri": prompt.name, "score": score}],
-            "modelMetadata": {
-                "modelName": result.model_name or model.name,
-                "ontologyName": prompt.text,
-                "ontologyVersion": result.ontology_version or model.version,
-            },
-            "image_id": result.frame.name,
-            "label": prompt.name,
-            "prompt": prompt.text,
-            "score": score,
-            "area": round(detection.area, 1),
-            "geometry_quality": geometry_quality,
-            **_added(detection),  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
-        },
-    }
-
-
-def _added(detection: Detection) -> Any:
-    """What stages have added; raises ValueError where it would replace a member of every feature."""
-    taken = sorted(STANDARD_PROPERTIES & detection.properties.keys())
-    if taken:
-        raise ValueError(f"a stage's property must have a name of its own, got {', '.join(taken)}; rename it")
-    return detection.properties
-
-
-def _pixel_geometry(geometry: Polygon | MultiPolygon) -> PixelGeometry:
-    def rounded(value: Any) -> Any:
-        return round(value, 1) if isinstance(value, float) else [rounded(v) for v in value]
-
-    mapped = mapping(geometry)
-    return {"type": mapped["type"], "coordinates": rounded(mapped["coordinates"])}
-
-
-def _hull(outline: Polygon | MultiPolygon) -> Polygon:
-    """The convex hull, simplified until it has about ``HULL_VERTICES`` vertices."""
-    hull, tolerance = shapely.convex_hull(outline), 1.0
-    while shapely.get_num_coordinates(hull) > HULL_VERTICES:
-        hull = shapely.simplify(hull, tolerance)
-        tolerance *= 2
-    return hull if isinstance(hull, Polygon) and not hull.is_empty else shapely.box(*outline.bounds)
-
-
 def _split(features: Sequence[bytes], room: int) -> list[list[bytes]]:
     """Fill one message after the other; a result without features is one message without features."""
     groups: list[list[bytes]] = [[]]
     used = 0
-    for feature in features:
-        if groups[-1] and used + len(feature) + 1 > room:
+    for written in features:
+        if groups[-1] and used + len(written) + 1 > room:
             groups.append([])
             used = 0
-        groups[-1].append(feature)
-        used += len(feature) + 1
+        groups[-1].append(written)
+        used += len(written) + 1
     return groups
 
 

@@ -114,6 +114,16 @@ class DriftMember(TypedDict):
     alarms: list[DriftAlarmMember]
 
 
+class GeoreferenceMember(TypedDict):
+    """What places frames on Earth: whether the last frame had a place, why not, and frames since the start."""
+
+    type: str
+    state: Literal["located", "pixels"]
+    reason: str
+    located: int
+    unlocated: int
+
+
 class FallbackMember(TypedDict):
     """Requests to the cloud; see ``core.fallback.detector.Counts`` and ``core.fallback.budget.Spent``."""
 
@@ -150,6 +160,7 @@ class StatusMessage(Envelope, Counters):
     fallback: NotRequired[FallbackMember]
     hard_examples: NotRequired[HardExamplesMember]
     drift: NotRequired[DriftMember]
+    georeference: NotRequired[GeoreferenceMember]
     passed_over: NotRequired[list[PassedOverMember]]
 
 
@@ -173,6 +184,7 @@ class Heartbeat:
         passed_over: providers that do not run the model.
         hard_examples: members of ``HardExamplesMember``; None where none are kept.
         drift: what the watch says; None where there is none.
+        georeference: how frames get their places; None where they are not to have any.
     """
 
     state: State
@@ -185,6 +197,7 @@ class Heartbeat:
     passed_over: Sequence[PassedOver] = ()
     hard_examples: Mapping[str, Any] | None = None
     drift: DriftMember | None = None
+    georeference: GeoreferenceMember | None = None
 
 
 def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
@@ -223,6 +236,8 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
         body["drift"] = _drift(beat.drift, word)
         while body["drift"]["alarms"] and len(to_json({**body, "prompts": []})) > max_bytes:
             body["drift"]["alarms"].pop()
+    if beat.georeference is not None:
+        body["georeference"] = {**beat.georeference, "reason": reason_of(beat.georeference["reason"], word)}
     while body["prompts"] and len(to_json(body)) > max_bytes:
         body["prompts"] = body["prompts"][: len(body["prompts"]) // 2]
     return write(body, topic, supersedes="status")

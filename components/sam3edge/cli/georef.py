@@ -1,0 +1,96 @@
+"""``sam3edge georef``: where on Earth a camera's pixels are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from sam3edge.terminal import console, errors_in_words, say
+
+if TYPE_CHECKING:
+    from sam3edge.core.types import Frame
+    from sam3edge.geo.calibrate import Calibration
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+@app.callback()
+def georef() -> None:
+    """Where on Earth a camera's pixels are; see the commands."""
+
+
+@app.command()
+def calibrate(
+    image: Annotated[Path, typer.Argument(help="A frame of the camera, in the size of its frames.")],
+    points: Annotated[
+        Path,
+        typer.Argument(
+            help="Control points on the ground: CSV with columns x, y, longitude, latitude and perhaps name."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The calibration, for Georeference.Path.")] = Path("calibration.json"),
+    drawing: Annotated[Path, typer.Option(help="Picture of points, residuals and horizon.")] = Path("calibration.png"),
+    source: Annotated[str, typer.Option(help="Source.Name of the camera; frames of others are refused.")] = "",
+    pixel_accuracy: Annotated[float, typer.Option(help="Standard deviation of the marks, pixels.")] = 1.0,
+    place_accuracy: Annotated[float, typer.Option(help="Standard deviation of the places, metres.")] = 0.2,
+) -> None:
+    """Calibrate a fixed camera from four ground control points or more; show how well they fit."""
+    with errors_in_words():
+        from sam3edge.geo.calibrate import PointAccuracy
+        from sam3edge.geo.calibrate import calibrate as fit
+        from sam3edge.geo.calibration_file import write_calibration
+        from sam3edge.geo.control_points import read_control_points
+        from sam3edge.images.files import read_frame
+
+        frame = read_frame(image)
+        accuracy = PointAccuracy(pixel_accuracy, place_accuracy)
+        calibration = fit(read_control_points(points), (frame.width, frame.height), accuracy)
+        write_calibration(out, calibration, accuracy, source)
+        _draw(frame, calibration, drawing)
+        console.print(_table(calibration))
+        _say_accuracy(calibration)
+        say(f"calibration in {escape(str(out))}, picture in {escape(str(drawing))}")
+
+
+def _draw(frame: Frame, calibration: Calibration, path: Path) -> None:
+    import cv2
+
+    from sam3edge.core.errors import GeoreferenceError
+    from sam3edge.geo.drawing import draw_calibration
+
+    encoded = cv2.imencode(".png", draw_calibration(frame.image, calibration)[..., ::-1])[1]
+    try:
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise GeoreferenceError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _table(calibration: Calibration) -> Table:
+    table = Table("point", "off by pixels", "metres", "")
+    for number, residual in enumerate(calibration.residuals, 1):
+        name = f"{number} {residual.point.name}".strip()
+        note = "" if residual.used else "left out: does not agree with the others"
+        table.add_row(escape(name), f"{residual.pixels:.1f}", f"{residual.metres:.2f}", note)
+    return table
+
+
+def _say_accuracy(calibration: Calibration) -> None:
+    """Where the middle of the frame and its lower corners are right to, and whether the points are worse than said."""
+    import numpy as np
+
+    camera = calibration.camera
+    width, height = camera.size
+    spots = {"lower edge": (width / 2, height), "middle": (width / 2, height / 2), "upper edge": (width / 2, 0.0)}
+    radius = camera.accuracy(np.array(list(spots.values())))
+    for spot, metres in zip(spots, radius, strict=True):
+        reach = f"within {metres:.2f} m" if np.isfinite(metres) else "no ground: above the horizon"
+        say(f"{spot} of the frame: {reach}")
+    if calibration.scale > 1.5:
+        say(
+            f"[bold yellow]residuals are {calibration.scale:.1f} times what the stated accuracies say[/]: check the "
+            "points, and whether the ground is flat"
+        )

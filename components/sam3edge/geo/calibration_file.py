@@ -1,0 +1,140 @@
+"""The file that ``sam3edge georef calibrate`` writes and a device reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sam3edge.core.errors import GeoreferenceError
+from sam3edge.durable import write_file
+from sam3edge.geo.calibrate import Calibration, PointAccuracy
+from sam3edge.geo.camera import GroundCamera
+from sam3edge.geo.plane import LocalPlane
+from sam3edge.validation import first_complaint
+
+MAX_BYTES = 4 << 20
+
+_Row: TypeAlias = tuple[float, float, float]
+_Degrees: TypeAlias = Annotated[float, Field(ge=-180, le=180)]
+_Side: TypeAlias = Annotated[int, Field(gt=0, le=1_000_000)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ControlPointEntry(_Strict):
+    """A control point, and how well it fits: see ``calibrate.Residual``."""
+
+    name: str
+    x: float
+    y: float
+    longitude: _Degrees
+    latitude: _Degrees
+    off_pixels: float | None
+    off_metres: float | None
+    used: bool
+
+
+class CalibrationFile(_Strict):
+    """A calibrated camera.
+
+    Attributes:
+        source: the name of the camera's source (``Source.Name``); empty for any.
+        size: width and height of its frames, pixels.
+        origin: longitude and latitude of the middle of the ground.
+        ground_to_pixel: rows of the homography from metres east and north of the origin to pixels.
+        covariance: of the nine numbers of its inverse, row by row.
+        point_accuracy: standard deviations that were expected: pixels, metres.
+        residual_scale: by how much larger the residuals were.
+    """
+
+    format: Literal["sam3edge-calibration-1"] = "sam3edge-calibration-1"
+    source: str = ""
+    size: tuple[_Side, _Side]
+    origin: tuple[_Degrees, Annotated[float, Field(ge=-90, le=90)]]
+    ground_to_pixel: tuple[_Row, _Row, _Row]
+    covariance: list[list[float]]
+    point_accuracy: tuple[float, float]
+    residual_scale: float
+    control_points: list[ControlPointEntry] = Field(default_factory=list)
+
+    def camera(self) -> GroundCamera:
+        """What places pixels.
+
+        Raises:
+            GeoreferenceError: the numbers are not those of a camera.
+        """
+        to_pixel, covariance = np.array(self.ground_to_pixel), np.array(self.covariance, dtype=object)
+        if covariance.shape != (9, 9):
+            raise GeoreferenceError("expected a covariance of 9 x 9 numbers; calibrate the camera again")
+        if not np.linalg.cond(to_pixel) < 1 / np.finfo(float).eps:
+            raise GeoreferenceError("expected a homography that can be inverted; calibrate the camera again")
+        return GroundCamera(self.size, LocalPlane(*self.origin), to_pixel, covariance.astype(np.float64))
+
+
+def write_calibration(path: Path, calibration: Calibration, accuracy: PointAccuracy, source: str = "") -> None:
+    """Write a calibration.
+
+    Args:
+        accuracy: what was expected of the control points.
+        source: the name of the camera's source; empty for any.
+
+    Raises:
+        GeoreferenceError: it cannot be written.
+    """
+    camera = calibration.camera
+    entries = [
+        ControlPointEntry(
+            name=r.point.name,
+            x=r.point.x,
+            y=r.point.y,
+            longitude=r.point.longitude,
+            latitude=r.point.latitude,
+            off_pixels=_written(r.pixels),
+            off_metres=_written(r.metres),
+            used=r.used,
+        )
+        for r in calibration.residuals
+    ]
+    document = CalibrationFile(
+        source=source,
+        size=camera.size,
+        origin=(camera.plane.longitude, camera.plane.latitude),
+        ground_to_pixel=camera.to_pixel.tolist(),
+        covariance=camera.covariance.tolist(),
+        point_accuracy=(accuracy.pixels, accuracy.metres),
+        residual_scale=calibration.scale,
+        control_points=entries,
+    )
+    try:
+        write_file(path, (json.dumps(document.model_dump(), indent=1, ensure_ascii=False) + "\n").encode())
+    except OSError as error:
+        raise GeoreferenceError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_calibration(path: Path) -> CalibrationFile:
+    """Read a calibration.
+
+    Raises:
+        GeoreferenceError: there is none, or it is damaged.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise GeoreferenceError(f"expected a calibration of at most {MAX_BYTES} bytes in {path}")
+        return CalibrationFile.model_validate_json(data)
+    except OSError as error:
+        raise GeoreferenceError(f"the calibration {path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise GeoreferenceError(f"{path} is not a calibration: {first_complaint(error)}; calibrate again") from error
+
+
+def _written(metres: float) -> float | None:
+    """JSON has no word for what is not finite: a point in the sky."""
+    return round(metres, 4) if np.isfinite(metres) else None

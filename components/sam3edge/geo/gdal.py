@@ -1,0 +1,51 @@
+"""Image files opened by GDAL, which knows what they say of their place."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio._err import CPLE_BaseError  # what GDAL's own errors are; rasterio passes some on as they are
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from sam3edge.core.errors import GeoreferenceError
+from sam3edge.images.headers import bmp, jpeg, png, tiff, webp
+
+_DRIVERS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (tiff.recognises, "GTiff"),
+    (jpeg.recognises, "JPEG"),
+    (png.recognises, "PNG"),
+    (webp.recognises, "WEBP"),
+    (bmp.recognises, "BMP"),
+)
+"""The formats that are decoded, too; others that GDAL reads, such as VRT, may name files and addresses of their own."""
+
+_BEGINNING = 64
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A rasterio dataset of an image file.
+
+    Raises:
+        GeoreferenceError: GDAL cannot read it, or something of it.
+    """
+    try:
+        with path.open("rb") as stream:
+            beginning = stream.read(_BEGINNING)
+        driver = next((name for recognises, name in _DRIVERS if recognises(beginning)), None)
+        if driver is None:
+            raise GeoreferenceError(
+                f"expected a TIFF, JPEG, PNG, WebP or BMP image, {path.name} begins with {beginning[:8]!r}"
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path, driver=driver)
+        with dataset:
+            yield dataset
+    except (OSError, RasterioError, CPLE_BaseError) as error:
+        raise GeoreferenceError(f"GDAL cannot read {path.name}: {error}") from error

@@ -1,0 +1,265 @@
+"""Images that know themselves where they are: GeoTIFF, and images with a world file and a .prj beside them.
+
+What is taken, in this order: CRS and affine transform (of the file, else of the world file); ground control points;
+rational polynomial coefficients (RPC), with the ground at a height that is given. GDAL counts pixels as we do, from the
+corner of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
+from rasterio.enums import MaskFlags
+from rasterio.features import shapes
+from rasterio.transform import AffineTransformer, GCPTransformer, RPCTransformer
+from rasterio.windows import Window
+from shapely.geometry import MultiPolygon, Polygon, shape
+
+from sam3edge.core.errors import GeoreferenceError
+from sam3edge.core.georeference import Points, Stance
+from sam3edge.core.polygons import areas_only
+from sam3edge.core.types import Box
+from sam3edge.geo.camera import RADIUS_95
+from sam3edge.geo.gdal import opened
+from sam3edge.geo.places import ELLIPSOID
+from sam3edge.geo.plane import WGS84, finite, wrapped
+
+PolygonOf: TypeAlias = Callable[[Box], Polygon | MultiPolygon]
+
+
+@dataclass(frozen=True, slots=True)
+class RasterOptions:
+    """What a raster does not say of itself.
+
+    Attributes:
+        crs: of rasters that name none, as PROJ reads it (``EPSG:25833``); empty where all do.
+        accuracy: metres within which the raster's own positions are right in 95 of 100 cases; 0 where nobody knows.
+        height: metres above the ellipsoid of the ground, for RPCs.
+        height_accuracy: standard deviation of that, metres.
+    """
+
+    crs: str = ""
+    accuracy: float = 0.0
+    height: float = 0.0
+    height_accuracy: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """From pixels to coordinates of a raster's own reference system, and back.
+
+    Attributes:
+        transformer: one of rasterio's.
+        height: metres, where the transformer wants one.
+        error: metres within which it is right in 95 of 100 cases, by what is known of it.
+    """
+
+    transformer: Any
+    height: float = 0.0
+    error: float = 0.0
+
+    def forward(self, pixels: Points) -> Points:
+        """[n, 2] pixels -> x, y."""
+        heights = np.full(len(pixels), self.height)
+        return finite(*self.transformer.xy(pixels[:, 1], pixels[:, 0], zs=heights, offset="ul"))
+
+    def back(self, coordinates: Points) -> Points:
+        """[n, 2] x, y -> pixels."""
+        heights, x, y = np.full(len(coordinates), self.height), coordinates[:, 0].copy(), coordinates[:, 1].copy()
+        rows, columns = self.transformer.rowcol(x, y, zs=heights, op=np.positive)  # positive: as they are, not rounded
+        return finite(columns, rows)
+
+
+class RasterGeoreference:
+    """A ``Georeference``.
+
+    Args:
+        size: width and height in pixels.
+        grid: from pixels to ``crs``.
+        crs: the raster's reference system.
+        accuracy: metres within which its positions are right in 95 of 100 cases, beside what the grid knows.
+        valid: see ``Georeference``.
+    """
+
+    def __init__(self, size: tuple[int, int], grid: Grid, crs: CRS, accuracy: float, valid: PolygonOf) -> None:
+        self._size = size
+        self._grid = grid
+        self._to_world = Transformer.from_crs(crs, WGS84, always_xy=True)
+        self._is_geographic = crs.is_geographic
+        self._valid = valid
+        middle = self._grid.forward(np.array([[size[0] / 2, size[1] / 2]]))
+        self._middle = float(middle[0, 0])
+        if not np.isfinite(self.to_world(np.array([[size[0] / 2, size[1] / 2]]))).all():
+            raise GeoreferenceError(f"the middle of the raster has no place on Earth in {crs.name}; mend its reference")
+        self._error = float(np.hypot(np.hypot(accuracy, grid.error), _datum_error(self._to_world)))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See ``Georeference``."""
+        return self._size
+
+    @property
+    def stance(self) -> Stance:
+        """See ``Georeference``."""
+        return "above"
+
+    def to_world(self, pixels: Points) -> Points:
+        """See ``Georeference``."""
+        at = self._grid.forward(pixels)
+        positions = finite(*self._to_world.transform(at[:, 0], at[:, 1]))
+        positions[:, 0] = wrapped(positions[:, 0])
+        return positions
+
+    def to_pixels(self, positions: Points) -> Points:
+        """See ``Georeference``."""
+        at = finite(*self._to_world.transform(positions[:, 0], positions[:, 1], direction="INVERSE"))
+        if self._is_geographic:  # a raster across the antimeridian counts longitudes beyond 180
+            at[:, 0] = self._middle + wrapped(at[:, 0] - self._middle)
+        return self._grid.back(at)
+
+    def accuracy(self, pixels: Points) -> npt.NDArray[np.float64]:
+        """See ``Georeference``: half the diagonal of a pixel on the ground, and what is known of the raster."""
+        one, other = self.to_world(pixels - 0.5), self.to_world(pixels + 0.5)
+        _, _, diagonal = ELLIPSOID.inv(one[:, 0], one[:, 1], other[:, 0], other[:, 1])
+        return np.asarray(np.hypot(np.asarray(diagonal) / 2, self._error))
+
+    def valid(self, bounds: Box) -> Polygon | MultiPolygon:
+        """See ``Georeference``: within the raster, without NoData and what its mask leaves out."""
+        return self._valid(bounds)
+
+
+def require_crs(crs: str) -> None:
+    """Refuse what PROJ does not know; nothing is asked for where it is empty.
+
+    Raises:
+        GeoreferenceError: it says what PROJ reads.
+    """
+    try:
+        CRS.from_user_input(crs) if crs else None
+    except CRSError as error:
+        raise GeoreferenceError(
+            f"expected a reference system as PROJ reads it, such as EPSG:25833, got {crs}"
+        ) from error
+
+
+def open_raster(path: Path, options: RasterOptions) -> RasterGeoreference:
+    """The georeference of an image file.
+
+    Raises:
+        GeoreferenceError: it has none, or none that can be used.
+    """
+    try:
+        with opened(path) as dataset:
+            grid, crs = _grid_of(dataset, path, options)
+            valid = _valid_of(dataset, path)
+            return RasterGeoreference((dataset.width, dataset.height), grid, crs, options.accuracy, valid)
+    except CRSError as error:
+        raise GeoreferenceError(f"PROJ cannot read the reference system of {path.name}: {error}") from error
+
+
+def _datum_error(used: Transformer) -> float:
+    """Metres by which the way from one datum to another may be off, as far as PROJ knows; it chooses among several by
+    the first point that it is given."""
+    if used.accuracy >= 0:
+        return used.accuracy
+    try:
+        return max(0.0, used.get_last_used_operation().accuracy)
+    except ProjError:  # there was nothing to do
+        return 0.0
+
+
+def _grid_of(dataset: Any, path: Path, options: RasterOptions) -> tuple[Grid, CRS]:
+    points, points_crs = dataset.gcps
+    if not dataset.transform.is_identity:
+        if dataset.transform.is_degenerate:
+            raise GeoreferenceError(f"expected a transform with pixels of some size, got {dataset.transform!r}")
+        return Grid(AffineTransformer(dataset.transform)), _crs_of(dataset.crs, path, options)
+    if points:
+        if len(points) < 3:
+            raise GeoreferenceError(f"expected 3 ground control points or more, {path.name} has {len(points)}")
+        return _fitted(points, _crs_of(points_crs, path, options))
+    if dataset.rpcs is not None:
+        return _by_rpcs(dataset, options), CRS.from_user_input(WGS84)
+    raise GeoreferenceError(
+        f"expected a GeoTIFF or a world file beside {path.name}, got neither; remove Georeference to publish in pixels"
+    )
+
+
+def _crs_of(crs: Any, path: Path, options: RasterOptions) -> CRS:
+    """Of the file, else of the .prj beside it, else of the configuration."""
+    if crs:
+        return CRS.from_wkt(crs.to_wkt(version="WKT2_2019"))
+    for beside in (path.with_suffix(".prj"), path.with_suffix(".PRJ")):
+        if beside.is_file():
+            return CRS.from_wkt(beside.read_text(encoding="utf-8", errors="replace"))
+    if options.crs:
+        return CRS.from_user_input(options.crs)
+    raise GeoreferenceError(f"{path.name} names no reference system; put a .prj beside it, or set Georeference.Crs")
+
+
+def _fitted(points: Any, crs: CRS) -> tuple[Grid, CRS]:
+    """GDAL's polynomial through ground control points: of the second order from six points on, else an affine one."""
+    grid = Grid(GCPTransformer(points))
+    at = np.array([[p.col, p.row] for p in points], np.float64)
+    given = np.array([[p.x, p.y] for p in points], np.float64)
+    to_world = Transformer.from_crs(crs, WGS84, always_xy=True)
+    fitted = finite(*to_world.transform(*grid.forward(at).T))
+    truth = finite(*to_world.transform(*given.T))
+    if not np.isfinite(fitted).all():
+        raise GeoreferenceError("the ground control points do not span an area: expected some beside one line")
+    _, _, off = ELLIPSOID.inv(*fitted.T, *truth.T)
+    step = finite(*to_world.transform(*grid.forward(at + 1.0).T))
+    _, _, pixel = ELLIPSOID.inv(*fitted.T, *step.T)
+    freedom = 2 * len(points) - (12 if len(points) >= 6 else 6)
+    sigma = np.sqrt(np.square(off).sum() / freedom) if freedom > 0 else 0.0
+    return Grid(grid.transformer, error=RADIUS_95 * max(float(sigma), float(np.median(pixel)))), crs
+
+
+def _by_rpcs(dataset: Any, options: RasterOptions) -> Grid:
+    """With the supplier's own errors, and what a ground that is higher or lower does."""
+    rpcs = dataset.rpcs
+    transformer = RPCTransformer(rpcs)
+    middle = np.array([[dataset.width / 2, dataset.height / 2]])
+    here = Grid(transformer, options.height).forward(middle)[0]
+    above = Grid(transformer, options.height + options.height_accuracy).forward(middle)[0]
+    _, _, slid = ELLIPSOID.inv(*here, *above)
+    stated = np.hypot(max(0.0, rpcs.err_bias or 0.0), max(0.0, rpcs.err_rand or 0.0))
+    return Grid(transformer, options.height, RADIUS_95 * float(np.hypot(stated, slid)))
+
+
+def _valid_of(dataset: Any, path: Path) -> PolygonOf:
+    size = (dataset.width, dataset.height)
+    everywhere = all(flags == [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)
+
+    def valid(bounds: Box) -> Polygon | MultiPolygon:
+        x0, y0 = max(0, int(np.floor(bounds[0]))), max(0, int(np.floor(bounds[1])))
+        x1, y1 = min(size[0], int(np.ceil(bounds[2]))), min(size[1], int(np.ceil(bounds[3])))
+        if x0 >= x1 or y0 >= y1:
+            return Polygon()
+        if everywhere:
+            return shapely.box(x0, y0, x1, y1)
+        return _unmasked(path, Window(x0, y0, x1 - x0, y1 - y0))
+
+    return valid
+
+
+def _unmasked(path: Path, window: Window) -> Polygon | MultiPolygon:
+    """The pixels of a window that hold data in any band."""
+    with opened(path) as dataset:
+        mask = dataset.dataset_mask(window=window)
+    has_data = (mask > 0).astype(np.uint8)
+    left, top = float(window.col_off), float(window.row_off)
+    if has_data.all():
+        return shapely.box(left, top, left + float(window.width), top + float(window.height))
+    pieces = [shape(outline) for outline, value in shapes(has_data, mask=has_data > 0) if value]
+    if not pieces:
+        return Polygon()
+    return areas_only(shapely.transform(shapely.union_all(pieces), lambda at: at + np.array([left, top])))

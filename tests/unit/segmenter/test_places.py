@@ -1,0 +1,206 @@
+"""The segmenter with a georeference: places in its messages, live, and what it says when there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import geojson_pydantic
+import numpy as np
+import pytest
+
+from sam3edge.core.errors import GeoreferenceError, SettingsError
+from sam3edge.geo.calibrate import PointAccuracy, calibrate
+from sam3edge.geo.calibration_file import write_calibration
+from sam3edge.geo.control_points import ControlPoint
+from sam3edge.segmenter.places import REPORT_PAUSE, Places
+from sam3edge.segmenter.settings import Settings, read_settings
+from sam3edge_pipeline.synthetic.georeferenced import WORLDS, draw_world, write_geotiff
+from support.places import CAMERA, metres
+from support.samples import red_square
+from support.segmenter import Device, use_fake_engines
+
+MARKS = np.array([[20.0, 180], [300, 200], [160, 150], [60, 100], [280, 110], [150, 220]])
+
+
+@pytest.fixture(autouse=True)
+def _fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_fake_engines(monkeypatch)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    one = Device(tmp_path)
+    yield one
+    one.close()
+
+
+def write_camera(path: Path, width: int = 320, height: int = 240) -> None:
+    """A calibration of frames of this size; ``red_square`` has 320 x 240 pixels."""
+    scale = np.array([CAMERA.size[0] / 320, CAMERA.size[1] / 240])
+    marks = MARKS * [width / 320, height / 240]
+    pairs = zip(marks, CAMERA.to_world(MARKS * scale), strict=True)
+    points = [ControlPoint(*m, *w) for m, w in pairs]
+    write_calibration(path, calibrate(points, (width, height), PointAccuracy()), PointAccuracy(), "folder")
+
+
+def configure(device: Device, **keys: Any) -> None:
+    device.nucleus.configure({**device.nucleus.configuration(), **keys})
+    device.nucleus.settle()
+
+
+def feature(device: Device, number: int) -> dict[str, Any]:
+    device.wait(lambda: len(device.published("detections")) >= number)
+    [one] = device.published("detections")[number - 1]["features"]
+    return dict(one)
+
+
+def test_a_georeference_is_taken_over_live_and_given_up_live(device: Device, tmp_path: Path) -> None:
+    write_camera(tmp_path / "c.json")
+    device.start()
+    device.put("a.png")
+    assert feature(device, 1)["geometry"] is None
+    configure(device, Georeference={"Type": "calibration", "Path": str(tmp_path / "c.json")})
+    device.put("b.png")
+    located = feature(device, 2)
+    geojson_pydantic.Feature.model_validate(located)
+    [truth] = CAMERA.to_world(np.array([[130.0 * 4, 140.0 * 3]]))
+    properties = located["properties"]
+    off = metres(np.array([properties["position"]]), np.array([truth]))[0]
+    assert off < properties["accuracy_m"]
+    assert properties["imageBBox"] == feature(device, 1)["properties"]["imageBBox"]
+    device.wait(lambda: device.published("status")[-1].get("georeference", {}).get("located") == 1)
+    assert device.published("status")[-1]["georeference"]["state"] == "located"
+    configure(device, Georeference={"Type": "none"})
+    device.put("c.png")
+    assert feature(device, 3)["geometry"] is None
+    assert len(device.nucleus.states) == 1  # all of it without other parts
+    assert not device.published("errors")
+
+
+def test_a_calibration_that_no_longer_fits_degrades_to_pixels_and_says_so(device: Device, tmp_path: Path) -> None:
+    write_camera(tmp_path / "c.json")
+    configure(device, Georeference={"Type": "calibration", "Path": str(tmp_path / "c.json")})
+    device.start()
+    device.put("a.png")
+    assert feature(device, 1)["geometry"] is not None
+    device.put("b.png", cv2.resize(red_square(), (160, 120), interpolation=cv2.INTER_NEAREST))
+    other = feature(device, 2)
+    assert other["geometry"] is None
+    assert "bbox" not in other
+    assert "accuracy_m" not in other["properties"]
+    assert other["properties"]["imageGeometry"]["coordinates"]
+    device.wait(lambda: device.published("errors"))
+    [error] = device.published("errors")
+    assert (error["kind"], error["error"]) == ("component", "GeoreferenceError")
+    assert "for frames of 320 x 240 pixels, got 160 x 120" in error["reason"]
+    device.wait(lambda: device.published("status")[-1]["georeference"]["unlocated"] == 1)
+    member = device.published("status")[-1]["georeference"]
+    assert (member["state"], member["type"]) == ("pixels", "calibration")
+    assert "160 x 120" in member["reason"]
+    write_camera(tmp_path / "c.json", 160, 120)
+    device.put("c.png", cv2.resize(red_square(y=60), (160, 120), interpolation=cv2.INTER_NEAREST))
+    assert feature(device, 3)["geometry"] is not None
+    device.wait(lambda: device.published("status")[-1]["georeference"]["state"] == "located")
+
+
+def test_a_georeference_that_cannot_be_used_is_refused_and_the_old_one_stays(device: Device, tmp_path: Path) -> None:
+    write_camera(tmp_path / "c.json")
+    configure(device, Georeference={"Type": "calibration", "Path": str(tmp_path / "c.json")})
+    device.start()
+    device.wait(lambda: device.nucleus.states)
+    configure(device, Georeference={"Type": "calibration", "Path": str(tmp_path / "nowhere.json")}, Prompts=["blue"])
+    device.wait(lambda: device.published("errors"))
+    assert "nowhere.json cannot be read" in device.published("errors")[0]["reason"]
+    device.put("a.png")
+    assert feature(device, 1)["geometry"] is not None  # and still looking for red
+
+
+def test_a_folder_of_rasters(tmp_path: Path) -> None:
+    device = Device(tmp_path, Georeference={"Type": "raster"})
+    try:
+        scene = draw_world(1, WORLDS["antimeridian"])
+        write_geotiff(device.images / ".a.part", scene)
+        (device.images / ".a.part").rename(device.images / "a.tif")
+        device.start()
+        device.put("b.png")
+        device.wait(lambda: len(device.published("detections")) == 2)
+        by_name = {m["frame"]["name"]: m for m in device.published("detections")}
+        assert len(by_name["a.tif"]["features"]) == len(scene.objects)
+        assert all(f["geometry"] is not None for f in by_name["a.tif"]["features"])
+        assert all(f["geometry"] is None for f in by_name["b.png"]["features"])
+        device.wait(lambda: device.published("errors"))
+        assert "expected a GeoTIFF or a world file beside b.png" in device.published("errors")[0]["reason"]
+    finally:
+        device.close()
+
+
+FOLDER = {"Prompts": ["red"], "Source": {"Type": "folder", "Path": "/images"}}
+CAMERA_SOURCE = {"Prompts": ["red"], "Source": {"Type": "camera", "Uri": "0"}}
+POSE = {
+    "Type": "pose", "Longitude": 13.4, "Latitude": "52.5", "CameraHeight": 8, "Heading": 30, "Tilt": 25,
+    "FieldOfView": 65,
+}  # fmt: skip
+
+
+def settings(base: dict[str, Any], **keys: Any) -> Settings:
+    return read_settings({**base, "Georeference": keys})
+
+
+@pytest.mark.parametrize(
+    ("base", "keys", "reason"),
+    [
+        (CAMERA_SOURCE, {"Type": "raster"}, "raster needs Source.Type folder, got camera"),
+        (CAMERA_SOURCE, {"Type": "drone"}, "drone needs Source.Type folder, got camera"),
+        (FOLDER, {"Type": "raster", "Crs": "EPSG:999999"}, "Georeference: expected a reference system"),
+        (FOLDER, {"Type": "calibration", "Path": "/nowhere.json"}, "nowhere.json cannot be read"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(base: dict[str, Any], keys: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        Places([].append).use(settings(base, **keys))
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (
+            {"Type": "magic"},
+            "expected a mapping whose Type is one of calibration, drone, none, pose, raster, got magic",
+        ),
+        ({**POSE, "CameraHeight": 0}, "Georeference.CameraHeight"),
+        ({**POSE, "Latitude": 91}, "Georeference.Latitude"),
+        ({**POSE, "Hight": 3}, "Georeference.Hight"),
+        ({"Type": "calibration"}, "Georeference.Path"),
+    ],
+)
+def test_bad_keys_are_named(keys: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        settings(CAMERA_SOURCE, **keys)
+
+
+def test_without_the_extra_the_configuration_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for module in [name for name in sys.modules if name.startswith("sam3edge.geo")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "pyproj", None)
+    with pytest.raises(SettingsError, match=r"set Install\.Packages to 'rasterio pyproj'"):
+        Places([].append).use(settings(CAMERA_SOURCE, **POSE))
+
+
+def test_reports_are_few() -> None:
+    now, reports = [0.0], list[Exception]()
+    places = Places(reports.append, lambda: now[0])
+    for number in range(100):
+        now[0] += 1
+        places._note(GeoreferenceError(f"image {number} has no place"))
+        places._note(None)
+    assert len(reports) == 2  # at the beginning, and a minute later
+    now[0] += REPORT_PAUSE
+    for _ in range(3):
+        now[0] += REPORT_PAUSE
+        places._note(GeoreferenceError("the same for ever"))
+    assert len(reports) == 3
