@@ -114,6 +114,16 @@ class DriftMember(TypedDict):
     alarms: list[DriftAlarmMember]
 
 
+class TrackingMember(TypedDict):
+    """Tracks that there are now. Since the start: ``events`` of tracks, detections that got no track (``untracked``),
+    and frames after which the tracks could not be written to the disk (``unwritten``)."""
+
+    tracks: int
+    events: int
+    untracked: int
+    unwritten: int
+
+
 class FallbackMember(TypedDict):
     """Requests to the cloud; see ``core.fallback.detector.Counts`` and ``core.fallback.budget.Spent``."""
 
@@ -150,6 +160,7 @@ class StatusMessage(Envelope, Counters):
     fallback: NotRequired[FallbackMember]
     hard_examples: NotRequired[HardExamplesMember]
     drift: NotRequired[DriftMember]
+    tracking: NotRequired[TrackingMember]
     passed_over: NotRequired[list[PassedOverMember]]
 
 
@@ -173,6 +184,7 @@ class Heartbeat:
         passed_over: providers that do not run the model.
         hard_examples: members of ``HardExamplesMember``; None where none are kept.
         drift: what the watch says; None where there is none.
+        tracking: None where nothing is tracked.
     """
 
     state: State
@@ -185,6 +197,7 @@ class Heartbeat:
     passed_over: Sequence[PassedOver] = ()
     hard_examples: Mapping[str, Any] | None = None
     drift: DriftMember | None = None
+    tracking: TrackingMember | None = None
 
 
 def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
@@ -219,6 +232,8 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
         body["passed_over"] = _passed_over(beat.passed_over, min(MAX_REASON, max_bytes // 40))
     if beat.hard_examples is not None:
         body["hard_examples"] = cast(HardExamplesMember, dict(beat.hard_examples))
+    if beat.tracking is not None:
+        body["tracking"] = beat.tracking
     if beat.drift is not None:
         body["drift"] = _drift(beat.drift, word)
         while body["drift"]["alarms"] and len(to_json({**body, "prompts": []})) > max_bytes:
