@@ -10,7 +10,8 @@ from shapely.affinity import translate
 from shapely.geometry import Polygon
 
 from sam3edge.core.matching import outline_iou, pair_best_first
-from sam3edge.tracking.track import Track, size_of
+from sam3edge.core.types import Detection
+from sam3edge.tracking.track import Track, compact, size_of
 
 MAX_DEVIATIONS = 3.0
 """A centre that is farther from where it should be is another object's, unless the outlines overlap: 99 % of
@@ -28,11 +29,21 @@ OVERLAP, NEARNESS, ALIKE = 0.5, 0.35, 0.15
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One detection as tracks are compared with it: its number in the frame, its prompt's text, its outline."""
+    """One detection as tracks are compared with it: its number in the frame, its prompt's text, its outline with its
+    centre and size in pixels."""
 
     number: int
     prompt: str
     outline: Polygon
+    center: tuple[float, float]
+    size: float
+
+    @classmethod
+    def of(cls, number: int, detection: Detection) -> Seen:
+        """What is needed of a detection."""
+        outline = compact(detection.geometry)
+        center = outline.centroid
+        return cls(number, detection.prompt.text, outline, (center.x, center.y), size_of(outline))
 
 
 def associate(tracks: Sequence[Track], detections: Sequence[Seen], at: float) -> dict[int, int]:
@@ -68,12 +79,11 @@ def _turn(tracks: Sequence[Track], detections: Sequence[Seen], at: float) -> lis
     overlaps = outline_iou(moved, [seen.outline for seen in detections])
     likeness = np.zeros_like(overlaps)
     for row, (track, motion) in enumerate(zip(tracks, expected, strict=True)):
+        size = track.size
         for column, seen in enumerate(detections):
             if seen.prompt != track.prompt:
                 continue
-            center, overlap = seen.outline.centroid, overlaps[row, column]
-            far = motion.deviations(center.x, center.y, track.size)
-            ratio = _ratio(track.size, size_of(seen.outline))
+            overlap, far, ratio = overlaps[row, column], motion.deviations(*seen.center, size), _ratio(size, seen.size)
             if overlap >= ENOUGH_IOU or (far <= MAX_DEVIATIONS and ratio >= LEAST_AREA_RATIO):
                 likeness[row, column] = OVERLAP * overlap + NEARNESS * np.exp(-(far**2) / 2) + ALIKE * ratio
     return pair_best_first(likeness)

@@ -18,7 +18,7 @@ FIRST_SPEED = 2.0
 """Standard deviation of the velocity of what was seen once, sizes a second: a walking person makes 1.3, a car in town
 2.2."""
 
-ACCELERATION = 0.7
+ACCELERATION = 0.5
 """Root of the spectral density of the acceleration, sizes a second ** 1.5."""
 
 HORIZON = 5.0

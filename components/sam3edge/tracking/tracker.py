@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from sam3edge.core.messages.events import EventReason, Lifecycle
 from sam3edge.core.types import Detection, Frame
 from sam3edge.tracking.association import Seen, associate
 from sam3edge.tracking.counters import Totals
 from sam3edge.tracking.places import Places, PlacesInFrame
-from sam3edge.tracking.track import Track, born, compact, placed, reasons_between, seen_again
+from sam3edge.tracking.track import Track, born, placed, reasons_between, seen_again
 
 MAX_TRACKS = 256
 """At once; what is found beyond stays without a track."""
@@ -92,7 +91,7 @@ class Step:
 
     scene: Scene
     changes: tuple[Change, ...] = ()
-    owners: Mapping[int, Track] = MappingProxyType({})
+    owners: Mapping[int, Track] = field(default_factory=dict)
 
 
 def advance(
@@ -109,7 +108,7 @@ def advance(
     elif pause < 0:
         return Step(scene)
     seen = [
-        Seen(number, d.prompt.text, compact(d.geometry))
+        Seen.of(number, d)
         for number, d in enumerate(detections)
         if not options.prompts or d.prompt.text in options.prompts
     ]
@@ -128,7 +127,7 @@ def advance(
             after.append(owners[number])
         elif track.announced:  # what was not is forgotten as soon as it is missed
             missed = replace(track, missing_since=at if track.missing_since is None else track.missing_since)
-            if at - missed.gone_at >= options.max_lost:
+            if at - missed.gone_at >= options.max_lost or _has_left(missed, at, size):
                 ended.append(_end(missed, "gone"))
             else:
                 before.append(track)
@@ -162,6 +161,12 @@ def wants_look(scene: Scene, frame: Frame, places: Places, options: TrackingOpti
             ):
                 return True
     return False
+
+
+def _has_left(track: Track, at: float, size: tuple[int, int]) -> bool:
+    """Whether what is missed has gone on its way out of the image: what comes in there is another."""
+    to = track.predicted(at)
+    return not (0 <= to.x <= size[0] and 0 <= to.y <= size[1])
 
 
 def _settled(track: Track, detection: Detection, places: PlacesInFrame, options: TrackingOptions) -> Track:
