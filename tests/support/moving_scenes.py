@@ -104,9 +104,9 @@ def film(
     missed: float = 0.03,
     ghosts: float = 0.05,
 ) -> list[Moment]:
-    """What a detector with faults sees: outlines that are off by ``jitter`` of the size, objects ``missed`` now and then,
-    and ``ghosts`` (a frame) where nothing is. Of two objects of which one covers the other by 70 %, it finds the front
-    one."""
+    """What a detector with faults sees: outlines that are off by ``jitter`` of the size, objects ``missed`` now and
+    then, and ``ghosts`` (a frame) where nothing is. Of two objects of which one covers the other by 70 %, it finds the
+    front one."""
     chance = np.random.default_rng(seed)
     moments = []
     for at in times:
@@ -135,8 +135,8 @@ def film(
 
 
 def crowd(seed: int, count: int, seconds: float, *, hide: float = 1.0) -> list[Mover]:
-    """People who walk through the image from its sides on all kinds of ways; each second one is hidden once for ``hide``
-    seconds."""
+    """People who walk through the image from its sides on all kinds of ways; each second one is hidden once for
+    ``hide`` seconds."""
     chance = np.random.default_rng(seed)
     movers = []
     for number in range(count):
@@ -156,8 +156,8 @@ def crowd(seed: int, count: int, seconds: float, *, hide: float = 1.0) -> list[M
 
 
 def idf1(truth: Sequence[Mapping[str, shapely.Polygon]], tracked: Sequence[Mapping[str, shapely.Polygon]]) -> float:
-    """Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking (2016): the one-to-one
-    assignment of identities that explains most boxes, at an intersection over union of at least 0.5 in each frame.
+    """Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking (2016): the
+    one-to-one assignment of identities that explains most outlines, at an overlap of at least 0.5 in each frame.
 
     Args:
         truth: by frame, outline of every object that is there, by its name.

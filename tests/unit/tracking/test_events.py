@@ -129,7 +129,10 @@ def test_a_line_is_crossed_in_a_direction_and_counted(camera: Camera) -> None:
     camera.places = places
     camera.walks(500, 560, 620, 680, 620, 560)
     crossings = [event for event in camera.events if event["reasons"][0]["kind"] == "line_crossed"]
-    assert [_said(event["reasons"][0]) for event in crossings] == ["line_crossed gate forward", "line_crossed gate backward"]
+    assert [_said(event["reasons"][0]) for event in crossings] == [
+        "line_crossed gate forward",
+        "line_crossed gate backward",
+    ]
     assert crossings[-1]["after"]["crossings"] == {"gate": {"forward": 1, "backward": 1}}
     assert camera.counts["lines"] == [{"line": "gate", "label": "person", "forward": 1, "backward": 1}]
 
@@ -160,7 +163,10 @@ def test_a_label_changes_when_most_frames_say_so(camera: Camera) -> None:
     assert camera.told() == [("new", ["confirmed"])]
     camera.sees(at(100, prompt=bare))
     assert camera.told()[1] == ("update", ["label person without helmet"])
-    assert (camera.events[1]["before"]["label"], camera.events[1]["after"]["label"]) == ("person", "person without helmet")
+    assert (camera.events[1]["before"]["label"], camera.events[1]["after"]["label"]) == (
+        "person",
+        "person without helmet",
+    )
 
 
 def test_counts_tell_who_is_there_and_who_was(camera: Camera) -> None:
@@ -253,7 +259,12 @@ def test_one_track_has_one_event_a_frame(camera: Camera) -> None:
 
 def test_each_event_continues_where_the_one_before_ended(camera: Camera) -> None:
     camera.walks(*range(300, 900, 20))
-    settled: Callable[[dict[str, Any]], Any] = lambda t: (t["current_zones"], t["label"], t["stationary"], t["crossings"])  # noqa: E731
+    settled: Callable[[dict[str, Any]], Any] = lambda t: (
+        t["current_zones"],
+        t["label"],
+        t["stationary"],
+        t["crossings"],
+    )  # noqa: E731
     chain = camera.events
     assert len(chain) > 3
     for one, following in zip(chain[1:], chain[2:], strict=False):

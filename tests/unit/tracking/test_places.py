@@ -75,7 +75,9 @@ def test_what_is_dropped(kinds: tuple[str, str], left: bool, right: bool) -> Non
 
 def test_a_zone_is_for_its_prompts_only() -> None:
     only_cars = Zone("left", LEFT.points, LEFT.coordinates, "include", frozenset({"car"}))
-    kept = applied(Places((only_cars,)), box(1100, 100, 1200, 200), box(1100, 100, 1200, 200, CAR), box(0, 0, 9, 9, CAR))
+    kept = applied(
+        Places((only_cars,)), box(1100, 100, 1200, 200), box(1100, 100, 1200, 200, CAR), box(0, 0, 9, 9, CAR)
+    )
     assert [d.prompt.text for d in kept] == ["person", "car"]
     assert ["zones" in d.properties for d in kept] == [False, True]
 
