@@ -23,8 +23,8 @@ from sam3edge.engines.fake import FakeEngine
 from sam3edge.greengrass.fake import FakeNucleus
 from sam3edge.greengrass.restarts import RestartBudget
 from sam3edge.segmenter import wiring
-from sam3edge.segmenter.component import serve
 from sam3edge.segmenter.context import ComponentContext, NucleusLimits
+from sam3edge.segmenter.serve import serve
 from sam3edge.segmenter.settings import Settings
 from support.samples import red_square
 

@@ -78,6 +78,7 @@ def test_access_is_no_wider_than_our_topics(component: str) -> None:
 PUBLISHED = {
     "segmenter": {
         topics.DETECTIONS,
+        topics.EVENTS,
         topics.ERRORS,
         topics.STATUS,
         topics.COMMAND_RESPONSES,

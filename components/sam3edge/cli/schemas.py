@@ -18,6 +18,7 @@ from sam3edge.core.messages.commands import CommandMessage, CommandResponse
 from sam3edge.core.messages.detections import DetectionsMessage
 from sam3edge.core.messages.envelope import SCHEMA_VERSION
 from sam3edge.core.messages.errors import ErrorMessage
+from sam3edge.core.messages.events import EventsMessage
 from sam3edge.core.messages.features import Properties
 from sam3edge.core.messages.ping import PingMessage
 from sam3edge.core.messages.schemas import schema_file, schema_name
@@ -27,6 +28,7 @@ from sam3edge.core.messages.uploads import UploaderStatusMessage
 
 MESSAGES: dict[str, Any] = {
     topics.DETECTIONS: DetectionsMessage,
+    topics.EVENTS: EventsMessage,
     topics.ERRORS: ErrorMessage,
     topics.STATUS: StatusMessage,
     topics.MODEL_STATUS: ModelActivatedMessage,

@@ -176,7 +176,7 @@ class Flow:
                 frame = self.source.next(POLL_SECONDS if last is None else 0.0)
                 last = self._start(worker, frame, stop) if frame is not None else None
             except FrameError as error:
-                self._reject(error, stop)
+                self._reject(error, (), stop)
                 last = None
             except EndOfSource:
                 return
@@ -207,24 +207,31 @@ class Flow:
             if outlining is None:
                 return
             detections = apply_stages(self.stages, frame, outlining())
-            self._publish(frame_result(self.device, frame, options.prompts, detections), options, stop)
         except FrameError as error:
-            self._reject(error, stop)
+            self._reject(error, (), stop)
+        else:
+            result = frame_result(self.device, frame, options.prompts, detections)
+            self._publish(result, detections.messages, options, stop)
 
-    def _publish(self, result: FrameResult, options: DetectionOptions, stop: threading.Event) -> None:
+    def _publish(
+        self, result: FrameResult, beside: Sequence[Message], options: DetectionOptions, stop: threading.Event
+    ) -> None:
+        """Store a frame's messages and those that stages have made of it (``beside``), all or none."""
         frame = result.frame
         try:
-            messages = encode(result, self.topics.detections, options.max_payload, options.max_tolerance)
+            messages = [*encode(result, self.topics.detections, options.max_payload, options.max_tolerance), *beside]
             stored = self._store(messages, stop)
         except (MessageTooLarge, ValueError) as error:
-            raise FrameError(f"its detections cannot be sent: {error}", frame_id=frame.id, name=frame.name) from error
+            reason = f"its detections cannot be sent: {error}"
+            self._reject(FrameError(reason, frame_id=frame.id, name=frame.name), beside, stop)
+            return
         if stored:
             self.source.done(frame)
             self.observer.detected(result, len(messages))
 
-    def _reject(self, error: FrameError, stop: threading.Event) -> None:
+    def _reject(self, error: FrameError, beside: Sequence[Message], stop: threading.Event) -> None:
         report = frame_error(self.device, error, self.topics.errors)
-        if self._store([report], stop):
+        if all(self._store([message], stop) for message in (*beside, report)):  # one by one fits if anything does
             self.source.reject(error)
             self.observer.rejected(error)
 

@@ -1,7 +1,8 @@
 """What happens to detections between the engine and the message: tracking, zones, georeference, drift.
 
 A stage adds what it knows to ``Detection.properties``, drops detections, or leaves them as they are. The flow applies
-its stages in order; what they add is written into the features of the message.
+its stages in order; what they add is written into the features of the message. What a stage has to say in messages of
+its own, as events, it adds to ``Detections.messages``.
 """
 
 from __future__ import annotations

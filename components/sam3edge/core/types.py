@@ -344,6 +344,7 @@ class Detections:
         timing: milliseconds by stage.
         unsupported_prompts, confidence: as in ``EngineOutput``.
         origin: whose detections they are, and why.
+        messages: what stages have to say beside them; they become durable with the frame's own messages, all or none.
     """
 
     model: ModelInfo
@@ -352,6 +353,7 @@ class Detections:
     unsupported_prompts: Mapping[str, str] = field(default_factory=dict)
     confidence: Mapping[Prompt, Confidence] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sam3edge.greengrass.program import DONE, Program, run_program
 from sam3edge.greengrass.restarts import WINDOW_SECONDS, RestartBudget
-from sam3edge.segmenter.component import serve
 from sam3edge.segmenter.context import ComponentContext, NucleusLimits
+from sam3edge.segmenter.serve import serve
 
 
 def main() -> int:

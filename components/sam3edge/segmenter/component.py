@@ -27,10 +27,9 @@ from sam3edge.greengrass.probe import CloudProbe, ProbeOptions
 from sam3edge.greengrass.program import watch_threads
 from sam3edge.outbox.delivery import Delivery
 from sam3edge.outbox.limits import OutboxOptions, Overflow
-from sam3edge.outbox.once import OUTBOX, deliver_once
+from sam3edge.outbox.once import OUTBOX
 from sam3edge.outbox.outbox import Outbox
 from sam3edge.outbox.retry import DeliveryOptions
-from sam3edge.publishers.greengrass import GreengrassPublisher
 from sam3edge.segmenter import wiring
 from sam3edge.segmenter.active import ActiveEngine
 from sam3edge.segmenter.context import ComponentContext
@@ -40,6 +39,8 @@ from sam3edge.segmenter.last_configuration import LastConfiguration
 from sam3edge.segmenter.places import Places
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge.segmenter.status import Statistics, snapshot_of
+from sam3edge.segmenter.tracking import Tracking, build_tracking
+from sam3edge.tracking.stage import EventChannel
 
 logger = logging.getLogger(__name__)
 
@@ -89,12 +90,14 @@ class Component:
         self._topics = topics_of(where.device, settings.topic_prefix)
         self._max_payload = settings.max_payload_bytes or where.limits.max_payload
         self._options = settings.detection_options(self._max_payload)
+        self._rules = settings.rules()
         self._statistics = Statistics()
         self._places = Places(self._report)
         self._source: Source
         self._outbox: Outbox
         self._delivery: Delivery
         self._feedback: Feedback
+        self._tracking: Tracking
         self._fallback: wiring.Fallback | None = None
         self._refusal_due = 0.0
         self._passed_over: tuple[PassedOver, ...] = ()
@@ -166,6 +169,13 @@ class Component:
         stack.callback(self._delivery.close)
         self._feedback = build_feedback(settings, where.device, where.work, lambda: self._options.prompts)
         stack.callback(self._feedback.close)
+        self._tracking = build_tracking(
+            settings.tracking,
+            EventChannel(where.device, self._topics.events, self._max_payload),
+            where.work,
+            lambda: self._rules,
+            lambda: self._options.prompts,
+        )
         self._fallback = wiring.build_fallback(
             settings, where.work, lambda: source.backlog, self._feedback.disagreements
         )
@@ -182,14 +192,14 @@ class Component:
         flow = Flow(
             where.device,
             source,
-            settings.source.build_gate(),
+            self._tracking.gate(settings.source.build_gate()),
             engine,
             lambda: self._options,
             self._outbox,
             self._topics,
             self._statistics,
             detector,
-            [self._places, *self._feedback.stages],
+            [self._places, *self._feedback.stages, *self._tracking.stages],
         )
         return flow, engine
 
@@ -295,6 +305,7 @@ class Component:
             return
         self._settings = settings
         self._options = settings.detection_options(self._max_payload)
+        self._rules = settings.rules()
         self._last.keep(configuration)
         logger.info("now looking for %s", ", ".join(p.text for p in self._options.prompts))
 
@@ -342,6 +353,7 @@ class Component:
             self._feedback.kept(),
             self._feedback.drifted(),
             self._places.status(),
+            self._tracking.report(),
         )
         self._put(status(self._where.device, self._topics.status, beat, self._max_payload))
 
@@ -358,49 +370,3 @@ class Component:
             self._outbox.put([message])
         except OutboxFull:
             logger.warning("the outbox is full; a message is dropped", extra={"topic": message.topic})
-
-
-def serve(nucleus: Nucleus, where: ComponentContext, stop: threading.Event) -> None:
-    """Run the component until it is stopped or its source ends, with new parts whenever that is needed.
-
-    A configuration that cannot be carried out gives way to the last one that could, of this run or of one before.
-
-    Raises:
-        SettingsError: there was none that could; it is reported.
-        EngineError: the model cannot run.
-        ConnectionLost: the nucleus is gone.
-    """
-    last = LastConfiguration(where.work / "last-configuration.json")
-    configuration = nucleus.configuration()
-    refusal: SettingsError | None = None
-    try:
-        settings = read_settings(configuration)
-    except SettingsError as error:
-        settings, refusal = _last_or_raise(last, error, nucleus, where), error
-    outcome: Outcome = "rebuild"
-    while outcome == "rebuild":
-        logging.getLogger().setLevel(settings.log_level)
-        component = Component(nucleus, settings, where, stop, last, refusal)
-        try:
-            outcome, settings = component.run()
-            refusal = None
-            logger.info("%s", outcome)
-        except SettingsError as error:
-            if component.is_built:
-                raise
-            working = _last_or_raise(last, error, nucleus, where)
-            if refusal is not None and working == settings:  # that was the last one already
-                raise
-            settings, refusal = working, error
-
-
-def _last_or_raise(
-    last: LastConfiguration, error: SettingsError, nucleus: Nucleus, where: ComponentContext
-) -> Settings:
-    settings = last.read()
-    if settings is None:
-        report = component_error(where.device, error, topics_of(where.device).errors)
-        deliver_once(where.work, GreengrassPublisher(nucleus), report, DRAIN_SECONDS)
-        raise error
-    logger.error("the configuration is refused, the last one that worked is used instead: %s", error)
-    return settings

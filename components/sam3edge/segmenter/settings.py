@@ -29,6 +29,7 @@ from sam3edge.outbox.limits import OutboxOptions, ReplayOptions
 from sam3edge.segmenter.georeferences import GEOREFERENCES, GeoreferenceSettings, NoGeoreference
 from sam3edge.segmenter.publishers import PUBLISHERS, GreengrassSettings, PublisherSettings
 from sam3edge.segmenter.sources import SOURCES, SourceSettings
+from sam3edge.segmenter.tracking import PlaceSettings, TrackingSettings
 
 MAX_PROMPTS = 256
 """Each takes its share of every frame's time and of every message."""
@@ -152,7 +153,7 @@ class DriftSettings(SettingsModel):
         return DriftOptions(self.reference_frames, self.window_frames, self.seconds_between, self.threshold)
 
 
-class Live(SettingsModel):
+class Live(PlaceSettings):
     """What may change while the component runs: it takes effect with the next frame.
 
     ``NmsIou`` is by default what COCO's evaluation calls the same object. Masks, unlike boxes, of two objects hardly
@@ -179,6 +180,16 @@ class Live(SettingsModel):
         if isinstance(value, list):
             return [{"Text": item} if isinstance(item, str) else item for item in value]
         return value
+
+    @model_validator(mode="after")
+    def _rules_are_about_prompts(self) -> Live:
+        missing = self.named_prompts() - {single_spaced(prompt.text) for prompt in self.prompts}
+        if missing:
+            raise ValueError(
+                "expected Zones, Lines and DerivedLabels to name texts of Prompts, got "
+                f"{', '.join(sorted(missing))}; add them to Prompts"
+            )
+        return self
 
     def detection_options(self, max_payload: int) -> DetectionOptions:
         """What the flow looks for, and how it says it."""
@@ -210,6 +221,7 @@ class Settings(Live, ComponentSettings):
     fallback: FallbackSettings = FallbackSettings()
     hard_examples: HardExampleSettings = HardExampleSettings()
     drift: DriftSettings = DriftSettings()
+    tracking: TrackingSettings = TrackingSettings()
     threads: int = Field(0, ge=0, le=256)
     max_instances: int = Field(100, gt=0, le=10_000)
     prompts_per_run: int = Field(4, gt=0, le=MAX_PROMPTS)

@@ -15,7 +15,7 @@ import pytest
 
 from sam3edge.cli.schemas import MESSAGES, generate_schema
 from sam3edge.core.errors import BundleError, FrameError, SettingsError
-from sam3edge.core.messages import commands, errors, snapshots, status, topics, uploads
+from sam3edge.core.messages import commands, errors, events, snapshots, status, topics, uploads
 from sam3edge.core.messages.detections import encode
 from sam3edge.core.messages.envelope import stable_id, timestamp, to_json
 from sam3edge.core.messages.ping import ping
@@ -38,10 +38,34 @@ def beat(prompts: tuple[Prompt, ...] = (Prompt("scratch"),)) -> status.Heartbeat
     return status.Heartbeat("running", MODEL, prompts, COUNTERS, DELIVERY, {"backlog": 2, "unfinished": 1})
 
 
+NOTICED = events.Noticed("line-7", "camera", "f" * 32, "00000042", datetime(2026, 3, 1, 12, tzinfo=timezone.utc))
+VIEW = events.TrackView(
+    "t" * 36, "person", "person", 0.5, 0.75, (1.0, 2.0, 30.0, 40.0), 500.0, NOTICED.at, NOTICED.at, None, False,
+    ("yard",), {"yard": 1.5}, {"gate": (1, 0)},
+)  # fmt: skip
+
+
 MADE: dict[str, tuple[str, Callable[[], Message]]] = {
     "detections": (
         "detections",
         lambda: encode(answer((detection(wobbly(8, 50)),)), TOPICS.detections, 100_000, 4)[0],
+    ),
+    "event": (
+        "event",
+        lambda: events.track_event(
+            TOPICS.events, NOTICED, "new", [events.EventReason("confirmed")], VIEW, VIEW, 100_000
+        ),
+    ),
+    "counts": (
+        "counts",
+        lambda: events.counts(
+            TOPICS.events,
+            NOTICED,
+            [{"label": "person", "current": 1, "total": 2}],
+            [{"zone": "yard", "label": "person", "current": 1, "entered": 2}],
+            [{"line": "gate", "label": "person", "forward": 1, "backward": 0}],
+            100_000,
+        ),
     ),
     "frame": ("error", lambda: errors.frame_error("line-7", BAD, TOPICS.errors)),
     "component": ("error", lambda: errors.component_error("line-7", SettingsError("no"), TOPICS.errors)),

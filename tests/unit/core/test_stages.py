@@ -96,3 +96,27 @@ def test_a_property_may_not_replace_what_every_feature_has() -> None:
     result = frame_result("line-7", frame(red_square()), (Prompt("red"),), Detections(MODEL, (claimed,), {}))
     with pytest.raises(ValueError, match="a name of its own, got score"):
         encode(result, "detections", 100_000, 4.0)
+
+
+class Announcing:
+    """Has something to say beside the detections."""
+
+    def __call__(self, frame: Frame, detections: Detections) -> Detections:
+        said = (*detections.messages, Message("announced", "p/events", b"{}"))
+        return replace(detections, messages=said)
+
+
+class Claiming:
+    """Claims a standard property, so that the detections cannot be written."""
+
+    def __call__(self, frame: Frame, detections: Detections) -> Detections:
+        claimed = (replace(d, properties={"score": 1.0}) for d in detections.detections)
+        return replace(detections, detections=tuple(claimed))
+
+
+def test_what_a_stage_says_is_stored_with_the_frames_messages() -> None:
+    assert [message.topic for message in published(Announcing())] == ["p/detections", "p/events"]
+
+
+def test_what_a_stage_says_is_stored_when_the_detections_cannot_be_sent() -> None:
+    assert [message.topic for message in published(Announcing(), Claiming())] == ["p/events", "p/errors"]

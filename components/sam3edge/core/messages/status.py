@@ -124,6 +124,16 @@ class GeoreferenceMember(TypedDict):
     unlocated: int
 
 
+class TrackingMember(TypedDict):
+    """Tracks that there are now. Since the start: ``events`` of tracks, detections that got no track (``untracked``),
+    and frames after which the tracks could not be written to the disk (``unwritten``)."""
+
+    tracks: int
+    events: int
+    untracked: int
+    unwritten: int
+
+
 class FallbackMember(TypedDict):
     """Requests to the cloud; see ``core.fallback.detector.Counts`` and ``core.fallback.budget.Spent``."""
 
@@ -161,6 +171,7 @@ class StatusMessage(Envelope, Counters):
     hard_examples: NotRequired[HardExamplesMember]
     drift: NotRequired[DriftMember]
     georeference: NotRequired[GeoreferenceMember]
+    tracking: NotRequired[TrackingMember]
     passed_over: NotRequired[list[PassedOverMember]]
 
 
@@ -185,6 +196,7 @@ class Heartbeat:
         hard_examples: members of ``HardExamplesMember``; None where none are kept.
         drift: what the watch says; None where there is none.
         georeference: how frames get their places; None where they are not to have any.
+        tracking: None where nothing is tracked.
     """
 
     state: State
@@ -198,6 +210,7 @@ class Heartbeat:
     hard_examples: Mapping[str, Any] | None = None
     drift: DriftMember | None = None
     georeference: GeoreferenceMember | None = None
+    tracking: TrackingMember | None = None
 
 
 def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
@@ -232,6 +245,8 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
         body["passed_over"] = _passed_over(beat.passed_over, min(MAX_REASON, max_bytes // 40))
     if beat.hard_examples is not None:
         body["hard_examples"] = cast(HardExamplesMember, dict(beat.hard_examples))
+    if beat.tracking is not None:
+        body["tracking"] = beat.tracking
     if beat.drift is not None:
         body["drift"] = _drift(beat.drift, word)
         while body["drift"]["alarms"] and len(to_json({**body, "prompts": []})) > max_bytes:

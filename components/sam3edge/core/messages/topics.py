@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sam3edge.core.errors import SettingsError
 
 DETECTIONS = "detections"
+EVENTS = "events"
 ERRORS = "errors"
 STATUS = "status"
 MODEL_STATUS = "status/model"
@@ -17,7 +18,18 @@ COMMAND_RESPONSES = "commands/response"
 SNAPSHOTS = "snapshots"
 PING = "ping"
 
-NAMES = (DETECTIONS, ERRORS, STATUS, MODEL_STATUS, UPLOADER_STATUS, COMMANDS, COMMAND_RESPONSES, SNAPSHOTS, PING)
+NAMES = (
+    DETECTIONS,
+    EVENTS,
+    ERRORS,
+    STATUS,
+    MODEL_STATUS,
+    UPLOADER_STATUS,
+    COMMANDS,
+    COMMAND_RESPONSES,
+    SNAPSHOTS,
+    PING,
+)
 """What follows the prefix."""
 
 DEFAULT_PREFIX = "sam3edge/{thing}"
@@ -39,6 +51,11 @@ class Topics:
     def detections(self) -> str:
         """What was found."""
         return f"{self.prefix}/{DETECTIONS}"
+
+    @property
+    def events(self) -> str:
+        """What happened to tracks, and counts."""
+        return f"{self.prefix}/{EVENTS}"
 
     @property
     def errors(self) -> str:

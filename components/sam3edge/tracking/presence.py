@@ -1,0 +1,137 @@
+"""What a track does in zones, at lines, and when it rests. Times are seconds since 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from sam3edge.core.matching import box_iou
+from sam3edge.core.types import Box
+from sam3edge.tracking.places import PlacesInFrame, Point, crossing, side_of
+
+LINE_MARGIN = 0.05
+"""Sizes of the object: so far from a line it is on one of its sides; nearer, it trembles on it."""
+
+REST_IOU = 0.6
+"""What rests has a box that overlaps the one it came to rest with at least so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A track and one zone.
+
+    Attributes:
+        entries: how often it has entered.
+        total: seconds of the stays that are over.
+        since: when the present stay began; None while it is outside.
+        outside: when it was first outside, which has to be seen twice: a point on an edge trembles.
+        told: whether the present stay has been long enough for an event.
+    """
+
+    entries: int
+    total: float
+    since: float | None
+    outside: float | None = None
+    told: bool = False
+
+    def seconds(self, now: float) -> float:
+        """In the zone so far, at most until it was outside."""
+        if self.since is None:
+            return self.total
+        return self.total + max(0.0, (now if self.outside is None else self.outside) - self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Where a track has been.
+
+    Attributes:
+        stays: by the name of every zone that it has been in, in the order it first entered.
+        anchors: by line, where it was last clearly on one side, pixels.
+        crossings: by line, how often it went forward and backward.
+        rest_box: with which it may have come to rest, pixels.
+        rest_since: when.
+        stationary: whether it rests.
+    """
+
+    rest_box: Box
+    rest_since: float
+    stays: Mapping[str, Stay] = field(default_factory=dict)
+    anchors: Mapping[str, Point] = field(default_factory=dict)
+    crossings: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    stationary: bool = False
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Those that it is in."""
+        return tuple(name for name, stay in self.stays.items() if stay.since is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where an object was seen: its test point, box and size (root of its area) in pixels, and when."""
+
+    point: Point
+    box: Box
+    size: float
+    at: float
+
+
+def seen(presence: Presence, prompt: str, sighting: Sighting, places: PlacesInFrame, rest_seconds: float) -> Presence:
+    """After one more sighting. Zones and lines that are there no more are forgotten.
+
+    Args:
+        prompt: text of the track's prompt.
+        rest_seconds: that a box has to stay where it is.
+    """
+    anchors, crossings = _lines(presence, prompt, sighting, places)
+    moved = box_iou([presence.rest_box], [sighting.box])[0, 0] < REST_IOU
+    since = sighting.at if moved else presence.rest_since
+    return Presence(
+        sighting.box if moved else presence.rest_box,
+        since,
+        _stays(presence.stays, prompt, sighting, places),
+        anchors,
+        crossings,
+        not moved and sighting.at - since >= rest_seconds,
+    )
+
+
+def _stays(before: Mapping[str, Stay], prompt: str, sighting: Sighting, places: PlacesInFrame) -> dict[str, Stay]:
+    now = sighting.at
+    zones = {zone.name: zone for zone, _ in places.zones if zone.is_for(prompt) and zone.kind != "exclude"}
+    inside = {zone.name for zone in places.zones_at(sighting.point, prompt)} & zones.keys()
+    after = {name: stay for name, stay in before.items() if name in zones}
+    for name, zone in zones.items():
+        stay = after.get(name)
+        if name in inside:
+            if stay is None or stay.since is None:
+                stay = Stay(1 + (stay.entries if stay else 0), stay.total if stay else 0.0, now)
+            told = stay.told or (zone.dwell_seconds > 0 and now - (stay.since or now) >= zone.dwell_seconds)
+            after[name] = replace(stay, outside=None, told=told)
+        elif stay is not None and stay.since is not None:
+            leaves = stay.outside is not None
+            after[name] = Stay(stay.entries, stay.seconds(now), None) if leaves else replace(stay, outside=now)
+    return after
+
+
+def _lines(
+    presence: Presence, prompt: str, sighting: Sighting, places: PlacesInFrame
+) -> tuple[dict[str, Point], dict[str, tuple[int, int]]]:
+    anchors: dict[str, Point] = {}
+    crossings: dict[str, tuple[int, int]] = {}
+    for line, start, end in places.lines:
+        if not line.is_for(prompt):
+            continue
+        anchor, count = presence.anchors.get(line.name), presence.crossings.get(line.name)
+        if abs(side_of(sighting.point, start, end)) >= LINE_MARGIN * sighting.size:
+            direction = None if anchor is None else crossing(anchor, sighting.point, start, end)
+            if direction is not None:
+                forward, backward = count or (0, 0)
+                count = (forward + 1, backward) if direction == "forward" else (forward, backward + 1)
+            anchor = sighting.point
+        if anchor is not None:
+            anchors[line.name] = anchor
+        if count is not None:
+            crossings[line.name] = count
+    return anchors, crossings

@@ -1,0 +1,176 @@
+"""The scene on the disk, with the events that it has led to: written before any of them is said.
+
+A kill at any moment leaves the file as it was before a frame or as it is after it. Before: the frame has led to nothing
+yet. After: what it led to is in the file, and is said when the component has started again, whether or not it was said
+already; the ids are the same, so it counts once.
+
+The file is bounded: tracks, their outlines, zones, lines, counters and events are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import shapely
+from shapely.errors import ShapelyError
+from shapely.geometry import Polygon
+
+from sam3edge.core.types import Box, Message
+from sam3edge.durable import make_folder, write_file
+from sam3edge.tracking.counters import MAX_COUNTERS, Totals
+from sam3edge.tracking.motion import Motion
+from sam3edge.tracking.presence import Presence, Stay
+from sam3edge.tracking.track import Track
+from sam3edge.tracking.tracker import MAX_TRACKS, Scene
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+
+MAX_EVENTS = 1024
+"""That wait in the file: those of the last frame, and of the frame before a start. More can be there only when the
+component was killed again and again between writing and storing; then the oldest go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the file holds.
+
+    Attributes:
+        events: messages that may not be in the outbox yet.
+    """
+
+    scene: Scene = field(default_factory=Scene)
+    events: tuple[Message, ...] = ()
+
+
+def write(remembered: Remembered, file: Path) -> None:
+    """Write it, whole or not at all.
+
+    Raises:
+        OSError: it could not be written; what was there before is still there.
+    """
+    make_folder(file.parent)
+    write_file(file, to_bytes(remembered))
+
+
+def read(file: Path) -> Remembered:
+    """What was written last; nothing if there is no file, or a damaged one, which is logged."""
+    try:
+        return from_bytes(file.read_bytes())
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapelyError) as error:
+        logger.error("%s cannot be read, all tracks begin anew: %s", file, error)
+    return Remembered()
+
+
+def to_bytes(remembered: Remembered) -> bytes:
+    """JSON, from which ``from_bytes`` makes an equal one, to the last digit."""
+    scene = remembered.scene
+    body = {
+        "format": FORMAT,
+        "source": scene.source,
+        "frame": scene.frame_id,
+        "size": scene.size,
+        "time": scene.time,
+        "tracks": [_track(track) for track in scene.tracks],
+        "objects": list(scene.totals.objects.items()),
+        "entered": [[*key, count] for key, count in scene.totals.entered.items()],
+        "crossed": [[*key, *count] for key, count in scene.totals.crossed.items()],
+        "events": [[m.id, m.topic, m.payload.decode()] for m in remembered.events[-MAX_EVENTS:]],
+    }
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def from_bytes(data: bytes) -> Remembered:
+    """What ``to_bytes`` has written.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, ShapelyError: it was something else.
+    """
+    body = json.loads(data)
+    if body["format"] != FORMAT:
+        raise ValueError(f"expected format {FORMAT}, got {body['format']!r:.20}")
+    width, height = body["size"]
+    totals = Totals(
+        {str(label): int(count) for label, count in body["objects"][-MAX_COUNTERS:]},
+        {(str(zone), str(label)): int(count) for zone, label, count in body["entered"][-MAX_COUNTERS:]},
+        {(str(line), str(label)): (int(f), int(b)) for line, label, f, b in body["crossed"][-MAX_COUNTERS:]},
+    )
+    tracks = tuple(_read_track(entry) for entry in body["tracks"][:MAX_TRACKS])
+    scene = Scene(
+        str(body["source"]), str(body["frame"]), (int(width), int(height)), float(body["time"]), tracks, totals
+    )
+    events = (Message(str(id_), str(topic), str(payload).encode()) for id_, topic, payload in body["events"])
+    return Remembered(scene, tuple(events))
+
+
+def _track(track: Track) -> dict[str, Any]:
+    motion, presence = track.motion, track.presence
+    return {
+        "id": track.id,
+        "prompt": track.prompt,
+        "labels": track.labels,
+        "label": track.label,
+        "scores": [track.score, track.top_score],
+        "box": track.box,
+        "area": track.area,
+        "outline": shapely.get_coordinates(track.outline.exterior).tolist(),
+        "motion": [motion.x, motion.y, motion.vx, motion.vy, motion.var_p, motion.cov, motion.var_v],
+        "looks": track.looks,
+        "times": [track.born, track.seen, track.missing_since],
+        "announced": track.announced,
+        "rest": [presence.rest_box, presence.rest_since, presence.stationary],
+        "stays": [[name, s.entries, s.total, s.since, s.outside, s.told] for name, s in presence.stays.items()],
+        "anchors": [[name, *at] for name, at in presence.anchors.items()],
+        "crossings": [[name, *count] for name, count in presence.crossings.items()],
+    }
+
+
+def _read_track(entry: Mapping[str, Any]) -> Track:
+    score, top_score = entry["scores"]
+    first, seen, missing = entry["times"]
+    rest_box, rest_since, stationary = entry["rest"]
+    return Track(
+        id=str(entry["id"]),
+        prompt=str(entry["prompt"]),
+        labels=tuple(map(str, entry["labels"])),
+        label=str(entry["label"]),
+        score=float(score),
+        top_score=float(top_score),
+        box=_box(entry["box"]),
+        area=float(entry["area"]),
+        outline=Polygon(entry["outline"]),
+        motion=Motion(*map(float, entry["motion"])),
+        looks=int(entry["looks"]),
+        born=float(first),
+        seen=float(seen),
+        missing_since=_maybe(missing),
+        announced=bool(entry["announced"]),
+        presence=Presence(
+            _box(rest_box),
+            float(rest_since),
+            {
+                str(name): Stay(int(entries), float(total), _maybe(since), _maybe(outside), bool(told))
+                for name, entries, total, since, outside, told in entry["stays"]
+            },
+            {str(name): (float(x), float(y)) for name, x, y in entry["anchors"]},
+            {str(name): (int(forward), int(backward)) for name, forward, backward in entry["crossings"]},
+            bool(stationary),
+        ),
+    )
+
+
+def _box(values: Any) -> Box:
+    x0, y0, x1, y1 = map(float, values)
+    return x0, y0, x1, y1
+
+
+def _maybe(value: Any) -> float | None:
+    return None if value is None else float(value)

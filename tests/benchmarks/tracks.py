@@ -1,0 +1,68 @@
+"""How well tracks keep their identity, and what a look costs: ``python -m benchmarks.tracks > results-tracks-....txt``.
+
+Crowds of ``tests/support/moving_scenes.py``, 40 seconds each, seeds 100 to 109, by frames a second, people and what happens
+to them. IDF1 by Ristani et al. (2016); processor time, not time, is what the stage takes for a frame, its file included.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sam3edge.tracking.places import Places
+from sam3edge.tracking.stage import EventChannel, TrackObjects
+from sam3edge.tracking.tracker import TrackingOptions
+from support.moving_scenes import Moment, crowd, film, idf1
+
+SECONDS, SEEDS = 40, range(100, 110)
+
+
+def measure(moments: Sequence[Moment], file: Path, restart: float | None) -> tuple[float, float]:
+    """IDF1, and milliseconds of processor time a frame."""
+    file.unlink(missing_ok=True)
+    stage, frames, spent = _opened(file), [], 0.0
+    for moment in moments:
+        if restart is not None and float(moment.frame.name) >= restart:
+            stage, restart = _opened(file), None
+        began = time.process_time()
+        detections = stage(moment.frame, moment.detections).detections
+        spent += time.process_time() - began
+        frames.append({str(d.properties["track_id"]): d.geometry for d in detections if "track_id" in d.properties})
+    return idf1([moment.truth for moment in moments], frames), 1000 * spent / len(moments)
+
+
+def _opened(file: Path) -> TrackObjects:
+    return TrackObjects(EventChannel("line-7", "t", 131_072), file, TrackingOptions(), Places)
+
+
+def main() -> None:
+    """Print the table."""
+    say = sys.stdout.write
+    say("frames/s  people  hidden  restart  IDF1 mean  lowest  ms/frame\n")
+    with tempfile.TemporaryDirectory() as folder:
+        for rate in (1.0, 2.0):
+            for people in (6, 12, 20):
+                for hidden, pause in ((0.0, 0.0), (1.0, 0.0), (1.0, 2.0), (1.0, 4.0)):
+                    times = [t for t in np.arange(0, SECONDS, 1 / rate).tolist() if not 20 <= t < 20 + pause]
+                    results = [
+                        measure(
+                            film(crowd(seed, people, SECONDS, hide=hidden), times, seed),
+                            Path(folder) / "tracks.json",
+                            20 + pause if pause else None,
+                        )
+                        for seed in SEEDS
+                    ]
+                    scores, costs = np.array(results).T
+                    say(
+                        f"{rate:8.0f}  {people:6d}  {hidden:4.0f} s  {f'{pause:.0f} s' if pause else 'none':>7}"
+                        f"  {scores.mean():9.3f}  {scores.min():6.3f}  {costs.mean():8.2f}\n"
+                    )
+
+
+if __name__ == "__main__":
+    main()
