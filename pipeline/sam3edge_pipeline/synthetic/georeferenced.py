@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from affine import Affine
 from pyproj import Geod, Transformer
 from shapely import affinity
 from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
 
 OBJECT = (255, 0, 0)
 GROUND = 90
@@ -129,6 +131,7 @@ def _shape(rng: np.random.Generator, width: int, height: int) -> Polygon:
     at = rng.uniform((0, 0), (width, height))
     long, short = rng.uniform(40, 90), rng.uniform(24, 40)
     kind = rng.integers(3)
+    one: BaseGeometry
     if kind == 0:
         one = affinity.scale(shapely.Point(0, 0).buffer(1.0, 64), long, short)
     elif kind == 1:
@@ -137,7 +140,7 @@ def _shape(rng: np.random.Generator, width: int, height: int) -> Polygon:
         yard = shapely.box(-long / 3, -short / 3, long / 3, short / 3)
         one = shapely.box(-long, -short, long, short).difference(yard)
     turned = affinity.rotate(one, float(rng.uniform(0, 180)), origin=(0, 0))
-    return affinity.translate(turned, *map(float, at))
+    return cast(Polygon, affinity.translate(turned, *map(float, at)))
 
 
 def _covered(outline: Polygon, width: int, height: int) -> npt.NDArray[np.bool_]:
