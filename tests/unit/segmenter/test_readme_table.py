@@ -89,7 +89,7 @@ def test_the_keys_of_a_prompt_are_named_too() -> None:
 
 
 DEFAULTS = sorted(
-    (name, default) for name, default in keys(Settings) if default not in (None, "", (), PydanticUndefined)
+    (name, default) for name, default in keys(Settings) if default not in (None, "", (), [], PydanticUndefined)
 )
 
 

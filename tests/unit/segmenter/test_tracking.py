@@ -74,8 +74,9 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
 
 
 def features(device: Device) -> list[dict[str, Any]]:
-    """Of every frame so far, the properties of its only detection."""
-    return [feature["properties"] for message in device.published("detections") for feature in message["features"]]
+    """Of every frame so far, the properties of its only detection; repetitions are dropped."""
+    messages = {message["id"]: message for message in device.published("detections")}
+    return [feature["properties"] for message in messages.values() for feature in message["features"]]
 
 
 def test_a_running_component_tells_zones_and_tracks_and_takes_changed_zones_over(device: Device) -> None:

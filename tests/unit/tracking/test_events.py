@@ -121,7 +121,7 @@ def test_entering_dwelling_and_leaving_a_zone(camera: Camera) -> None:
 
 def test_a_point_that_trembles_on_the_edge_of_a_zone_is_one_stay(camera: Camera) -> None:
     camera.walks(380, 405, 395, 405, 395, 405)
-    assert camera.told() == [("new", ["confirmed", "zone_entered yard"])]
+    assert camera.told() == [("new", ["confirmed", "zone_entered yard"]), ("update", ["dwelt yard"])]
 
 
 def test_a_line_is_crossed_in_a_direction_and_counted(camera: Camera) -> None:

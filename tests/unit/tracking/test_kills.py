@@ -34,7 +34,7 @@ from sam3edge.tracking.state import Remembered, write
 from sam3edge.tracking.tracker import TrackingOptions
 from support.moving_scenes import PERSON, Moment, crowd, film
 
-SEQUENCE = film(crowd(5, 6, 24), [float(t) for t in range(24)], 5)
+SEQUENCE = film(crowd(5, 5, 16), [float(t) for t in range(18)], 5)
 PLACES = Places(
     (Zone("left", ((0, 0), (0.5, 0), (0.5, 1), (0, 1)), RelativeToFrame(), dwell_seconds=3),),
     (Line("middle", (0.5, 0), (0.5, 1), RelativeToFrame()),),
@@ -76,9 +76,10 @@ class Device:
     stored: dict[str, Message] = field(default_factory=dict)
     repeated: list[Message] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
-    written: list[str] = field(default_factory=list)
+    worked_on: set[str] = field(default_factory=set)
 
     def put(self, messages: Sequence[Message]) -> None:
+        self.worked_on |= {json.loads(m.payload)["frame"]["id"] for m in messages if m.topic == "p/detections"}
         self.fate.passes()
         for message in messages:
             if message.id in self.stored:
@@ -93,7 +94,7 @@ class Device:
     def write(self, remembered: Remembered, file: Path) -> None:
         self.fate.passes()
         write(remembered, file)
-        self.written.append(remembered.scene.frame_id)
+        self.worked_on.add(remembered.scene.frame_id)
         self.fate.passes()
 
     def events(self) -> list[dict[str, Any]]:
@@ -176,14 +177,14 @@ def test_the_sequence_has_events_of_every_kind(undisturbed: Device) -> None:
     kinds = {reason["kind"] for event in events for reason in event["reasons"]}
     assert {event["type"] for event in events} == {"new", "update", "end"}
     assert {"zone_entered", "zone_left", "line_crossed", "dwelt"} <= kinds
-    assert len(events) > 15
+    assert len(events) > 10
 
 
 PASSAGES = 6 * len(SEQUENCE)
 """More than there are: two at the state, two at the outbox and one at the source for every frame."""
 
 KILLS = st.frozensets(st.integers(1, PASSAGES), min_size=1, max_size=12)
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @FEW
@@ -203,20 +204,17 @@ def test_files_lead_to_the_same_events_whenever_the_process_was_killed(
 def test_a_cameras_events_are_those_of_the_frames_that_it_has_worked_on(
     kills: frozenset[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Frames that were lost to a kill are as if the camera had not taken them; of the others no event is missing, and
-    none is different."""
+    """Frames that were lost to a kill are as if the camera had not taken them; of those whose state was written no event
+    is missing, and none is different."""
     folder = tmp_path_factory.mktemp("camera")
     device = Device(folder / "killed.json", False, Fate(kills))
     run(device, SEQUENCE, pytest.MonkeyPatch())
-    last = SEQUENCE[-1].frame.id
-    unsaid = {event["id"] for event in device.events()}
-    worked_on = [m for m in SEQUENCE if m.frame.id in device.written or not m.detections.detections]
     plain = Device(folder / "plain.json", True, Fate())
-    run(plain, worked_on, pytest.MonkeyPatch())
-    expected = content(plain.events())
-    if last in device.written and any(event["frame"]["id"] == last for event in expected.values()):
-        expected = {i: e for i, e in expected.items() if e["frame"]["id"] != last or i in unsaid}  # waits in the file
-    assert content(device.events()) == expected
+    run(plain, [m for m in SEQUENCE if m.frame.id in device.worked_on], pytest.MonkeyPatch())
+    said, expected = content(device.events()), content(plain.events())
+    waiting = {i for i in expected if i not in said}
+    assert {i: e for i, e in expected.items() if i not in waiting} == said
+    assert all(expected[i]["frame"]["id"] == SEQUENCE[-1].frame.id for i in waiting)  # the next frame will say them
 
 
 @pytest.mark.parametrize("waits", [True, False])
@@ -224,12 +222,12 @@ def test_killed_at_every_passage_once(
     waits: bool, undisturbed: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A short piece of the sequence, with one kill at each place where there can be one."""
-    piece = SEQUENCE[6:12]
+    piece = SEQUENCE[8:12]
     for passage in range(1, 6 * len(piece)):
         device = Device(tmp_path / f"{passage}.json", waits, Fate(frozenset({passage})))
         run(device, piece, monkeypatch)
         plain = Device(tmp_path / f"{passage}-plain.json", True, Fate())
-        run(plain, piece if waits else [m for m in piece if m.frame.id in device.written], monkeypatch)
+        run(plain, piece if waits else [m for m in piece if m.frame.id in device.worked_on], monkeypatch)
         said, expected = content(device.events()), content(plain.events())
         missing = {i for i in expected if i not in said}
         assert {i: expected[i] for i in expected if i not in missing} == said
