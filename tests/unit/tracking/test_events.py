@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def at(x: float, y: float = 300, prompt: Prompt = PERSON, score: float = 0.9) ->
 
 @pytest.fixture
 def camera(tmp_path: Path) -> Iterator[Camera]:
-    yield Camera(tmp_path / "tracks.json")
+    return Camera(tmp_path / "tracks.json")
 
 
 def test_an_object_is_told_of_when_it_was_seen_twice_and_ends_when_it_was_missed_for_long(camera: Camera) -> None:
@@ -259,13 +260,16 @@ def test_one_track_has_one_event_a_frame(camera: Camera) -> None:
 
 def test_each_event_continues_where_the_one_before_ended(camera: Camera) -> None:
     camera.walks(*range(300, 900, 20))
-    settled: Callable[[dict[str, Any]], Any] = lambda t: (
-        t["current_zones"],
-        t["label"],
-        t["stationary"],
-        t["crossings"],
-    )  # noqa: E731
+
+    def settled(t: dict[str, Any]) -> Any:
+        return (
+            t["current_zones"],
+            t["label"],
+            t["stationary"],
+            t["crossings"],
+        )
+
     chain = camera.events
     assert len(chain) > 3
-    for one, following in zip(chain[1:], chain[2:], strict=False):
+    for one, following in itertools.pairwise(chain[1:]):
         assert settled(one["after"]) == settled(following["before"])

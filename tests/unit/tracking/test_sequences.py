@@ -1,4 +1,7 @@
-"""Tracks keep their identity: through crossings, a second behind something, and a restart. Sequences with known tracks."""
+"""Tracks keep their identity: through crossings, a second behind something, and a restart.
+
+By sequences whose tracks are known.
+"""
 
 from __future__ import annotations
 
