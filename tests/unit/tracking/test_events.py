@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,8 @@ def at(x: float, y: float = 300, prompt: Prompt = PERSON, score: float = 0.9) ->
 
 
 @pytest.fixture
-def camera(tmp_path: Path) -> Iterator[Camera]:
-    yield Camera(tmp_path / "tracks.json")
+def camera(tmp_path: Path) -> Camera:
+    return Camera(tmp_path / "tracks.json")
 
 
 def test_an_object_is_told_of_when_it_was_seen_twice_and_ends_when_it_was_missed_for_long(camera: Camera) -> None:
@@ -127,7 +127,7 @@ def test_a_point_that_trembles_on_the_edge_of_a_zone_is_one_stay(camera: Camera)
 def test_a_line_is_crossed_in_a_direction_and_counted(camera: Camera) -> None:
     places = Places((), (GATE,))
     camera.places = places
-    camera.walks(500, 560, 620, 680, 620, 560)
+    camera.walks(500, 560, 620, 680, 680, 620, 560)
     crossings = [event for event in camera.events if event["reasons"][0]["kind"] == "line_crossed"]
     assert [_said(event["reasons"][0]) for event in crossings] == [
         "line_crossed gate forward",
@@ -259,13 +259,12 @@ def test_one_track_has_one_event_a_frame(camera: Camera) -> None:
 
 def test_each_event_continues_where_the_one_before_ended(camera: Camera) -> None:
     camera.walks(*range(300, 900, 20))
-    settled: Callable[[dict[str, Any]], Any] = lambda t: (
-        t["current_zones"],
-        t["label"],
-        t["stationary"],
-        t["crossings"],
-    )  # noqa: E731
     chain = camera.events
     assert len(chain) > 3
-    for one, following in zip(chain[1:], chain[2:], strict=False):
-        assert settled(one["after"]) == settled(following["before"])
+    for one, following in pairwise(chain[1:]):
+        assert _settled(one["after"]) == _settled(following["before"])
+
+
+def _settled(track: dict[str, Any]) -> tuple[Any, ...]:
+    """What only an event changes."""
+    return track["current_zones"], track["label"], track["stationary"], track["crossings"]

@@ -204,8 +204,8 @@ def test_files_lead_to_the_same_events_whenever_the_process_was_killed(
 def test_a_cameras_events_are_those_of_the_frames_that_it_has_worked_on(
     kills: frozenset[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Frames that were lost to a kill are as if the camera had not taken them; of those whose state was written no event
-    is missing, and none is different."""
+    """Frames that were lost to a kill are as if the camera had not taken them; of those whose state was written no
+    event is missing, and none is different."""
     folder = tmp_path_factory.mktemp("camera")
     device = Device(folder / "killed.json", False, Fate(kills))
     run(device, SEQUENCE, pytest.MonkeyPatch())

@@ -1,4 +1,4 @@
-"""Tracks keep their identity: through crossings, a second behind something, and a restart. Sequences with known tracks."""
+"""Tracks keep their identity through crossings, a second behind something and a restart, in known sequences."""
 
 from __future__ import annotations
 
