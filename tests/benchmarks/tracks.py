@@ -1,8 +1,7 @@
-"""How well tracks keep their identity, and what a look costs: ``python -m benchmarks.tracks > results-tracks-....txt``.
+"""How well tracks keep their identity, and what a look costs: ``python -m benchmarks.tracks``, from ``tests``.
 
 Crowds of ``tests/support/moving_scenes.py``, 40 seconds each, seeds 100 to 109, by frames a second, people and what
-happens to them. IDF1 by Ristani et al. (2016); processor time, not time, is what the stage takes for a frame, its file
-included.
+happens to them. IDF1 by Ristani et al. (2016); ms/frame is processor time of the stage, its file included.
 """
 
 from __future__ import annotations

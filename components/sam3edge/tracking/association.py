@@ -49,15 +49,15 @@ class Seen:
 def associate(tracks: Sequence[Track], detections: Sequence[Seen], at: float) -> dict[int, int]:
     """Track to detection, by their numbers, one to one.
 
-    Tracks choose in three turns: those that were seen last time, those that were missed, and those that nobody is sure
-    of yet. So what reappears, or has appeared once, never takes a detection from what is plainly there.
+    Tracks choose in two turns: first those that were seen last time, then those that were missed and those that nobody
+    is sure of yet. So what reappears, or has appeared once, never takes a detection from what is plainly there.
 
     Args:
         at: when the detections were seen, seconds since 1970.
     """
-    turns: tuple[list[int], list[int], list[int]] = [], [], []
+    turns: tuple[list[int], list[int]] = [], []
     for number, track in enumerate(tracks):
-        turns[2 if not track.announced else 0 if track.missing_since is None else 1].append(number)
+        turns[0 if track.announced and track.missing_since is None else 1].append(number)
     pairs: dict[int, int] = {}
     free = list(detections)
     for turn in turns:

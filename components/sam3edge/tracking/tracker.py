@@ -107,6 +107,9 @@ def advance(
         known = ()
     elif pause < 0:
         return Step(scene)
+    left = {track.id for track in known if _has_left(track, at, size)}
+    ended += [_end(track, "gone") for track in known if track.id in left and track.announced]
+    known = tuple(track for track in known if track.id not in left)
     seen = [
         Seen.of(number, d)
         for number, d in enumerate(detections)
@@ -164,9 +167,11 @@ def wants_look(scene: Scene, frame: Frame, places: Places, options: TrackingOpti
 
 
 def _has_left(track: Track, at: float, size: tuple[int, int]) -> bool:
-    """Whether what is missed has gone on its way out of the image: what comes in there is another."""
-    to = track.predicted(at)
-    return not (0 <= to.x <= size[0] and 0 <= to.y <= size[1])
+    """Whether it is on its way out of the image: what comes in there is another. Of what was missed, the centre counts;
+    what was not may still be seen in part, so all of it must be outside."""
+    to, (x0, y0, x1, y1) = track.predicted(at), track.box
+    half = (0.0, 0.0) if track.missing_since is not None else ((x1 - x0) / 2, (y1 - y0) / 2)
+    return not (-half[0] <= to.x <= size[0] + half[0] and -half[1] <= to.y <= size[1] + half[1])
 
 
 def _settled(track: Track, detection: Detection, places: PlacesInFrame, options: TrackingOptions) -> Track:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def at(x: float, y: float = 300, prompt: Prompt = PERSON, score: float = 0.9) ->
 
 
 @pytest.fixture
-def camera(tmp_path: Path) -> Iterator[Camera]:
+def camera(tmp_path: Path) -> Camera:
     return Camera(tmp_path / "tracks.json")
 
 
@@ -128,7 +127,7 @@ def test_a_point_that_trembles_on_the_edge_of_a_zone_is_one_stay(camera: Camera)
 def test_a_line_is_crossed_in_a_direction_and_counted(camera: Camera) -> None:
     places = Places((), (GATE,))
     camera.places = places
-    camera.walks(500, 560, 620, 680, 620, 560)
+    camera.walks(500, 560, 620, 680, 680, 620, 560)
     crossings = [event for event in camera.events if event["reasons"][0]["kind"] == "line_crossed"]
     assert [_said(event["reasons"][0]) for event in crossings] == [
         "line_crossed gate forward",
@@ -260,16 +259,12 @@ def test_one_track_has_one_event_a_frame(camera: Camera) -> None:
 
 def test_each_event_continues_where_the_one_before_ended(camera: Camera) -> None:
     camera.walks(*range(300, 900, 20))
-
-    def settled(t: dict[str, Any]) -> Any:
-        return (
-            t["current_zones"],
-            t["label"],
-            t["stationary"],
-            t["crossings"],
-        )
-
     chain = camera.events
     assert len(chain) > 3
-    for one, following in itertools.pairwise(chain[1:]):
-        assert settled(one["after"]) == settled(following["before"])
+    for one, following in pairwise(chain[1:]):
+        assert _settled(one["after"]) == _settled(following["before"])
+
+
+def _settled(track: dict[str, Any]) -> tuple[Any, ...]:
+    """What only an event changes."""
+    return track["current_zones"], track["label"], track["stationary"], track["crossings"]

@@ -1,7 +1,4 @@
-"""Tracks keep their identity: through crossings, a second behind something, and a restart.
-
-By sequences whose tracks are known.
-"""
+"""Tracks keep their identity through crossings, a second behind something and a restart, in known sequences."""
 
 from __future__ import annotations
 

@@ -89,8 +89,8 @@ def test_the_largest_state_there_can_be_is_bounded() -> None:
     third = 1 / 3
     presence = Presence(
         (third,) * 4, 1.7e9 + third,
-        {name: Stay(10**6, 1e6 + third, 1.7e9 + third, 1.7e9 + third, True) for name in zones},
-        dict.fromkeys(lines, (1000.0 + third, 1000.0 + third)), dict.fromkeys(lines, (10 ** 6, 10 ** 6)), True,
+        dict.fromkeys(zones, Stay(10**6, 1e6 + third, 1.7e9 + third, 1.7e9 + third, True)),
+        dict.fromkeys(lines, (1e3 + third, 1e3 + third)), dict.fromkeys(lines, (10**6, 10**6)), True,
     )  # fmt: skip
     moment = film(crowd(1, 3, 6), [5.0], 1)[0]
     one = advance(Scene(), moment.frame, moment.detections.detections, PLACES, TrackingOptions()).scene.tracks[0]
