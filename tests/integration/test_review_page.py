@@ -21,6 +21,8 @@ from support.review_page import IMAGE, Gated, ReviewPage, inside, iou, outlines,
 from support.reviews import objects_of, scene, scene_queue, scratch_of
 from support.waiting import until
 
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]  # one Chromium is enough for two cores
+
 SEED, OTHER_SEED = 6, 18
 
 

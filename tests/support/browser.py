@@ -9,7 +9,8 @@
 
 The fixture ``browser`` (``tests/conftest.py``) gives each test an empty window of the one Chromium of its process, and
 skips where none is installed. Chromium resolves no name and asks no proxy, so a page reaches 127.0.0.1 alone; what it
-asked for elsewhere is recorded all the same. ``--enable-unsafe-swiftshader`` gives WebGL without a GPU.
+asked for elsewhere is recorded all the same. There is no WebGL: what stands for a
+GPU takes whole cores.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 BUTTONS = {"left": 0, "right": 2}
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # Chromium's own needs a user namespace, which containers often lack; the pages are ours
     "--disable-dev-shm-usage",  # /dev/shm is small in containers
-    "--enable-unsafe-swiftshader",
+    "--disable-gpu",  # what stands for one would take both cores
     "--disable-background-networking",
     "--no-proxy-server",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",

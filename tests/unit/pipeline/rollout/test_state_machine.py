@@ -37,6 +37,7 @@ pytestmark = pytest.mark.long
 def rig(monkeypatch: pytest.MonkeyPatch, demo_bundle: Path, tmp_path: Path) -> Iterator[Rig]:
     with rollout_rig(monkeypatch, demo_bundle, tmp_path) as made:
         made.hears(STARTED - timedelta(days=1), 1.0, OLD)
+        made.cloud.calls.clear()
         yield made
 
 
