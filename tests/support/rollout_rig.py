@@ -22,10 +22,10 @@ from sam3edge_pipeline.registry.packages import Package, ensure_group, register
 from sam3edge_pipeline.registry.release import Lineage, Release
 from sam3edge_pipeline.rollout import handlers
 from sam3edge_pipeline.rollout.membership import Canaries
-from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Loop, Times, definition, to_text
+from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Loop, Times
 from sam3edge_pipeline.rollout.steps import Rollout
 from sam3edge_simulator.greengrass_cloud import ACCOUNT, REGION, Deployment, GreengrassCloud, function_arn, group_arn
-from sam3edge_simulator.loop.rollout import approval_event, make_tables
+from sam3edge_simulator.loop.rollout import approval_event, make_machine, make_tables
 from support.canaries import canary_messages
 from support.light_bundle import without_weights
 
@@ -192,11 +192,7 @@ def _rig(cloud: GreengrassCloud, demo: Path, work: Path, times: Times) -> Rig:
     for name in FUNCTIONS:
         cloud.functions[function_arn(name)] = getattr(handlers, name)
     states = boto3.client("stepfunctions")
-    machine = states.create_state_machine(
-        name="rollout",
-        definition=to_text(definition({name: function_arn(name) for name in FUNCTIONS}, times)),
-        roleArn=f"arn:aws:iam::{ACCOUNT}:role/rollout",
-    )["stateMachineArn"]
+    machine = make_machine(times)
     greengrass = boto3.client("greengrassv2")
     for target in (CANARY, FLEET):
         components = {name: {"componentVersion": version} for name, version in FIRST.items()}

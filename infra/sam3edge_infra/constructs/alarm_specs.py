@@ -22,7 +22,7 @@ MAX_WAIT_SECONDS = 3600
 MAX_REFUSED_PERCENT = 50
 """Of the API's requests, refused as the caller's fault."""
 
-MACHINE_TODO: Mapping[str, str] = {
+MACHINE_ADVICE: Mapping[str, str] = {
     "rollout": "Read the execution's cause and outcome#<execution> in the records table: it says why a model was "
     "rolled back. To try the same approval again, invoke start with the event and attempt: 2.",
     "labeling": "Open the failed execution in Step Functions, mend what its cause names, and begin again; uploads "
@@ -235,9 +235,9 @@ def machine_alarm(machine: str, naming: Naming) -> AlarmSpec:
     ends = [
         metric("AWS/States", end, "Sum", arn) for end in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
     ]
-    todo = MACHINE_TODO.get(name, "Open the execution in Step Functions; its cause says what failed.")
+    advice = MACHINE_ADVICE.get(name, "Open the execution in Step Functions; its cause says what failed.")
     return AlarmSpec(
-        f"executions-{name}", f"An execution of {machine} failed, timed out or was aborted.", todo, total(*ends), 0
+        f"executions-{name}", f"An execution of {machine} failed, timed out or was aborted.", advice, total(*ends), 0
     )
 
 

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from sam3edge_infra.constructs.images import Image
+from sam3edge_infra.constructs.log import log_group
 from sam3edge_infra.constructs.names import Naming
-
-LOG_DAYS = logs.RetentionDays.THREE_MONTHS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +40,7 @@ def image_function(scope: Construct, spec: FunctionSpec, naming: Naming, image: 
     """The function, which may write its log."""
     made = spec.name.title().replace("-", "").replace("_", "")
     name = naming(spec.name.replace("_", "-"))
-    log = logs.LogGroup(
-        scope,
-        f"{made}Log",
-        log_group_name=f"/aws/lambda/{name}",
-        retention=LOG_DAYS,
-        removal_policy=cdk.RemovalPolicy.DESTROY,
-    )
+    log = log_group(scope, f"{made}Log", f"/aws/lambda/{name}")
     role = iam.Role(
         scope, f"{made}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), description=spec.description
     )

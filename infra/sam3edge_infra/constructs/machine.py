@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from sam3edge_infra.constructs.function import LOG_DAYS
+from sam3edge_infra.constructs.log import log_group
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import Statement, allow
+from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 
 _LOG_DELIVERY = (
     "logs:CreateLogDelivery",
@@ -45,9 +43,7 @@ def state_machine(
     role = iam.Role(
         scope,
         f"{made}MachineRole",
-        assumed_by=iam.ServicePrincipal(
-            "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": naming.account}}
-        ),
+        assumed_by=for_account("states.amazonaws.com", naming),
         description=f"state machine {naming(name)}",
     )
     allow(
@@ -59,13 +55,7 @@ def state_machine(
             "log delivery and tracing know no resources: Step Functions' documentation asks for all",
         ),
     )
-    log = logs.LogGroup(
-        scope,
-        f"{made}MachineLog",
-        log_group_name=f"/aws/vendedlogs/states/{naming(name)}",
-        retention=LOG_DAYS,
-        removal_policy=cdk.RemovalPolicy.DESTROY,
-    )
+    log = log_group(scope, f"{made}MachineLog", f"/aws/vendedlogs/states/{naming(name)}")
     machine = sfn.CfnStateMachine(
         scope,
         f"{made}Machine",

@@ -50,6 +50,11 @@ def allow(role: iam.IRole, *statements: Statement) -> None:
             acknowledge(role, {f"AwsSolutions-IAM5[Resource::{arn}]": one.because for arn in wild})
 
 
+def for_account(service: str, naming: Naming) -> iam.ServicePrincipal:
+    """A service of AWS that may take a role on behalf of the stage's account, and of no other."""
+    return iam.ServicePrincipal(service, conditions={"StringEquals": {"aws:SourceAccount": naming.account}})
+
+
 def in_network(naming: Naming, subnets: Sequence[str], groups: Sequence[str]) -> tuple[Statement, ...]:
     """What SageMaker does as a role to put containers into subnets."""
     interfaces = naming.arn("ec2", "network-interface/*")

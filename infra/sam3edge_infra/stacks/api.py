@@ -11,12 +11,12 @@ import aws_cdk as cdk
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from sam3edge_infra.constructs.acknowledged import acknowledge
-from sam3edge_infra.constructs.function import LOG_DAYS, FunctionSpec, image_function
+from sam3edge_infra.constructs.function import FunctionSpec, image_function
 from sam3edge_infra.constructs.images import Images
+from sam3edge_infra.constructs.log import log_group
 from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.permissions import Statement, allow
 from sam3edge_infra.constructs.stack import StageStack
@@ -130,13 +130,7 @@ class ApiStack(StageStack):
     ) -> apigateway.RestApi:
         naming = self._naming
         account = self._account()
-        log = logs.LogGroup(
-            self,
-            "AccessLog",
-            log_group_name=f"/aws/apigateway/{naming('api')}",
-            retention=LOG_DAYS,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
+        log = log_group(self, "AccessLog", f"/aws/apigateway/{naming('api')}")
         keys = apigateway.RequestAuthorizer(
             self,
             "Keys",

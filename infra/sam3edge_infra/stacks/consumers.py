@@ -22,8 +22,9 @@ from aws_cdk import aws_pipes as pipes
 from constructs import Construct
 
 from sam3edge.core.messages.topics import DETECTIONS
+from sam3edge_infra.constructs.log import log_group
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import Statement, allow
+from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.queue import queue_with_dead_letters
 from sam3edge_infra.stacks.storage import Storage
 from sam3edge_infra.stages.delivery import Consumers
@@ -35,7 +36,6 @@ EVENT_SOURCE, DETAIL_TYPE = "sam3edge", "Detections"
 BUFFER_MB, BUFFER_SECONDS = 64, 300
 PREFIX = "detections/!{timestamp:yyyy/MM/dd/HH}/"
 FAILED_PREFIX = "failed/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/"
-LOG_DAYS = logs.RetentionDays.THREE_MONTHS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +73,10 @@ def deliver_detections(scope: Construct, naming: Naming, storage: Storage, consu
     role = iam.Role(
         scope,
         "DetectionsRole",
-        assumed_by=iam.ServicePrincipal(
-            "iot.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": naming.account}}
-        ),
+        assumed_by=for_account("iot.amazonaws.com", naming),
         description="the rule of IoT Core that takes detections to consumers",
     )
-    log = logs.LogGroup(
-        scope,
-        "DetectionsRuleLog",
-        log_group_name=f"/sam3edge/{naming.stage}/detections-rule",
-        retention=LOG_DAYS,
-        removal_policy=cdk.RemovalPolicy.DESTROY,
-    )
+    log = log_group(scope, "DetectionsRuleLog", f"/sam3edge/{naming.stage}/detections-rule")
     streams = naming.arn("logs", f"log-group:/sam3edge/{naming.stage}/detections-rule:*")
     allow(
         role,
@@ -126,13 +118,7 @@ def deliver_detections(scope: Construct, naming: Naming, storage: Storage, consu
 
 def _stream(scope: Construct, naming: Naming, storage: Storage, name: str) -> None:
     bucket = storage.detections
-    log = logs.LogGroup(
-        scope,
-        "StreamLog",
-        log_group_name=f"/aws/kinesisfirehose/{name}",
-        retention=LOG_DAYS,
-        removal_policy=cdk.RemovalPolicy.DESTROY,
-    )
+    log = log_group(scope, "StreamLog", f"/aws/kinesisfirehose/{name}")
     log_stream = logs.LogStream(
         scope, "StreamLogStream", log_group=log, log_stream_name="s3", removal_policy=cdk.RemovalPolicy.DESTROY
     )
@@ -185,9 +171,7 @@ def _bus(scope: Construct, naming: Naming, names: Destinations) -> None:
     role = iam.Role(
         scope,
         "PipeRole",
-        assumed_by=iam.ServicePrincipal(
-            "pipes.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": naming.account}}
-        ),
+        assumed_by=for_account("pipes.amazonaws.com", naming),
         description="the pipe from the queue to the bus",
     )
     allow(

@@ -26,7 +26,7 @@ from constructs import Construct
 from sam3edge_infra.constructs.acknowledged import acknowledge
 from sam3edge_infra.constructs.bucket import private_bucket
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import Statement, allow
+from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.wildcards import Wildcard, accept_wildcards
 from sam3edge_infra.stacks.storage import storage_of
@@ -223,9 +223,7 @@ class DeliveryStack(StageStack):
         role = iam.Role(
             self,
             "StartRole",
-            assumed_by=iam.ServicePrincipal("events.amazonaws.com").with_conditions(
-                {"StringEquals": {"aws:SourceAccount": naming.account}}
-            ),
+            assumed_by=for_account("events.amazonaws.com", naming),
             description="Rules that start the delivery",
         )
         allow(role, Statement(["codepipeline:StartPipelineExecution"], [pipeline]))

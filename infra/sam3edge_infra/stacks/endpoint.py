@@ -19,7 +19,7 @@ from constructs import Construct
 
 from sam3edge_infra.constructs.images import Image, ImageName, Images
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import NO_RESOURCES, Statement, allow, in_network, pulls
+from sam3edge_infra.constructs.permissions import NO_RESOURCES, Statement, allow, for_account, in_network, pulls
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.stacks.bundle import ModelData, model_data
 from sam3edge_infra.stacks.endpoint_scaling import VARIANT, Guard, scale_async, scale_instances
@@ -146,9 +146,7 @@ class EndpointStack(StageStack):
         role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal(
-                "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": naming.account}}
-            ),
+            assumed_by=for_account("sagemaker.amazonaws.com", naming),
             description="the endpoint: reads its model, writes its log",
         )
         allow(

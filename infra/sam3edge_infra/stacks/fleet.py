@@ -22,7 +22,7 @@ from sam3edge_infra.components import Component, components_of
 from sam3edge_infra.constructs.function import FunctionSpec, image_function
 from sam3edge_infra.constructs.images import Images
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import Statement, allow
+from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.table import on_demand_table
 from sam3edge_infra.stacks.consumers import Destinations, deliver_detections, destinations_of
@@ -162,9 +162,7 @@ class FleetStack(StageStack):
         role = iam.Role(
             self,
             "ProvisioningRole",
-            assumed_by=iam.ServicePrincipal(
-                "iot.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": naming.account}}
-            ),
+            assumed_by=for_account("iot.amazonaws.com", naming),
             description="AWS IoT Core provisions devices",
         )
         allow(role, *provisioning_statements(naming, things, groups))

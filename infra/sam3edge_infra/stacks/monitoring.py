@@ -34,7 +34,7 @@ from sam3edge_infra.constructs.dashboard import dashboard
 from sam3edge_infra.constructs.function import FunctionSpec, image_function
 from sam3edge_infra.constructs.images import Images
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import Statement, allow
+from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.table import on_demand_table
 from sam3edge_infra.constructs.watched import Watched
@@ -203,9 +203,7 @@ class MonitoringStack(StageStack):
         role = iam.Role(
             self,
             "FailuresRole",
-            assumed_by=iam.ServicePrincipal("events.amazonaws.com").with_conditions(
-                {"StringEquals": {"aws:SourceAccount": naming.account}}
-            ),
+            assumed_by=for_account("events.amazonaws.com", naming),
             description="Rules that send failures to the topic of alarms",
         )
         allow(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from sam3edge_infra.constructs.log import log_group
 from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.stages.stage import ExistingNetwork, NewNetwork
@@ -91,13 +91,7 @@ class NetworkStack(StageStack):
                 "DynamoDb": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.DYNAMODB),
             },
         )
-        log = logs.LogGroup(
-            self,
-            "FlowLog",
-            log_group_name=f"/sam3edge/{naming.stage}/flow",
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
+        log = log_group(self, "FlowLog", f"/sam3edge/{naming.stage}/flow", logs.RetentionDays.ONE_MONTH)
         vpc.add_flow_log(
             "Rejected",
             destination=ec2.FlowLogDestination.to_cloud_watch_logs(log),

@@ -18,7 +18,7 @@ from sam3edge_infra.constructs.function import FunctionSpec, image_function
 from sam3edge_infra.constructs.images import Images
 from sam3edge_infra.constructs.machine import state_machine
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import Statement, allow
+from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.queue import queue_with_dead_letters
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.table import on_demand_table
@@ -126,9 +126,7 @@ class RolloutStack(StageStack):
         role = iam.Role(
             self,
             "RulesRole",
-            assumed_by=iam.ServicePrincipal(
-                "iot.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": naming.account}}
-            ),
+            assumed_by=for_account("iot.amazonaws.com", naming),
             description="rules of IoT Core: the devices' messages into the queue",
         )
         into_queues = [naming.queue_arn("observations"), naming.queue_arn("observations-dead")]

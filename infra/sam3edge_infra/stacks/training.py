@@ -21,8 +21,9 @@ from constructs import Construct
 
 from sam3edge_infra.constructs.function import FunctionSpec, image_function
 from sam3edge_infra.constructs.images import Image, ImageName, Images
+from sam3edge_infra.constructs.log import log_group
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import NO_RESOURCES, Statement, allow, in_network, pulls
+from sam3edge_infra.constructs.permissions import NO_RESOURCES, Statement, allow, for_account, in_network, pulls
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.trigger import trigger, undelivered_queue
 from sam3edge_infra.stacks.labeling import Labeling
@@ -98,9 +99,7 @@ class TrainingStack(StageStack):
             self,
             "JobRole",
             role_name=naming("training-jobs"),
-            assumed_by=iam.ServicePrincipal(
-                "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": naming.account}}
-            ),
+            assumed_by=for_account("sagemaker.amazonaws.com", naming),
             description="steps of the training pipeline",
         )
         bucket, _, prefix = checkpoint.removeprefix("s3://").partition("/")
@@ -163,9 +162,7 @@ class TrainingStack(StageStack):
         role = iam.Role(
             self,
             "PipelineRole",
-            assumed_by=iam.ServicePrincipal(
-                "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": naming.account}}
-            ),
+            assumed_by=for_account("sagemaker.amazonaws.com", naming),
             description="the training pipeline: starts jobs",
         )
         processing, training = (naming.arn("sagemaker", f"{kind}-job/*") for kind in ("processing", "training"))
@@ -264,13 +261,7 @@ class TrainingStack(StageStack):
         """An alarm on the uploads of a day; its ARN. EventBridge counts what a rule matches: no function has to."""
         naming = self._naming
         name = naming("new-examples")
-        log = logs.LogGroup(
-            self,
-            "NewExamples",
-            log_group_name=f"/aws/events/{name}",
-            retention=logs.RetentionDays.TWO_WEEKS,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
+        log = log_group(self, "NewExamples", f"/aws/events/{name}", logs.RetentionDays.TWO_WEEKS)
         rule = events.CfnRule(
             self,
             "NewExamplesRule",

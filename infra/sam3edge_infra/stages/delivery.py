@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from sam3edge_infra.stages.section import Section
 from sam3edge_infra.stages.values import Ec2Instance, Email, Schedule
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Consumers(_Section):
+class Consumers(Section):
     """Where IoT rules take detections, beside MQTT's subscribers.
 
     Attributes:
@@ -23,7 +20,7 @@ class Consumers(_Section):
     destinations: tuple[Literal["firehose", "eventbridge"], ...] = ()
 
 
-class Simulator(_Section):
+class Simulator(Section):
     """An EC2 instance that is a device.
 
     Attributes:
@@ -35,7 +32,7 @@ class Simulator(_Section):
     group: Literal["canary", "fleet"] = "canary"
 
 
-class Monitoring(_Section):
+class Monitoring(Section):
     """Whom alarms reach, and from where on.
 
     Attributes:
@@ -54,7 +51,7 @@ class Monitoring(_Section):
     latency_ms: int = Field(5000, ge=1)
 
 
-class CodeConnectionSource(_Section):
+class CodeConnectionSource(Section):
     """A repository at GitHub, GitLab or Bitbucket, by a connection."""
 
     kind: Literal["codeconnections"]
@@ -63,7 +60,7 @@ class CodeConnectionSource(_Section):
     branch: str = Field("main", min_length=1)
 
 
-class CodeCommitSource(_Section):
+class CodeCommitSource(Section):
     """A repository of CodeCommit."""
 
     kind: Literal["codecommit"]
@@ -71,7 +68,7 @@ class CodeCommitSource(_Section):
     branch: str = Field("main", min_length=1)
 
 
-class S3Source(_Section):
+class S3Source(Section):
     """A zip of the sources in a bucket with versions."""
 
     kind: Literal["s3"]
@@ -82,7 +79,7 @@ class S3Source(_Section):
 Source: TypeAlias = Annotated[CodeConnectionSource | CodeCommitSource | S3Source, Field(discriminator="kind")]
 
 
-class Delivery(_Section):
+class Delivery(Section):
     """A pipeline that deploys what is pushed.
 
     Attributes:

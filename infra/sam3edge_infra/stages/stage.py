@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from sam3edge_infra.stages.delivery import Consumers, Delivery, Monitoring, Simulator
+from sam3edge_infra.stages.section import Section
 from sam3edge_infra.stages.values import (
     Account,
     Cidr,
@@ -29,13 +30,21 @@ from sam3edge_infra.stages.values import (
 )
 
 
-class Section(BaseModel):
-    """A part of a stage; what it does not know is refused."""
+class Scaled(Section):
+    """Instances whose number follows the load."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    instance_type: SageMakerInstance
+    min_instances: int
+    max_instances: int = Field(1, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_instances > self.max_instances:
+            raise ValueError(f"expected max_instances of {self.min_instances} or more, got {self.max_instances}")
+        return self
 
 
-class InstanceEndpoint(Section):
+class InstanceEndpoint(Scaled):
     """A real-time endpoint: instances that are always there.
 
     Attributes:
@@ -44,19 +53,11 @@ class InstanceEndpoint(Section):
     """
 
     kind: Literal["instance"]
-    instance_type: SageMakerInstance
     min_instances: int = Field(1, ge=1, le=20)
-    max_instances: int = Field(1, ge=1, le=100)
     requests_per_instance: int = Field(60, ge=1, le=100_000)
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.min_instances > self.max_instances:
-            raise ValueError(f"expected max_instances of {self.min_instances} or more, got {self.max_instances}")
-        return self
 
-
-class AsyncEndpoint(Section):
+class AsyncEndpoint(Scaled):
     """An endpoint that takes uploads from S3 and scales to zero between them.
 
     Attributes:
@@ -64,16 +65,8 @@ class AsyncEndpoint(Section):
     """
 
     kind: Literal["async"]
-    instance_type: SageMakerInstance
     min_instances: int = Field(0, ge=0, le=20)
-    max_instances: int = Field(1, ge=1, le=100)
     backlog_per_instance: int = Field(4, ge=1, le=1000)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.min_instances > self.max_instances:
-            raise ValueError(f"expected max_instances of {self.min_instances} or more, got {self.max_instances}")
-        return self
 
 
 class ServerlessEndpoint(Section):
@@ -402,7 +395,3 @@ class Stage(Section):
             if isinstance(self.nucleus, ClassicNucleus) and self.nucleus.plugin_sha256 is None:
                 raise ValueError("expected nucleus.plugin_sha256 with a simulator of the classic nucleus")
         return self
-
-    def resource(self, name: str) -> str:
-        """Name of a resource of this stage: ``sam3edge-<stage>-<name>``."""
-        return f"sam3edge-{self.name}-{name}"

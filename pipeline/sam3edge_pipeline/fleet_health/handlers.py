@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
-from botocore.config import Config
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from sam3edge.core.errors import SettingsError
-from sam3edge.validation import complaints, first_complaint
+from sam3edge.validation import first_complaint
+from sam3edge_pipeline.environment import PATIENT, from_environment
 from sam3edge_pipeline.fleet_health.health import health_of, log_line
 from sam3edge_pipeline.fleet_health.heartbeats import STATUS, Heartbeat, read_heartbeat
 from sam3edge_pipeline.fleet_health.judged import JUDGED, Judged, read_judged
 
 logger = logging.getLogger(__name__)
-
-_PATIENT = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 4, "mode": "standard"})
 
 
 class FleetHealthSettings(BaseSettings):
@@ -49,10 +46,7 @@ class FleetHealthSettings(BaseSettings):
 
 def read_settings() -> FleetHealthSettings:
     """From the environment; raises SettingsError that names every variable that is wrong."""
-    try:
-        return FleetHealthSettings()
-    except ValidationError as error:
-        raise SettingsError("; ".join(map(str, complaints(error)))) from error
+    return from_environment(FleetHealthSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +110,8 @@ def rows_in(items: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Heartbeat], d
 @functools.cache
 def _fleet() -> Fleet:
     settings = read_settings()
-    table = boto3.resource("dynamodb", config=_PATIENT).Table(settings.table)
-    return Fleet(settings, boto3.client("iot", config=_PATIENT), table, time.time, sys.stdout.write)
+    table = boto3.resource("dynamodb", config=PATIENT).Table(settings.table)
+    return Fleet(settings, boto3.client("iot", config=PATIENT), table, time.time, sys.stdout.write)
 
 
 def look(event: Mapping[str, Any], context: Any) -> dict[str, int]:

@@ -16,14 +16,12 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from pydantic import ValidationError
 
-from sam3edge.core.errors import SettingsError
-from sam3edge.validation import complaints
 from sam3edge_pipeline.datasets.formats.annotations import FormatError
 from sam3edge_pipeline.datasets.splits import SplitPolicy
 from sam3edge_pipeline.datasets.storage import S3Storage
 from sam3edge_pipeline.datasets.store import open_dataset
+from sam3edge_pipeline.environment import PATIENT, from_environment
 from sam3edge_pipeline.labeling.backends import FilesBackend, LabelingBackend, ReviewBackend, from_uploads
 from sam3edge_pipeline.labeling.cloud import Mirror, fetch_examples
 from sam3edge_pipeline.labeling.ground_truth import GroundTruthBackend
@@ -35,7 +33,7 @@ from sam3edge_pipeline.retraining.versions import latest_version
 
 logger = logging.getLogger(__name__)
 
-_PATIENT = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 4, "mode": "standard"})
+_PATIENT = PATIENT.merge(Config(read_timeout=60))
 MAX_LIST_BYTES = 64 << 20
 
 Event = Mapping[str, Any]
@@ -43,10 +41,7 @@ Event = Mapping[str, Any]
 
 def read_settings() -> LabelingSettings:
     """From the environment; raises SettingsError that names every variable that is wrong."""
-    try:
-        return LabelingSettings()
-    except ValidationError as error:
-        raise SettingsError("; ".join(map(str, complaints(error)))) from error
+    return from_environment(LabelingSettings)
 
 
 @dataclass(frozen=True, slots=True)

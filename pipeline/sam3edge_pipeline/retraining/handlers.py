@@ -10,27 +10,19 @@ from datetime import datetime, timezone
 from typing import Any
 
 import boto3
-from botocore.config import Config
-from pydantic import ValidationError
 
-from sam3edge.core.errors import SettingsError
-from sam3edge.validation import complaints
+from sam3edge_pipeline.environment import PATIENT, from_environment
 from sam3edge_pipeline.retraining.settings import RetrainingSettings
 from sam3edge_pipeline.retraining.versions import latest_version
 
 logger = logging.getLogger(__name__)
-
-_PATIENT = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 4, "mode": "standard"})
 
 Event = Mapping[str, Any]
 
 
 def read_settings() -> RetrainingSettings:
     """From the environment; raises SettingsError that names every variable that is wrong."""
-    try:
-        return RetrainingSettings()
-    except ValidationError as error:
-        raise SettingsError("; ".join(map(str, complaints(error)))) from error
+    return from_environment(RetrainingSettings)
 
 
 def label(event: Event, context: Any) -> dict[str, Any]:
@@ -42,11 +34,11 @@ def label(event: Event, context: Any) -> dict[str, Any]:
         event: of EventBridge; its ``time`` makes the name of the execution, so that a repetition starts nothing.
     """
     settings = read_settings()
-    states = boto3.client("stepfunctions", config=_PATIENT)
+    states = boto3.client("stepfunctions", config=PATIENT)
     running = states.list_executions(stateMachineArn=settings.machine_arn, statusFilter="RUNNING", maxResults=1)
     if running["executions"]:
         return {"started": False, "reason": f"{running['executions'][0]['name']} is in progress"}
-    latest = latest_version(boto3.client("s3", config=_PATIENT), settings.learning, settings.dataset)
+    latest = latest_version(boto3.client("s3", config=PATIENT), settings.learning, settings.dataset)
     version = (latest or 0) + 1
     moment = datetime.fromisoformat(str(event["time"]).replace("Z", "+00:00")).astimezone(timezone.utc)
     name = f"{settings.dataset}-{version}-{moment:%Y%m%d%H%M%S}"
@@ -82,7 +74,7 @@ def train(event: Event, context: Any) -> dict[str, Any]:
         "Phrases": settings.phrases,
         "BundleVersion": f"1.{version}.0",
     }
-    started = boto3.client("sagemaker", config=_PATIENT).start_pipeline_execution(
+    started = boto3.client("sagemaker", config=PATIENT).start_pipeline_execution(
         PipelineName=settings.pipeline,
         ClientRequestToken=hashlib.sha256(str(detail["executionArn"]).encode()).hexdigest(),
         PipelineParameters=[{"Name": name, "Value": value} for name, value in told.items()],

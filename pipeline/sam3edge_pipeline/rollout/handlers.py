@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.config import Config
-from pydantic import ValidationError
 
-from sam3edge.core.errors import SettingsError
-from sam3edge.validation import complaints
+from sam3edge_pipeline.environment import PATIENT, from_environment
 from sam3edge_pipeline.rollout.canary import CanaryWatch
 from sam3edge_pipeline.rollout.events import APPROVED, read_event
 from sam3edge_pipeline.rollout.membership import Canaries
@@ -32,17 +29,12 @@ from sam3edge_pipeline.rollout.steps import Rollout
 
 logger = logging.getLogger(__name__)
 
-_PATIENT = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 4, "mode": "standard"})
-
 Event = Mapping[str, Any]
 
 
 def read_settings() -> RolloutSettings:
     """From the environment; raises SettingsError that names every variable that is wrong."""
-    try:
-        return RolloutSettings()
-    except ValidationError as error:
-        raise SettingsError("; ".join(map(str, complaints(error)))) from error
+    return from_environment(RolloutSettings)
 
 
 def assemble(settings: RolloutSettings, clock: Callable[[], float] = time.time) -> Rollout:
@@ -51,9 +43,9 @@ def assemble(settings: RolloutSettings, clock: Callable[[], float] = time.time) 
     Args:
         clock: seconds since 1970.
     """
-    greengrass = boto3.client("greengrassv2", config=_PATIENT)
-    s3 = boto3.client("s3", config=_PATIENT)
-    tables = boto3.resource("dynamodb", config=_PATIENT)
+    greengrass = boto3.client("greengrassv2", config=PATIENT)
+    s3 = boto3.client("s3", config=PATIENT)
+    tables = boto3.resource("dynamodb", config=PATIENT)
     watch = CanaryWatch(
         ObservationTable(tables.Table(settings.observations_table)),
         settings.rule(),
@@ -64,9 +56,9 @@ def assemble(settings: RolloutSettings, clock: Callable[[], float] = time.time) 
     )
     return Rollout(
         settings=settings,
-        sagemaker=boto3.client("sagemaker", config=_PATIENT),
+        sagemaker=boto3.client("sagemaker", config=PATIENT),
         greengrass=greengrass,
-        iot=boto3.client("iot", config=_PATIENT),
+        iot=boto3.client("iot", config=PATIENT),
         publisher=Publisher(greengrass, s3, settings.bucket, settings.canary_group_arn, Path(tempfile.gettempdir())),
         records=Records(tables.Table(settings.records_table)),
         watch=watch,
@@ -93,7 +85,7 @@ def start(event: Event, context: Any) -> dict[str, Any]:
     if approval.status != APPROVED:
         return {"started": False, "reason": f"the package is {approval.status}"}
     name = approval.execution_name(int(event.get("attempt", 1)))
-    states = boto3.client("stepfunctions", config=_PATIENT)
+    states = boto3.client("stepfunctions", config=PATIENT)
     try:
         states.start_execution(
             stateMachineArn=read_settings().state_machine_arn,

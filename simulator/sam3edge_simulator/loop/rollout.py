@@ -233,17 +233,23 @@ def local_rollout(
         rollout = handlers.assemble(handlers.read_settings(), clock)
         for name in FUNCTIONS:
             greengrass.functions[function_arn(name)] = _function(rollout, name)
-        boto3.client("stepfunctions").create_state_machine(
-            name="rollout",
-            definition=to_text(definition({name: function_arn(name) for name in FUNCTIONS}, TIMES)),
-            roleArn=f"arn:aws:iam::{ACCOUNT}:role/rollout",
-        )
+        make_machine(TIMES)
         local = LocalRollout(cloud, greengrass, devices, rollout, clock, machine, out)
         greengrass.carry_out = local.carry_out
         try:
             yield local
         finally:
             local.close()
+
+
+def make_machine(times: Times) -> str:
+    """The state machine ``rollout``, in the account that the environment names; its ARN."""
+    made = boto3.client("stepfunctions").create_state_machine(
+        name="rollout",
+        definition=to_text(definition({name: function_arn(name) for name in FUNCTIONS}, times)),
+        roleArn=f"arn:aws:iam::{ACCOUNT}:role/rollout",
+    )
+    return str(made["stateMachineArn"])
 
 
 def make_tables() -> None:

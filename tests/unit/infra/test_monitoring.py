@@ -315,12 +315,9 @@ def stack_with(naming: Naming) -> tuple[cdk.App, cdk.Stack]:
     return app, cdk.Stack(app, "some", stack_name=naming("some"))
 
 
-def test_what_is_added_to_a_stack_is_watched() -> None:
-    _, stack = stack_with(NAMING)
-    dead = sqs.Queue(stack, "Dead", queue_name="x-dead")
-    letters = sqs.DeadLetterQueue(queue=dead, max_receive_count=3)
-    sqs.Queue(stack, "Main", queue_name="x-main", dead_letter_queue=letters)
-    for name in ("step", "start"):
+def with_functions(stack: cdk.Stack, *names: str, called: str) -> None:
+    """Functions, and a state machine that calls one of them."""
+    for name in names:
         lambda_.CfnFunction(
             stack, name, function_name=f"x-{name}", role="r", code=lambda_.CfnFunction.CodeProperty(image_uri="i")
         )
@@ -329,25 +326,23 @@ def test_what_is_added_to_a_stack_is_watched() -> None:
         "Machine",
         state_machine_name="x-machine",
         role_arn="r",
-        definition_string=json.dumps({"Resource": NAMING.arn("lambda", "function:x-step")}),
+        definition_string=json.dumps({"Resource": NAMING.arn("lambda", f"function:x-{called}")}),
     )
+
+
+def test_what_is_added_to_a_stack_is_watched() -> None:
+    _, stack = stack_with(NAMING)
+    dead = sqs.Queue(stack, "Dead", queue_name="x-dead")
+    letters = sqs.DeadLetterQueue(queue=dead, max_receive_count=3)
+    sqs.Queue(stack, "Main", queue_name="x-main", dead_letter_queue=letters)
+    with_functions(stack, "step", "start", called="step")
     found = watched_in([stack])
     assert found == Watched(dead_letters=("x-dead",), functions=("x-start",), machines=("x-machine",))
 
 
 def test_a_function_is_by_itself_though_its_name_begins_like_one_that_a_machine_calls() -> None:
     _, stack = stack_with(NAMING)
-    for name in ("step", "step-two"):
-        lambda_.CfnFunction(
-            stack, name, function_name=f"x-{name}", role="r", code=lambda_.CfnFunction.CodeProperty(image_uri="i")
-        )
-    stepfunctions.CfnStateMachine(
-        stack,
-        "Machine",
-        state_machine_name="x-machine",
-        role_arn="r",
-        definition_string=json.dumps({"Resource": NAMING.arn("lambda", "function:x-step-two")}),
-    )
+    with_functions(stack, "step", "step-two", called="step-two")
     assert watched_in([stack]).functions == ("x-step",)
 
 
