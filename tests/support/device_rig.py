@@ -8,8 +8,9 @@ import re
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,15 @@ class Consumer:
         return [prompt["text"] for prompt in self.status().get("prompts", [])]
 
     def names(self) -> Counter[str]:
-        """How many different messages name each frame."""
-        return Counter(body["frame"]["name"] for body in self.on("detections"))
+        """How many frames of each name came whole. A frame may come in parts, and these in pieces."""
+        shares: defaultdict[tuple[str, str], dict[int, Fraction]] = defaultdict(dict)
+        missing: dict[tuple[str, str], int] = {}
+        for body in self.on("detections"):
+            key, part = (body["frame"]["name"], body["frame"]["id"]), body["part"]
+            there = shares[key]
+            there[part["index"]] = there.get(part["index"], Fraction()) + Fraction(1, part.get("pieces", 1))
+            missing[key] = part["count"] - sum(share >= 1 for share in there.values())
+        return Counter(name for (name, _), parts in missing.items() if parts == 0)
 
     def was_told(self, reason: str) -> bool:
         """Whether an error gives this reason, a regular expression."""
