@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_file(path: Path, data: bytes, *, private: bool = False, draft: Path | None = None) -> None:
@@ -32,6 +33,25 @@ def write_file(path: Path, data: bytes, *, private: bool = False, draft: Path | 
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that is written piece by piece: it gets its name, durably, when the block ends, and is removed if the block
+    raises.
+
+    Raises:
+        OSError: it could not be written; what was there before is still there.
+    """
+    draft = _draft_beside(path)
+    try:
+        with _becoming(path, draft), draft.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def move_file(path: Path, target: Path) -> None:

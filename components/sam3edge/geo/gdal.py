@@ -26,6 +26,9 @@ _DRIVERS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
 
 _BEGINNING = 64
 
+GDAL_ERRORS = (OSError, RasterioError, CPLE_BaseError)
+"""What reading by GDAL raises."""
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
@@ -35,6 +38,19 @@ def opened(path: Path) -> Iterator[Any]:
         GeoreferenceError: GDAL cannot read it, or something of it.
     """
     try:
+        with open_dataset(path) as dataset:
+            yield dataset
+    except GDAL_ERRORS as error:
+        raise GeoreferenceError(f"GDAL cannot read {path.name}: {error}") from error
+
+
+def open_dataset(path: Path) -> Any:
+    """A rasterio dataset of an image file, to be closed by the caller.
+
+    Raises:
+        GeoreferenceError: it is another file, or GDAL cannot read it.
+    """
+    try:
         with path.open("rb") as stream:
             beginning = stream.read(_BEGINNING)
         driver = next((name for recognises, name in _DRIVERS if recognises(beginning)), None)
@@ -42,10 +58,25 @@ def opened(path: Path) -> Iterator[Any]:
             raise GeoreferenceError(
                 f"expected a TIFF, JPEG, PNG, WebP or BMP image, {path.name} begins with {beginning[:8]!r}"
             )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path, driver=driver)
-        with dataset:
-            yield dataset
-    except (OSError, RasterioError, CPLE_BaseError) as error:
+        return _open(str(path), driver)
+    except GDAL_ERRORS as error:
         raise GeoreferenceError(f"GDAL cannot read {path.name}: {error}") from error
+
+
+def open_virtual(name: str) -> Any:
+    """A rasterio dataset of a TIFF in one of GDAL's virtual file systems, such as ``/vsis3/bucket/scene.tif``, to be
+    closed by the caller.
+
+    Raises:
+        GeoreferenceError: GDAL cannot read it.
+    """
+    try:
+        return _open(name, "GTiff")
+    except GDAL_ERRORS as error:
+        raise GeoreferenceError(f"GDAL cannot read {name}: {error}") from error
+
+
+def _open(name: str, driver: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(name, driver=driver)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import shapely
-from pyproj import Geod, Transformer
+from pyproj import Geod
 from shapely.geometry import MultiPolygon, Polygon
 
 from sam3edge.core.georeference import Georeference, Points
 from sam3edge.core.polygons import areas_only
 from sam3edge.core.types import Box, Place
+from sam3edge.geo.equal_area import EqualAreaPlane
 from sam3edge.geo.globe import on_globe
-from sam3edge.geo.plane import WGS84, wrapped
+from sam3edge.geo.plane import wrapped
 
 ELLIPSOID = Geod(ellps="WGS84")
 
@@ -72,10 +73,15 @@ def densified(ring: Points, georeference: Georeference) -> Points:
 
 def footprint(georeference: Georeference, pixels: Points) -> float:
     """Metres on the ground of a step of one pixel from the first of these: aside or down, whichever is larger."""
-    steps = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, -0.5], [0.0, 0.5]])
-    left, right, above, below = georeference.to_world(pixels[0] + steps)
+    return max(steps(georeference, pixels))
+
+
+def steps(georeference: Georeference, pixels: Points) -> tuple[float, float]:
+    """Metres on the ground of a step of one pixel aside, and of one down, at the first of these."""
+    around = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, -0.5], [0.0, 0.5]])
+    left, right, above, below = georeference.to_world(pixels[0] + around)
     _, _, metres = ELLIPSOID.inv([left[0], above[0]], [left[1], above[1]], [right[0], below[0]], [right[1], below[1]])
-    return float(max(metres))
+    return float(metres[0]), float(metres[1])
 
 
 def _with_place(outline: Polygon | MultiPolygon, georeference: Georeference) -> Polygon | MultiPolygon:
@@ -106,11 +112,9 @@ def _centroid(geometry: Polygon | MultiPolygon) -> tuple[float, float]:
     """Of the area on the ellipsoid, by an equal-area projection around its largest part."""
     parts = shapely.get_parts(geometry)
     middle = parts[int(np.argmax(shapely.area(parts)))].representative_point()
-    around = f"+proj=laea +lon_0={middle.x!r} +lat_0={middle.y!r} +datum=WGS84 +units=m"
-    there = Transformer.from_crs(WGS84, around, always_xy=True)
-    flat = shapely.transform(geometry, lambda at: np.column_stack(there.transform(at[:, 0], at[:, 1])))
-    longitude, latitude = there.transform(flat.centroid.x, flat.centroid.y, direction="INVERSE")
-    return float(longitude), float(latitude)
+    plane = EqualAreaPlane(middle.x, middle.y)
+    flat = shapely.transform(geometry, plane.to_plane)
+    return plane.to_world(flat.centroid.x, flat.centroid.y)
 
 
 def _standing_at(box: Box, located: Polygon | MultiPolygon) -> Points:

@@ -156,11 +156,24 @@ def open_raster(path: Path, options: RasterOptions) -> RasterGeoreference:
     Raises:
         GeoreferenceError: it has none, or none that can be used.
     """
+    with opened(path) as dataset:
+        return georeference_of(dataset, path, options, _valid_of(dataset, path))
+
+
+def georeference_of(dataset: Any, path: Path, options: RasterOptions, valid: PolygonOf) -> RasterGeoreference:
+    """The georeference of an opened image file.
+
+    Args:
+        dataset: of rasterio.
+        path: what the .prj lies beside.
+        valid: see ``Georeference``.
+
+    Raises:
+        GeoreferenceError: it has none, or none that can be used.
+    """
     try:
-        with opened(path) as dataset:
-            grid, crs = _grid_of(dataset, path, options)
-            valid = _valid_of(dataset, path)
-            return RasterGeoreference((dataset.width, dataset.height), grid, crs, options.accuracy, valid)
+        grid, crs = _grid_of(dataset, path, options)
+        return RasterGeoreference((dataset.width, dataset.height), grid, crs, options.accuracy, valid)
     except CRSError as error:
         raise GeoreferenceError(f"PROJ cannot read the reference system of {path.name}: {error}") from error
 
@@ -255,11 +268,17 @@ def _unmasked(path: Path, window: Window) -> Polygon | MultiPolygon:
     """The pixels of a window that hold data in any band."""
     with opened(path) as dataset:
         mask = dataset.dataset_mask(window=window)
-    has_data = (mask > 0).astype(np.uint8)
-    left, top = float(window.col_off), float(window.row_off)
-    if has_data.all():
-        return shapely.box(left, top, left + float(window.width), top + float(window.height))
-    pieces = [shape(outline) for outline, value in shapes(has_data, mask=has_data > 0) if value]
-    if not pieces:
-        return Polygon()
-    return areas_only(shapely.transform(shapely.union_all(pieces), lambda at: at + np.array([left, top])))
+    return shapely.transform(area_of(mask > 0), lambda at: at + np.array([window.col_off, window.row_off], np.float64))
+
+
+def area_of(pixels: npt.NDArray[np.bool_]) -> Polygon | MultiPolygon:
+    """What these pixels cover, valid; empty where none is true.
+
+    Args:
+        pixels: bool [h, w].
+    """
+    height, width = pixels.shape
+    if pixels.all():
+        return shapely.box(0, 0, width, height)
+    pieces = [shape(outline) for outline, value in shapes(pixels.astype(np.uint8), mask=pixels) if value]
+    return areas_only(shapely.union_all(pieces)) if pieces else Polygon()

@@ -20,8 +20,9 @@ class Depth(enum.Enum):
 
     ``FULL_RANGE``: 0 and 65535, so that two images of the same scene stay comparable, which is what a camera's user
     expects. ``MIN_MAX``: the darkest and the brightest value of each image. ``PERCENTILES``: the 1st and the 99th
-    percentile of each image, so that a few hot pixels do not matter. ``FIXED``: counts that are given, which keeps
-    images of a thermal camera comparable that uses 7,000 to 9,000 of 65,536.
+    percentile of each image, or others (``DepthOptions.percentiles``), so that a few hot pixels do not matter.
+    ``FIXED``: counts that are given, which keeps images of a thermal camera comparable that uses 7,000 to 9,000 of
+    65,536.
     """
 
     FULL_RANGE = "full-range"
@@ -41,12 +42,16 @@ class DepthOptions:
     Attributes:
         depth: which counts become black and white.
         fixed: them, the lower first, for ``Depth.FIXED``.
+        percentiles: which ones ``Depth.PERCENTILES`` takes, the lower first.
     """
 
     depth: Depth = Depth.FULL_RANGE
     fixed: tuple[float, float] | None = None
+    percentiles: tuple[float, float] = PERCENTILES
 
     def __post_init__(self) -> None:
+        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError(f"expected two percentiles within 0..100, the lower first, got {self.percentiles}")
         if (self.depth is Depth.FIXED) != (self.fixed is not None):
             raise ValueError("expected two counts with Depth fixed, and only then")
         if self.fixed is not None and not self.fixed[0] < self.fixed[1]:
@@ -72,7 +77,7 @@ def to_eight_bits(
         if options.depth is Depth.FULL_RANGE:
             rows = wide.reshape(-1, wide.shape[-1])
             return cv2.convertScaleAbs(rows, alpha=1 / 257).view(np.uint8).reshape(wide.shape)
-        dark, bright = _bounds(wide.astype(np.float32), options, valid)
+        dark, bright = bounds_of(wide.astype(np.float32), options, valid)
         table = _scaled(np.arange(65536, dtype=np.float32), dark, bright)
         return np.take(table, wide)
     if values.dtype != np.float32:
@@ -82,7 +87,7 @@ def to_eight_bits(
             "expected whole counts, got float32, which has no full range; set Depth to percentiles, min-max or fixed"
         )
     real = values.view(np.float32)
-    dark, bright = _bounds(real, options, valid)
+    dark, bright = bounds_of(real, options, valid)
     return _scaled(np.nan_to_num(real, nan=dark, posinf=bright, neginf=dark), dark, bright)
 
 
@@ -94,10 +99,16 @@ def used_range(values: npt.NDArray[np.generic]) -> float:
     return float(int(wide.max()) - int(wide.min())) / 65535
 
 
-def _bounds(
-    values: npt.NDArray[np.float32], options: DepthOptions, valid: npt.NDArray[np.bool_] | None
+def bounds_of(
+    values: npt.NDArray[np.float32], options: DepthOptions, valid: npt.NDArray[np.bool_] | None = None
 ) -> tuple[float, float]:
-    """The values that become black and white; equal where there is nothing to tell."""
+    """The values that become black and white; equal where there is nothing to tell.
+
+    Args:
+        values: float32, of two or three dimensions.
+        options: another depth than ``Depth.FULL_RANGE``.
+        valid: as for ``to_eight_bits``.
+    """
     if options.fixed is not None:
         return options.fixed
     counted = values.ravel() if valid is None else values[..., valid].ravel()
@@ -107,7 +118,7 @@ def _bounds(
     if options.depth is Depth.MIN_MAX:
         return float(counted.min()), float(counted.max())
     sample = counted[:: max(1, counted.size // 1_000_000)]  # a million tell as much as all
-    dark, bright = np.percentile(sample, PERCENTILES)
+    dark, bright = np.percentile(sample, options.percentiles)
     return float(dark), float(bright)
 
 

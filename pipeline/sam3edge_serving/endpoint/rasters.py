@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp, Compression
 from rasterio.io import DatasetReader, MemoryFile
 
 from sam3edge.core.types import RgbImage
+from sam3edge.images.bands import colored, scalable, visible_bands
 from sam3edge.images.decoding import DecodeError, DecodeOptions
-from sam3edge.images.depth import Depth, DepthOptions, to_eight_bits
+from sam3edge.images.depth import to_eight_bits
 from sam3edge.images.headers import HeaderError, ImageHeader
 from sam3edge.images.headers.header import check_size
 
@@ -37,8 +35,6 @@ _CLOSED = {
 }
 """No files beside the file, no statistics or masks in sidecars, and not one address; 64 MB of blocks that are kept."""
 
-_RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-_COUNTS = (np.uint8, np.uint16)
 _JPEG_2000_BYTES = 6
 """Of a sample, while it is decoded."""
 
@@ -125,43 +121,17 @@ def _pixels(dataset: DatasetReader, options: DecodeOptions) -> RgbImage:
     kinds = [np.dtype(name) for name in sorted(set(dataset.dtypes))]
     if len(kinds) > 1 or kinds[0].kind not in "uif":
         raise DecodeError(f"expected bands of whole or floating point numbers, got {', '.join(map(str, kinds))}")
-    bands = dataset.read(_visible(dataset))
+    bands = dataset.read(visible_bands([color.name for color in dataset.colorinterp]))
     valid = dataset.dataset_mask() > 0
     if dataset.colorinterp[0] is ColorInterp.palette and bands.dtype == np.uint8:
-        image = _colored(bands[0], dataset.colormap(1))
+        image = colored(bands[0], dataset.colormap(1))
     else:
-        image = np.array(_eight_bits(bands, options.depth, valid))
+        numbers, depth = scalable(bands, options.depth)
+        image = np.array(to_eight_bits(numbers, depth, valid))
     image[:, ~valid] = 0
     if len(image) == 1:
         image = np.repeat(image, 3, axis=0)
     return np.ascontiguousarray(image.transpose(1, 2, 0))
-
-
-def _eight_bits(bands: npt.NDArray[Any], depth: DepthOptions, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    if bands.dtype in _COUNTS:
-        return to_eight_bits(bands, depth, valid)
-    if depth.depth is Depth.FULL_RANGE:
-        depth = replace(depth, depth=Depth.PERCENTILES)
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is not counted
-        return to_eight_bits(bands.astype(np.float32), depth, valid)
-
-
-def _colored(indices: npt.NDArray[np.uint8], colors: dict[int, tuple[int, int, int, int]]) -> npt.NDArray[np.uint8]:
-    """The colours of a palette, uint8 [3, H, W]."""
-    table = np.zeros((256, 3), np.uint8)
-    for index, color in colors.items():
-        if index < len(table):
-            table[index] = color[:3]
-    return np.ascontiguousarray(table[indices].transpose(2, 0, 1))
-
-
-def _visible(dataset: DatasetReader) -> list[int]:
-    """Which bands are red, green and blue, counted from 1: those that the file calls so, else the first three; one
-    band where there are fewer."""
-    meaning = list(dataset.colorinterp)
-    if all(color in meaning for color in _RGB):
-        return [meaning.index(color) + 1 for color in _RGB]
-    return [1, 2, 3] if dataset.count >= 3 else [1]
 
 
 def _said(error: Exception) -> str:

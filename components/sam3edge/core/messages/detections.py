@@ -229,44 +229,63 @@ def _with_features(body: Any, features: Sequence[bytes]) -> bytes:
     return to_json(body).replace(b'"features":[]', b'"features":[' + b",".join(features) + b"]", 1)
 
 
-def _without_features(
-    result: FrameResult, index: int, count: int, max_bytes: int, made_at: datetime
+def collection(
+    head: Envelope,
+    source: str,
+    frame: FrameMember,
+    model: ModelMember,
+    prompts: Sequence[Prompt],
+    timing: Mapping[str, float],
 ) -> DetectionsMessage:
-    """The message without its features, which are put in as the bytes that they were measured by."""
-    frame, model = result.frame, result.model
-    unsupported = as_many_as_fit(result.unsupported_prompts.items(), max_bytes // UNSUPPORTED)
-    prompts: list[PromptMember] = [
-        {"text": p.text, "label": p.name, "threshold": p.threshold, "min_area": p.min_area} for p in result.prompts
-    ]
-    head = envelope(result.device, message_id(result.device, frame.id, "detections", index), made_at)
-    body: DetectionsMessage = {
+    """A detections message without features, in one part; those who write features one after the other put them in.
+
+    Args:
+        timing: milliseconds by stage.
+    """
+    return {
         "type": "FeatureCollection",
         "features": [],
         **head,  # type: ignore[typeddict-item]  # mypy: ** might hold what is not required
         "message_type": "detections",
-        "source": frame.source,
-        "frame": {
-            "id": bounded(frame.id, MAX_WORD),
-            "name": frame.name,
-            "captured_at": timestamp(frame.captured_at),
-            "clock": frame.clock,
-            "width": frame.width,
-            "height": frame.height,
-            "digest": frame.digest,
-        },
-        "model": model_member(model, max_bytes // WORD),
-        "prompts": prompts,
-        "unsupported_prompts": unsupported,
-        "timing": {stage: round(ms, 2) for stage, ms in result.timing.items()},
-        "part": {"index": index, "count": count},
+        "source": source,
+        "frame": frame,
+        "model": model,
+        "prompts": [
+            {"text": p.text, "label": p.name, "threshold": p.threshold, "min_area": p.min_area} for p in prompts
+        ],
+        "unsupported_prompts": {},
+        "timing": {stage: round(ms, 2) for stage, ms in timing.items()},
+        "part": {"index": 0, "count": 1},
     }
+
+
+def _without_features(
+    result: FrameResult, index: int, count: int, max_bytes: int, made_at: datetime
+) -> DetectionsMessage:
+    """The message without its features, which are put in as the bytes that they were measured by."""
+    frame = result.frame
+    unsupported = as_many_as_fit(result.unsupported_prompts.items(), max_bytes // UNSUPPORTED)
+    shown: FrameMember = {
+        "id": bounded(frame.id, MAX_WORD),
+        "name": frame.name,
+        "captured_at": timestamp(frame.captured_at),
+        "clock": frame.clock,
+        "width": frame.width,
+        "height": frame.height,
+        "digest": frame.digest,
+    }
+    head = envelope(result.device, message_id(result.device, frame.id, "detections", index), made_at)
+    model = model_member(result.model, max_bytes // WORD)
+    body = collection(head, frame.source, shown, model, result.prompts, result.timing)
+    body["unsupported_prompts"] = unsupported
+    body["part"] = {"index": index, "count": count}
     if result.origin is not None:
         body["origin"] = _origin(result.origin, max_bytes // DETAIL)
     if len(unsupported) < len(result.unsupported_prompts):
         body["unsupported_prompts_omitted"] = len(result.unsupported_prompts) - len(unsupported)
-    if len(to_json(prompts)) > max_bytes // PROMPTS:  # hundreds of prompts must not crowd out what they found
+    if len(to_json(body["prompts"])) > max_bytes // PROMPTS:  # hundreds of prompts must not crowd out what they found
         body["prompts"] = []
-        body["prompts_omitted"] = len(prompts)
+        body["prompts_omitted"] = len(result.prompts)
     return body
 
 

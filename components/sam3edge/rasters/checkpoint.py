@@ -1,0 +1,116 @@
+"""What was found in tiles, kept in a file, so that a run that was ended goes on where it was.
+
+An SQLite database: what is kept of a tile is kept whole or not at all, whenever the process or the computer stops. One
+file may serve several runs; each finds its own by its key.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import shapely
+
+from sam3edge.core.errors import SettingsError
+from sam3edge.rasters.grid import Tile
+from sam3edge.rasters.joining import Part
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tiles (
+  run TEXT, look INTEGER, row INTEGER, "column" INTEGER, found TEXT NOT NULL, PRIMARY KEY (run, look, row, "column")
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What was found in one tile.
+
+    Attributes:
+        parts: in pixels of the look's grid.
+        unsupported_prompts: as in ``EngineOutput``.
+    """
+
+    parts: Sequence[Part]
+    unsupported_prompts: Mapping[str, str]
+
+
+class Checkpoint:
+    """An opened checkpoint. Used by one thread."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+        self._database, self._path = database, path
+
+    def found(self, run: str, look: int, tile: Tile) -> Found | None:
+        """What was kept of a tile; None where nothing was.
+
+        Raises:
+            SettingsError: the file is damaged.
+        """
+        query = 'SELECT found FROM tiles WHERE run = ? AND look = ? AND row = ? AND "column" = ?'
+        with self._in_words():
+            row = self._database.execute(query, (run, look, *tile)).fetchone()
+        return None if row is None else _read(row[0])
+
+    def keep(self, run: str, look: int, tile: Tile, found: Found) -> None:
+        """Keep what was found in a tile.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        with self._in_words(), self._database:
+            self._database.execute(
+                "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?, ?)", (run, look, *tile, _written(found))
+            )
+
+    def remove(self) -> None:
+        """It is not needed any more: remove the file, which nothing can be kept in then."""
+        self._database.close()
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        with _in_words(self._path):
+            yield
+
+
+@contextmanager
+def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
+    """The checkpoint in this file, which is made if it is not there.
+
+    Raises:
+        SettingsError: it is another file, or cannot be written.
+    """
+    with _in_words(path):
+        database = sqlite3.connect(path, timeout=10.0)
+    with closing(database):
+        with _in_words(path):
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute(_SCHEMA)
+        yield Checkpoint(database, path)
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise SettingsError(f"the checkpoint {path} cannot be used: {error}; remove it, or name another") from error
+
+
+def _written(found: Found) -> str:
+    """The numbers of outlines bit by bit, so that what is put together of them is the same again."""
+    parts = [[part.prompt, part.score, shapely.to_wkb(part.outline, hex=True)] for part in found.parts]
+    return json.dumps({"parts": parts, "unsupported_prompts": dict(found.unsupported_prompts)})
+
+
+def _read(written: str) -> Found:
+    document = json.loads(written)
+    parts = [Part(prompt, score, shapely.from_wkb(outline)) for prompt, score, outline in document["parts"]]
+    return Found(parts, document["unsupported_prompts"])

@@ -1,0 +1,157 @@
+"""Looks: a raster seen at one size of a pixel, by the tiles of one grid.
+
+Where the grid begins does not depend on where the raster does: its origin is that of the reference system, and its
+scale has few binary digits. So a part that was cut out of a raster, or another raster of the series, is seen by the
+same tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+from sam3edge.core.errors import FrameError
+from sam3edge.core.polygons import simplify
+from sam3edge.core.types import Box
+from sam3edge.rasters.grid import Grid, Tile
+from sam3edge.rasters.options import RasterPrompt, SegmentOptions
+
+DIGITS = 6
+"""Binary digits of a scale: what is asked for is met to 1.6 %."""
+
+FINEST = 1 / 8
+"""Pixels of the raster a pixel at which is looked."""
+
+FEWEST = 8
+"""Pixels at which is looked, of the longer side."""
+
+DEFAULT_LARGEST = 1 / 4
+"""Of a tile's side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One pass over a raster. Its pixels are those at which is looked, counted from the grid's origin.
+
+    Attributes:
+        prompts: what is looked for, by number.
+        scale: pixels of the raster a pixel, across and down.
+        origin: of the grid, in pixels of the raster.
+        grid: the tiles.
+        bounds: of the part that counts, in pixels.
+    """
+
+    prompts: tuple[int, ...]
+    scale: tuple[float, float]
+    origin: tuple[float, float]
+    grid: Grid
+    bounds: Box
+
+    @property
+    def count(self) -> int:
+        """Number of tiles."""
+        rows, columns = self.grid.over(self.bounds)
+        return len(rows) * len(columns)
+
+    def tiles(self) -> Iterator[Tile]:
+        """In the order in which they are looked at."""
+        return self.grid.tiles(self.bounds)
+
+    def in_raster(self, tile: Tile) -> Box:
+        """What a tile shows, in pixels of the raster; it may reach beyond it."""
+        x0, y0, x1, y1 = self.grid.window(tile)
+        (across, down), (left, top) = self.scale, self.origin
+        return left + x0 * across, top + y0 * down, left + x1 * across, top + y1 * down
+
+    def to_raster(self, outline: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
+        """An outline in pixels of the raster, on the grid of ``core.polygons.GRID``."""
+        moved = shapely.transform(outline, lambda at: at * self.scale + self.origin)
+        return simplify(moved, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What looks have to know of a raster.
+
+    Attributes:
+        name: for errors.
+        size: width and height, pixels.
+        steps: metres on the ground of a pixel, across and down; None where nobody knows.
+        anchor: of the first pixel, counted in pixels from the origin of the reference system.
+    """
+
+    name: str
+    size: tuple[int, int]
+    steps: tuple[float, float] | None = None
+    anchor: tuple[int, int] = (0, 0)
+
+    def refusal(self, reason: str) -> FrameError:
+        """Why it cannot be looked at as is wanted."""
+        return FrameError(reason, frame_id="", name=self.name)
+
+
+def looks_of(prompts: Sequence[RasterPrompt], ground: Ground, options: SegmentOptions) -> list[Look]:
+    """One look for each scale that is asked for.
+
+    Raises:
+        FrameError: this raster cannot be looked at like that.
+    """
+    by_scale: dict[tuple[float, float], list[int]] = {}
+    for number, prompt in enumerate(prompts):
+        by_scale.setdefault(_scale_of(prompt, ground), []).append(number)
+    return [_look(tuple(numbers), scale, ground, options) for scale, numbers in by_scale.items()]
+
+
+def _scale_of(prompt: RasterPrompt, ground: Ground) -> tuple[float, float]:
+    if prompt.metres is None:
+        return 1.0, 1.0
+    asked = f"{prompt.prompt.text}@{prompt.metres:g}"
+    if ground.steps is None:
+        raise ground.refusal(f"it does not say how large its pixels are on the ground, so {asked} cannot be looked for")
+    across, down = (_few_digits(prompt.metres / step) for step in ground.steps)
+    if min(across, down) < FINEST:
+        finest = FINEST * max(ground.steps)
+        raise ground.refusal(f"expected {finest:.3g} metres a pixel or more for this raster, got {asked}")
+    if max(ground.size[0] / across, ground.size[1] / down) < FEWEST:
+        raise ground.refusal(f"expected {FEWEST} pixels or more to look at, {asked} leaves fewer; ask for fewer metres")
+    return across, down
+
+
+def _few_digits(value: float) -> float:
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(round(math.ldexp(mantissa, DIGITS)), exponent - DIGITS)
+
+
+def _look(prompts: tuple[int, ...], scale: tuple[float, float], ground: Ground, options: SegmentOptions) -> Look:
+    grid = Grid.for_objects(options.tile, _largest(scale, ground, options))
+    x, y = (_origin(first, factor, grid) for first, factor in zip(ground.anchor, scale, strict=True))
+    width, height = ground.size
+    wanted = options.extent or (0.0, 0.0, width, height)
+    counts = (max(0.0, wanted[0]), max(0.0, wanted[1]), min(width, wanted[2]), min(height, wanted[3]))
+    if not (counts[0] < counts[2] and counts[1] < counts[3]):
+        raise ground.refusal(f"expected an extent within the raster of {width} x {height} pixels, got {wanted}")
+    bounds = (np.array(counts).reshape(2, 2) - (x, y)) / scale
+    x0, y0, x1, y1 = map(float, bounds.ravel())
+    return Look(prompts, scale, (x, y), grid, (x0, y0, x1, y1))
+
+
+def _origin(first: int, factor: float, grid: Grid) -> float:
+    """Where, in pixels of the raster, the last tile begins that begins at its first pixel or before it."""
+    return math.floor(first / factor / grid.stride) * grid.stride * factor - first
+
+
+def _largest(scale: tuple[float, float], ground: Ground, options: SegmentOptions) -> float:
+    """Of objects that are to be seen whole, in pixels at which is looked."""
+    largest = options.largest
+    if largest is None:
+        return options.tile * DEFAULT_LARGEST
+    if largest.unit == "px":
+        return largest.value / min(scale)
+    if ground.steps is None:
+        raise ground.refusal(f"it does not say how large its pixels are on the ground; state {largest} in pixels")
+    return largest.value / min(step * factor for step, factor in zip(ground.steps, scale, strict=True))
