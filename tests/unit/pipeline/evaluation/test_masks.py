@@ -7,8 +7,10 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sam3edge.core.masks import rasterize
 from sam3edge.core.polygons import outline_of
-from sam3edge_pipeline.evaluation.masks import rasterize, rle_iou, to_rle
+from sam3edge.vector.run_lengths import rle_of
+from sam3edge_pipeline.evaluation.masks import rle_iou
 from sam3edge_pipeline.synthetic import draw_scene
 
 POINTS = st.lists(st.tuples(st.integers(-40, 300), st.integers(-40, 250)), min_size=3, max_size=9)
@@ -40,7 +42,7 @@ def test_the_masks_of_scenes_survive_their_outlines() -> None:
 
 
 def test_overlaps_of_boxes() -> None:
-    whole, half, far = (to_rle(shapely.box(*b), 30, 20) for b in ((0, 0, 10, 10), (0, 0, 10, 5), (20, 0, 30, 10)))
+    whole, half, far = (rle_of(shapely.box(*b), 30, 20) for b in ((0, 0, 10, 10), (0, 0, 10, 5), (20, 0, 30, 10)))
     assert rle_iou([half, far], [whole]).tolist() == [[0.5], [0.0]]
     assert rle_iou([half], [whole], crowd=True).tolist() == [[1.0]]
     assert rle_iou([], [whole]).shape == (0, 1)

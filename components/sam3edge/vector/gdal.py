@@ -1,0 +1,37 @@
+"""Layers written by GDAL."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+
+from sam3edge.vector.layers import Layer
+
+
+def append(
+    path: Path, driver: str, layer: Layer, table: Any, geometry: str, options: Mapping[str, str] | None = None
+) -> None:
+    """Write a layer, or more of one.
+
+    Args:
+        table: what Arrow streams: a batch, a table or a reader.
+        geometry: its column of WKB.
+        options: of a new layer, as GDAL's driver knows them; None for more of one that is there.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")  # pixels have none
+        pyogrio.write_arrow(
+            table,
+            path,
+            layer=layer.name,
+            driver=driver,
+            geometry_name=geometry,
+            geometry_type=layer.geometry_type,
+            crs=layer.crs,
+            append=options is None,
+            layer_options=dict(options or {}),
+        )
