@@ -193,7 +193,8 @@ class FeatureWriter:
         try:
             yield
         except _FAILURES as error:
-            raise VectorFileError(f"{self._path} cannot be written: {error}; nothing of it is left") from error
+            reason = getattr(error, "strerror", None) or error
+            raise VectorFileError(f"{self._path} cannot be written: {reason}; nothing of it is left") from error
 
 
 def format_of(path: Path) -> FormatKind:

@@ -59,7 +59,7 @@ class FlatGeobuf:
         options = {
             "TITLE": layer.name,
             "DESCRIPTION": layer.description,
-            "SPATIAL_INDEX": "NO" if waiting.nowhere else "YES",  # the format's index admits no null geometry
+            "SPATIAL_INDEX": "NO" if waiting.nowhere else "YES",  # the index admits only what is somewhere
         }
         with pa.OSFile(str(waiting.path)) as file, pa.ipc.open_stream(file) as reader:
             append(path, "FlatGeobuf", layer, reader, GEOMETRY, options)
@@ -79,7 +79,7 @@ class _Waiting:
 
     def write(self, layer: Layer, rows: Sequence[Row]) -> None:
         geometries = geometries_of(layer, rows)
-        self.nowhere += sum(geometry is None for geometry in geometries)
+        self.nowhere += sum(geometry is None or geometry.is_empty for geometry in geometries)
         self.labels.see(rows)
         self._stream.write_batch(record_batch(rows, {GEOMETRY: geometries}))
 
