@@ -11,6 +11,9 @@ import pyogrio
 
 from sam3edge.vector.layers import Layer
 
+_DATASETS: Mapping[str, Mapping[str, str]] = {"GPKG": {"VERSION": "1.2"}}
+"""Of new files. Of GeoPackages of version 1.4, which is GDAL's default, programs of 2022 warn."""
+
 
 def append(
     path: Path, driver: str, layer: Layer, table: Any, geometry: str, options: Mapping[str, str] | None = None
@@ -34,4 +37,5 @@ def append(
             crs=layer.crs,
             append=options is None,
             layer_options=dict(options or {}),
+            dataset_options=_DATASETS.get(driver, {}) if options else {},
         )

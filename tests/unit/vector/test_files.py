@@ -238,6 +238,7 @@ def test_a_geopackage_is_whole_and_names_its_reference_systems(tmp_path: Path) -
     write_features(path, [feature("a", FIELD), feature("b")])
     with sqlite3.connect(path) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert database.execute("PRAGMA user_version").fetchone() == (10200,)
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
         columns = "table_name, srs_id, geometry_type_name"
         rows = database.execute(f"SELECT {columns} FROM gpkg_geometry_columns ORDER BY 1").fetchall()
