@@ -62,7 +62,7 @@ class FlatGeobuf:
             "SPATIAL_INDEX": "NO" if waiting.nowhere else "YES",  # the index admits only what is somewhere
         }
         with pa.OSFile(str(waiting.path)) as file, pa.ipc.open_stream(file) as reader:
-            append(path, "FlatGeobuf", layer, reader, GEOMETRY, options)
+            append(path, "FlatGeobuf", layer.name, layer.geometry_type, layer.crs, reader, GEOMETRY, options)
         waiting.path.unlink()
         write_sidecar(path, waiting.labels, layer.kind)
 

@@ -9,18 +9,26 @@ from typing import Any
 
 import pyogrio
 
-from sam3edge.vector.layers import Layer
-
 _DATASETS: Mapping[str, Mapping[str, str]] = {"GPKG": {"VERSION": "1.2"}}
 """Of new files. Of GeoPackages of version 1.4, which is GDAL's default, programs of 2022 warn."""
 
 
 def append(
-    path: Path, driver: str, layer: Layer, table: Any, geometry: str, options: Mapping[str, str] | None = None
+    path: Path,
+    driver: str,
+    layer: str,
+    kind: str,
+    crs: str | None,
+    table: Any,
+    geometry: str,
+    options: Mapping[str, str] | None = None,
 ) -> None:
     """Write a layer, or more of one.
 
     Args:
+        layer: its name.
+        kind: of its geometries, as GDAL calls it.
+        crs: None where there is no reference system.
         table: what Arrow streams: a batch, a table or a reader.
         geometry: its column of WKB.
         options: of a new layer, as GDAL's driver knows them; None for more of one that is there.
@@ -30,11 +38,11 @@ def append(
         pyogrio.write_arrow(
             table,
             path,
-            layer=layer.name,
+            layer=layer,
             driver=driver,
             geometry_name=geometry,
-            geometry_type=layer.geometry_type,
-            crs=layer.crs,
+            geometry_type=kind,
+            crs=crs,
             append=options is None,
             layer_options=dict(options or {}),
             dataset_options=_DATASETS.get(driver, {}) if options else {},

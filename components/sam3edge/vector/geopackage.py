@@ -65,5 +65,6 @@ class GeoPackage:
         options = {"IDENTIFIER": layer.name, "DESCRIPTION": layer.description}
         if layer.crs is None:
             options["SRID"] = "-1"  # the specification's "undefined Cartesian"
-        append(self._path, "GPKG", layer, batch, GEOMETRY, None if layer in self._layers else options)
+        new = None if layer in self._layers else options
+        append(self._path, "GPKG", layer.name, layer.geometry_type, layer.crs, batch, GEOMETRY, new)
         self._layers.setdefault(layer, Labels()).see(rows)
