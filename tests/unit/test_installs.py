@@ -16,7 +16,7 @@ import sam3edge
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FORBIDDEN = {"torch", "torchvision", "transformers", "onnx", "scipy", "boto3", "rasterio", "pyproj"}
+FORBIDDEN = {"torch", "torchvision", "transformers", "onnx", "scipy", "boto3", "rasterio", "pyproj", "pyogrio"}
 
 
 def closure(requirements: list[str]) -> set[str]:
@@ -81,6 +81,8 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
         ("edge", "sam3edge.uploader.__main__"),
         ("geo", "sam3edge.geo.frames"),
         ("geo", "sam3edge.geo.stage"),
+        ("vector", "sam3edge.vector.files"),
+        ("vector", "sam3edge.cli.convert"),
         ("client", "sam3edge.cli.main"),
         ("client", "sam3edge.cli.detect"),
         ("export", "sam3edge_export.cli"),

@@ -2,10 +2,11 @@
 
     sam3edge detect image.jpg --prompt scratch --prompt dent --endpoint http://host:8080 --overlay
     sam3edge raster scene.tif --prompts "car, building@0.5" --out scene.geojson
+    sam3edge convert detections --out detections.gpkg
     sam3edge georef calibrate frame.jpg points.csv
 
-Exit status: 0 done; 1 some images were not answered; 2 something given is wrong, which the last line of the output
-names.
+Exit status: 0 done; 1 some images were not answered, or some features not converted; 2 something given is wrong, which
+the last line of the output names.
 """
 
 from __future__ import annotations
@@ -98,6 +99,40 @@ def detect(
         say(f"the model does not know {escape(', '.join(sorted(unsupported_prompts)))}")
     say(f"{len(files) - failed} of {len(files)} images answered, in {escape(str(out))}")
     if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="GeoJSON files, files of a message a line (.ndjson), or folders.", show_default=False),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Ends in .gpkg, .fgb, .parquet, .geojson or .coco.json.", show_default=False)
+    ],
+) -> None:
+    """Put the detections of many files into one that QGIS or a trainer opens."""
+    with errors_in_words():
+        from sam3edge.core.errors import SettingsError
+
+        try:
+            from sam3edge.cli.convert import convert as convert_all
+            from sam3edge.vector.documents import files_in
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"{error.name} is not installed; pip install 'sam3edge[client,vector]'") from error
+
+        done = convert_all(files_in(inputs), out)
+    for reason in done.refused.reasons:
+        say(f"[bold red]left out:[/] {escape(reason)}")
+    if done.refused.count:
+        say(f"{done.refused.count} documents or features could not be converted")
+    if done.repeated:
+        say(f"{done.repeated} messages are repetitions of others and were left out")
+    if done.passed_over:
+        say(f"{done.passed_over} messages are not of detections")
+    say(f"{done.features} features in {escape(', '.join(map(str, done.files)))}")
+    if done.refused.count:
         raise typer.Exit(1)
 
 

@@ -10,6 +10,7 @@
     │   └── ModelMissing   no model was deployed yet: wait for one
     ├── EndpointError      no response from the cloud: the device's own detections are taken
     │   └── NotAsked       it was not even asked: budget, circuit breaker
+    ├── VectorFileError    a file of features cannot be read, or not written: nothing of it is left
     ├── UploadError        an example was not uploaded: it stays on the device and is tried again
     └── PublishError       not delivered: the message stays in the outbox and is tried again
         ├── PublishRejected  this very message is refused, and would be every time: it is set aside
@@ -130,6 +131,10 @@ class UploadError(Sam3EdgeError):
         super().__init__(reason)
         self.failure = failure
         self.retry_after = retry_after
+
+
+class VectorFileError(Sam3EdgeError):
+    """A file of features with geometries cannot be read, or cannot be written."""
 
 
 class PublishError(Sam3EdgeError):

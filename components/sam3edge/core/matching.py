@@ -4,7 +4,8 @@ Everything that compares objects does it here: the device, the golden run, the e
 All rules are greedy, as COCO's evaluation is (``evaluateImg`` in ``pycocotools/cocoeval.py``), and no pair is ever
 revised. Of equal overlaps the first one counts; COCO takes the last.
 
-    overlap        mask_iou, outline_iou, box_iou: intersection over union of each of one side with each of the other
+    overlap        mask_iou, outline_iou, box_iou: intersection over union of each of one side with each of the other;
+                   overlapping_outlines: of those pairs only that overlap, where each with each would be too many
     suppression    suppress: an object stays unless its overlap with a better scored one of its class is > the limit
     pairing        pair_in_order: each row takes the best column that is still free, as detections do in COCO
                    pair_best_first: the pair that overlaps most is made first, whatever its scores
@@ -30,6 +31,10 @@ Overlaps: TypeAlias = npt.NDArray[np.float64]
 """float64 [A, B], intersection over union of each of A objects with each of B, 0..1."""
 
 
+_AT_ONCE = 10_000
+"""Pairs of outlines whose intersections are in memory together."""
+
+
 def mask_iou(a: Sequence[BoolMask], b: Sequence[BoolMask], *, both_empty: float = 0.0) -> Overlaps:
     """Intersection over union of masks that all have the same shape.
 
@@ -50,13 +55,31 @@ def outline_iou(
     Args:
         both_empty: what two empty outlines have in common.
     """
-    rows, columns = (np.array([*outlines, None], object)[:-1] for outlines in (a, b))
-    inner = np.zeros((len(a), len(b)))
-    union = shapely.area(rows)[:, None] + shapely.area(columns)[None, :]
+    areas_a, areas_b = (shapely.area(_array(outlines)) for outlines in (a, b))
+    overlaps = np.where(areas_a[:, None] + areas_b[None, :] > 0, 0.0, both_empty)
+    row, column, overlap = overlapping_outlines(a, b)
+    overlaps[row, column] = overlap
+    return overlaps
+
+
+def overlapping_outlines(
+    a: Sequence[Polygon | MultiPolygon], b: Sequence[Polygon | MultiPolygon]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The pairs of valid outlines that touch or overlap: int64 [P] of the first and of the second side, and float64 [P]
+    intersection over union."""
+    rows, columns = _array(a), _array(b)
     row, column = shapely.STRtree(columns).query(rows, predicate="intersects")
-    inner[row, column] = shapely.area(shapely.intersection(rows[row], columns[column]))
-    union[row, column] = shapely.area(shapely.union(rows[row], columns[column]))
-    return _ratio(inner, union, both_empty)
+    overlap = np.zeros(len(row))
+    for start in range(0, len(row), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        one, other = rows[row[some]], columns[column[some]]
+        inner, union = shapely.area(shapely.intersection(one, other)), shapely.area(shapely.union(one, other))
+        overlap[some] = _ratio(inner, union, 0.0)
+    return row, column, overlap
+
+
+def _array(outlines: Sequence[Polygon | MultiPolygon]) -> npt.NDArray[np.object_]:
+    return np.array([*outlines, None], object)[:-1]
 
 
 def box_iou(a: Sequence[Box], b: Sequence[Box]) -> Overlaps:

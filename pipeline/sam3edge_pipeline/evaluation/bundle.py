@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from sam3edge.bundle.verify import model_files, verify
+from sam3edge.core.masks import rasterize
 from sam3edge.core.matching import mask_iou, pair_in_order
 from sam3edge.core.polygons import to_detections
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Frame, Prompt
 from sam3edge.engines.open_engine import open_engine
 from sam3edge.engines.runtime import OnnxOptions
-from sam3edge_pipeline.evaluation.masks import rasterize
 from sam3edge_pipeline.synthetic import HELD_OUT_SEEDS, PHRASES, Scene, draw_scene
 
 OVERLAP = 0.5

@@ -22,8 +22,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sam3edge.core.types import Box
+from sam3edge.vector.run_lengths import Rle
 from sam3edge_pipeline.evaluation.comparison import PhraseResult
-from sam3edge_pipeline.evaluation.masks import Rle
 
 Shape: TypeAlias = Literal["segm", "bbox"]
 """What is compared, as pycocotools calls it."""

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from sam3edge.core.matching import Overlaps, pair_in_order
 from sam3edge.core.types import Detection
+from sam3edge.vector.run_lengths import Rle, rle_of
 from sam3edge_pipeline.datasets.examples import Example
-from sam3edge_pipeline.evaluation.masks import Outline, Rle, rle_iou, to_rle
+from sam3edge_pipeline.evaluation.masks import Outline, rle_iou
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,9 +102,9 @@ def compare(example: Example, phrase: str, detections: Sequence[Detection]) -> P
     ignored = tuple(one.outline for one in objects if one.ignored)
     found = tuple(sorted(detections, key=lambda one: -one.score))
     size = (example.width, example.height)
-    truth_masks = tuple(to_rle(outline, *size) for outline in truth)
-    ignored_masks = tuple(to_rle(outline, *size) for outline in ignored)
-    found_masks = tuple(to_rle(one.geometry, *size) for one in found)
+    truth_masks = tuple(rle_of(outline, *size) for outline in truth)
+    ignored_masks = tuple(rle_of(outline, *size) for outline in ignored)
+    found_masks = tuple(rle_of(one.geometry, *size) for one in found)
     overlap = Overlap(
         np.array([one.score for one in found], np.float64),
         rle_iou(found_masks, truth_masks),

@@ -18,10 +18,10 @@ from shapely.geometry import MultiPolygon, Polygon
 from torch import Tensor
 
 from sam3edge.core.errors import SettingsError
+from sam3edge.core.masks import rasterize
 from sam3edge.core.matching import BoolMask
 from sam3edge.images.files import read_frame
 from sam3edge_pipeline.datasets.examples import Example
-from sam3edge_pipeline.evaluation.masks import rasterize
 from sam3edge_pipeline.training.data import boxes_around, squeeze
 from sam3edge_pipeline.training.recipe import Recipe
 

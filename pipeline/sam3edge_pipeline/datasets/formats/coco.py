@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pycocotools.mask as coco_mask
-import shapely
 from pydantic import Field
-from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from sam3edge.vector.run_lengths import rle_of, segmentation_of
 from sam3edge_pipeline.datasets.examples import LabeledObject
 from sam3edge_pipeline.datasets.formats.annotations import (
     MAX_SIDE,
@@ -124,7 +122,9 @@ def coco_of(images: Sequence[ImageAnnotations]) -> bytes:
                     "id": len(document["annotations"]) + 1,
                     "image_id": number,
                     "category_id": phrases.index(one.phrase) + 1,
-                    "segmentation": _segmentation(one, image.width, image.height),
+                    "segmentation": (rle_of if one.ignored else segmentation_of)(
+                        one.outline, image.width, image.height
+                    ),
                     "area": one.outline.area,
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
                     "iscrowd": int(one.ignored),
@@ -179,28 +179,6 @@ def _counts(text: str, path: Path, place: str) -> list[int]:
     if shift:
         raise FormatError(f"{path}: {place}.counts: the run lengths are cut short")
     return counts
-
-
-def _segmentation(one: LabeledObject, width: int, height: int) -> Any:
-    parts = [p for p in shapely.get_parts(one.outline) if isinstance(p, Polygon)]
-    shells = [_flat(part.exterior.coords) for part in parts]
-    holes = [_flat(hole.coords) for part in parts for hole in part.interiors]
-    if not holes and not one.ignored:
-        return shells
-    mask = _filled(shells, width, height)
-    if holes:
-        mask &= ~_filled(holes, width, height)
-    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return {"size": [height, width], "counts": encoded["counts"].decode("ascii")}
-
-
-def _flat(ring: Iterable[tuple[float, ...]]) -> list[float]:
-    return [value for x, y, *_ in list(ring)[:-1] for value in (x, y)]
-
-
-def _filled(rings: Sequence[list[float]], width: int, height: int) -> npt.NDArray[np.bool_]:
-    merged = coco_mask.merge(coco_mask.frPyObjects(list(rings), height, width))
-    return _unpacked(_counts(merged["counts"].decode("ascii"), Path(), ""), width, height)
 
 
 def _unpacked(counts: Sequence[int], width: int, height: int) -> npt.NDArray[np.bool_]:

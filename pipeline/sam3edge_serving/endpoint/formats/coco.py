@@ -7,7 +7,9 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from sam3edge.core.messages.envelope import to_json
-from sam3edge_serving.endpoint.formats.masks import Rle, box_of, full_mask, to_rle
+from sam3edge.vector.coco import CocoCategory, CocoImage
+from sam3edge.vector.run_lengths import Rle
+from sam3edge_serving.endpoint.formats.masks import box_of, full_mask, to_rle
 from sam3edge_serving.endpoint.formats.queries import DetectionResult
 
 MEDIA_TYPE = "application/vnd.coco.rle+json"
@@ -19,22 +21,6 @@ class CocoInfo(TypedDict):
     contributor: str
     description: str
     version: str
-
-
-class CocoImage(TypedDict):
-    """The image; pixels."""
-
-    id: int
-    file_name: str
-    width: int
-    height: int
-
-
-class CocoCategory(TypedDict):
-    """A prompt."""
-
-    id: int
-    name: str
 
 
 class CocoAnnotation(TypedDict):

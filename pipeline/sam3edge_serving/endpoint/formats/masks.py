@@ -8,19 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pycocotools.mask as coco_mask
-from typing_extensions import TypedDict
 
 from sam3edge.core.types import MaskLogits
+from sam3edge.vector.run_lengths import Rle
 
 BinaryMask = npt.NDArray[np.bool_]
 """bool [H, W]."""
-
-
-class Rle(TypedDict):
-    """COCO's compressed run lengths; ``size`` is [height, width]."""
-
-    size: list[int]
-    counts: str
 
 
 def full_mask(mask: MaskLogits, width: int, height: int) -> BinaryMask:

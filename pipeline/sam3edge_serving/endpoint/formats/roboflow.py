@@ -22,7 +22,8 @@ from sam3edge.core.phrases import single_spaced
 from sam3edge.core.polygons import TOLERANCE, outline_of, simplify, to_detections
 from sam3edge.core.postprocess import fill_holes
 from sam3edge.core.types import VISUAL, Detection, Exemplar, Instance, PointPrompt, Prompt, VisualPrompt
-from sam3edge_serving.endpoint.formats.masks import Rle, full_mask, to_rle
+from sam3edge.vector.run_lengths import Rle
+from sam3edge_serving.endpoint.formats.masks import full_mask, to_rle
 from sam3edge_serving.endpoint.formats.queries import (
     DetectionQuery,
     DetectionResult,

@@ -1,0 +1,117 @@
+"""COCO instances (https://cocodataset.org/#format-data), what trainers read: outlines in pixels, by image and label.
+
+Images and labels are held in memory until the end, about 300 bytes an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from shapely.geometry import MultiPolygon, Polygon
+from typing_extensions import TypedDict
+
+from sam3edge.core.messages.envelope import to_json
+from sam3edge.vector.rows import FeatureRefused, Row, row_of
+from sam3edge.vector.run_lengths import Rings, Rle, segmentation_of
+
+_FRAME = ("frame", "frame_width", "frame_height")
+
+
+class CocoImage(TypedDict):
+    """The image; pixels."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+class CocoCategory(TypedDict):
+    """What is looked for."""
+
+    id: int
+    name: str
+
+
+class CocoAnnotation(TypedDict):
+    """One object; ``bbox`` is x, y, width and height, ``area`` pixels."""
+
+    id: int
+    image_id: int
+    category_id: int
+    segmentation: Rings | Rle
+    bbox: tuple[float, float, float, float]
+    area: float
+    iscrowd: int
+    score: float
+
+
+def labeled_row_of(feature: Mapping[str, Any]) -> Row:
+    """``row_of`` for what COCO can say.
+
+    Raises:
+        FeatureRefused: as there; or it has no area in pixels, or its frame has no name or size.
+    """
+    row = row_of(feature)
+    if not isinstance(row.outline, Polygon | MultiPolygon) or row.outline.is_empty:
+        raise FeatureRefused(f"COCO needs an area in pixels (imageGeometry), {row.name} has none")
+    if not all(row.values.get(name) for name in _FRAME):
+        raise FeatureRefused(f"COCO needs the frame's name, width and height, {row.name} does not have them")
+    return row
+
+
+class Coco:
+    """A ``Format``, of rows of ``labeled_row_of``. Each label is a category, in the order in which they come."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._file = (folder / name).open("wb")
+        self._images: dict[str, CocoImage] = {}
+        self._categories: dict[str, CocoCategory] = {}
+        self._annotations = 0
+        self._file.write(b'{"annotations":[')
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """See ``Format``."""
+        for row in rows:
+            written = to_json(self._annotation(row))
+            self._file.write((b",\n" if self._annotations else b"\n") + written)
+            self._annotations += 1
+
+    def finish(self) -> None:
+        """See ``Format``."""
+        images, categories = ([*known.values()] for known in (self._images, self._categories))
+        self._file.write(b'\n],\n"images":' + to_json(images) + b',\n"categories":' + to_json(categories) + b"}\n")
+        self._file.close()
+
+    def abandon(self) -> None:
+        """See ``Format``."""
+        self._file.close()
+
+    def _annotation(self, row: Row) -> CocoAnnotation:
+        outline, image = cast(Polygon | MultiPolygon, row.outline), self._image(row)
+        x0, y0, x1, y1 = outline.bounds
+        label = str(row.values.get("label", ""))
+        number = len(self._categories) + 1
+        return {
+            "id": self._annotations + 1,
+            "image_id": image["id"],
+            "category_id": self._categories.setdefault(label, {"id": number, "name": label})["id"],
+            "segmentation": segmentation_of(outline, image["width"], image["height"]),
+            "bbox": (x0, y0, x1 - x0, y1 - y0),
+            "area": outline.area,
+            "iscrowd": 0,
+            "score": cast(float, row.values.get("score", 1.0)),
+        }
+
+    def _image(self, row: Row) -> CocoImage:
+        name, width, height = (row.values[key] for key in _FRAME)
+        key = f"{row.values.get('device', '')}/{row.values.get('frame_id', name)}"
+        image: CocoImage = {
+            "id": len(self._images) + 1,
+            "file_name": str(name),
+            "width": cast(int, width),
+            "height": cast(int, height),
+        }
+        return self._images.setdefault(key, image)

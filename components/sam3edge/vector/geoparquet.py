@@ -1,0 +1,77 @@
+"""GeoParquet 1.1 (https://geoparquet.org/releases/v1.1.0): one table, places and outlines a column each.
+
+``geometry`` is in degrees of WGS 84, longitude first, and ``image_geometry`` in pixels of the frame, origin top left,
+y down, without a reference system. Readers that show one column show ``geometry``, or ``image_geometry`` where no
+feature has a place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from sam3edge.vector.layers import EARTH, PIXELS
+from sam3edge.vector.rows import Row
+from sam3edge.vector.style import Labels, write_sidecar
+from sam3edge.vector.table import record_batch, schema
+
+PLACE, OUTLINE = "geometry", "image_geometry"
+
+
+class GeoParquet:
+    """A ``Format``. Each ``write`` is a row group; none stays in memory."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / name
+        self._labels = Labels()
+        self._columns = {PLACE: _Column(), OUTLINE: _Column()}
+        self._writer: Any = pq.ParquetWriter(self._path, schema(PLACE, OUTLINE), compression="zstd")
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """See ``Format``."""
+        geometries = {PLACE: [row.place for row in rows], OUTLINE: [row.outline for row in rows]}
+        for name, given in geometries.items():
+            self._columns[name].see(given)
+        self._labels.see(rows)
+        self._writer.write_batch(record_batch(rows, geometries))
+
+    def finish(self) -> None:
+        """See ``Format``."""
+        primary = OUTLINE if self._columns[OUTLINE].types and not self._columns[PLACE].types else PLACE
+        columns = {PLACE: self._columns[PLACE].said(), OUTLINE: {**self._columns[OUTLINE].said(), "crs": None}}
+        document = {"version": "1.1.0", "primary_column": primary, "columns": columns}
+        described = {PLACE: EARTH, OUTLINE: PIXELS}
+        self._writer.add_key_value_metadata({"geo": json.dumps(document), "sam3edge": json.dumps(described)})
+        self._writer.close()
+        write_sidecar(self._path, self._labels, "MultiPolygon")
+
+    def abandon(self) -> None:
+        """See ``Format``."""
+        self._writer.close()
+
+
+class _Column:
+    """What the metadata say of a geometry column."""
+
+    def __init__(self) -> None:
+        self.types: set[str] = set()
+        self._bounds = np.full(4, np.nan)
+
+    def see(self, geometries: Sequence[BaseGeometry | None]) -> None:
+        for geometry in geometries:
+            if geometry is not None:
+                self.types.add(geometry.geom_type + (" Z" if shapely.has_z(geometry) else ""))
+        west, south, east, north = shapely.total_bounds(np.array([*geometries, None], object))
+        low, high = np.fmin(self._bounds[:2], [west, south]), np.fmax(self._bounds[2:], [east, north])
+        self._bounds = np.concatenate([low, high])
+
+    def said(self) -> dict[str, Any]:
+        box = {"bbox": self._bounds.tolist()} if np.isfinite(self._bounds).all() else {}
+        return {"encoding": "WKB", "geometry_types": sorted(self.types), **box}

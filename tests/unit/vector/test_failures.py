@@ -1,0 +1,136 @@
+"""What cannot be written leaves nothing behind, and what was there before stays."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam3edge.core.errors import VectorFileError
+from sam3edge.vector import files
+from sam3edge.vector.files import FORMATS, FeatureWriter, write_features
+from sam3edge.vector.rows import FeatureRefused
+from support.vector_files import FIELD, feature, names_in, read_layer
+
+ENDS = tuple(FORMATS)
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise FULL
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("where", ["sync_tree", "move_file"])
+def test_a_full_disk_leaves_what_was_there(
+    tmp_path: Path, end: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"found{end}"
+    write_features(path, [feature("a", FIELD)])
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    monkeypatch.setattr(files, where, full)
+    with pytest.raises(VectorFileError, match=r"found.*cannot be written: .*No space left on device; nothing of it"):
+        write_features(path, [feature("b", FIELD)])
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+SMALL_FILES = """
+import resource, sys
+from pathlib import Path
+from sam3edge.core.errors import VectorFileError
+from sam3edge.vector import files
+from support.vector_files import FIELD, feature
+
+folder = Path(sys.argv[1])
+files.MAX_ROWS = 50
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+for end in files.FORMATS:
+    many = (feature(f"{n}", FIELD, note=f"{n ** 40:x}" * 20) for n in range(1000))
+    try:
+        files.write_features(folder / f"found{end}", many)
+    except VectorFileError as error:
+        print(end, error)
+"""
+
+
+def test_a_file_that_may_not_grow_leaves_nothing(tmp_path: Path) -> None:
+    """The operating system refuses every write beyond 30 kB, to GDAL, SQLite and Arrow as to us."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    command = [sys.executable, "-c", SMALL_FILES, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    refused = [line.split()[0] for line in done.stdout.splitlines() if "nothing of it is left" in line]
+    assert refused == list(ENDS)
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_features_that_break_off_leave_nothing(tmp_path: Path, end: str) -> None:
+    def some() -> Iterator[dict[str, Any]]:
+        yield feature("a", FIELD)
+        raise RuntimeError("the source is gone")
+
+    with pytest.raises(RuntimeError, match="the source is gone"):
+        write_features(tmp_path / f"found{end}", some())
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_writer_that_is_given_up_leaves_nothing(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_ROWS", 1)
+    writer = FeatureWriter(tmp_path / f"found{end}")
+    writer.write([feature("a", FIELD), feature("b", FIELD)])
+    writer.abort()
+    assert names_in(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(VectorFileError, match=r"cannot be written: File exists"):
+        write_features(tmp_path / "file" / "found.gpkg", [])
+    assert names_in(tmp_path) == ["file"]
+
+
+def test_a_folder_without_permission_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(**_: Any) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path))
+
+    monkeypatch.setattr(files.tempfile, "mkdtemp", denied)
+    with pytest.raises(VectorFileError, match=r"cannot be written: .*Permission denied"):
+        write_features(tmp_path / "found.gpkg", [])
+
+
+def test_a_file_name_that_is_a_folder_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "found.gpkg").mkdir()
+    with pytest.raises(VectorFileError, match=r"cannot be written: .*Is a directory"):
+        write_features(tmp_path / "found.gpkg", [feature("a", FIELD)])
+    assert names_in(tmp_path) == ["found.gpkg"]
+
+
+def test_one_bad_feature_does_not_cost_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "found.gpkg"
+    with FeatureWriter(path) as writer:
+        with pytest.raises(FeatureRefused):
+            writer.write([feature("a", FIELD), {"type": "nothing"}, feature("never read")])
+        writer.write([feature("b", FIELD)])
+    assert sorted(read_layer(path, "detections")) == ["a", "b"]
+    assert writer.count == 2
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        feature("a", FIELD, None),
+        {**feature("a", FIELD), "frame": None},
+        {**feature("a", FIELD), "frame": {"name": "a.png", "width": 0, "height": 5}},
+    ],
+)
+def test_coco_takes_no_feature_without_pixels_or_frame(tmp_path: Path, bad: dict[str, Any]) -> None:
+    with pytest.raises(FeatureRefused, match=r"COCO needs .* feature a"):
+        write_features(tmp_path / "found.coco.json", [bad])
+    assert names_in(tmp_path) == []
