@@ -31,7 +31,7 @@ from sam3edge.vector.coco import Coco, labeled_row_of
 from sam3edge.vector.flatgeobuf import FlatGeobuf
 from sam3edge.vector.geojson import GeoJson
 from sam3edge.vector.geopackage import GeoPackage
-from sam3edge.vector.geoparquet import GeoParquet
+from sam3edge.vector.geoparquet import StyledGeoParquet
 from sam3edge.vector.rows import Row, row_of
 
 MAX_ROWS, MAX_BYTES = 4096, 16 << 20
@@ -69,8 +69,8 @@ class FormatKind:
 FORMATS: Mapping[str, FormatKind] = {
     ".gpkg": FormatKind(GeoPackage),
     ".fgb": FormatKind(FlatGeobuf),
-    ".parquet": FormatKind(GeoParquet),
-    ".geoparquet": FormatKind(GeoParquet),
+    ".parquet": FormatKind(StyledGeoParquet),
+    ".geoparquet": FormatKind(StyledGeoParquet),
     ".geojson": FormatKind(GeoJson),
     ".coco.json": FormatKind(Coco, labeled_row_of),
 }
@@ -101,7 +101,8 @@ class FeatureWriter:
     As a context it is closed at the end, and given up when an exception leaves it.
 
     Args:
-        path: its end says the format; its folder is made.
+        path: its folder is made.
+        kind: its format; by default what its end says.
 
     Attributes:
         count: features so far.
@@ -111,8 +112,8 @@ class FeatureWriter:
         VectorFileError: an unknown format, or nothing can be written there.
     """
 
-    def __init__(self, path: Path) -> None:
-        kind = format_of(path)
+    def __init__(self, path: Path, kind: FormatKind | None = None) -> None:
+        kind = kind or format_of(path)
         self.count = 0
         self.files: tuple[Path, ...] = ()
         self._path = path

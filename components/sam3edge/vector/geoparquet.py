@@ -30,7 +30,6 @@ class GeoParquet:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._path = folder / name
-        self._labels = Labels()
         self._columns = {PLACE: _Column(), OUTLINE: _Column()}
         self._writer: Any = pq.ParquetWriter(self._path, schema(PLACE, OUTLINE), compression="zstd")
 
@@ -39,7 +38,6 @@ class GeoParquet:
         geometries = {PLACE: [row.place for row in rows], OUTLINE: [row.outline for row in rows]}
         for name, given in geometries.items():
             self._columns[name].see(given)
-        self._labels.see(rows)
         self._writer.write_batch(record_batch(rows, geometries))
 
     def finish(self) -> None:
@@ -50,11 +48,28 @@ class GeoParquet:
         described = {PLACE: EARTH, OUTLINE: PIXELS}
         self._writer.add_key_value_metadata({"geo": json.dumps(document), "sam3edge": json.dumps(described)})
         self._writer.close()
-        write_sidecar(self._path, self._labels, "MultiPolygon")
 
     def abandon(self) -> None:
         """See ``Format``."""
         self._writer.close()
+
+
+class StyledGeoParquet(GeoParquet):
+    """With its style beside it."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(folder, name)
+        self._labels = Labels()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """See ``Format``."""
+        self._labels.see(rows)
+        super().write(rows)
+
+    def finish(self) -> None:
+        """See ``Format``."""
+        super().finish()
+        write_sidecar(self._path, self._labels, "MultiPolygon")
 
 
 class _Column:

@@ -1,0 +1,219 @@
+"""Many rasters: each as if it were the only one, wherever it is worked on, whatever becomes of the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas
+import psutil
+import pytest
+import rasterio
+from rasterio.transform import Affine
+from typer.testing import CliRunner, Result
+
+from sam3edge.core.errors import EngineError, SettingsError
+from sam3edge.rasters.options import SegmentOptions
+from sam3edge.rasters.texts import read_prompts
+from sam3edge_pipeline.batch.__main__ import app
+from sam3edge_pipeline.batch.inputs import RasterInput, find_rasters
+from sam3edge_pipeline.batch.runners import RayProcesses, Runner, ThisProcess
+from sam3edge_pipeline.batch.work import Report, Task
+from sam3edge_pipeline.synthetic import draw_scene
+
+PROMPTS = read_prompts("car, building, ship", 0.5)
+SIDE = 288
+COUNT = 20
+
+
+def no_s3() -> Any:
+    raise AssertionError("nobody asked for S3")
+
+
+def write_scene(path: Path, seeds: tuple[int, ...]) -> None:
+    """Scenes side by side, half a metre a pixel."""
+    image = np.concatenate([draw_scene(seed).image[:SIDE, :SIDE] for seed in seeds], axis=1)
+    height, width = image.shape[:2]
+    place = Affine(0.5, 0, 391_000, 0, -0.5, 5_820_000)
+    with rasterio.open(path, "w", "GTiff", width, height, 3, "EPSG:32633", place, np.uint8) as target:
+        target.write(image.transpose(2, 0, 1))
+
+
+@pytest.fixture(scope="module")
+def rasters(tmp_path_factory: pytest.TempPathFactory) -> list[RasterInput]:
+    """Twenty, of which one is no raster and one is many tiles wide."""
+    folder = tmp_path_factory.mktemp("rasters")
+    for number in range(COUNT):
+        path = folder / f"scene-{number:02d}.tif"
+        if number == 7:
+            path.write_bytes(b"II*\0 and then nothing of use")
+        else:
+            write_scene(path, tuple(range(12)) if number == COUNT - 1 else (number,))
+    return find_rasters([str(folder)], "", no_s3)
+
+
+def task_in(bundle: Path, out: Path) -> Task:
+    return Task(bundle, PROMPTS, SegmentOptions(tile=SIDE), out, threads=1)
+
+
+def run(runner: Runner, task: Task, rasters: list[RasterInput]) -> dict[str, Report]:
+    reports = {report.name: report for report in runner.run(task, rasters)}
+    assert reports.keys() == {raster.name for raster in rasters}
+    return reports
+
+
+def table(out: Path) -> Any:
+    """All features, in an order of their own."""
+    shards = [geopandas.read_parquet(shard) for shard in (out / "features").iterdir()]
+    features = pandas.concat([shard for shard in shards if len(shard)])
+    return features.drop(columns=["message_id"]).sort_values(["frame", "id"], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def serial(demo_bundle: Path, rasters: list[RasterInput], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("serial")
+    run(ThisProcess(), task_in(demo_bundle, out), rasters)
+    return out
+
+
+def assert_same(out: Path, serial: Path) -> None:
+    ours, theirs = table(out), table(serial)
+    assert len(theirs) > COUNT
+    assert ours.equals(theirs)
+
+
+def test_one_bad_raster_is_reported_and_costs_nothing_else(serial: Path, rasters: list[RasterInput]) -> None:
+    reports = [json.loads(file.read_text())["report"] for file in (serial / "reports").iterdir()]
+    [bad] = [report for report in reports if report["error"]]
+    assert bad["path"] == rasters[7].path
+    assert "GDAL cannot read scene-07.tif" in bad["error"]
+    assert len(reports) == COUNT
+    assert len(list((serial / "features").iterdir())) == COUNT - 1
+    assert sum(report["features"] for report in reports) == len(table(serial))
+
+
+def test_what_is_done_is_not_done_again(demo_bundle: Path, serial: Path, rasters: list[RasterInput]) -> None:
+    before = {file: file.stat().st_mtime_ns for file in (serial / "features").iterdir()}
+    reports = run(ThisProcess(), task_in(demo_bundle, serial), rasters)
+    assert [report.resumed for report in reports.values()].count(True) == COUNT - 1
+    assert {file: file.stat().st_mtime_ns for file in (serial / "features").iterdir()} == before
+
+
+def test_another_question_or_another_file_is_asked_anew(demo_bundle: Path, tmp_path: Path) -> None:
+    write_scene(tmp_path / "a.tif", (1,))
+    [raster] = find_rasters([str(tmp_path / "a.tif")], "", no_s3)
+    task = task_in(demo_bundle, tmp_path / "out")
+    assert not run(ThisProcess(), task, [raster])[raster.name].resumed
+    assert run(ThisProcess(), task, [raster])[raster.name].resumed
+    other = replace(task, prompts=read_prompts("car", 0.5))
+    assert not run(ThisProcess(), other, [raster])[raster.name].resumed
+    write_scene(tmp_path / "a.tif", (2, 3))
+    assert not run(ThisProcess(), other, [raster])[raster.name].resumed
+
+
+@pytest.mark.xdist_group("ray")
+@pytest.mark.timeout(300)
+def test_workers_give_what_one_process_gives(
+    demo_bundle: Path, serial: Path, rasters: list[RasterInput], tmp_path: Path
+) -> None:
+    """And one of them is killed while it is amid a raster: what it had found there is not looked for again."""
+    task = task_in(demo_bundle, tmp_path / "out")
+    wide = rasters[-1]
+    checkpoint = tmp_path / "out" / "checkpoints" / f"{wide.name}.sqlite"
+    killed: list[int] = []
+    ended = threading.Event()
+
+    def kill_who_has_the_wide_one() -> None:
+        while not ended.wait(0.02):
+            if tiles_in(checkpoint) >= 2 and (pid := owner_of(checkpoint)):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(tiles_in(checkpoint))
+                return
+
+    killer = threading.Thread(target=kill_who_has_the_wide_one)
+    killer.start()
+    try:
+        reports = run(RayProcesses(2), task, [wide, *rasters[:-1]])
+    finally:
+        ended.set()
+        killer.join()
+    [at] = killed
+    assert at >= 2
+    assert sum(bool(report.error) for report in reports.values()) == 1
+    assert_same(tmp_path / "out", serial)
+    assert not any((tmp_path / "out" / "checkpoints").glob("*.sqlite*"))
+
+
+@pytest.mark.xdist_group("ray")
+@pytest.mark.timeout(300)
+def test_a_model_that_cannot_run_ends_the_run(demo_bundle: Path, rasters: list[RasterInput], tmp_path: Path) -> None:
+    """In the words of the worker, as it would in this process."""
+    (tmp_path / "out" / "reports").mkdir(parents=True)
+    for raster in rasters[:2]:
+        (tmp_path / "out" / "reports" / f"{raster.name}.json").write_text("somebody else's")
+    with pytest.raises(SettingsError, match=r"expected a report of ours in .*use another --out"):
+        list(ThisProcess().run(task_in(demo_bundle, tmp_path / "out"), rasters[:2]))
+    with pytest.raises(EngineError, match=r"expected a report of ours in .*use another --out"):
+        list(RayProcesses(2).run(task_in(demo_bundle, tmp_path / "out"), rasters[:2]))
+
+
+def tiles_in(checkpoint: Path) -> int:
+    if not checkpoint.exists():
+        return 0
+    with sqlite3.connect(f"file:{checkpoint}?mode=ro", uri=True) as database:
+        try:
+            return int(database.execute("SELECT count(*) FROM tiles").fetchone()[0])
+        except sqlite3.OperationalError:  # not made yet
+            return 0
+
+
+def owner_of(path: Path) -> int | None:
+    """The process of ours that has the file open."""
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if any(file.path == str(path) for file in process.open_files()):
+                return process.pid
+        except psutil.Error:
+            continue
+    return None
+
+
+def batch(bundle: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments, "--bundle", str(bundle)])
+
+
+def test_the_command(closed_bundle: Path, rasters: list[RasterInput], tmp_path: Path) -> None:
+    asked = (rasters[0].path, rasters[7].path, "--prompts", "car,zebra", "--out", str(tmp_path))
+    ended = batch(closed_bundle, *asked)
+    assert ended.exit_code == 1
+    for said in ("skipped", rasters[7].path, "the model does not know zebra", "in 1 rasters, in"):
+        assert said in ended.output
+    assert "1 of them earlier" in batch(closed_bundle, *asked).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("nowhere", "--prompts", ""), "expected phrases"),
+        (("nowhere", "--prompts", "car@x"), "metres a pixel"),
+        (("nowhere.txt", "--prompts", "car"), "cannot be read"),
+        (("nowhere.json", "--prompts", "car"), "cannot be read"),
+        (("s3://", "--prompts", "car"), "expected s3://bucket/prefix"),
+        (("tests/unit/pipeline/batch", "--prompts", "car"), "holds no raster"),
+        (("nowhere", "--prompts", "car", "--crs", "EPSG:0"), "EPSG:0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    demo_bundle: Path, arguments: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    ended = batch(demo_bundle, *arguments, "--out", str(tmp_path))
+    assert ended.exit_code == 2
+    assert reason in " ".join(ended.output.split())
