@@ -102,6 +102,8 @@ class _Worker:
 
 
 def _reason(error: BaseException) -> str:
-    """What the worker itself said, without Ray's account of how it came here."""
+    """What the worker itself said, without Ray's account of how it came here: errors are told apart by text only, since
+    what a worker raises arrives wrapped in several others."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    ours = [line.partition(": ")[2] for line in lines if line.startswith("sam3edge.core.errors.")]
+    return (ours or lines or [type(error).__name__])[-1]

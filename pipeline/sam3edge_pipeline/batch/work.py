@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -124,7 +125,10 @@ class RasterWorker:
         message: dict[str, Any] = {**run.collection(DEVICE), "features": run.features()}
         if raster.captured_at:
             message["frame"] = {**message["frame"], "captured_at": raster.captured_at}
-        with FeatureWriter(self._features / f"{raster.name}.parquet", SHARD) as shard:
+        shard_name = f"{raster.name}.parquet"
+        for draft in self._features.glob(f".{shard_name}.*"):  # of a process that was killed
+            shutil.rmtree(draft, ignore_errors=True)
+        with FeatureWriter(self._features / shard_name, SHARD) as shard:
             shard.write(features_of(message))
         return Report(raster.name, raster.path, shard.count, tuple(sorted(run.unsupported_prompts)))
 

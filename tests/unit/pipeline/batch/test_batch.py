@@ -149,7 +149,7 @@ def test_workers_give_what_one_process_gives(
     assert at >= 2
     assert sum(bool(report.error) for report in reports.values()) == 1
     assert_same(tmp_path / "out", serial)
-    assert not any((tmp_path / "out" / "checkpoints").glob("*.sqlite*"))
+    assert not list((tmp_path / "out" / "checkpoints").iterdir())
 
 
 @pytest.mark.xdist_group("ray")
