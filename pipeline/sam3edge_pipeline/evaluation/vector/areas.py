@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,14 @@ class AreaFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.count = 0
+        self._write(Areas([], np.zeros(0, np.int64), np.zeros(0)), {"SRID": "-1"})
 
     def add(self, areas: Areas) -> None:
-        """Add areas; none are fine, too."""
+        """Add areas."""
+        if len(areas.outlines):
+            self._write(areas)
+
+    def _write(self, areas: Areas, options: Mapping[str, str] | None = None) -> None:
         binary = pa.array(shapely.to_wkb(list(areas.outlines)), pa.binary())
         columns = {
             "number": pa.array(np.arange(self.count, self.count + len(areas.outlines)), pa.int64()),
@@ -56,7 +61,6 @@ class AreaFile:
             "score": pa.array(areas.scores, pa.float64()),
             GEOMETRY: binary,
         }
-        options = None if self._path.exists() else {"SRID": "-1"}
         append(self._path, "GPKG", LAYER, "Unknown", None, pa.table(columns), GEOMETRY, options)
         self.count += len(areas.outlines)
 
