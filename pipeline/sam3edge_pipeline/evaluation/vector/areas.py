@@ -17,6 +17,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from sam3edge.core.masks import rasterize
 from sam3edge.vector.gdal import append
 from sam3edge_pipeline.evaluation.vector.grid import Block
+from sam3edge_pipeline.evaluation.vector.source import BATCH
 
 LAYER, GEOMETRY = "areas", "geom"
 
@@ -73,10 +74,17 @@ class AreaFile:
         return self._read(where=f"class = {number:d}")
 
     def _read(self, **which: Any) -> Areas:
-        _, table = pyogrio.read_arrow(self._path, layer=LAYER, **which)
-        order = np.argsort(table.column("number").to_numpy())
-        outlines = shapely.from_wkb(np.array([*table.column(GEOMETRY).to_pylist(), None], object)[:-1][order])
-        return Areas(list(outlines), table.column("class").to_numpy()[order], table.column("score").to_numpy()[order])
+        how = {"layer": LAYER, "batch_size": BATCH, "use_pyarrow": True, **which}
+        outlines: list[Polygon | MultiPolygon] = []
+        values: list[npt.NDArray[np.float64]] = []  # doubles hold the numbers of all areas there may be
+        with pyogrio.open_arrow(self._path, **how) as (_, reader):
+            for batch in reader:
+                outlines += shapely.from_wkb(batch.column(GEOMETRY).to_pylist()).tolist()
+                columns = (batch.column(name).to_numpy(zero_copy_only=False) for name in ("number", "class", "score"))
+                values.append(np.column_stack([*columns]).astype(np.float64))
+        known = np.concatenate([np.zeros((0, 3)), *values])
+        order = np.argsort(known[:, 0])
+        return Areas([outlines[n] for n in order], known[order, 1].astype(np.int64), known[order, 2])
 
 
 def paint(areas: Areas, order: Sequence[int], block: Block) -> npt.NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 from affine import Affine
 from pyproj import CRS
 from rasterio.enums import ColorInterp, Resampling
@@ -26,6 +27,9 @@ Block: TypeAlias = tuple[int, int, int, int]
 
 SAMPLED = 512
 """Pixels of the longer side that the stretch is taken from."""
+
+CACHE = 64
+"""Megabytes of the raster that GDAL keeps; by default it takes a twentieth of the computer's memory."""
 
 WINDOW = 2048
 """Pixels of a window's sides: what is in memory of the raster at once."""
@@ -94,7 +98,7 @@ def open_grid(path: Path) -> Iterator[Grid]:
     Raises:
         GeoreferenceError: it cannot be read, or is not such a raster.
     """
-    with opened(path) as dataset:
+    with rasterio.Env(GDAL_CACHEMAX=CACHE), opened(path) as dataset:
         if dataset.transform.is_identity or dataset.transform.is_degenerate:
             raise GeoreferenceError(
                 f"expected a raster on a grid, {path.name} has no transform; make one of it by gdalwarp -t_srs EPSG:..."

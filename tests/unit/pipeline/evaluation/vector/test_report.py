@@ -91,6 +91,7 @@ def test_the_command_writes_a_page_and_a_document(scene: MapInputs) -> None:
     found = np.repeat([0, 1, 0, 1, 0, 2], [6600, 200, 100, 700, 240, 160])
     printed = classification_report(truth, found, target_names=["background", "field", "road"])
     assert printed in done.output
+    assert printed in (Path(__file__).parents[5] / "docs/evaluation-on-maps.md").read_text()
     assert "objects at IoU 0.5: 2 found, 1 missed, 2 invented, F1 0.57" in done.output
 
 
