@@ -83,6 +83,7 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
         ("geo", "sam3edge.geo.stage"),
         ("vector", "sam3edge.vector.files"),
         ("vector", "sam3edge.cli.convert"),
+        ("vector", "sam3edge_pipeline.evaluation.vector.__main__"),
         ("client", "sam3edge.cli.main"),
         ("client", "sam3edge.cli.detect"),
         ("export", "sam3edge_export.cli"),

@@ -1,6 +1,6 @@
 """COCO instances (https://cocodataset.org/#format-data), what trainers read: outlines in pixels, by image and label.
 
-Images and labels are held in memory until the end, about 300 bytes an image.
+The names and sizes of images are held in memory until the end, and the labels.
 """
 
 from __future__ import annotations

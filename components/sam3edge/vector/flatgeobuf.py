@@ -1,7 +1,7 @@
 """FlatGeobuf (https://flatgeobuf.org): a file a layer, with a spatial index that readers use over HTTP.
 
 The format is written in one go, with the index before the features. So the rows wait in files until there are no more;
-GDAL then holds the index in memory, about 80 bytes a feature.
+GDAL then holds the index in memory, a box and a number for each feature.
 """
 
 from __future__ import annotations

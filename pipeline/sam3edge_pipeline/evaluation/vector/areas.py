@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from sam3edge.core.masks import rasterize
 from sam3edge.vector.gdal import append
 from sam3edge_pipeline.evaluation.vector.grid import Block
+from sam3edge_pipeline.evaluation.vector.source import BATCH
 
 LAYER, GEOMETRY = "areas", "geom"
 
@@ -46,9 +47,14 @@ class AreaFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.count = 0
+        self._write(Areas([], np.zeros(0, np.int64), np.zeros(0)), {"SRID": "-1"})
 
     def add(self, areas: Areas) -> None:
-        """Add areas; none are fine, too."""
+        """Add areas."""
+        if len(areas.outlines):
+            self._write(areas)
+
+    def _write(self, areas: Areas, options: Mapping[str, str] | None = None) -> None:
         binary = pa.array(shapely.to_wkb(list(areas.outlines)), pa.binary())
         columns = {
             "number": pa.array(np.arange(self.count, self.count + len(areas.outlines)), pa.int64()),
@@ -56,7 +62,6 @@ class AreaFile:
             "score": pa.array(areas.scores, pa.float64()),
             GEOMETRY: binary,
         }
-        options = None if self._path.exists() else {"SRID": "-1"}
         append(self._path, "GPKG", LAYER, "Unknown", None, pa.table(columns), GEOMETRY, options)
         self.count += len(areas.outlines)
 
@@ -69,10 +74,17 @@ class AreaFile:
         return self._read(where=f"class = {number:d}")
 
     def _read(self, **which: Any) -> Areas:
-        _, table = pyogrio.read_arrow(self._path, layer=LAYER, **which)
-        order = np.argsort(table.column("number").to_numpy())
-        outlines = shapely.from_wkb(np.array([*table.column(GEOMETRY).to_pylist(), None], object)[:-1][order])
-        return Areas(list(outlines), table.column("class").to_numpy()[order], table.column("score").to_numpy()[order])
+        how = {"layer": LAYER, "batch_size": BATCH, "use_pyarrow": True, **which}
+        outlines: list[Polygon | MultiPolygon] = []
+        values: list[npt.NDArray[np.float64]] = []  # doubles hold the numbers of all areas there may be
+        with pyogrio.open_arrow(self._path, **how) as (_, reader):
+            for batch in reader:
+                outlines += shapely.from_wkb(batch.column(GEOMETRY).to_pylist()).tolist()
+                columns = (batch.column(name).to_numpy(zero_copy_only=False) for name in ("number", "class", "score"))
+                values.append(np.column_stack([*columns]).astype(np.float64))
+        known = np.concatenate([np.zeros((0, 3)), *values])
+        order = np.argsort(known[:, 0])
+        return Areas([outlines[n] for n in order], known[order, 1].astype(np.int64), known[order, 2])
 
 
 def paint(areas: Areas, order: Sequence[int], block: Block) -> npt.NDArray[np.uint8]:

@@ -62,6 +62,4 @@ def as_text(report: Mapping[str, Any], digits: int = 2) -> str:
 
     total = str(report[_SUMMARIES[0]]["support"])
     accuracy = line("accuracy", ["", "", f"{report['accuracy']:.{digits}f}", total])
-    return (
-        line("", columns) + "\n" + "".join(map(row, classes)) + "\n" + accuracy + "".join(map(row, _SUMMARIES)) + "\n"
-    )
+    return line("", columns) + "\n" + "".join(map(row, classes)) + "\n" + accuracy + "".join(map(row, _SUMMARIES))

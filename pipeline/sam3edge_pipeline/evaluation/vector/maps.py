@@ -7,6 +7,7 @@ raster's own reference system is.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,9 @@ DIFFERENCES: tuple[tuple[str, Rgb], ...] = (
 """What the colours of the third picture mean."""
 
 OPACITY = 0.6
+
+ENLARGED = 1.5
+"""Of what there is, at most: what is turned needs more pixels, anything else gains nothing by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,11 @@ def draw_maps(
         block: the part.
         predicted, truth, has_data: [h, w] of it, perhaps thinned out.
         prompts: of the classes, by number from 1 on.
-        side: longer side of a picture, pixels.
+        side: longer side of a picture at most, pixels.
     """
     height, width = truth.shape
-    where = _north_up(grid, block, side)
-    from_pixels = grid.transform * Affine.translation(*block[:2])
-    from_pixels *= Affine.scale((block[2] - block[0]) / width, (block[3] - block[1]) / height)
+    where = _north_up(grid, block, min(side, math.ceil(ENLARGED * max(width, height))))
+    from_pixels = grid.transform_of(block, width, height)
 
     def turned(layer: npt.NDArray[np.uint8], how: Resampling) -> npt.NDArray[np.uint8]:
         target = np.zeros((*layer.shape[:-2], *where.size), np.uint8)

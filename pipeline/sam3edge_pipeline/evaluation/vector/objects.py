@@ -31,7 +31,7 @@ class ObjectFigures:
 def match_class(detections: AreaFile, truth: AreaFile, number: int, at_least: float) -> ObjectFigures:
     """Pair the areas of one class, the best scored detection first, as COCO does (``pair_in_order``).
 
-    The outlines of one class are in memory, about a kilobyte each.
+    The outlines of one class are in memory.
 
     Args:
         number: of the class.

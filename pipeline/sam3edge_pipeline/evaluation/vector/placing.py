@@ -28,6 +28,9 @@ one reference system is not in another, by the square of this."""
 MARGIN = 0.01
 """Of the raster's size, beyond its edges, so that what is clipped before it is reprojected is not clipped too early."""
 
+MAX_COORDINATE = 1e12
+"""Of whatever unit: beyond it no reference system has places, and GEOS's arithmetic overflows."""
+
 EDGE_POINTS = 64
 """Of the raster's outline, a side."""
 
@@ -39,7 +42,8 @@ class PlacingCounts:
     Attributes:
         read: all of them.
         empty: null, or without points.
-        unreadable: of kinds that GEOS does not know, or with coordinates that are not numbers.
+        unreadable: of kinds that GEOS does not know, or with coordinates that are not numbers or beyond
+            ``MAX_COORDINATE``.
         not_areas: points and lines.
         repaired: crossed themselves, or the like; they are used as ``make_valid`` has them.
         outside: of the raster; they are not used.
@@ -89,9 +93,10 @@ class Placer:
         Returns:
             object [n]: valid areas in pixels of the raster, within it; None for those that are not used.
         """
-        geometries = shapely.force_2d(shapely.from_wkb(binary, on_invalid="ignore"))
+        with np.errstate(invalid="ignore"):  # of coordinates that are not numbers
+            geometries = shapely.force_2d(shapely.from_wkb(binary, on_invalid="ignore"))
         null = np.array([one is None for one in binary], bool)
-        unreadable = ~null & (shapely.is_missing(geometries) | ~_is_finite(geometries))
+        unreadable = ~null & (shapely.is_missing(geometries) | ~_is_on_a_map(geometries))
         geometries[unreadable] = None
         empty = null | (~unreadable & shapely.is_empty(geometries))
         flat = ~empty & ~unreadable & ~_has_areas(geometries)
@@ -144,12 +149,12 @@ class Placer:
         return np.column_stack(self._to_grid.transform(at[:, 0], at[:, 1]))
 
 
-def _is_finite(geometries: Geometries) -> npt.NDArray[np.bool_]:
+def _is_on_a_map(geometries: Geometries) -> npt.NDArray[np.bool_]:
     coordinates, owner = shapely.get_coordinates(geometries, return_index=True)
-    bad = ~np.isfinite(coordinates).all(axis=1)
-    finite = np.ones(len(geometries), bool)
-    finite[owner[bad]] = False
-    return finite
+    bad = ~(np.abs(coordinates) <= MAX_COORDINATE).all(axis=1)
+    on_a_map = np.ones(len(geometries), bool)
+    on_a_map[owner[bad]] = False
+    return on_a_map
 
 
 def _has_areas(geometries: Geometries) -> npt.NDArray[np.bool_]:

@@ -105,15 +105,28 @@ def _parquet(source: VectorSource, columns: Sequence[str], optional: Sequence[st
         geo = (file.metadata.metadata or {}).get(b"geo")
         if geo is None:
             raise VectorFileError(f"{source.path.name} is Parquet without the metadata of GeoParquet")
-        document = json.loads(geo)
-        geometry = document["primary_column"]
-        said = document["columns"][geometry]
-        known = tuple(name for name in file.schema_arrow.names if name not in document["columns"])
+        geometry, others, named = _geometries_of(geo, source.path)
+        known = tuple(name for name in file.schema_arrow.names if name not in others)
         columns = _wanted(columns, optional, known, source.path)
-        named = said.get("crs", "OGC:CRS84")  # GeoParquet's default; null is that there is none
         crs = _crs_of(source.crs if named is None else named, source.path.name)
         batches = file.iter_batches(BATCH, columns=[geometry, *columns])
         yield VectorTable(source.path.name, crs, known, (_batch(one, geometry, columns) for one in batches))
+
+
+def _geometries_of(geo: bytes, path: Path) -> tuple[str, Sequence[str], Any]:
+    """The column to read, all columns of geometries, and the reference system of the one: GeoParquet's default where
+    nothing is said, None where it is said that there is none."""
+    try:
+        document = json.loads(geo)
+        geometry = str(document["primary_column"])
+        described = document["columns"][geometry]
+        encoding, crs = described["encoding"], described.get("crs", "OGC:CRS84")
+        names = list(document["columns"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VectorFileError(f"{path.name} has not the metadata of GeoParquet: {error!r}") from error
+    if encoding != "WKB":
+        raise VectorFileError(f"expected geometries as WKB in {path.name}, got {encoding}")
+    return geometry, names, crs
 
 
 def _batch(batch: Any, geometry: str, columns: Sequence[str]) -> tuple[npt.NDArray[np.object_], dict[str, list[Any]]]:
