@@ -49,7 +49,7 @@ def place_of(outline: Polygon | MultiPolygon, box: Box, georeference: Georeferen
     at = _standing_at(box, located) if georeference.stance == "side" else georeference.to_pixels(np.array([centroid]))
     [position] = georeference.to_world(at)
     accuracy, pixel = float(georeference.accuracy(at)[0]), footprint(georeference, at)
-    if not np.isfinite([*position, accuracy, pixel]).all():
+    if not np.isfinite([*position, *centroid, area, accuracy, pixel]).all():
         return None
     outside = max(0.0, 1.0 - located.area / outline.area)
     return Place(geometry, centroid, (float(position[0]), float(position[1])), area, accuracy, pixel, outside)

@@ -116,6 +116,7 @@ class RasterGeoreference:
         at = self._grid.forward(pixels)
         positions = finite(*self._to_world.transform(at[:, 0], at[:, 1]))
         positions[:, 0] = wrapped(positions[:, 0])
+        positions[np.abs(positions[:, 1]) > 90.0] = np.nan  # rasters in degrees may reach beyond a pole
         return positions
 
     def to_pixels(self, positions: Points) -> Points:
@@ -174,7 +175,7 @@ def georeference_of(dataset: Any, path: Path, options: RasterOptions, valid: Pol
     try:
         grid, crs = _grid_of(dataset, path, options)
         return RasterGeoreference((dataset.width, dataset.height), grid, crs, options.accuracy, valid)
-    except CRSError as error:
+    except (CRSError, ProjError) as error:  # the second for reference systems that are nowhere on Earth
         raise GeoreferenceError(f"PROJ cannot read the reference system of {path.name}: {error}") from error
 
 

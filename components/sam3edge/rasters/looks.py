@@ -83,16 +83,26 @@ class Ground:
         size: width and height, pixels.
         steps: metres on the ground of a pixel, across and down; None where nobody knows.
         anchor: of the first pixel, counted in pixels from the origin of the reference system.
+        no_place: why it has none.
     """
 
     name: str
     size: tuple[int, int]
     steps: tuple[float, float] | None = None
     anchor: tuple[int, int] = (0, 0)
+    no_place: str = ""
 
     def refusal(self, reason: str) -> FrameError:
         """Why it cannot be looked at as is wanted."""
         return FrameError(reason, frame_id="", name=self.name)
+
+    def steps_for(self, what: str) -> tuple[float, float]:
+        """``steps``, or the reason why there are none as FrameError."""
+        if self.steps is None:
+            raise self.refusal(
+                f"{what} needs the size of a pixel on the ground, which is not known: {self.no_place}; leave the metres out, or state pixels"
+            )
+        return self.steps
 
 
 def looks_of(prompts: Sequence[RasterPrompt], ground: Ground, options: SegmentOptions) -> list[Look]:
@@ -111,11 +121,10 @@ def _scale_of(prompt: RasterPrompt, ground: Ground) -> tuple[float, float]:
     if prompt.metres is None:
         return 1.0, 1.0
     asked = f"{prompt.prompt.text}@{prompt.metres:g}"
-    if ground.steps is None:
-        raise ground.refusal(f"it does not say how large its pixels are on the ground, so {asked} cannot be looked for")
-    across, down = (_few_digits(prompt.metres / step) for step in ground.steps)
+    steps = ground.steps_for(asked)
+    across, down = (_few_digits(prompt.metres / step) for step in steps)
     if min(across, down) < FINEST:
-        finest = FINEST * max(ground.steps)
+        finest = FINEST * max(steps)
         raise ground.refusal(f"expected {finest:.3g} metres a pixel or more for this raster, got {asked}")
     if max(ground.size[0] / across, ground.size[1] / down) < FEWEST:
         raise ground.refusal(f"expected {FEWEST} pixels or more to look at, {asked} leaves fewer; ask for fewer metres")
@@ -152,6 +161,5 @@ def _largest(scale: tuple[float, float], ground: Ground, options: SegmentOptions
         return options.tile * DEFAULT_LARGEST
     if largest.unit == "px":
         return largest.value / min(scale)
-    if ground.steps is None:
-        raise ground.refusal(f"it does not say how large its pixels are on the ground; state {largest} in pixels")
-    return largest.value / min(step * factor for step, factor in zip(ground.steps, scale, strict=True))
+    steps = ground.steps_for(f"an object of {largest}")
+    return largest.value / min(step * factor for step, factor in zip(steps, scale, strict=True))

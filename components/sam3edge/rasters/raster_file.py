@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -52,7 +51,12 @@ UNEVEN = 0.37
 """Where in a pixel the origin of a reference system is taken to belong to the next: rasters begin at whole and half
 pixels, and must not fall to one side or the other by the last digit of their coordinates."""
 
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
+FARTHEST = 2.0**40
+"""Pixels from the origin up to which it says where a raster's pixels begin; a number leaves few digits for more."""
+
+_NUMBERS = frozenset(
+    {"float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64))}
+)
 _VIRTUAL = "/vsi"
 
 
@@ -125,9 +129,12 @@ class RasterFile:
     def ground(self) -> Ground:
         """How large its pixels are in the middle, and where they begin."""
         if self.georeference is None:
-            return Ground(self.name, self.size)
-        middle = np.array([[self.size[0] / 2, self.size[1] / 2]])
-        return Ground(self.name, self.size, steps(self.georeference, middle), _anchor(self._dataset.transform))
+            return Ground(self.name, self.size, no_place=self.no_place)
+        sizes = steps(self.georeference, np.array([[self.size[0] / 2, self.size[1] / 2]]))
+        anchor = _anchor(self._dataset.transform)
+        if not all(0 < size < math.inf for size in sizes):
+            return Ground(self.name, self.size, None, anchor, "in its middle, pixels have no size")
+        return Ground(self.name, self.size, sizes, anchor)
 
     def read(self, window: Box, side: int) -> View:
         """A window, seen as ``side`` x ``side`` pixels.
@@ -238,9 +245,9 @@ def _opened(name: str, options: ReadOptions) -> Any:
     try:
         with rasterio.Env(**_settings(options)):
             if not name.startswith(_VIRTUAL):
-                if _SCHEME.match(name) or not Path(name).is_file():
+                if not Path(name).is_file():
                     raise _refusal("expected a file; for other places give GDAL's name, such as /vsis3/...", name)
-                return open_dataset(Path(name))
+                return open_dataset(Path(name).absolute())  # which nobody takes for an address
             if not name.startswith(options.virtual):
                 raise _refusal("expected a file; GDAL's virtual file systems are read where they are allowed", name)
             return open_virtual(name)
@@ -251,7 +258,7 @@ def _opened(name: str, options: ReadOptions) -> Any:
 def _require_readable(dataset: Any, options: ReadOptions, name: str) -> None:
     pixels = dataset.width * dataset.height
     kinds = sorted(set(dataset.dtypes))
-    if not dataset.count or len(kinds) > 1 or np.dtype(kinds[0]).kind not in "uif":
+    if len(kinds) != 1 or kinds[0] not in _NUMBERS:
         raise _refusal(f"expected bands of one kind of whole or floating point numbers, got {kinds}", name)
     if max(options.bands, default=1) > dataset.count:
         raise _refusal(f"expected bands of 1 to {dataset.count}, got {max(options.bands)}", name)
@@ -277,6 +284,8 @@ def _anchor(transform: Any) -> tuple[int, int]:
         return 0, 0
     linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
     x, y = np.linalg.solve(linear, [transform.c, transform.f])
+    if not max(abs(x), abs(y)) < FARTHEST:
+        return 0, 0
     return math.floor(x + UNEVEN), math.floor(y + UNEVEN)
 
 

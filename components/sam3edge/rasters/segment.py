@@ -184,6 +184,8 @@ class RasterRun:
         self, asked: Mapping[Prompt, int], look: Look, tile: Tile, view: View, detections: Detections
     ) -> list[Part]:
         """Detections of a tile as far as they count, in pixels of the grid."""
+        if not detections.detections:
+            return []
         x, y, _, _ = look.grid.window(tile)
         counts = areas_only(shapely.intersection(_moved(area_of(view.counts), x, y), shapely.box(*look.bounds)))
         parts = []

@@ -1,0 +1,265 @@
+"""Rasters that are not as they should be: each is refused with the reason, or read as far as it says something."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from rasterio.transform import Affine
+from shapely.geometry import shape
+
+from sam3edge.core.errors import FrameError
+from sam3edge.core.types import Prompt
+from sam3edge.engines.fake import FakeEngine
+from sam3edge.rasters import raster_file
+from sam3edge.rasters.options import RasterPrompt, ReadOptions, SegmentOptions
+from sam3edge.rasters.raster_file import open_raster_file
+from support.places import control_point_raster, not_yet_georeferenced
+from support.rasters import (
+    RED,
+    SMALL,
+    UTM,
+    Alive,
+    features,
+    ground,
+    in_one_look,
+    outlines,
+    scattered,
+    share_of_same,
+    write,
+)
+
+
+def refused(path: str | Path, options: ReadOptions | None = None) -> str:
+    with pytest.raises(FrameError) as error, open_raster_file(path, options or ReadOptions()):
+        pass
+    assert error.value.name
+    return str(error.value)
+
+
+def test_files_that_are_no_rasters_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "a.tif").write_text("II*")
+    (tmp_path / "b.tif").write_bytes(b"II*\0" + bytes(200))
+    (tmp_path / "c.vrt").write_text("<VRTDataset rasterXSize='1' rasterYSize='1'/>")
+    assert "expected a TIFF" in refused(tmp_path / "empty.tif")
+    assert "expected a TIFF" in refused(tmp_path / "a.tif")
+    assert "cannot read" in refused(tmp_path / "b.tif")
+    assert "expected a TIFF" in refused(tmp_path / "c.vrt")
+    assert "expected a file" in refused(tmp_path)
+    assert "expected a file" in refused(tmp_path / "nowhere.tif")
+    assert "expected a file" in refused(f"GTIFF_DIR:1:{write(tmp_path / 'd.tif', ground(9, 9))}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/vsicurl/http://{}/a.tif",
+        "http://{}/a.tif",
+        "/vsis3/bucket/a.tif",
+        "s3://bucket/a.tif",
+        "/vsizip//tmp/a.zip/a.tif",
+    ],
+)
+def test_other_computers_are_not_asked(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        reason = refused(name.format(f"127.0.0.1:{server.getsockname()[1]}"))
+        assert "expected a file" in reason
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_virtual_file_system_is_read_where_it_is_allowed(tmp_path: Path) -> None:
+    image = scattered(2, 200, 150, 40)
+    data = write(tmp_path / "a.tif", image).read_bytes()
+    with rasterio.MemoryFile(data, filename="scene.tif") as memory:
+        assert "where they are allowed" in refused(memory.name, ReadOptions(virtual=("/vsis3/",)))
+        found = features(memory.name, SegmentOptions(reading=ReadOptions(virtual=("/vsimem/",)), tile=128))
+    assert share_of_same(outlines(found), in_one_look(image)) == 1.0
+
+
+def test_a_sidecar_does_not_lead_to_other_computers(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", scattered(2, 200, 150, 40))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        address = f"/vsicurl/http://127.0.0.1:{server.getsockname()[1]}/a.tif"
+        (tmp_path / "a.tif.aux.xml").write_text(
+            f'<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{address}</MDI></Metadata></PAMDataset>'
+        )
+        features(path)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+@pytest.mark.parametrize("compress", ["none", "deflate", "lzw"])
+def test_a_raster_that_is_cut_short_is_refused_where_it_ends(compress: str, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (600, 600, 3), dtype=np.uint8)
+    image[..., 0] = 0  # nothing red
+    path = write(tmp_path / "a.tif", image, compress=compress, tiled=True, blockxsize=64, blockysize=64)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    engine = Alive()
+    with pytest.raises(FrameError, match=r"the pixels from \d+, \d+ on cannot be read|cannot read"):
+        features(path, engine=engine)
+
+
+def test_a_raster_of_one_row_is_looked_at_along_it(tmp_path: Path) -> None:
+    image = ground(100_000, 1)
+    image[0, 5000:5400] = image[0, 99_990:] = (255, 0, 0)
+    engine = Alive()
+    found = outlines(features(write(tmp_path / "a.tif", image, **UTM), engine=engine))
+    assert [one.bounds for one in found] == [(5000, 0, 5400, 1), (99_990, 0, 100_000, 1)]
+    assert engine.most <= 3
+
+
+def test_a_raster_thinner_than_a_pixel_is_looked_at(tmp_path: Path) -> None:
+    image = ground(6000, 1)
+    image[0, 1000:1400] = (255, 0, 0)
+    path = write(tmp_path / "a.tif", image, **UTM)
+    [one] = outlines(features(path, prompts=[RasterPrompt(Prompt("red"), 4.0)]))
+    assert one.bounds == pytest.approx((1000, 0, 1400, 1), abs=8)
+
+
+def test_a_raster_smaller_than_a_tile_is_one(tmp_path: Path) -> None:
+    image = ground(20, 7)
+    image[1:6, 3:17] = (255, 0, 0)
+    assert share_of_same(outlines(features(write(tmp_path / "a.tif", image))), in_one_look(image), 0.9) == 1.0
+
+
+def test_a_raster_without_data_has_no_features_and_costs_no_model(tmp_path: Path) -> None:
+    engine = Alive()
+    for kind, nodata in (("uint8", 0), ("uint16", 0), ("float32", np.nan)):
+        image = np.full((400, 300, 3), nodata, kind)
+        assert features(write(tmp_path / "a.tif", image, nodata=nodata, **UTM), engine=engine) == []
+    assert engine.frames == 0
+
+
+def test_one_value_everywhere_is_black(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.full((80, 80), -7.5, np.float32))
+    with open_raster_file(path, ReadOptions()) as raster:
+        assert raster.read((0, 0, 80, 80), 80).image.max() == 0
+
+
+def test_numbers_that_are_no_pictures_are_refused(tmp_path: Path) -> None:
+    for kind in ("complex64", "complex128"):
+        assert "whole or floating point numbers" in refused(write(tmp_path / "a.tif", np.ones((8, 8), kind)))
+    with (
+        not_yet_georeferenced(),
+        rasterio.open(tmp_path / "b.tif", "w", driver="GTiff", width=8, height=8, count=1, dtype="complex_int16"),
+    ):
+        pass
+    assert "whole or floating point numbers" in refused(tmp_path / "b.tif")
+
+
+def sparse(path: Path, width: int, height: int, **profile: Any) -> Path:
+    """A TIFF whose blocks are all missing: a few bytes, however large it is."""
+    kind = {"driver": "GTiff", "width": width, "height": height, "count": 1, "dtype": "uint8", "SPARSE_OK": True}
+    with not_yet_georeferenced(), rasterio.open(path, "w", BIGTIFF="YES", **{**kind, **profile}):
+        pass
+    return path
+
+
+def test_a_few_bytes_that_claim_to_be_a_continent_are_read_by_windows(tmp_path: Path) -> None:
+    path = sparse(tmp_path / "a.tif", 400_000, 400_000, tiled=True, blockxsize=512, blockysize=512, compress="deflate")
+    assert "raise max_pixels" in refused(path)
+    with open_raster_file(path, ReadOptions(max_pixels=10**13)) as raster:
+        assert raster.read((399_000, 399_000, 400_100, 400_100), 128).counts.any()
+
+
+def test_blocks_that_do_not_fit_into_memory_are_refused(tmp_path: Path) -> None:
+    """They are unpacked whole, whatever is read of them: this one is 3.6 GB."""
+    path = sparse(
+        tmp_path / "a.tif", 60_000, 60_000, tiled=True, blockxsize=60_000, blockysize=60_000, compress="deflate"
+    )
+    assert "gdal_translate -of COG" in refused(path)
+
+
+def test_formats_that_are_decoded_as_a_whole_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), scattered(2, 200, 150, 40)[..., ::-1])
+    assert features(tmp_path / "a.png")
+    monkeypatch.setattr(raster_file, "MAX_UNTILED_PIXELS", 20_000)
+    assert "gdal_translate -of COG" in refused(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"transform": UTM["transform"]},
+        {"crs": UTM["crs"], "transform": Affine(0, 0, 391_000, 0, 0, 5_820_000)},
+        {"crs": UTM["crs"], "transform": Affine(0.5, 0, 1e12, 0, -0.5, 1e12)},
+        {"crs": 'LOCAL_CS["nowhere",UNIT["m",1]]', "transform": UTM["transform"]},
+        {"crs": "+proj=longlat +a=3396190 +b=3376200 +no_defs", "transform": Affine(1e-3, 0, 0, 0, -1e-3, 10)},
+    ],
+    ids=["no CRS", "pixels without size", "off the Earth", "nowhere", "Mars"],
+)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_without_a_place_features_are_in_pixels(where: dict[str, Any], tmp_path: Path) -> None:
+    image = scattered(2, 300, 200, 40)
+    path = write(tmp_path / "a.tif", image, **where)
+    with open_raster_file(path, ReadOptions()) as raster:
+        assert raster.no_place
+    found = features(path)
+    assert all(one["geometry"] is None for one in found)
+    assert share_of_same(outlines(found), in_one_look(image)) == 1.0
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"crs": "EPSG:32633", "transform": Affine(0.4, 0.3, 391_000, 0.3, -0.4, 5_820_000)},
+        {"crs": "EPSG:32633", "transform": Affine(0.5, 0, 391_000, 0, 0.5, 5_820_000)},
+        {"crs": "EPSG:4326", "transform": Affine(4.5e-6, 0, 179.9993, 0, -4.5e-6, 1)},
+        {"crs": "EPSG:4326", "transform": Affine(4.5e-6, 0, -180.0007, 0, -4.5e-6, 1)},
+        {"crs": "EPSG:3857", "transform": Affine(1, 0, 1_500_000, 0, -1, 8_399_738)},
+    ],
+    ids=["turned", "upside down", "across the antimeridian", "across it from the other side", "Mercator at 60 degrees"],
+)
+def test_wherever_it_is_half_a_metre_is_half_a_metre(where: dict[str, Any], tmp_path: Path) -> None:
+    """All have pixels of half a metre on the ground."""
+    image = ground(400, 300)
+    image[100:200, 120:280] = (255, 0, 0)
+    path, engine = write(tmp_path / "a.tif", image, **where), Alive()
+    [one] = features(path, engine=engine, prompts=[RasterPrompt(Prompt("red"), 1.0)])
+    assert one["properties"]["area_m2"] == pytest.approx(100 * 160 / 4, rel=0.03)
+    assert share_of_same(outlines([one]), [shapely.box(120, 100, 280, 200)]) == 1.0
+    assert engine.frames <= 4 * 3  # of 200 x 150 pixels
+    sides = {float(np.sign(part.bounds[0])) for part in shapely.get_parts(shape(one["geometry"]))}
+    assert sides == ({-1.0, 1.0} if where["crs"] == "EPSG:4326" else {1.0})
+
+
+def test_places_may_come_from_control_points(tmp_path: Path) -> None:
+    path = control_point_raster(tmp_path / "a.tif")
+    with open_raster_file(path, ReadOptions()) as raster:
+        assert raster.ground.steps == pytest.approx((0.5, 0.5), rel=0.01)
+        assert raster.ground.anchor == (0, 0)
+
+
+def test_a_raster_may_reach_beyond_the_pole(tmp_path: Path) -> None:
+    image = ground(400, 400)
+    image[10:60, 50:100] = image[200:300, 50:150] = (255, 0, 0)
+    path = write(tmp_path / "a.tif", image, crs="EPSG:4326", transform=Affine(0.01, 0, 10, 0, -0.01, 90.3))
+    beyond, before = sorted(features(path), key=lambda one: one["properties"]["area"])
+    assert beyond["geometry"] is None
+    assert before["geometry"] is not None
+
+
+def test_an_extent_outside_of_the_raster_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", ground(100, 100))
+    with pytest.raises(FrameError, match="expected an extent within the raster of 100 x 100"):
+        features(path, SegmentOptions(tile=128, extent=(200, 0, 300, 100)))
+
+
+def test_the_callers_own_errors_are_left_alone(tmp_path: Path) -> None:
+    """Those of files that are written meanwhile are not the raster's."""
+    with (
+        pytest.raises(OSError, match="disk full"),
+        open_raster_file(write(tmp_path / "a.tif", ground(9, 9)), ReadOptions()),
+    ):
+        raise OSError("disk full")
+    assert features(tmp_path / "a.tif", SMALL, FakeEngine(), [RED]) == []
