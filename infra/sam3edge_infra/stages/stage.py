@@ -204,6 +204,11 @@ class ClassicNucleus(Section):
     plugin_sha256: Sha256 | None = None
 
     @property
+    def digests(self) -> tuple[str | None, ...]:
+        """Of all that the simulator downloads."""
+        return self.sha256, self.plugin_sha256
+
+    @property
     def component(self) -> str:
         """Name of the nucleus' component."""
         return "aws.greengrass.Nucleus"
@@ -219,6 +224,11 @@ class LiteNucleus(Section):
     kind: Literal["lite"]
     version: Literal["2.6.0"] = "2.6.0"
     sha256: Sha256 | None = None
+
+    @property
+    def digests(self) -> tuple[str | None, ...]:
+        """Of all that the simulator downloads."""
+        return (self.sha256,)
 
     @property
     def component(self) -> str:

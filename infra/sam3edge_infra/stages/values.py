@@ -75,6 +75,9 @@ Region: TypeAlias = Annotated[str, AfterValidator(_one_of(REGIONS, "one of the r
 SageMakerInstance: TypeAlias = Annotated[str, AfterValidator(_instance("ml.", (*CPU_FAMILIES, *GPU_FAMILIES), SIZES))]
 Ec2Instance: TypeAlias = Annotated[str, AfterValidator(_instance("", EC2_FAMILIES, EC2_SIZES))]
 Sha256: TypeAlias = Annotated[str, AfterValidator(_matching(r"[0-9a-f]{64}", "64 hexadecimal digits in lower case"))]
+UNKNOWN_SHA256 = "0" * 64
+"""A placeholder in stages, for a digest that nobody has looked up: no file has it, so none is installed by it."""
+
 S3Uri: TypeAlias = Annotated[
     str,
     AfterValidator(_matching(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", "an address such as s3://bucket/key")),

@@ -15,6 +15,7 @@ UNBOUND = {
     "apigateway.amazonaws.com": PASSED + "is in no documentation of the role for logs",
     "credentials.iot.amazonaws.com": PASSED
     + "is in no documentation of role aliases: no device would have credentials",
+    "ec2.amazonaws.com": PASSED + "is not so for profiles of instances",
     "lambda.amazonaws.com": PASSED + "is in no documentation of execution roles",
 }
 """Services whose roles name no account, with the reason."""
