@@ -101,7 +101,8 @@ def _main(folder: Path) -> None:
     from sam3edge_infra.stacks.storage import storage_of
     from sam3edge_infra.stages.delivery import Simulator
     from sam3edge_infra.stages.files import read_stage
-    from sam3edge_infra.stages.stage import GroundTruth, Labeling, LiteNucleus, S3Bundle
+    from sam3edge_infra.stages.learning import GroundTruth, Labeling
+    from sam3edge_infra.stages.stage import LiteNucleus, S3Bundle
 
     for name in STAGES:
         build_app(read_stage(name), folder / name).app.synth()

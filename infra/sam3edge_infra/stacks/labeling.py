@@ -16,8 +16,8 @@ from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.stacks.storage import EXAMPLES_PREFIX, Storage
-from sam3edge_infra.stages.stage import GroundTruth
-from sam3edge_infra.stages.stage import Labeling as LabelingOptions
+from sam3edge_infra.stages.learning import GroundTruth
+from sam3edge_infra.stages.learning import Labeling as LabelingOptions
 from sam3edge_pipeline.labeling.settings import BETWEEN_PHRASES
 from sam3edge_pipeline.labeling.steps import Step
 from sam3edge_pipeline.labeling.workflow import StepFunctions, WorkflowSettings, definition

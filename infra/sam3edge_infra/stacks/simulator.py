@@ -13,7 +13,6 @@ from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
 from sam3edge_infra.constructs.acknowledged import acknowledge
-from sam3edge_infra.constructs.images import ROOT
 from sam3edge_infra.constructs.names import PARTITION, Naming
 from sam3edge_infra.constructs.permissions import NO_RESOURCES, Statement, allow
 from sam3edge_infra.constructs.stack import StageStack
@@ -21,6 +20,7 @@ from sam3edge_infra.stacks.fleet import Fleet
 from sam3edge_infra.stacks.network import Network
 from sam3edge_infra.stacks.user_data import Device, simulator_script
 from sam3edge_infra.stages.delivery import Simulator
+from sam3edge_infra.stages.files import ROOT
 from sam3edge_infra.stages.stage import ClassicNucleus, LiteNucleus
 from sam3edge_infra.stages.values import UNKNOWN_SHA256, has_gpu
 

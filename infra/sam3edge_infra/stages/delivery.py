@@ -7,7 +7,15 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from sam3edge_infra.stages.section import Section
-from sam3edge_infra.stages.values import Ec2Instance, Email, Schedule
+from sam3edge_infra.stages.values import (
+    BucketName,
+    CodeCommitName,
+    ConnectionArn,
+    Ec2Instance,
+    Email,
+    RepositoryName,
+    Schedule,
+)
 
 
 class Consumers(Section):
@@ -55,8 +63,8 @@ class CodeConnectionSource(Section):
     """A repository at GitHub, GitLab or Bitbucket, by a connection."""
 
     kind: Literal["codeconnections"]
-    connection: str = Field(pattern=r"^arn:[^:]+:(codeconnections|codestar-connections):[^:]+:\d{12}:connection/\S+$")
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    connection: ConnectionArn
+    repository: RepositoryName
     branch: str = Field("main", min_length=1)
 
 
@@ -64,7 +72,7 @@ class CodeCommitSource(Section):
     """A repository of CodeCommit."""
 
     kind: Literal["codecommit"]
-    repository: str = Field(pattern=r"^[\w.-]{1,100}$")
+    repository: CodeCommitName
     branch: str = Field("main", min_length=1)
 
 
@@ -72,7 +80,7 @@ class S3Source(Section):
     """A zip of the sources in a bucket with versions."""
 
     kind: Literal["s3"]
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    bucket: BucketName
     key: str = Field(min_length=1)
 
 

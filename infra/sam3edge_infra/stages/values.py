@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Annotated, TypeAlias
@@ -13,6 +14,9 @@ CPU_FAMILIES = ("m6i", "m7i", "c6i", "c7i", "r6i", "r7i")
 SIZES = ("large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge", "24xlarge", "48xlarge")
 EC2_FAMILIES = ("t3", "m6i", "m7i", "c6i", "c7i", "g4dn", "g5", "g6", "g6e")
 EC2_SIZES = ("medium", *SIZES)
+
+PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""RFC 1918; a VPC has a range of /16 to /28 in it."""
 
 REGIONS = (
     "ap-northeast-1",
@@ -67,10 +71,20 @@ def _instance(prefix: str, families: tuple[str, ...], sizes: tuple[str, ...]) ->
     return check
 
 
+def _private_range(value: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError:
+        network = None
+    if network is None or not any(network.subnet_of(one) for one in PRIVATE) or not 16 <= network.prefixlen <= 28:
+        raise ValueError(f"expected a private range of /16 to /28 such as 10.40.0.0/16, got {value!r}")
+    return value
+
+
 StageName: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"[a-z][a-z0-9]{0,11}", "1 to 12 lower-case letters and digits, a letter first"))
 ]
-Account: TypeAlias = Annotated[str, AfterValidator(_matching(r"\d{12}", "12 digits in quotes"))]
+Account: TypeAlias = Annotated[str, AfterValidator(_matching(r"\d{12}", "12 digits"))]
 Region: TypeAlias = Annotated[str, AfterValidator(_one_of(REGIONS, "one of the regions"))]
 SageMakerInstance: TypeAlias = Annotated[str, AfterValidator(_instance("ml.", (*CPU_FAMILIES, *GPU_FAMILIES), SIZES))]
 Ec2Instance: TypeAlias = Annotated[str, AfterValidator(_instance("", EC2_FAMILIES, EC2_SIZES))]
@@ -91,16 +105,18 @@ SubnetId: TypeAlias = Annotated[
 RouteTableId: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"rtb-[0-9a-f]{8,17}", "an id such as rtb-0123456789abcdef0"))
 ]
-Cidr: TypeAlias = Annotated[
-    str,
-    AfterValidator(_matching(r"(10|172|192)(\.\d{1,3}){3}/(1[6-9]|2[0-4])", "a private range such as 10.40.0.0/16")),
+Zone: TypeAlias = Annotated[
+    str, AfterValidator(_matching(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone such as eu-central-1a"))
 ]
+Cidr: TypeAlias = Annotated[str, AfterValidator(_private_range)]
 Email: TypeAlias = Annotated[str, AfterValidator(_matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address of e-mail"))]
 Schedule: TypeAlias = Annotated[
     str,
     AfterValidator(
         _matching(
-            r"rate\(\d+ (hours?|days?)\)|cron\([^()]{9,}\)", "a schedule such as rate(7 days) or cron(0 3 ? * SUN *)"
+            r"rate\((1 (hour|day)|([2-9]|[1-9]\d+) (hours|days))\)"
+            r"|cron\([^()\s]+ [^()\s]+ (\? [^()\s]+ [^()\s?]+|[^()\s?]+ [^()\s]+ \?) [^()\s]+\)",
+            "a schedule such as rate(1 day), rate(7 days) or cron(0 3 ? * SUN *), with a ? for one of its days",
         )
     ),
 ]
@@ -113,6 +129,48 @@ ComponentVersion: TypeAlias = Annotated[
 ]
 ImageTag: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"(?!latest$)[\w][\w.-]{0,127}", "the tag of an image, but not 'latest': it moves"))
+]
+AssetsFolder: TypeAlias = Annotated[
+    str, AfterValidator(_matching(r"assets/\w[\w.-]*", "a folder in assets such as assets/demo-bundle"))
+]
+DatasetName: TypeAlias = Annotated[
+    str, AfterValidator(_matching(r"[a-z0-9][a-z0-9-]{0,39}", "1 to 40 lower-case letters, digits and dashes"))
+]
+EcrPrefix: TypeAlias = Annotated[
+    str,
+    AfterValidator(
+        _matching(r"([a-z0-9]+([._/-][a-z0-9]+)*)?", "what names of repositories begin with, in lower case")
+    ),
+]
+WorkTeamArn: TypeAlias = Annotated[
+    str,
+    AfterValidator(_matching(r"arn:[^:]+:sagemaker:[^:]+:\d{12}:workteam/\S+", "the ARN of a work team of SageMaker")),
+]
+FunctionArn: TypeAlias = Annotated[
+    str, AfterValidator(_matching(r"arn:[^:]+:lambda:[^:]+:\d{12}:function:\S+", "the ARN of a Lambda function"))
+]
+ConnectionArn: TypeAlias = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            r"arn:[^:]+:(codeconnections|codestar-connections):[^:]+:\d{12}:connection/\S+",
+            "an ARN such as arn:aws:codeconnections:eu-central-1:111122223333:connection/01234567-...",
+        )
+    ),
+]
+RepositoryName: TypeAlias = Annotated[
+    str, AfterValidator(_matching(r"[\w.-]+(/[\w.-]+)+", "owner and name of a repository such as yard/sam3edge"))
+]
+CodeCommitName: TypeAlias = Annotated[
+    str, AfterValidator(_matching(r"[\w.-]{1,100}", "the name of a repository: letters, digits, . _ and -"))
+]
+BucketName: TypeAlias = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket: 3 to 63 lower-case letters, digits, . and -"
+        )
+    ),
 ]
 HostName: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+", "a host such as images.example.org"))

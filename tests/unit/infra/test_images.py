@@ -11,7 +11,8 @@ from typing import get_args
 
 import pytest
 
-from sam3edge_infra.constructs.images import DOCKERFILES, ROOT, ImageName
+from sam3edge_infra.constructs.images import DOCKERFILES, ImageName
+from sam3edge_infra.stages.files import ROOT
 from unit.test_installs import PROJECT, closure
 
 NOT_NEEDED = {"sam3edge", "certifi", "cloudpickle"}
