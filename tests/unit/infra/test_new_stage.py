@@ -123,7 +123,10 @@ def test_whom_alarms_reach_and_where_detections_go(tmp_path: Path) -> None:
         ([*OPTIONS, "--bundle", "s3://models/x.zip"], ["--bundle", ".tar.gz"]),
         ([*OPTIONS, "--simulator", "t2.nano"], ["--simulator", "expected none, or", "m7i"]),
         ([*OPTIONS, "--simulator", "m7i.large"], ["--nucleus-sha256", "--plugin-sha256", "infra/devices.md"]),
-        ([*OPTIONS, *SIMULATOR[:2], "--nucleus-sha256", "x"], ["--nucleus-sha256", "64 hexadecimal digits", "--plugin-sha256"]),
+        (
+            [*OPTIONS, *SIMULATOR[:2], "--nucleus-sha256", "x"],
+            ["--nucleus-sha256", "64 hexadecimal digits", "--plugin-sha256"],
+        ),
         ([*OPTIONS, "--first-deployment", "|"], ["--first-deployment", "expected none, or", "one or more"]),
         ([*OPTIONS, "--consumers", "kafka"], ["--consumers", "firehose or eventbridge"]),
         ([*OPTIONS, "--email", "ada"], ["--email", "e-mail"]),

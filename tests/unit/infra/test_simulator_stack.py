@@ -13,7 +13,7 @@ from sam3edge.core.errors import SettingsError
 from sam3edge_infra.stacks.simulator import SCENES
 from sam3edge_infra.stages.files import FOLDER, parse_stage
 from sam3edge_infra.stages.values import UNKNOWN_SHA256
-from support.iam_policies import Policy, role_policy
+from support.iam import Policy, role_policy
 from support.infra_templates import LITE_SHA256, VARIANTS, Templates
 
 IOT = "arn:aws:iot:eu-central-1:111122223333"
