@@ -1,4 +1,4 @@
-"""The parts of a stage around the fleet: consumers of detections, the simulator, monitoring, delivery."""
+"""The parts of a stage around the fleet: consumers of detections, simulator, live page, monitoring, delivery."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sam3edge_infra.stages.values import (
     ConnectionArn,
     Ec2Instance,
     Email,
+    PublicKey,
     RepositoryName,
     Schedule,
 )
@@ -38,6 +39,20 @@ class Simulator(Section):
 
     instance_type: Ec2Instance = "m7i.large"
     group: Literal["canary", "fleet"] = "canary"
+
+
+class LivePage(Section):
+    """Whoever has a token sees the devices in a browser: AWS IoT Core lets the page in by a custom authorizer.
+
+    Attributes:
+        signing_key: the operator's public key, with which ids of tokens are signed (``page_tokens key``).
+        commands: whether pages may send commands to devices.
+        session_minutes: after which a page must connect again, which it does by itself.
+    """
+
+    signing_key: PublicKey
+    commands: Literal["allowed", "denied"] = "denied"
+    session_minutes: int = Field(60, ge=5, le=1440)
 
 
 class Monitoring(Section):

@@ -142,6 +142,8 @@ def document_of(given: Given) -> dict[str, Any]:
         document["consumers"] = {"destinations": given["consumers"]}
     if given["simulator"] is not None:
         document["simulator"] = {"instance_type": given["simulator"], "group": given["simulator-group"]}
+    if given["live-page"] is not None:
+        document["live_page"] = {"signing_key": given["live-page"], "commands": given["page-commands"]}
     if given["email"] is not None:
         document["monitoring"] = {"email": given["email"]}
     if given["delivery"] is not None:

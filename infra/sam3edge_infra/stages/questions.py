@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
+from sam3edge.core.errors import SettingsError
 from sam3edge.validation import first_complaint
 from sam3edge_infra.stages.files import is_bundle, wording
+from sam3edge_infra.stages.signing import public_part, read_private_key
 from sam3edge_infra.stages.stage import AssetsBundle, Bundle
 from sam3edge_infra.stages.values import (
     Account,
@@ -62,6 +65,7 @@ WITH_SIMULATOR = When("--simulator", lambda given: given["simulator"] is not Non
 WITH_PLUGIN = When(
     "--simulator and --nucleus classic", lambda given: WITH_SIMULATOR.holds(given) and given["nucleus"] == "classic"
 )
+WITH_PAGE = When("--live-page", lambda given: given["live-page"] is not None)
 NEW_VPC = When("--vpc new, and no --simulator: that needs nat", lambda given: _new(given) and not _simulated(given))
 EXISTING_VPC = When("--vpc with an id", lambda given: given["vpc"] not in ("new", None))
 BY_CONNECTION = When("--delivery codeconnections", lambda given: given["delivery"] == "codeconnections")
@@ -207,6 +211,21 @@ def questions(taken: Collection[str]) -> tuple[Question, ...]:
             unless(NONE, several(one_of("firehose", "eventbridge"))),
             default=NONE,
         ),
+        Question(
+            "live-page",
+            "The live page in browsers, for whoever has a token",
+            "none, or the file of your key, which page_tokens key makes",
+            unless(NONE, operator_key),
+            default=NONE,
+        ),
+        Question(
+            "page-commands",
+            "Whether pages may command devices",
+            "allowed or denied",
+            one_of("allowed", "denied"),
+            default="denied",
+            when=WITH_PAGE,
+        ),
         Question("email", "Who gets alarms", "an address of e-mail, or none", unless(NONE, kind(Email)), default=NONE),
         Question(
             "delivery",
@@ -296,6 +315,14 @@ def bundle(text: str) -> dict[str, Any]:
     if isinstance(named, AssetsBundle) and not is_bundle(named):
         raise ValueError(f"expected a folder in assets with a manifest.json, got {text!r}")
     return section
+
+
+def operator_key(text: str) -> str:
+    """The public part of the key in a file."""
+    try:
+        return public_part(read_private_key(Path(text)))
+    except SettingsError as error:
+        raise ValueError(str(error)) from error
 
 
 def _vpc(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from sam3edge_infra.stages.delivery import Consumers, Delivery, Monitoring, Simulator
+from sam3edge_infra.stages.delivery import Consumers, Delivery, LivePage, Monitoring, Simulator
 from sam3edge_infra.stages.learning import Labeling, Training
 from sam3edge_infra.stages.section import Section
 from sam3edge_infra.stages.values import (
@@ -327,6 +327,7 @@ class Stage(Section):
     api: Api | None = None
     consumers: Consumers = Consumers()
     simulator: Simulator | None = None
+    live_page: LivePage | None = None
     monitoring: Monitoring = Monitoring()
     delivery: Delivery | None = None
 

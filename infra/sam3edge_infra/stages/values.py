@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import AfterValidator
 
 GPU_FAMILIES = ("g4dn", "g5", "g6", "g6e", "p4d", "p5")
@@ -14,6 +16,9 @@ CPU_FAMILIES = ("m6i", "m7i", "c6i", "c7i", "r6i", "r7i")
 SIZES = ("large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge", "24xlarge", "48xlarge")
 EC2_FAMILIES = ("t3", "m6i", "m7i", "c6i", "c7i", "g4dn", "g5", "g6", "g6e")
 EC2_SIZES = ("medium", *SIZES)
+
+MIN_KEY_BITS = 2048
+"""Of keys that AWS IoT Core checks signatures with."""
 
 PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """RFC 1918; a VPC has a range of /16 to /28 in it."""
@@ -71,6 +76,18 @@ def _instance(prefix: str, families: tuple[str, ...], sizes: tuple[str, ...]) ->
     return check
 
 
+def _rsa_key(value: str) -> str:
+    expected = f"expected a public RSA key of {MIN_KEY_BITS} bits or more in PEM, as page_tokens key makes it"
+    try:
+        key = serialization.load_pem_public_key(value.encode())
+    except ValueError as error:
+        # the value is not shown: it may be the private part
+        raise ValueError(f"{expected}; got something else") from error
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < MIN_KEY_BITS:
+        raise ValueError(f"{expected}; got another kind, or fewer")
+    return value
+
+
 def _private_range(value: str) -> str:
     try:
         network = ipaddress.IPv4Network(value)
@@ -82,13 +99,21 @@ def _private_range(value: str) -> str:
 
 
 StageName: TypeAlias = Annotated[
-    str, AfterValidator(_matching(r"[a-z][a-z0-9]{0,11}", "1 to 12 lower-case letters and digits, a letter first"))
+    str,
+    AfterValidator(
+        _matching(
+            r"(?!page$)[a-z][a-z0-9]{0,11}", "1 to 12 lower-case letters and digits, a letter first, and not 'page'"
+        )
+    ),
 ]
+"""Not ``page``: its things would have the client ids of live pages, ``sam3edge-page-...``."""
+
 Account: TypeAlias = Annotated[str, AfterValidator(_matching(r"\d{12}", "12 digits"))]
 Region: TypeAlias = Annotated[str, AfterValidator(_one_of(REGIONS, "one of the regions"))]
 SageMakerInstance: TypeAlias = Annotated[str, AfterValidator(_instance("ml.", (*CPU_FAMILIES, *GPU_FAMILIES), SIZES))]
 Ec2Instance: TypeAlias = Annotated[str, AfterValidator(_instance("", EC2_FAMILIES, EC2_SIZES))]
 Sha256: TypeAlias = Annotated[str, AfterValidator(_matching(r"[0-9a-f]{64}", "64 hexadecimal digits in lower case"))]
+PublicKey: TypeAlias = Annotated[str, AfterValidator(_rsa_key)]
 UNKNOWN_SHA256 = "0" * 64
 """A placeholder in stages, for a digest that nobody has looked up: no file has it, so none is installed by it."""
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 import sam3edge
+from sam3edge_infra.page_tokens import make_key
 from sam3edge_infra.stages.files import read_stage
 from sam3edge_infra.stages.new_stage import PROGRAM, main
 from sam3edge_infra.stages.questions import questions
+from sam3edge_infra.stages.signing import public_part, read_private_key
 
 OPTIONS = ["--name", "yard", "--account", "111122223333", "--phrases", "tank|fork lift"]
 CONNECTION = "arn:aws:codeconnections:eu-central-1:111122223333:connection/0123"
@@ -104,6 +106,18 @@ def test_whom_alarms_reach_and_where_detections_go(tmp_path: Path) -> None:
     assert stage.fleet.endpoint_fallback == "allowed"
 
 
+def test_a_live_page_has_the_public_part_of_the_operators_key(tmp_path: Path) -> None:
+    key, stages = tmp_path / "page-key.pem", tmp_path / "stages"
+    stages.mkdir()
+    make_key(key)
+    assert main([*OPTIONS, "--live-page", str(key), "--page-commands", "allowed"], stages) == 0
+    page = read_stage("yard", stages).live_page
+    assert page is not None
+    assert page.signing_key == public_part(read_private_key(key))
+    assert page.commands == "allowed"
+    assert "PRIVATE" not in (stages / "yard.yaml").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -129,6 +143,7 @@ def test_whom_alarms_reach_and_where_detections_go(tmp_path: Path) -> None:
         ),
         ([*OPTIONS, "--first-deployment", "|"], ["--first-deployment", "expected none, or", "one or more"]),
         ([*OPTIONS, "--consumers", "kafka"], ["--consumers", "firehose or eventbridge"]),
+        ([*OPTIONS, "--live-page", "key.pem"], ["--live-page", "expected none, or a private RSA key in key.pem"]),
         ([*OPTIONS, "--email", "ada"], ["--email", "e-mail"]),
         ([*OPTIONS, "--delivery", "svn"], ["--delivery", "codeconnections, codecommit or s3"]),
         ([*OPTIONS, "--delivery", "codeconnections"], ["--connection", "--repository"]),
@@ -155,6 +170,7 @@ def test_a_new_stage_that_is_wrong_is_not_written_and_what_is_accepted_is_said(
         (["--nucleus-sha256", DIGEST], "--nucleus-sha256"),
         ([*SIMULATOR, "--nucleus", "lite", "--plugin-sha256", DIGEST], "--plugin-sha256"),
         ([*SIMULATOR, "--nucleus", "lite", "--egress", "none"], "--egress"),
+        (["--page-commands", "allowed"], "--page-commands"),
         (["--zones", "eu-central-1a"], "--zones"),
         (["--branch", "trunk"], "--branch"),
         (["--delivery", "codecommit", "--codecommit", "x", "--repository", "a/b"], "--repository"),

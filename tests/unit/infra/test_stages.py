@@ -65,6 +65,7 @@ def test_every_stage_file_is_accepted() -> None:
     ("changes", "said"),
     [
         ({"name": "Dev_1"}, ["name", "lower-case letters", "'Dev_1'"]),
+        ({"name": "page"}, ["name", "not 'page'"]),
         ({"account": "123"}, ["account", "12 digits"]),
         ({"account": 111122223333}, ["account", "in quotes", "111122223333"]),
         ({"region": "eu-central-9"}, ["region", "eu-central-1", "us-west-2"]),
