@@ -27,6 +27,7 @@ from sam3edge_infra.stacks.delivery import DeliveryStack
 from sam3edge_infra.stacks.endpoint import EndpointStack, endpoint_of, serving_image
 from sam3edge_infra.stacks.fleet import FleetStack
 from sam3edge_infra.stacks.labeling import LabelingStack
+from sam3edge_infra.stacks.live_page import LivePageStack
 from sam3edge_infra.stacks.monitoring import MonitoringStack
 from sam3edge_infra.stacks.network import NetworkStack
 from sam3edge_infra.stacks.registry import RegistryStack
@@ -111,6 +112,8 @@ def _stacks(app: cdk.App | cdk.Stage, stage: Stage, naming: Naming, images: Imag
     if stage.simulator is not None:
         simulator = SimulatorStack(app, naming, network.network, fleet.fleet, stage.simulator, stage.nucleus)
         after[simulator] = [network, fleet]
+    if stage.live_page is not None:
+        after[LivePageStack(app, naming, images, stage.live_page)] = []
     before = (storage, network, registry, *after)
     monitoring = MonitoringStack(app, naming, images, watched_in(before), served, stage.fleet, stage.monitoring)
     after[monitoring] = list(before)

@@ -27,9 +27,8 @@ import boto3
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.core.errors import SettingsError
-from sam3edge_infra.constructs.images import ROOT
 from sam3edge_infra.constructs.names import naming_of
-from sam3edge_infra.stages.files import read_stage
+from sam3edge_infra.stages.files import ROOT, read_stage
 from sam3edge_infra.stages.stage import AssetsBundle, Stage
 from sam3edge_pipeline.greengrass_build.build import (
     NAMES,

@@ -1,93 +1,140 @@
-"""Policies of IAM, as far as the templates use them: identity policies with allowing statements and few conditions.
+"""Identity policies as AWS evaluates them, those of IAM and of AWS IoT alike.
 
-Stricter than IAM where it is simpler: a condition that is not known here, or whose key the request does not say, does
-not hold; a resource that CloudFormation fills in matches only itself.
+What is denied anywhere is denied, what is allowed nowhere, too. Conditions, wildcards and variables are in
+``iam_conditions``. What AWS does not document is not guessed at: it raises.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from sam3edge_infra.constructs.wildcards import resource_text
+from support.iam_conditions import Context, check_operator, holds, listed, matches, matches_arn
+
+ELEMENTS = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+"""Of statements that are known here; one with a principal is of a resource's policy, or of a trust."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody wants to do."""
+    """What somebody wants to do.
+
+    Attributes:
+        context: values of condition keys and policy variables.
+    """
 
     action: str
     resource: str
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: Context = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that a role may do."""
+    """Statements that hold together.
 
-    statements: Sequence[Mapping[str, Any]]
+    Raises:
+        ValueError: an element, an effect or an operator is not known here.
+    """
 
-    def allows(self, request: Request) -> bool:
-        """Whether a statement allows it, and none denies it."""
-        applying = [one["Effect"] for one in self.statements if _applies(one, request)]
-        return "Allow" in applying and "Deny" not in applying
+    statements: tuple[Mapping[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        for one in self.statements:
+            if unknown := one.keys() - ELEMENTS:
+                raise ValueError(
+                    f"expected elements of {', '.join(sorted(ELEMENTS))}; got {', '.join(sorted(unknown))}"
+                )
+            if one["Effect"] not in ("Allow", "Deny"):
+                raise ValueError(f"expected the effect Allow or Deny, got {one['Effect']!r}")
+            for operator in one.get("Condition", {}):
+                check_operator(operator)
+
+    def allows(self, action: str, resource: str, context: Context | None = None) -> bool:
+        """Whether an action on a resource is allowed.
+
+        Args:
+            context: values of condition keys and policy variables.
+
+        Raises:
+            ValueError: what is asked is not documented.
+        """
+        effects = {one["Effect"] for one in self.statements if _applies(one, Request(action, resource, context or {}))}
+        return effects == {"Allow"}
+
+    def lets(self, request: Request) -> bool:
+        """``allows``, of a request."""
+        return self.allows(request.action, request.resource, request.context)
 
     def actions(self) -> set[str]:
-        """Every action that is named."""
-        return {action for one in self.statements for action in _listed(one.get("Action", ()))}
+        """All that are allowed on something, as they are written."""
+        return {action for one in self._allowing() for action in listed(one["Action"])}
+
+    def resources(self, action: str) -> set[str]:
+        """On which an action, as it is written, is allowed."""
+        allowed = [one for one in self._allowing() if action in listed(one["Action"])]
+        return {resource_text(resource) for one in allowed for resource in listed(one["Resource"])}
+
+    def _allowing(self) -> list[Mapping[str, Any]]:
+        return [one for one in self.statements if one["Effect"] == "Allow"]
 
 
 def _applies(statement: Mapping[str, Any], request: Request) -> bool:
-    if "NotAction" in statement:
-        acts = not any(_like(one, request.action, re.IGNORECASE) for one in _listed(statement["NotAction"]))
-    else:
-        acts = any(_like(one, request.action, re.IGNORECASE) for one in _listed(statement["Action"]))
-    concerns = any(_like(_text(one), request.resource) for one in _listed(statement["Resource"]))
-    holds = all(_holds(kind, told, request.context) for kind, told in statement.get("Condition", {}).items())
-    return acts and concerns and holds
-
-
-def _holds(kind: str, told: Mapping[str, Any], context: Mapping[str, str]) -> bool:
-    likes = {"StringEquals": re.escape, "ArnEquals": _pattern, "StringLike": _pattern, "ArnLike": _pattern}
-    if kind not in likes:
-        return False
-    return all(
-        key in context and any(re.fullmatch(likes[kind](_text(one)), context[key]) for one in _listed(values))
-        for key, values in told.items()
+    return (
+        _names(statement, "Action", lambda one: matches(one, request.action, ignore_case=True))
+        and _names(
+            statement, "Resource", lambda one: matches_arn(resource_text(one), request.resource, request.context)
+        )
+        and all(holds(operator, keys, request.context) for operator, keys in statement.get("Condition", {}).items())
     )
 
 
-def _like(pattern: str, value: str, flags: int = 0) -> bool:
-    return re.fullmatch(_pattern(pattern), value, flags) is not None
+def _names(statement: Mapping[str, Any], element: str, matching: Callable[[Any], bool]) -> bool:
+    """Whether an element, or its contrary, is about a request."""
+    if f"Not{element}" in statement:
+        return not any(map(matching, listed(statement[f"Not{element}"])))
+    return any(map(matching, listed(statement[element])))
 
 
-def _pattern(text: str) -> str:
-    return re.escape(text).replace(r"\*", ".*").replace(r"\?", ".")
+def policy_of(*documents: Mapping[str, Any]) -> Policy:
+    """The policy of documents.
+
+    Raises:
+        ValueError: a document's version knows no variables.
+    """
+    for one in documents:
+        if one.get("Version") != "2012-10-17":
+            raise ValueError(f"expected the version 2012-10-17, got {one.get('Version')!r}: variables would be text")
+    return Policy(tuple(statement for one in documents for statement in listed(one["Statement"])))
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def policy_of(template: Mapping[str, Any], role: str) -> Policy:
-    """What a role of a template may do.
+def role_policy(template: Mapping[str, Any], role: str) -> Policy:
+    """All that a role of a template may do.
 
     Args:
-        role: its logical id.
+        role: its logical id, or what that begins with, before CDK's digest.
+
+    Raises:
+        ValueError: there is not exactly one such role.
     """
-    resources = template["Resources"]
-    own = [one["PolicyDocument"] for one in resources[role]["Properties"].get("Policies", ())]
-    attached = [
-        one["Properties"]["PolicyDocument"]
-        for one in resources.values()
-        if one["Type"] == "AWS::IAM::Policy" and {"Ref": role} in one["Properties"]["Roles"]
-    ]
-    return Policy([statement for document in (*own, *attached) for statement in document["Statement"]])
+    resources: Mapping[str, Mapping[str, Any]] = template["Resources"]
+    named = re.compile(rf"{role}([0-9A-F]{{8}})?")
+    found = [name for name, one in resources.items() if one["Type"] == "AWS::IAM::Role" and named.fullmatch(name)]
+    if len(found) != 1:
+        raise ValueError(f"expected one role {role}, got {found}")
+    return policy_of(*_documents(resources, found[0]))
+
+
+def _documents(resources: Mapping[str, Mapping[str, Any]], role: str) -> Iterator[Mapping[str, Any]]:
+    for one in resources[role]["Properties"].get("Policies", ()):
+        yield one["PolicyDocument"]
+    for resource in resources.values():
+        if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"].get("Roles", ()):
+            yield resource["Properties"]["PolicyDocument"]
 
 
 def function_policies(template: Mapping[str, Any]) -> Iterator[tuple[str, Policy]]:
@@ -95,4 +142,4 @@ def function_policies(template: Mapping[str, Any]) -> Iterator[tuple[str, Policy
     for one in template["Resources"].values():
         if one["Type"] == "AWS::Lambda::Function":
             role = one["Properties"]["Role"]["Fn::GetAtt"][0]
-            yield one["Properties"]["FunctionName"], policy_of(template, role)
+            yield one["Properties"]["FunctionName"], role_policy(template, role)

@@ -111,6 +111,8 @@ def _resources(service: str, operation: str, params: Mapping[str, Any], place: s
             return [arn("sagemaker", f"endpoint/{params['EndpointName']}")]
         case "sagemaker":
             return [_sagemaker(operation, params, arn)]
+        case "secretsmanager":
+            return [params["SecretId"]]
         case "iot":
             group = params.get("thingGroupName")
             return [arn("iot", f"thinggroup/{group}" if group is not None else f"job/{params['jobId']}")]

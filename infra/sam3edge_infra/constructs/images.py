@@ -15,10 +15,8 @@ from aws_cdk import aws_ecr_assets as ecr_assets
 from constructs import Construct
 
 from sam3edge_infra.constructs.names import Naming
+from sam3edge_infra.stages.files import ROOT
 from sam3edge_infra.stages.stage import BuiltContainers, PulledContainers
-
-ROOT = Path(__file__).parents[3]
-"""Of the repository."""
 
 ImageName: TypeAlias = Literal["endpoint-cpu", "endpoint-gpu", "pipeline", "functions", "api"]
 

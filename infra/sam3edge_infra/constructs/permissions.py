@@ -9,7 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
+from constructs import IConstruct
 
 from sam3edge_infra.constructs.acknowledged import acknowledge
 from sam3edge_infra.constructs.names import Naming
@@ -51,8 +53,22 @@ def allow(role: iam.IRole, *statements: Statement) -> None:
 
 
 def for_account(service: str, naming: Naming) -> iam.ServicePrincipal:
-    """A service of AWS that may take a role on behalf of the stage's account, and of no other."""
+    """A service of AWS that may take a role on behalf of the stage's account, and of no other.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    """
     return iam.ServicePrincipal(service, conditions={"StringEquals": {"aws:SourceAccount": naming.account}})
+
+
+def bound_trusts(scope: IConstruct, naming: Naming) -> None:
+    """Let services take the roles below a construct, which CDK has made, as ``for_account`` does."""
+    for one in scope.node.find_all():
+        if isinstance(one, iam.CfnRole):
+            trust = cdk.Stack.of(one).resolve(one.assume_role_policy_document)
+            for number, statement in enumerate(trust["Statement"]):
+                if "Service" in statement["Principal"]:
+                    account = f"AssumeRolePolicyDocument.Statement.{number}.Condition.StringEquals.aws:SourceAccount"
+                    one.add_property_override(account, naming.account)
 
 
 def in_network(naming: Naming, subnets: Sequence[str], groups: Sequence[str]) -> tuple[Statement, ...]:

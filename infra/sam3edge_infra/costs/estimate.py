@@ -49,7 +49,18 @@ class Item:
     quantity: float
 
 
-GROUPS = ("endpoint", "network", "devices", "training", "storage", "API", "monitoring", "simulator", "delivery")
+GROUPS = (
+    "endpoint",
+    "network",
+    "devices",
+    "training",
+    "storage",
+    "API",
+    "monitoring",
+    "simulator",
+    "live page",
+    "delivery",
+)
 
 
 def read_prices(path: Path = FOLDER / "prices.json") -> dict[str, Price]:
@@ -156,6 +167,8 @@ def _others(stage: Stage, usage: Mapping[str, float]) -> list[Item]:
     items: list[Item] = []
     if stage.simulator is not None:
         items += [Item("simulator", stage.simulator.instance_type, usage["hours"]), Item("simulator", "EBS gp3", 30)]
+    if stage.live_page is not None:
+        items.append(Item("live page", "Secrets Manager secret", 1))  # what it asks for is in the functions' requests
     if stage.delivery is not None:
         runs = usage["deliveries"]
         minutes = usage["test_minutes"] + usage["other_minutes"]

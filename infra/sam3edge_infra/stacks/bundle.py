@@ -11,11 +11,11 @@ from pathlib import Path
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from sam3edge_infra.constructs.images import ROOT
 from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.permissions import Statement
 from sam3edge_infra.stacks.registry import Registry
 from sam3edge_infra.stacks.storage import BUNDLES_PREFIX, Storage
+from sam3edge_infra.stages.files import ROOT
 from sam3edge_infra.stages.stage import AssetsBundle, RegistryBundle, S3Bundle
 
 _IN_A_FOLDER = "a bundle is a folder of files"

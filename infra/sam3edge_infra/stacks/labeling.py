@@ -13,11 +13,11 @@ from sam3edge_infra.constructs.function import FunctionSpec, image_function
 from sam3edge_infra.constructs.images import Images
 from sam3edge_infra.constructs.machine import state_machine
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import Statement, allow
+from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.stacks.storage import EXAMPLES_PREFIX, Storage
-from sam3edge_infra.stages.stage import GroundTruth
-from sam3edge_infra.stages.stage import Labeling as LabelingOptions
+from sam3edge_infra.stages.learning import GroundTruth
+from sam3edge_infra.stages.learning import Labeling as LabelingOptions
 from sam3edge_pipeline.labeling.settings import BETWEEN_PHRASES
 from sam3edge_pipeline.labeling.steps import Step
 from sam3edge_pipeline.labeling.workflow import StepFunctions, WorkflowSettings, definition
@@ -66,7 +66,7 @@ class LabelingStack(StageStack):
             "SAM3EDGE_LABELING_DATASET": options.dataset,
         }
         if options.ground_truth is not None:
-            environment |= self._ground_truth(storage, options.ground_truth)
+            environment |= self._ground_truth(naming, storage, options.ground_truth)
         image = images.image(self, "functions")
         for step in STEPS:
             spec = FunctionSpec(
@@ -85,12 +85,12 @@ class LabelingStack(StageStack):
         machine = definition(StepFunctions(**arns), bounds)
         state_machine(self, "labeling", naming, to_text(machine), list(arns.values()))
 
-    def _ground_truth(self, storage: Storage, options: GroundTruth) -> dict[str, str]:
+    def _ground_truth(self, naming: Naming, storage: Storage, options: GroundTruth) -> dict[str, str]:
         """The role of labeling jobs, and what the functions are told."""
         role = iam.Role(
             self,
             "JobRole",
-            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+            assumed_by=for_account("sagemaker.amazonaws.com", naming),
             description="jobs of Ground Truth",
         )
         allow(

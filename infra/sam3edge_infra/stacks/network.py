@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from sam3edge_infra.constructs.log import log_group
 from sam3edge_infra.constructs.names import Naming
+from sam3edge_infra.constructs.permissions import for_account
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.stages.stage import ExistingNetwork, NewNetwork
 
@@ -92,9 +94,15 @@ class NetworkStack(StageStack):
             },
         )
         log = log_group(self, "FlowLog", f"/sam3edge/{naming.stage}/flow", logs.RetentionDays.ONE_MONTH)
+        writes = iam.Role(
+            self,
+            "FlowLogRole",
+            assumed_by=for_account("vpc-flow-logs.amazonaws.com", naming),
+            description="the VPC: its log of rejected connections",
+        )
         vpc.add_flow_log(
             "Rejected",
-            destination=ec2.FlowLogDestination.to_cloud_watch_logs(log),
+            destination=ec2.FlowLogDestination.to_cloud_watch_logs(log, writes),
             traffic_type=ec2.FlowLogTrafficType.REJECT,
         )
         doors = ec2.SecurityGroup(

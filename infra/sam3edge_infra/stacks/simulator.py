@@ -13,7 +13,6 @@ from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
 from sam3edge_infra.constructs.acknowledged import acknowledge
-from sam3edge_infra.constructs.images import ROOT
 from sam3edge_infra.constructs.names import PARTITION, Naming
 from sam3edge_infra.constructs.permissions import NO_RESOURCES, Statement, allow
 from sam3edge_infra.constructs.stack import StageStack
@@ -21,8 +20,9 @@ from sam3edge_infra.stacks.fleet import Fleet
 from sam3edge_infra.stacks.network import Network
 from sam3edge_infra.stacks.user_data import Device, simulator_script
 from sam3edge_infra.stages.delivery import Simulator
+from sam3edge_infra.stages.files import ROOT
 from sam3edge_infra.stages.stage import ClassicNucleus, LiteNucleus
-from sam3edge_infra.stages.values import has_gpu
+from sam3edge_infra.stages.values import UNKNOWN_SHA256, has_gpu
 
 SERIAL = "simulator"
 SCENES = ROOT / "assets" / "scenes"
@@ -104,6 +104,12 @@ class SimulatorStack(StageStack):
             ],
         )
         instance.node.add_dependency(role)
+        if UNKNOWN_SHA256 in nucleus.digests:
+            cdk.Annotations.of(instance).add_warning_v2(
+                "sam3edge:digest",
+                "expected the digests of what the simulator installs, got placeholders: it will install nothing; "
+                "infra/devices.md says how to get them",
+            )
         resource = instance.node.default_child
         resource.add_property_deletion_override("AvailabilityZone")  # which is the subnet's anyway
         acknowledge(
@@ -130,8 +136,12 @@ class SimulatorStack(StageStack):
             ),
             Statement(["s3:GetObject"], [f"arn:{PARTITION}:s3:::{scenes.s3_bucket_name}/{scenes.s3_object_key}"]),
             Statement(
+                ["ssm:UpdateInstanceInformation"],
+                [naming.arn("ec2", "instance/*")],
+                "EC2 names the instance, which the role is made before",
+            ),
+            Statement(
                 [
-                    "ssm:UpdateInstanceInformation",
                     "ssmmessages:CreateControlChannel",
                     "ssmmessages:CreateDataChannel",
                     "ssmmessages:OpenControlChannel",

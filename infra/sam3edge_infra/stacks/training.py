@@ -31,8 +31,8 @@ from sam3edge_infra.stacks.network import Network
 from sam3edge_infra.stacks.pipeline_definition import DeployedDefinition
 from sam3edge_infra.stacks.registry import Registry
 from sam3edge_infra.stacks.storage import EXAMPLES_PREFIX, Storage
-from sam3edge_infra.stages.stage import Labeling as LabelingOptions
-from sam3edge_infra.stages.stage import Training as TrainingOptions
+from sam3edge_infra.stages.learning import Labeling as LabelingOptions
+from sam3edge_infra.stages.learning import Training as TrainingOptions
 from sam3edge_pipeline.labeling.settings import BETWEEN_PHRASES
 
 _HANDLERS = "sam3edge_pipeline.retraining.handlers"

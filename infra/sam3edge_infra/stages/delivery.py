@@ -1,4 +1,4 @@
-"""The parts of a stage around the fleet: consumers of detections, the simulator, monitoring, delivery."""
+"""The parts of a stage around the fleet: consumers of detections, simulator, live page, monitoring, delivery."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from sam3edge_infra.stages.section import Section
-from sam3edge_infra.stages.values import Ec2Instance, Email, Schedule
+from sam3edge_infra.stages.values import (
+    BucketName,
+    CodeCommitName,
+    ConnectionArn,
+    Ec2Instance,
+    Email,
+    PublicKey,
+    RepositoryName,
+    Schedule,
+)
 
 
 class Consumers(Section):
@@ -30,6 +39,20 @@ class Simulator(Section):
 
     instance_type: Ec2Instance = "m7i.large"
     group: Literal["canary", "fleet"] = "canary"
+
+
+class LivePage(Section):
+    """Whoever has a token sees the devices in a browser: AWS IoT Core lets the page in by a custom authorizer.
+
+    Attributes:
+        signing_key: the operator's public key, with which ids of tokens are signed (``page_tokens key``).
+        commands: whether pages may send commands to devices.
+        session_minutes: after which a page must connect again, which it does by itself.
+    """
+
+    signing_key: PublicKey
+    commands: Literal["allowed", "denied"] = "denied"
+    session_minutes: int = Field(60, ge=5, le=1440)
 
 
 class Monitoring(Section):
@@ -55,8 +78,8 @@ class CodeConnectionSource(Section):
     """A repository at GitHub, GitLab or Bitbucket, by a connection."""
 
     kind: Literal["codeconnections"]
-    connection: str = Field(pattern=r"^arn:[^:]+:(codeconnections|codestar-connections):[^:]+:\d{12}:connection/\S+$")
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    connection: ConnectionArn
+    repository: RepositoryName
     branch: str = Field("main", min_length=1)
 
 
@@ -64,7 +87,7 @@ class CodeCommitSource(Section):
     """A repository of CodeCommit."""
 
     kind: Literal["codecommit"]
-    repository: str = Field(pattern=r"^[\w.-]{1,100}$")
+    repository: CodeCommitName
     branch: str = Field("main", min_length=1)
 
 
@@ -72,7 +95,7 @@ class S3Source(Section):
     """A zip of the sources in a bucket with versions."""
 
     kind: Literal["s3"]
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    bucket: BucketName
     key: str = Field(min_length=1)
 
 

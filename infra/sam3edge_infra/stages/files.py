@@ -9,18 +9,23 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from sam3edge.bundle.manifest import MANIFEST
 from sam3edge.core.errors import SettingsError
 from sam3edge.validation import Complaint, complaints
-from sam3edge_infra.stages.stage import Stage
+from sam3edge_infra.stages.stage import AssetsBundle, Stage
 
-FOLDER = Path(__file__).parents[2] / "stages"
+ROOT = Path(__file__).parents[3]
+"""Of the repository."""
+
+FOLDER = ROOT / "infra" / "stages"
 
 
 def read_stage(name: str, folder: Path = FOLDER) -> Stage:
     """The stage of a file.
 
     Raises:
-        SettingsError: there is no such file, it is not YAML, or a value is not accepted; every fault is named.
+        SettingsError: there is no such file, it is not YAML, a value is not accepted, or there is no bundle where it
+            says; every fault is named.
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
@@ -33,6 +38,8 @@ def read_stage(name: str, folder: Path = FOLDER) -> Stage:
     stage = parse_stage(document, str(path))
     if stage.name != name:
         raise SettingsError(f"{path}: name: expected the file's own, {name}, got {stage.name}")
+    if isinstance(stage.bundle, AssetsBundle) and not is_bundle(stage.bundle):
+        raise SettingsError(f"{path}: bundle.path: expected a folder with a manifest.json, got {stage.bundle.path}")
     return stage
 
 
@@ -48,8 +55,14 @@ def parse_stage(document: Any, origin: str) -> Stage:
     try:
         return Stage.model_validate(document)
     except ValidationError as error:
-        faults = "\n".join(f"  {_text(one.within(document))}" for one in complaints(error))
+        found = [(one.within(document).where or "document", wording(one)) for one in complaints(error)]
+        faults = "\n".join(f"  {where}: {text}" for where, text in found)
         raise SettingsError(f"{origin}:\n{faults}") from error
+
+
+def is_bundle(bundle: AssetsBundle) -> bool:
+    """Whether it is in the repository."""
+    return (ROOT / bundle.path / MANIFEST).is_file()
 
 
 def stage_names(folder: Path = FOLDER) -> tuple[str, ...]:
@@ -74,5 +87,8 @@ def write_stage(document: Mapping[str, Any], folder: Path = FOLDER) -> Path:
     return path
 
 
-def _text(complaint: Complaint) -> str:
-    return f"{complaint}".replace("Value error, ", "").replace("Input should be", "expected")
+def wording(complaint: Complaint) -> str:
+    """What was expected, as we say it."""
+    if complaint.kind == "string_type":
+        return f"expected text, in quotes where YAML reads something else; got {complaint.got!r}"
+    return complaint.expected.replace("Value error, ", "").replace("Input should be", "expected")

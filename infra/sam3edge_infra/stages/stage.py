@@ -7,12 +7,15 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from sam3edge_infra.stages.delivery import Consumers, Delivery, Monitoring, Simulator
+from sam3edge_infra.stages.delivery import Consumers, Delivery, LivePage, Monitoring, Simulator
+from sam3edge_infra.stages.learning import Labeling, Training
 from sam3edge_infra.stages.section import Section
 from sam3edge_infra.stages.values import (
     Account,
+    AssetsFolder,
     Cidr,
     ComponentVersion,
+    EcrPrefix,
     HostName,
     ImageTag,
     Phrase,
@@ -20,13 +23,12 @@ from sam3edge_infra.stages.values import (
     RouteTableId,
     S3Uri,
     SageMakerInstance,
-    Schedule,
     Sha256,
     StageName,
     SubnetId,
     ThingGroupName,
     VpcId,
-    has_gpu,
+    Zone,
 )
 
 
@@ -93,6 +95,10 @@ Endpoint: TypeAlias = Annotated[
 ]
 
 
+MAX_NEW_PREFIX = 20
+"""Three zones with a private subnet of /22 and a public one of /26 each have room in it."""
+
+
 class NewNetwork(Section):
     """A VPC of its own.
 
@@ -104,6 +110,12 @@ class NewNetwork(Section):
     cidr: Cidr = "10.40.0.0/16"
     zones: int = Field(2, ge=2, le=3)
     egress: Literal["nat", "none"] = "none"
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if int(self.cidr.partition("/")[2]) > MAX_NEW_PREFIX:
+            raise ValueError(f"expected a range of /16 to /{MAX_NEW_PREFIX} for a new VPC, got {self.cidr}")
+        return self
 
 
 class ExistingNetwork(Section):
@@ -117,7 +129,7 @@ class ExistingNetwork(Section):
     vpc: VpcId
     cidr: Cidr
     subnets: tuple[SubnetId, ...] = Field(min_length=2)
-    zones: tuple[str, ...] = Field(min_length=2)
+    zones: tuple[Zone, ...] = Field(min_length=2)
     route_tables: tuple[RouteTableId, ...] = Field(min_length=2)
 
     @model_validator(mode="after")
@@ -149,7 +161,7 @@ class PulledContainers(Section):
     """
 
     source: Literal["pull"]
-    prefix: str = Field("", pattern=r"^([a-z0-9]+([._/-][a-z0-9]+)*)?$")
+    prefix: EcrPrefix = ""
     tag: ImageTag
 
 
@@ -184,7 +196,7 @@ class AssetsBundle(Section):
     """A bundle in this repository's ``assets/``, which goes with the deployment."""
 
     source: Literal["assets"]
-    path: str = Field("assets/demo-bundle", pattern=r"^assets/[\w.-]+$")
+    path: AssetsFolder = "assets/demo-bundle"
 
 
 Bundle: TypeAlias = Annotated[RegistryBundle | S3Bundle | AssetsBundle, Field(discriminator="source")]
@@ -204,6 +216,11 @@ class ClassicNucleus(Section):
     plugin_sha256: Sha256 | None = None
 
     @property
+    def digests(self) -> tuple[str | None, ...]:
+        """Of all that the simulator downloads."""
+        return self.sha256, self.plugin_sha256
+
+    @property
     def component(self) -> str:
         """Name of the nucleus' component."""
         return "aws.greengrass.Nucleus"
@@ -219,6 +236,11 @@ class LiteNucleus(Section):
     kind: Literal["lite"]
     version: Literal["2.6.0"] = "2.6.0"
     sha256: Sha256 | None = None
+
+    @property
+    def digests(self) -> tuple[str | None, ...]:
+        """Of all that the simulator downloads."""
+        return (self.sha256,)
 
     @property
     def component(self) -> str:
@@ -244,73 +266,6 @@ class Api(Section):
     quota: int = Field(10_000, ge=1)
     waf: Literal["managed", "none"] = "none"
     image_hosts: tuple[HostName, ...] = ()
-
-
-class GroundTruth(Section):
-    """Ground Truth, which takes no new customers.
-
-    Attributes:
-        work_team: who labels; ARN.
-        pre_task, consolidation: AWS' functions of the region for bounding boxes; ARNs, see its developer guide.
-        ui_template: address of the task's page.
-    """
-
-    work_team: str = Field(pattern=r"^arn:[^:]+:sagemaker:[^:]+:\d{12}:workteam/\S+$")
-    pre_task: str = Field(pattern=r"^arn:[^:]+:lambda:[^:]+:\d{12}:function:\S+$")
-    consolidation: str = Field(pattern=r"^arn:[^:]+:lambda:[^:]+:\d{12}:function:\S+$")
-    ui_template: S3Uri
-
-
-class Labeling(Section):
-    """Who labels what devices send back.
-
-    Attributes:
-        phrases: to be labeled in every image; retraining learns them.
-        minimum: images that are worth a job; ``maximum`` of one job.
-        ground_truth: with the backend of that name, and with no other.
-    """
-
-    backend: Literal["files", "review", "ground-truth"] = "review"
-    dataset: str = Field("field", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
-    phrases: tuple[Phrase, ...] = Field(min_length=1, max_length=50)
-    minimum: int = Field(20, ge=1, le=10_000)
-    maximum: int = Field(1000, ge=1, le=10_000)
-    ground_truth: GroundTruth | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.minimum > self.maximum:
-            raise ValueError(f"expected a maximum of {self.minimum} or more, got {self.maximum}")
-        if (self.backend == "ground-truth") != (self.ground_truth is not None):
-            raise ValueError("expected a section ground_truth with the backend ground-truth, and with no other")
-        return self
-
-
-class Training(Section):
-    """When a model is trained again, and on what.
-
-    Attributes:
-        schedule: when labels are asked for whatever has come in; None for never.
-        new_examples: uploads within a day that ask for labels at once; None for no such trigger.
-        checkpoint: what training begins with, a prefix in S3 that ends with ``/``; by default ``checkpoints/current/``
-            in the stage's own bucket, where somebody has to put one.
-    """
-
-    schedule: Schedule | None = "rate(7 days)"
-    new_examples: int | None = Field(200, ge=1, le=1_000_000)
-    checkpoint: S3Uri | None = None
-    training_instance: SageMakerInstance = "ml.g6e.2xlarge"
-    processing_instance: SageMakerInstance = "ml.m7i.2xlarge"
-
-    @model_validator(mode="after")
-    def _can_train(self) -> Self:
-        if not has_gpu(self.training_instance):
-            raise ValueError(
-                f"expected a training_instance with a GPU, such as ml.g6e.2xlarge, got {self.training_instance}"
-            )
-        if self.checkpoint is not None and not self.checkpoint.endswith("/"):
-            raise ValueError(f"expected a checkpoint that ends with '/', got {self.checkpoint!r}")
-        return self
 
 
 class FirstDeployment(Section):
@@ -372,6 +327,7 @@ class Stage(Section):
     api: Api | None = None
     consumers: Consumers = Consumers()
     simulator: Simulator | None = None
+    live_page: LivePage | None = None
     monitoring: Monitoring = Monitoring()
     delivery: Delivery | None = None
 
@@ -387,6 +343,9 @@ class Stage(Section):
                 "expected a bundle from assets, or one .tar.gz in S3, with a serverless endpoint: "
                 "SageMaker gives those no models that are not packed"
             )
+        zones = self.network.zones if isinstance(self.network, ExistingNetwork) else ()
+        if wrong := [zone for zone in zones if zone[:-1] != self.region]:
+            raise ValueError(f"expected zones of {self.region}, got {', '.join(wrong)}")
         if self.simulator is not None:
             if self.nucleus.sha256 is None:
                 raise ValueError("expected nucleus.sha256 with a simulator: it installs nothing else than that file")

@@ -1,7 +1,8 @@
-"""What goes into the zip of the Lambda functions: these sources, and the packages of ``requirements.txt``.
+"""What goes into the image of the Lambda functions, those of the API and the live page's authorizer: these sources, and
+the packages of ``requirements.txt``.
 
-Installing the whole project would bring OpenCV, shapely and numpy, which no function imports: the zip would come near
-Lambda's limit of 250 MB unpacked.
+Installing the whole project would bring OpenCV, shapely and numpy, which no function imports: as a zip it would come
+near Lambda's limit of 250 MB unpacked.
 """
 
 from __future__ import annotations
@@ -19,13 +20,22 @@ _LIBRARY = (
     "core/__init__.py",
     "core/backoff.py",
     "core/errors.py",
+    "core/messages/__init__.py",
+    "core/messages/topics.py",
     "core/phrases.py",
     "images/__init__.py",
     "validation.py",
     "images/headers",
     *(f"invocations/{name}.py" for name in ("__init__", "attributes", "request", "error_codes", "http", "sagemaker")),
 )
-_SERVING = ("__init__.py", "environment.py", "sentences.py", "http", "api")
+_SERVING = (
+    "__init__.py",
+    "environment.py",
+    "sentences.py",
+    "http",
+    "api",
+    *(f"live_map/{name}.py" for name in ("__init__", "tokens", "authorizer")),  # of the page, which is elsewhere
+)
 
 
 def copy_sources(target: Path) -> None:

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import io
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -35,12 +36,15 @@ from sam3edge_serving.api.keys import DynamoKeys, new_key
 from sam3edge_serving.api.settings import Settings
 from sam3edge_serving.api.wiring import assemble
 from sam3edge_serving.environment import read_settings
+from sam3edge_serving.live_map.authorizer import AuthorizerSettings as PageSettings
+from sam3edge_serving.live_map.authorizer import authorize
+from sam3edge_serving.live_map.tokens import SecretTokens, new_token
 from sam3edge_simulator.api_gateway.__main__ import make_gateway
 from sam3edge_simulator.api_gateway.events import HttpRequest
 from sam3edge_simulator.greengrass_cloud import function_arn
 from support.api_rig import GEOJSON, PNG
 from support.canaries import OLD
-from support.iam import Policy, Request, function_policies, policy_of
+from support.iam import Policy, Request, function_policies, policy_of, role_policy
 from support.infra_templates import Templates
 from support.labeling_cloud import labeling_cloud
 from support.recorded_calls import Recorder, readable, renamed
@@ -112,7 +116,7 @@ def compare(policies: dict[str, Policy], calls: dict[str, list[Request]]) -> Non
     """What is called is allowed; what is allowed is called, here or by who ``IMPLIED`` names."""
     assert policies.keys() == calls.keys()
     for name, policy in policies.items():
-        refused = [one for one in calls[name] if not policy.allows(one)]
+        refused = [one for one in calls[name] if not policy.lets(one)]
         assert not refused, f"{name} may not do what it does: {readable(refused)}"
         idle = policy.actions() - {one.action for one in calls[name]} - IMPLIED.keys()
         assert not idle, f"{name} may do what it does not: {sorted(idle)}"
@@ -320,18 +324,45 @@ def test_the_job_that_registers_may_do_what_it_does(
         for name, one in template["Resources"].items()
         if one.get("Properties", {}).get("RoleName") == "sam3edge-dev-training-jobs"
     ]
-    policy = policy_of(template, role)
+    policy = role_policy(template, role)
     calls = renamed(recorder.calls["job"], {"eu-central-1:123456789012": PLACE})
-    assert not [one for one in calls if not policy.allows(one)], readable(calls)
+    assert not [one for one in calls if not policy.lets(one)], readable(calls)
     assert {one.action for one in calls} >= {"sagemaker:CreateModelPackage", "sagemaker:ListModelPackages"}
     pipeline = f"arn:aws:s3:::{LEARNING}/pipeline/execution/export/bundle/demo/manifest.json"
-    assert policy.allows(Request("s3:PutObject", pipeline))
-    assert policy.allows(Request("s3:GetObject", f"arn:aws:s3:::{LEARNING}/datasets/yard/1/manifest.json"))
+    assert policy.allows("s3:PutObject", pipeline)
+    assert policy.allows("s3:GetObject", f"arn:aws:s3:::{LEARNING}/datasets/yard/1/manifest.json")
     forbidden = [
         *(one for one in FORBIDDEN if one.action != "sagemaker:DescribeModelPackage"),
         Request("s3:PutObject", f"arn:aws:s3:::{LEARNING}/datasets/yard/1/manifest.json"),
     ]
-    assert not [one for one in forbidden if policy.allows(one)]
+    assert not [one for one in forbidden if policy.lets(one)]
+
+
+def test_the_live_pages_authorizer_may_do_what_it_does(templates: Templates, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    recorder = Recorder()
+    told = environment(templates, "sim", "page")
+    with mock_aws(), recorder.recording():
+        client = boto3.client("secretsmanager")
+        arn = client.create_secret(Name="sam3edge-sim-page-tokens")["ARN"]
+        assert told.pop("SAM3EDGE_PAGE_SECRET") == {"Ref": "Tokens"}
+        settings = read_settings(PageSettings, told | {"SAM3EDGE_PAGE_SECRET": arn})
+        store = SecretTokens(client, settings.secret, time.monotonic)
+        secret, record = new_token("ada", int(time.time()) + 3600)
+        store.write({record.id: record})
+        mqtt = {"clientId": "sam3edge-page-1", "password": base64.b64encode(secret.encode()).decode()}
+        event = {"token": record.id, "signatureVerified": True, "protocolData": {"mqtt": mqtt}}
+        with recorder.acting("page-authorizer"):
+            answer = authorize(event, store, settings, f"arn:aws:iot:{PLACE}", time.time())
+    calls = {name: renamed(found, {arn: "<Tokens>"}) for name, found in recorder.calls.items()}
+    compare(functions(templates, "sim", "page"), calls)
+    page = policy_of(*answer["policyDocuments"])
+    device = f"arn:aws:iot:{PLACE}:topic/sam3edge/sam3edge-sim-simulator"
+    assert page.allows("iot:Receive", f"{device}/detections")
+    assert not page.allows("iot:Publish", f"{device}/commands")  # sim says: commands: denied
+    assert not [one for one in FORBIDDEN if page.lets(one)]
 
 
 def test_no_function_may_do_what_is_forbidden(templates: Templates) -> None:
@@ -340,37 +371,6 @@ def test_no_function_may_do_what_is_forbidden(templates: Templates) -> None:
         for stack in stacks:
             for name, policy in functions(templates, stage, stack).items():
                 seen += 1
-                allowed = [one for one in FORBIDDEN if policy.allows(one)]
+                allowed = [one for one in FORBIDDEN if policy.lets(one)]
                 assert not allowed, f"{stage}: {name} may {readable(allowed)}"
     assert seen > 70
-
-
-def test_the_evaluator_judges_as_iam_does() -> None:
-    policy = Policy(
-        [
-            {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::b/x/*"},
-            {
-                "Effect": "Allow",
-                "Action": "s3:ListBucket",
-                "Resource": "*",
-                "Condition": {"StringLike": {"s3:prefix": "x/*"}},
-            },
-            {"Effect": "Allow", "NotAction": "iam:*", "Resource": {"Ref": "Thing"}},
-            {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::b/x/secret"},
-            {
-                "Effect": "Allow",
-                "Action": "sqs:*",
-                "Resource": "*",
-                "Condition": {"Bool": {"aws:SecureTransport": "true"}},
-            },
-        ]
-    )
-    assert policy.allows(Request("S3:getobject", "arn:aws:s3:::b/x/1"))
-    assert not policy.allows(Request("s3:GetObject", "arn:aws:s3:::b/X/1"))
-    assert not policy.allows(Request("s3:GetObject", "arn:aws:s3:::b/x/secret"))
-    assert not policy.allows(Request("s3:PutObject", "arn:aws:s3:::b/x/1"))
-    assert policy.allows(Request("s3:ListBucket", "arn:aws:s3:::b", {"s3:prefix": "x/1"}))
-    assert not policy.allows(Request("s3:ListBucket", "arn:aws:s3:::b"))
-    assert not policy.allows(Request("sqs:SendMessage", "arn", {"aws:SecureTransport": "true"}))
-    assert policy.allows(Request("ec2:Anything", '{"Ref": "Thing"}'))
-    assert not policy.allows(Request("iam:Anything", '{"Ref": "Thing"}'))

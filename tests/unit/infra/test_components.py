@@ -17,8 +17,7 @@ from moto import mock_aws
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge_infra.components import CONTENT, Component, UploadRefused, components_of, main, upload
-from sam3edge_infra.constructs.images import ROOT
-from sam3edge_infra.stages.files import read_stage
+from sam3edge_infra.stages.files import ROOT, read_stage
 from sam3edge_pipeline.greengrass_build.build import build_component
 
 BUCKET = "sam3edge-dev-artifacts-111122223333-eu-central-1"

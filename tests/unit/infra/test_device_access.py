@@ -25,7 +25,7 @@ from sam3edge_infra.stacks.device_access import GREENGRASS
 from sam3edge_infra.stages.files import read_stage
 from sam3edge_pipeline.greengrass_build.build import NAMES, PACKAGE
 from support.fake_s3 import TOKEN, fake_s3
-from support.iam_policies import Policy, policy_of, role_policy
+from support.iam import Policy, policy_of, role_policy
 from support.infra_templates import STAGES, Templates
 
 OWN, OTHER = "sam3edge-dev-cam-7", "sam3edge-dev-cam-8"
@@ -337,30 +337,3 @@ def test_the_role_has_what_is_called_and_nothing_more(templates: Templates, stag
 )
 def test_credentials_of_a_device_are_no_good_for(templates: Templates, stage: str, action: str, resource: str) -> None:
     assert not exchange(templates, stage).allows(action, resource, as_thing(OWN))
-
-
-def test_the_evaluator_says_no_where_it_should() -> None:
-    policy = policy_of(
-        {
-            "Statement": [
-                {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/${who}/*"},
-                {"Effect": "Deny", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::b/*/secret"]},
-                {
-                    "Effect": "Allow",
-                    "Action": "x:Y",
-                    "Resource": "*",
-                    "Condition": {"StringEquals": {"k": ["a", "b"]}},
-                },
-            ]
-        }
-    )
-    assert policy.allows("s3:GetObject", "arn:aws:s3:::b/me/x", {"who": "me"})
-    assert not policy.allows("s3:GetObject", "arn:aws:s3:::b/you/x", {"who": "me"})
-    assert not policy.allows("s3:GetObject", "arn:aws:s3:::b/me/x")
-    assert not policy.allows("s3:GetObject", "arn:aws:s3:::b/me/secret", {"who": "me"})
-    assert policy.allows("x:Y", "z", {"k": "b"})
-    assert not policy.allows("x:Y", "z", {"k": "c"})
-    assert not policy.allows("x:Y", "z")
-    unknown = {"Effect": "Allow", "Action": "x:Y", "Resource": "*", "Condition": {"IpAddress": {"aws:SourceIp": "::"}}}
-    with pytest.raises(ValueError, match="IpAddress"):
-        Policy((unknown,)).allows("x:Y", "z", {"aws:SourceIp": "::"})

@@ -20,7 +20,7 @@ from sam3edge_infra.stages.stage import Stage
 from sam3edge_pipeline.greengrass_build.build import build_component
 from sam3edge_pipeline.provisioning.hook import GROUP_PARAMETER, SERIAL_PARAMETER
 from sam3edge_pipeline.rollout.versions import CONTENT_TAG
-from support.iam_policies import policy_of, role_policy
+from support.iam import policy_of, role_policy
 from support.infra_templates import STAGES, Templates
 
 FLEET = "fleet"

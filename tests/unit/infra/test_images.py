@@ -11,11 +11,12 @@ from typing import get_args
 
 import pytest
 
-from sam3edge_infra.constructs.images import DOCKERFILES, ROOT, ImageName
+from sam3edge_infra.constructs.images import DOCKERFILES, ImageName
+from sam3edge_infra.stages.files import ROOT
 from unit.test_installs import PROJECT, closure
 
-NOT_NEEDED = {"sam3edge", "certifi"}
-"""This project; and certificates that botocore takes where they are, and has of its own."""
+NOT_NEEDED = {"sam3edge", "certifi", "cloudpickle"}
+"""This project; certificates, which botocore has of its own; and what pyarrow takes along where it is installed."""
 
 
 def instructions(name: ImageName) -> list[tuple[str, str]]:

@@ -237,7 +237,7 @@ def test_the_function_may_do_what_its_code_does(
     ((name, policy),) = function_policies(template)
     calls = renamed(recorder.calls["fleet-health"], {"123456789012": STAGE.account})
     assert name == "sam3edge-dev-fleet-health"
-    assert [readable([one]) for one in calls if not policy.allows(one)] == []
+    assert [readable([one]) for one in calls if not policy.lets(one)] == []
     assert policy.actions() - {one.action for one in calls} == {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 

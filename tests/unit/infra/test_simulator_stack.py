@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,11 @@ import pytest
 import yaml
 
 from sam3edge.core.errors import SettingsError
-from sam3edge_infra.constructs.names import naming_of
+from sam3edge_infra.stacks.simulator import SCENES
 from sam3edge_infra.stages.files import FOLDER, parse_stage
-from sam3edge_infra.stages.stage import Stage
-from support.iam_policies import Policy, role_policy
+from sam3edge_infra.stages.values import UNKNOWN_SHA256
+from support.iam import Policy, role_policy
+from support.infra_templates import LITE_SHA256, VARIANTS, Templates
 
 IOT = "arn:aws:iot:eu-central-1:111122223333"
 
@@ -33,32 +32,9 @@ def with_simulator(name: str, **simulator: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Of a classic device without and one of lite with a GPU; cdk-nag has looked at them."""
-    if shutil.which("node") is None:
-        pytest.skip("the CDK needs Node.js")
-    import aws_cdk as cdk
-    from cdk_nag import AwsSolutionsChecks
-
-    from sam3edge_infra.stacks.fleet import fleet_of
-    from sam3edge_infra.stacks.network import NetworkStack
-    from sam3edge_infra.stacks.simulator import SimulatorStack
-
-    made = {}
-    for document in (
-        with_simulator("dev", instance_type="m7i.large", group="canary"),
-        with_simulator("lite", instance_type="g5.xlarge", group="fleet"),
-    ):
-        stage: Stage = parse_stage(document, "test")
-        out = tmp_path_factory.mktemp(stage.name)
-        app, naming = cdk.App(outdir=str(out)), naming_of(stage)
-        cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-        network = NetworkStack(app, naming, stage.network).network
-        assert stage.simulator is not None
-        SimulatorStack(app, naming, network, fleet_of(naming, stage), stage.simulator, stage.nucleus)
-        app.synth()
-        made[stage.name] = json.loads((out / "simulator.template.json").read_text())
-    return made
+def devices(templates: Templates) -> dict[str, dict[str, Any]]:
+    """The stacks of a classic device without a GPU, and of one of lite with."""
+    return {"classic": templates.stages["sim"]["simulator"], "lite": templates.stages[VARIANTS]["simulator"]}
 
 
 def only(template: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -75,8 +51,8 @@ def told(template: dict[str, Any]) -> dict[str, str]:
     return dict(line.removeprefix("export ").split("=", 1) for line in lines)
 
 
-def test_nothing_comes_in_and_metadata_need_a_token(templates: dict[str, dict[str, Any]]) -> None:
-    for template in templates.values():
+def test_nothing_comes_in_and_metadata_need_a_token(devices: dict[str, dict[str, Any]]) -> None:
+    for template in devices.values():
         instance = only(template, "AWS::EC2::Instance")
         doors = only(template, "AWS::EC2::SecurityGroup")
         assert "SecurityGroupIngress" not in doors
@@ -89,51 +65,58 @@ def test_nothing_comes_in_and_metadata_need_a_token(templates: dict[str, dict[st
         assert all(one["Ebs"]["Encrypted"] for one in instance["BlockDeviceMappings"])
 
 
-def test_the_image_has_a_driver_where_there_is_a_gpu(templates: dict[str, dict[str, Any]]) -> None:
-    def image(stage: str) -> str:
-        parameters = templates[stage]["Parameters"]
-        reference = only(templates[stage], "AWS::EC2::Instance")["ImageId"]["Ref"]
+def test_the_image_has_a_driver_where_there_is_a_gpu(devices: dict[str, dict[str, Any]]) -> None:
+    def image(kind: str) -> str:
+        parameters = devices[kind]["Parameters"]
+        reference = only(devices[kind], "AWS::EC2::Instance")["ImageId"]["Ref"]
         return str(parameters[reference]["Default"])
 
-    assert "canonical/ubuntu/server/24.04" in image("dev")
+    assert "canonical/ubuntu/server/24.04" in image("classic")
     assert "nvidia-driver-gpu-ubuntu-24.04" in image("lite")
-    assert only(templates["lite"], "AWS::EC2::Instance")["InstanceType"] == "g5.xlarge"
+    assert only(devices["lite"], "AWS::EC2::Instance")["InstanceType"] == "g5.xlarge"
 
 
-def test_the_script_is_told_what_the_stage_says(templates: dict[str, dict[str, Any]]) -> None:
-    dev, lite = told(templates["dev"]), told(templates["lite"])
-    assert (dev["NUCLEUS"], dev["NUCLEUS_VERSION"]) == ("classic", "2.18.1")
+def test_the_script_is_told_what_the_stage_says(devices: dict[str, dict[str, Any]]) -> None:
+    classic, lite = told(devices["classic"]), told(devices["lite"])
+    assert (classic["NUCLEUS"], classic["NUCLEUS_VERSION"]) == ("classic", "2.18.1")
     assert (lite["NUCLEUS"], lite["NUCLEUS_VERSION"]) == ("lite", "2.6.0")
-    assert dev["NUCLEUS_SHA256"] == "0" * 64
-    assert dev["PLUGIN_SHA256"] == "1" * 64
+    assert classic["NUCLEUS_SHA256"] == classic["PLUGIN_SHA256"] == UNKNOWN_SHA256
+    assert lite["NUCLEUS_SHA256"] == LITE_SHA256
     assert lite["PLUGIN_URL"] == "''"
-    assert dev["THING_GROUP"] == "sam3edge-dev-canary"
-    assert lite["THING_GROUP"] == "sam3edge-lite-fleet"
-    assert dev["TEMPLATE"] == dev["ROLE_ALIAS"] == dev["DEVICES_TABLE"] == "sam3edge-dev-devices"
-    assert dev["SCENES"].startswith("s3://cdk-")
-    assert "set -euo pipefail" in base64.b64decode(dev["FEED"]).decode()
-    assert "${Token" not in script(templates["dev"])
+    assert classic["THING_GROUP"] == "sam3edge-sim-canary"
+    assert lite["THING_GROUP"] == "sam3edge-prod-fleet"
+    assert classic["TEMPLATE"] == classic["ROLE_ALIAS"] == classic["DEVICES_TABLE"] == "sam3edge-sim-devices"
+    assert classic["SCENES"].startswith("s3://cdk-")
+    assert "set -euo pipefail" in base64.b64decode(classic["FEED"]).decode()
+    assert "${Token" not in script(devices["classic"])
+
+
+@pytest.mark.parametrize(("stage", "warned"), [("sim", True), (VARIANTS, False)])
+def test_whoever_deploys_placeholders_is_told(templates: Templates, stage: str, warned: bool) -> None:
+    """The CDK's command line shows warnings; the instance itself refuses what it downloads (test_user_data.py)."""
+    told = (templates.root / stage / "simulator.metadata.json").read_text()
+    assert ("got placeholders: it will install nothing" in told) == warned
 
 
 @pytest.fixture(scope="module")
-def host(templates: dict[str, dict[str, Any]]) -> Policy:
-    """What the host of dev's simulator may do."""
-    return role_policy(templates["dev"], "Role")
+def host(devices: dict[str, dict[str, Any]]) -> Policy:
+    """What the host of the stage sim's simulator may do."""
+    return role_policy(devices["classic"], "Role")
 
 
-def test_the_host_may_do_what_its_script_asks_for(host: Policy, templates: dict[str, dict[str, Any]]) -> None:
-    template = f"{IOT}:provisioningtemplate/sam3edge-dev-devices"
-    table = "arn:aws:dynamodb:eu-central-1:111122223333:table/sam3edge-dev-devices"
+def test_the_host_may_do_what_its_script_asks_for(host: Policy, devices: dict[str, dict[str, Any]]) -> None:
+    template = f"{IOT}:provisioningtemplate/sam3edge-sim-devices"
+    table = "arn:aws:dynamodb:eu-central-1:111122223333:table/sam3edge-sim-devices"
     assert host.allows("iot:CreateProvisioningClaim", template)
     assert host.allows("iot:DescribeEndpoint", "*")
     assert host.allows("dynamodb:PutItem", table, {"dynamodb:LeadingKeys": ["simulator"]})
-    assert host.allows("s3:GetObject", told(templates["dev"])["SCENES"].replace("s3://", "arn:aws:s3:::"))
+    assert host.allows("s3:GetObject", told(devices["classic"])["SCENES"].replace("s3://", "arn:aws:s3:::"))
     systems_manager = {one for one in host.actions() if one.startswith("ssm")}
     assert "ssm:UpdateInstanceInformation" in systems_manager
     asked = {"iot:CreateProvisioningClaim", "iot:DescribeEndpoint", "dynamodb:PutItem", "s3:GetObject"}
     assert host.actions() == asked | systems_manager
     commands = {"create-provisioning-claim", "describe-endpoint", "put-item", "s3 cp"}
-    assert all(command in script(templates["dev"]) for command in commands)
+    assert all(command in script(devices["classic"]) for command in commands)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +129,7 @@ def test_the_host_may_do_what_its_script_asks_for(host: Policy, templates: dict[
         ("iot:Publish", f"{IOT}:topic/sam3edge/x/commands"),
         ("greengrass:CreateDeployment", "*"),
         ("iam:PassRole", "*"),
-        ("s3:GetObject", "arn:aws:s3:::sam3edge-dev-artifacts-111122223333-eu-central-1/x"),
+        ("s3:GetObject", "arn:aws:s3:::sam3edge-sim-artifacts-111122223333-eu-central-1/x"),
         ("ssm:GetParameter", "*"),
         ("ssm:SendCommand", "*"),
         ("secretsmanager:GetSecretValue", "*"),
@@ -157,7 +140,7 @@ def test_the_host_may_not(host: Policy, action: str, resource: str) -> None:
 
 
 def test_the_host_can_expect_no_other_device(host: Policy) -> None:
-    table = "arn:aws:dynamodb:eu-central-1:111122223333:table/sam3edge-dev-devices"
+    table = "arn:aws:dynamodb:eu-central-1:111122223333:table/sam3edge-sim-devices"
     assert not host.allows("dynamodb:PutItem", table, {"dynamodb:LeadingKeys": ["cam-7"]})
     assert not host.allows("dynamodb:PutItem", table, {"dynamodb:LeadingKeys": ["simulator", "cam-7"]})
     assert not host.allows("dynamodb:DeleteItem", table, {"dynamodb:LeadingKeys": ["simulator"]})
@@ -175,7 +158,5 @@ def test_lite_needs_no_digest_of_a_plugin() -> None:
     assert parse_stage(with_simulator("lite"), "lite").simulator is not None
 
 
-def test_the_scenes_are_there(templates: dict[str, dict[str, Any]]) -> None:
-    from sam3edge_infra.stacks.simulator import SCENES
-
+def test_the_scenes_are_there() -> None:
     assert list(Path(SCENES).glob("*.jpg"))

@@ -23,6 +23,8 @@ STACKS = (
         for name in ("api", "endpoint", "fleet", "labeling", "network", "registry", "rollout", "storage", "training")
     ),
     ("dev", "monitoring"),
+    *(("sim", name) for name in ("page", "simulator")),
+    ("delivered", "delivery"),
     *(("prod", name) for name in ("api", "endpoint", "network")),
     *(("lite", name) for name in ("endpoint", "fleet", "network")),
 )

@@ -11,10 +11,24 @@ import yaml
 
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.stages.files import FOLDER, parse_stage, read_stage, stage_names
-from sam3edge_infra.stages.new_stage import main
 from support.infra_templates import STAGES
 
 DEV: dict[str, Any] = yaml.safe_load((FOLDER / "dev.yaml").read_text())
+
+
+EXISTING = {
+    "kind": "existing",
+    "vpc": "vpc-0123456789abcdef0",
+    "cidr": "10.0.0.0/24",
+    "subnets": ["subnet-01234567", "subnet-01234568"],
+    "zones": ["eu-central-1a", "eu-central-1b"],
+    "route_tables": ["rtb-01234567", "rtb-01234568"],
+}
+CONNECTED = {
+    "kind": "codeconnections",
+    "connection": "arn:aws:codeconnections:eu-central-1:111122223333:connection/0123",
+    "repository": "yard/sam3edge",
+}
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -33,20 +47,27 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_examples_are_accepted_and_cover_every_kind() -> None:
-    stages = [read_stage(name) for name in stage_names()]
-    assert {stage.name for stage in stages} == set(STAGES)
+    stages = [read_stage(name) for name in STAGES]
     assert {stage.endpoint.kind for stage in stages} == {"instance", "async", "serverless", "none"}
     assert {stage.nucleus.kind for stage in stages} == {"classic", "lite"}
     assert {stage.network.kind for stage in stages} == {"new", "existing"}
     assert {stage.containers.source for stage in stages} == {"build", "pull"}
+    assert any(stage.simulator is not None for stage in stages)
+    assert any(stage.delivery is not None for stage in stages)
+
+
+def test_every_stage_file_is_accepted() -> None:
+    """Those of whoever deploys, too: they are tested before they are deployed."""
+    assert set(STAGES) <= {read_stage(name).name for name in stage_names()}
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"name": "Dev_1"}, ["name", "lower-case letters", "'Dev_1'"]),
+        ({"name": "page"}, ["name", "not 'page'"]),
         ({"account": "123"}, ["account", "12 digits"]),
-        ({"account": 111122223333}, ["account", "string"]),
+        ({"account": 111122223333}, ["account", "in quotes", "111122223333"]),
         ({"region": "eu-central-9"}, ["region", "eu-central-1", "us-west-2"]),
         ({"data": "maybe"}, ["data", "'keep'", "'delete'"]),
         ({"endpoint__kind": "spot"}, ["endpoint", "'instance'", "'async'", "'serverless'", "'none'"]),
@@ -59,13 +80,21 @@ def test_the_examples_are_accepted_and_cover_every_kind() -> None:
         ({"endpoint": {"kind": "none"}}, ["no api with the endpoint kind none"]),
         ({"endpoint": {"kind": "none"}, "api": None}, ["endpoint_fallback: denied"]),
         ({"network__kind": "shared"}, ["network", "'new'", "'existing'"]),
-        ({"network__cidr": "8.8.0.0/16"}, ["cidr", "private range"]),
+        ({"network__cidr": "8.8.0.0/16"}, ["cidr", "private range", "10.40.0.0/16"]),
+        ({"network__cidr": "10.400.0.0/16"}, ["cidr", "private range"]),
+        ({"network__cidr": "10.40.0.1/16"}, ["cidr", "private range"]),
+        ({"network__cidr": "172.99.0.0/16"}, ["cidr", "private range"]),
+        ({"network__cidr": "10.40.0.0/24"}, ["/16 to /20 for a new VPC"]),
+        ({"network": EXISTING | {"zones": ["us-east-1a", "us-east-1b"]}}, ["zones of eu-central-1"]),
+        ({"network": EXISTING | {"zones": ["1", "2"]}}, ["zones", "eu-central-1a"]),
+        ({"network": EXISTING | {"zones": ["eu-central-1a", "eu-central-1b", "eu-central-1c"]}}, ["of 2 subnets"]),
         ({"network": {"kind": "existing", "vpc": "vpc-1", "cidr": "10.0.0.0/16"}}, ["vpc", "subnets", "route_tables"]),
         ({"containers": {"source": "hub"}}, ["containers", "'build'", "'pull'"]),
         ({"containers": {"source": "pull", "tag": "latest"}}, ["tag", "not 'latest'"]),
         ({"bundle": {"source": "ftp"}}, ["bundle", "'registry'", "'s3'", "'assets'"]),
         ({"bundle": {"source": "s3", "uri": "s3://models/bundle.zip"}}, ["bundle", ".tar.gz"]),
-        ({"bundle": {"source": "assets", "path": "../secrets"}}, ["path"]),
+        ({"bundle": {"source": "assets", "path": "../secrets"}}, ["path", "assets/demo-bundle"]),
+        ({"bundle": {"source": "assets", "path": "assets/.."}}, ["path", "assets/demo-bundle"]),
         ({"nucleus": {"kind": "rust"}}, ["nucleus", "'classic'", "'lite'"]),
         ({"nucleus": {"kind": "classic", "version": "2.6.0"}}, ["version", "'2.18.1'"]),
         ({"nucleus": {"kind": "lite", "version": "2.18.1"}}, ["version", "'2.6.0'"]),
@@ -76,6 +105,11 @@ def test_the_examples_are_accepted_and_cover_every_kind() -> None:
         ({"labeling__phrases": []}, ["phrases", "at least 1"]),
         ({"labeling__minimum": 2000}, ["maximum of 2000 or more"]),
         ({"training__schedule": "weekly"}, ["schedule", "rate(7 days)"]),
+        ({"training__schedule": "rate(1 days)"}, ["schedule", "rate(1 day)"]),
+        ({"training__schedule": "rate(7 day)"}, ["schedule", "rate(7 days)"]),
+        ({"training__schedule": "rate(0 days)"}, ["schedule", "rate(7 days)"]),
+        ({"training__schedule": "cron(0 3 * * SUN *)"}, ["schedule", "with a ? for one of its days"]),
+        ({"training__schedule": "cron(0 3 ? * ? *)"}, ["schedule", "with a ? for one of its days"]),
         ({"training__training_instance": "ml.m7i.large"}, ["with a GPU"]),
         ({"training__checkpoint": "s3://bucket/sam3.pt"}, ["checkpoint", "ends with '/'"]),
         ({"api__waf": True}, ["waf", "'managed'", "'none'"]),
@@ -83,6 +117,10 @@ def test_the_examples_are_accepted_and_cover_every_kind() -> None:
         ({"simulator": {}}, ["nucleus.sha256 with a simulator"]),
         ({"simulator": {"instance_type": "t2.nano"}}, ["instance_type", "m7i", "g6e"]),
         ({"simulator": {}, "nucleus__sha256": "0" * 64, "network__egress": "none"}, ["egress: nat"]),
+        ({"delivery": {"source": {"kind": "codecommit", "repository": "a b"}}}, ["repository", "letters, digits"]),
+        ({"delivery": {"source": CONNECTED | {"connection": "x"}}}, ["connection", "arn:aws:codeconnections:"]),
+        ({"delivery": {"source": CONNECTED | {"repository": "x"}}}, ["repository", "yard/sam3edge"]),
+        ({"delivery": {"source": {"kind": "s3", "bucket": "B", "key": "k"}}}, ["bucket", "3 to 63"]),
         ({"delivery": {"source": {"kind": "svn"}}}, ["'codeconnections'", "'codecommit'", "'s3'"]),
         ({"colour": "red"}, ["colour", "Extra inputs"]),
     ],
@@ -109,7 +147,7 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
 
 
 def test_an_unknown_stage_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="dev, lite, none, prod"):
+    with pytest.raises(SettingsError, match="delivered, dev, "):
         read_stage("staging")
     (tmp_path / "other.yaml").write_text((FOLDER / "dev.yaml").read_text())
     with pytest.raises(SettingsError, match="the file's own, other"):
@@ -121,63 +159,24 @@ def test_a_stage_is_a_value_that_nobody_changes() -> None:
         read_stage("dev").account = "0" * 12  # type: ignore[misc]
 
 
-OPTIONS = ["--name", "yard", "--account", "111122223333", "--phrases", "tank|fork lift"]
+def test_what_is_written_beside_these_is_accepted() -> None:
+    """The good neighbours of what is refused above."""
+    schedules = ("rate(1 day)", "rate(12 hours)", "cron(0 3 ? * SUN *)", "cron(30 4 1 * ? *)")
+    for accepted in (
+        *({"training__schedule": schedule} for schedule in schedules),
+        {"network": EXISTING},
+        {"network__cidr": "10.40.16.0/20"},
+        {"network__cidr": "192.168.0.0/16"},
+        {"delivery": {"source": CONNECTED}},
+        {"delivery": {"source": CONNECTED | {"repository": "group/subgroup/sam3edge"}}},
+        {"delivery": {"source": {"kind": "s3", "bucket": "yard-sources", "key": "sam3edge.zip"}}},
+    ):
+        parse_stage(changed(**accepted), "stage")
 
 
-def test_a_new_stage_is_written_by_options_and_can_be_read(tmp_path: Path) -> None:
-    assert main([*OPTIONS, "--endpoint", "serverless", "--region", "us-east-1"], tmp_path) == 0
-    stage = read_stage("yard", tmp_path)
-    assert (stage.endpoint.kind, stage.region, stage.data) == ("serverless", "us-east-1", "keep")
-    assert stage.labeling.phrases == ("tank", "fork lift")
-    assert stage.api is not None
-
-
-def test_a_new_stage_in_an_existing_vpc(tmp_path: Path) -> None:
-    network = ["--vpc", "vpc-0123456789abcdef0", "--subnets", "subnet-0123456789abcdef0|subnet-0123456789abcdef1"]
-    tables = ["--zones", "eu-central-1a|eu-central-1b", "--route-tables", "rtb-01234567|rtb-01234568"]
-    assert main([*OPTIONS, *network, *tables, "--endpoint", "none"], tmp_path) == 0
-    stage = read_stage("yard", tmp_path)
-    assert stage.network.kind == "existing"
-    assert stage.api is None
-
-
-def test_questions_are_asked_until_the_stage_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = {"Name": "yard", "AWS": "111122223333", "Phrases": "tank", "Endpoint (": "async", "Bundle": "7"}
-    asked: list[str] = []
-
-    def ask(prompt: str) -> str:
-        asked.append(prompt)
-        return next((answer for start, answer in said.items() if prompt.startswith(start)), "")
-
-    monkeypatch.setattr("builtins.input", ask)
-    assert main([], tmp_path) == 0
-    stage = read_stage("yard", tmp_path)
-    assert (stage.endpoint.kind, stage.bundle.source) == ("async", "registry")
-    assert not any(prompt.startswith("Private subnets") for prompt in asked)
-    assert "make deploy STAGE=yard" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (OPTIONS[2:], "--name"),
-        ([*OPTIONS, "--endpoint", "spot"], "'serverless'"),
-        ([*OPTIONS, "--bundle", "models/x"], "bundle.path"),
-    ],
-)
-def test_a_new_stage_that_is_wrong_is_not_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
-    assert main(arguments, tmp_path) == 2
-    assert said in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_stage_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(OPTIONS, tmp_path) == 0
-    before = (tmp_path / "yard.yaml").read_text()
-    assert main([*OPTIONS, "--region", "us-east-1"], tmp_path) == 2
-    assert "is there already" in capsys.readouterr().err
-    assert (tmp_path / "yard.yaml").read_text() == before
+def test_a_bundle_that_is_not_there_is_named_before_anything_is_synthesised(tmp_path: Path) -> None:
+    (tmp_path / "dev.yaml").write_text(yaml.safe_dump(changed(bundle__path="assets/nothing")))
+    with pytest.raises(
+        SettingsError, match=r"bundle\.path: expected a folder with a manifest\.json, got assets/nothing"
+    ):
+        read_stage("dev", tmp_path)

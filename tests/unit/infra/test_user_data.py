@@ -14,10 +14,20 @@ from typing import Any
 import pytest
 import yaml
 
-from sam3edge_infra.stacks.user_data import FOLDER, MAX_BYTES, PLUGIN_URL, Device, simulator_script
+from sam3edge_infra.stacks.user_data import (
+    CLASSIC_URL,
+    FOLDER,
+    LITE_URL,
+    MAX_BYTES,
+    PLUGIN_URL,
+    Device,
+    simulator_script,
+)
 from sam3edge_infra.stages.stage import ClassicNucleus, LiteNucleus
+from sam3edge_infra.stages.values import UNKNOWN_SHA256
 from support.stub_commands import StubCommands
 
+ROOT = Path(__file__).parents[3]
 NUCLEUS, PLUGIN = b"the nucleus", b"the plugin"
 DEVICE = Device(
     region="eu-central-1",
@@ -173,7 +183,7 @@ def test_the_device_expects_itself_in_its_group_before_it_claims(host: Host) -> 
 
 @pytest.mark.parametrize("wrong", ["sha256", "plugin_sha256"])
 def test_another_digest_stops_before_anything_is_installed(host: Host, wrong: str) -> None:
-    booted = host.boot(CLASSIC.model_copy(update={wrong: "0" * 64}))
+    booted = host.boot(CLASSIC.model_copy(update={wrong: UNKNOWN_SHA256}))
     assert booted.returncode != 0
     assert re.search(
         r"expected the SHA-256 0{64} of https://\S+, got [0-9a-f]{64}; nothing was installed", booted.stderr
@@ -182,6 +192,12 @@ def test_another_digest_stops_before_anything_is_installed(host: Host, wrong: st
     work = host.root / "var/lib/sam3edge/simulator/work"
     assert {path.name for path in work.iterdir()} <= {"nucleus.zip"}
     assert (wrong == "sha256") == (not (work / "nucleus.zip").exists())
+
+
+def test_the_guide_says_where_to_get_what_has_a_digest() -> None:
+    page = (ROOT / "infra" / "devices.md").read_text(encoding="utf-8")
+    urls = (CLASSIC_URL.format(version=CLASSIC.version), PLUGIN_URL, LITE_URL.format(version=LITE.version))
+    assert all(f"curl -sL {url} | sha256sum" in page for url in urls)
 
 
 @pytest.mark.parametrize("nucleus", [CLASSIC, LITE], ids=["classic", "lite"])

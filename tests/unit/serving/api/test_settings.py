@@ -107,7 +107,8 @@ def test_the_zip_needs_what_the_extra_has_and_nothing_of_the_device(
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[1]); before = time.perf_counter()\n"
         "import sam3edge_serving.api.handler as handler; seconds = time.perf_counter() - before\n"
-        "import sam3edge_serving.api.authorizer, sam3edge_simulator.api_gateway.__main__\n"
+        "import sam3edge_serving.api.authorizer, sam3edge_serving.live_map.authorizer\n"
+        "import sam3edge_simulator.api_gateway.__main__\n"
         "assert handler.__file__.startswith(sys.argv[1]), handler.__file__\n"
         "heavy = {'torch', 'cv2', 'numpy', 'shapely', 'onnxruntime', 'fastapi'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
