@@ -11,6 +11,8 @@
     ├── EndpointError      no response from the cloud: the device's own detections are taken
     │   └── NotAsked       it was not even asked: budget, circuit breaker
     ├── UploadError        an example was not uploaded: it stays on the device and is tried again
+    ├── MessageRefused     a device's message is not as its schema says: report it, acknowledge it, continue
+    ├── SubscriptionError  a broker does not let a subscriber in, or what arrives cannot be kept: end; it comes again
     └── PublishError       not delivered: the message stays in the outbox and is tried again
         ├── PublishRejected  this very message is refused, and would be every time: it is set aside
         ├── DeliveryStuck    a message has been refused for a long time: it is reported, and tried on
@@ -130,6 +132,15 @@ class UploadError(Sam3EdgeError):
         super().__init__(reason)
         self.failure = failure
         self.retry_after = retry_after
+
+
+class MessageRefused(Sam3EdgeError):
+    """What arrived from a device is not a message of a schema that is known here."""
+
+
+class SubscriptionError(Sam3EdgeError):
+    """A subscriber cannot go on: the broker refuses it, or its files cannot be written. What was not acknowledged comes
+    again."""
 
 
 class PublishError(Sam3EdgeError):

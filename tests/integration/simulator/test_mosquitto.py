@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from integration.simulator.conftest import Subscriber
+from sam3edge.subscriber.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.deployer import Patience
-from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
