@@ -2,9 +2,10 @@
 
     sam3edge detect image.jpg --prompt scratch --prompt dent --endpoint http://host:8080 --overlay
     sam3edge georef calibrate frame.jpg points.csv
+    sam3edge listen mqtt://localhost --ndjson found.ndjson
 
-Exit status: 0 done; 1 some images were not answered; 2 something given is wrong, which the last line of the output
-names.
+Exit status: 0 done; 1 some images were not answered, or listening could not go on; 2 something given is wrong, which
+the last line of the output names.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sam3edge.cli.georef import app as georef
+from sam3edge.cli.listen import listen
 from sam3edge.terminal import console, errors_in_words, say
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 app.add_typer(georef, name="georef")
+app.command()(listen)
 
 DEMO_BUNDLE = Path("assets/demo-bundle")
 

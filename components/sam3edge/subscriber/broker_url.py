@@ -45,6 +45,9 @@ class TlsFiles:
         return context
 
 
+NO_FILES = TlsFiles()
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerUrl:
     """Address of a broker.
@@ -106,11 +109,11 @@ class Broker:
     """A broker, and what it is shown.
 
     Attributes:
-        tls: None for the certificates of this computer, and none of one's own.
+        tls: by default the certificates of this computer, and none of one's own.
         signed_path: gives path and query for each new connection over WebSockets, where they hold a signature that is
             valid for some minutes only; it may raise SubscriptionError.
     """
 
     url: BrokerUrl
-    tls: TlsFiles | None = None
+    tls: TlsFiles = NO_FILES
     signed_path: Callable[[], str] | None = None

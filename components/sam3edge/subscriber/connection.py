@@ -258,7 +258,7 @@ class Connection:
             transport="websockets" if url.websocket_path else "tcp",
         )
         if url.tls:
-            client.tls_set_context(_context(self._broker.tls or TlsFiles()))
+            client.tls_set_context(_context(self._broker.tls))
         if url.username:
             client.username_pw_set(url.username, url.password or None)
         if url.websocket_path:

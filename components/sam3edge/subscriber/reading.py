@@ -9,21 +9,35 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError, with_config
 from pydantic_core import from_json
 from typing_extensions import NotRequired, TypedDict
 
 from sam3edge.core.errors import MessageRefused
+from sam3edge.core.messages import topics
 from sam3edge.core.messages.envelope import SCHEMA_VERSION, to_json
-from sam3edge.core.messages.topics import DEFAULT_PREFIX
 from sam3edge.validation import first_complaint
 
 DeviceMessage: TypeAlias = Mapping[str, Any]
 """A message as its topic's schema in ``core/messages/schemas`` describes it."""
 
+TOPIC_OF: Mapping[str, str] = {
+    "detections": topics.DETECTIONS,
+    "event": topics.EVENTS,
+    "counts": topics.EVENTS,
+    "error": topics.ERRORS,
+    "status": topics.STATUS,
+    "model_activated": topics.MODEL_STATUS,
+    "uploader_status": topics.UPLOADER_STATUS,
+    "command_response": topics.COMMAND_RESPONSES,
+    "snapshot": topics.SNAPSHOTS,
+}
+"""The topic of each ``message_type`` that devices send to the cloud."""
+
 MAX_PAYLOAD = 1 << 20
 """Bytes of a message. AWS IoT Core carries 128 KiB."""
 
+MAX_COMPLAINT = 200
 MAX_PARTS = 9999
 MAX_PIXEL = 1e6
 """Of a coordinate: beyond every image, and small enough to be drawn."""
@@ -50,9 +64,11 @@ Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 _Pixel: TypeAlias = Annotated[float, Field(ge=-MAX_PIXEL, le=MAX_PIXEL, allow_inf_nan=False)]
-_Degrees: TypeAlias = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+_Longitude: TypeAlias = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+_Latitude: TypeAlias = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
+_Position: TypeAlias = Annotated[tuple[_Longitude, _Latitude], Strict(False)]  # a list
 _PixelPolygon: TypeAlias = list[Annotated[list[Annotated[list[_Pixel], Field(min_length=2)]], Field(min_length=3)]]
-_Area: TypeAlias = list[Annotated[list[Annotated[list[_Degrees], Field(min_length=2)]], Field(min_length=4)]]
+_Area: TypeAlias = list[Annotated[list[_Position], Field(min_length=4)]]
 
 
 @_STRICT
@@ -202,7 +218,7 @@ _KINDS: Mapping[str, TypeAdapter[Any]] = {
     "counts": TypeAdapter(_Counts),
     "status": TypeAdapter(_Status),
 }
-_WHOSE = DEFAULT_PREFIX.format(thing="")  # what is before the thing's name
+_WHOSE = topics.DEFAULT_PREFIX.format(thing="")  # what is before the thing's name
 
 
 def read_message(topic: str, payload: bytes) -> DeviceMessage:
@@ -214,7 +230,7 @@ def read_message(topic: str, payload: bytes) -> DeviceMessage:
 
     Raises:
         MessageRefused: it is too large, not JSON, of another major version of the schema, or not as that says. The
-            reason quotes none of it.
+            reason quotes a word of it, at most.
     """
     if len(payload) > MAX_PAYLOAD:
         raise MessageRefused(f"expected a message of at most {MAX_PAYLOAD} bytes, got {len(payload)}")
@@ -229,7 +245,7 @@ def read_message(topic: str, payload: bytes) -> DeviceMessage:
         _KINDS.get(kind if isinstance(kind, str) else "", _OTHER).validate_python(message)
         to_json(message)  # 1e999 is a number in JSON, and infinite as soon as it is read
     except ValidationError as error:
-        complaint = first_complaint(error).within(message)
+        complaint = str(first_complaint(error).within(message))[:MAX_COMPLAINT]
         raise MessageRefused(f"expected a message as its schema says; {complaint}") from error
     except ValueError as error:
         raise MessageRefused("expected finite numbers") from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +15,7 @@ from sam3edge.core.errors import SettingsError, SubscriptionError
 from sam3edge.core.messages.envelope import to_json
 from sam3edge.durable import sync_folder
 from sam3edge.subscriber.listener import BATCH
-from sam3edge.subscriber.reading import DeviceMessage
+from sam3edge.subscriber.reading import TOPIC_OF, DeviceMessage
 from sam3edge.subscriber.reassembly import key_of
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class NdjsonPipe:
 
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """See ``Sink``; raises BrokenPipeError when nobody reads any more."""
-        if messages:
-            self._stream.write(_lines(messages))
+        if lines := _lines(m for m in messages if TOPIC_OF.get(m["message_type"]) in self.topics):
+            self._stream.write(lines)
             self._stream.flush()
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class NdjsonFile:
         path: when it would become larger than ``max_bytes``, it is renamed to ``<name>.1``, that one to ``<name>.2``
             and so on, and the last one is deleted.
         topics: names of topics.
-        max_bytes: 0 for no bound.
+        max_bytes: 0 for no bound. What comes at once stays together, and may be more.
         files: how many there may be.
 
     Raises:
@@ -72,26 +72,51 @@ class NdjsonFile:
         except OSError as error:
             raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file that is written to."""
+        return self._stream.seek(0, os.SEEK_END)
+
+    def rotated(self, number: int) -> Path:
+        """The file that was rotated so many times."""
+        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
+
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """See ``Sink``."""
-        lines = _lines(m for m in messages if key_of(m) not in self._written)
+        ours = [m for m in messages if TOPIC_OF.get(m["message_type"]) in self.topics]
+        lines = _lines(m for m in ours if key_of(m) not in self._written)
         if not lines:
             return
-        try:
+        if self._max_bytes and self.size and self.size + len(lines) > self._max_bytes:
+            self.rotate()
+        with self._in_words():
             self._append(lines)
-        except OSError as error:
-            hint = "; free space, or set a smaller bound" if error.errno == errno.ENOSPC else ""
-            raise SubscriptionError(f"{self._path} cannot be written: {error.strerror}{hint}") from error
+
+    def rotate(self) -> None:
+        """Begin a new file.
+
+        Raises:
+            SubscriptionError: files cannot be renamed.
+        """
+        with self._in_words():
+            self._stream.close()
+            try:
+                if self._files == 1:
+                    self._path.unlink()
+                for number in range(self._files - 1, 0, -1):
+                    newer = self.rotated(number - 1)
+                    if newer.exists():
+                        newer.replace(self.rotated(number))
+            finally:
+                self._stream = self._open()
+            sync_folder(self._path.parent)
 
     def close(self) -> None:
         """See ``Sink``."""
         self._stream.close()
 
     def _append(self, lines: bytes) -> None:
-        size = self._stream.seek(0, os.SEEK_END)
-        if self._max_bytes and size and size + len(lines) > self._max_bytes:
-            self._rotate()
-            size = 0
+        size = self.size
         try:
             rest = memoryview(lines)
             while rest:
@@ -101,37 +126,19 @@ class NdjsonFile:
             self._stream.truncate(size)
             raise
 
-    def _rotate(self) -> None:
-        self._stream.close()
-        try:
-            for number in range(self._files - 1, 0, -1):
-                older = self._rotated(number - 1)
-                if older.exists():
-                    older.replace(self._rotated(number))
-            if self._files == 1:
-                self._path.unlink()
-        finally:
-            self._stream = self._open()
-        sync_folder(self._path.parent)
-
-    def _rotated(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
-
     def _open(self) -> FileIO:
         return self._path.open("a+b", buffering=0)
 
     def _cut_torn_line(self) -> None:
         """What was being written when the process before was killed."""
-        size = self._stream.seek(0, os.SEEK_END)
-        end = size
+        size = end = self.size
         while end:
             start = max(0, end - _BLOCK)
             self._stream.seek(start)
             newline = self._stream.read(end - start).rfind(b"\n")
+            end = start if newline < 0 else start + newline + 1
             if newline >= 0:
-                end = start + newline + 1
                 break
-            end = start
         if end < size:
             logger.warning("%s ended within a line, which is cut: it is written again if it is not lost", self._path)
             self._stream.truncate(end)
@@ -139,10 +146,18 @@ class NdjsonFile:
     def _last_keys(self) -> frozenset[str]:
         """Of the messages at the end: as many as may have been written without anybody knowing."""
         lines: list[bytes] = []
-        for path in (self._path, self._rotated(1)):
+        for number in range(self._files):
+            path = self.rotated(number)
             if len(lines) < BATCH and path.exists():
                 lines += _last_lines(path, BATCH - len(lines))
         return frozenset(filter(None, map(_key_of_line, lines)))
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SubscriptionError(f"{self._path} cannot be written: {error.strerror}") from error
 
 
 def _lines(messages: Iterable[DeviceMessage]) -> bytes:
