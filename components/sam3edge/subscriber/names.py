@@ -17,6 +17,11 @@ _NOT_IN_TOPICS = r"/+#$\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff"
 _TOPIC_LEVEL = re.compile(rf"[^{_NOT_IN_TOPICS}]+")
 
 
+def one_line(text: str, limit: int) -> str:
+    """A text for people: printable, in one line, not too long."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:limit]).split())
+
+
 def readable(name: str) -> str:
     """What people recognise a name by, of letters, digits, ``-`` and ``_``. Different names may become the same."""
     return re.sub(r"[^A-Za-z0-9-]+", "_", name)[:MAX_LENGTH].strip("_") or "name"

@@ -16,6 +16,7 @@ from typing_extensions import NotRequired, TypedDict
 from sam3edge.core.errors import MessageRefused
 from sam3edge.core.messages import topics
 from sam3edge.core.messages.envelope import SCHEMA_VERSION, to_json
+from sam3edge.subscriber.names import one_line
 from sam3edge.validation import first_complaint
 
 DeviceMessage: TypeAlias = Mapping[str, Any]
@@ -245,7 +246,7 @@ def read_message(topic: str, payload: bytes) -> DeviceMessage:
         _KINDS.get(kind if isinstance(kind, str) else "", _OTHER).validate_python(message)
         to_json(message)  # 1e999 is a number in JSON, and infinite as soon as it is read
     except ValidationError as error:
-        complaint = str(first_complaint(error).within(message))[:MAX_COMPLAINT]
+        complaint = one_line(str(first_complaint(error).within(message)), MAX_COMPLAINT)
         raise MessageRefused(f"expected a message as its schema says; {complaint}") from error
     except ValueError as error:
         raise MessageRefused("expected finite numbers") from error

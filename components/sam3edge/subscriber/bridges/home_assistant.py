@@ -20,7 +20,7 @@ from sam3edge.core.messages.envelope import to_json
 from sam3edge.subscriber.bridges.bridge import Retained
 from sam3edge.subscriber.bridges.tallies import Camera, Tallies, Tally
 from sam3edge.subscriber.connection import Outgoing
-from sam3edge.subscriber.names import camera_id, identifier
+from sam3edge.subscriber.names import camera_id, identifier, one_line
 from sam3edge.subscriber.reading import DeviceMessage
 
 DISCOVERY_PREFIX = "homeassistant"
@@ -165,9 +165,9 @@ class HomeAssistant:
         return {
             "device": {
                 "identifiers": [f"{_OURS}{name}"],
-                "name": _name(f"{camera.device} {camera.source}"),
+                "name": one_line(f"{camera.device} {camera.source}", _MAX_NAME),
                 "manufacturer": "sam3edge",
-                "model": _name(self._models.get(camera, "SAM 3")),
+                "model": one_line(self._models.get(camera, "SAM 3"), _MAX_NAME),
             },
             "origin": {"name": "sam3edge", "sw_version": sam3edge.__version__},
             "availability": [{"topic": self.will.topic}, {"topic": self._availability(device)}],
@@ -206,7 +206,7 @@ def _pair(identity: str, name: str, count: int, states: str) -> dict[str, Entity
     sensor = {
         "platform": "sensor",
         "unique_id": counted,
-        "name": _name(f"{name} count"),
+        "name": one_line(f"{name} count", _MAX_NAME),
         "state_topic": f"{states}/{counted}",
         "state_class": "measurement",
         "icon": "mdi:counter",
@@ -214,7 +214,7 @@ def _pair(identity: str, name: str, count: int, states: str) -> dict[str, Entity
     binary_sensor = {
         "platform": "binary_sensor",
         "unique_id": occupied,
-        "name": _name(f"{name} occupancy"),
+        "name": one_line(f"{name} occupancy", _MAX_NAME),
         "state_topic": f"{states}/{occupied}",
         "device_class": "occupancy",
     }
@@ -222,11 +222,6 @@ def _pair(identity: str, name: str, count: int, states: str) -> dict[str, Entity
         counted: Entity(sensor, str(count).encode()),
         occupied: Entity(binary_sensor, b"ON" if count else b"OFF"),
     }
-
-
-def _name(text: str) -> str:
-    """For people: one line, not too long."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MAX_NAME]
 
 
 def _platforms(payload: bytes) -> dict[str, str]:

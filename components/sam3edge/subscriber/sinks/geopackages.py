@@ -64,8 +64,10 @@ class GeoPackages:
 
     def close(self) -> None:
         """See ``Sink``."""
-        self._finish()
-        self._collected.close()
+        try:
+            self._finish()
+        finally:
+            self._collected.close()
 
     def _finish(self) -> None:
         self._since = self._clock()
