@@ -71,7 +71,7 @@ class InParts(io.FileIO):
     moment: Moment
 
     def write(self, data: Any) -> int:
-        first = len(data) * 2 // 3
+        first = len(data) * 2 // 3 - 5  # frames are of one size: not at the end of one
         super().write(data[:first])
         self.moment("within a line")
         return first + super().write(data[first:])
