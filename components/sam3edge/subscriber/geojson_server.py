@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,6 +30,7 @@ MAX_CONNECTIONS = 32
 IDLE_SECONDS = 15.0
 """After which a connection on which nothing happens is closed."""
 
+_POLL_SECONDS = 0.1  # until it is noticed that the server is to stop
 _METHODS = "GET, HEAD, OPTIONS"
 _TEXT = {"Content-Type": "text/plain"}
 _ALWAYS = {"Cache-Control": "no-cache", "Vary": "Origin", "X-Content-Type-Options": "nosniff"}
@@ -74,13 +76,18 @@ class GeoJsonServer:
         host, port = parse_address(address)
         for origin in origins:
             parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.hostname
+                or origin != f"{parts.scheme}://{parts.netloc}"
+            ):
                 raise SettingsError(f"expected an origin such as https://maps.example.org, got {origin!r}")
         try:
             self._server = _Server(host, port, document, frozenset(origins), frozenset(hosts))
         except OSError as error:
             raise SettingsError(f"cannot listen on {address}: {error.strerror}") from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="geojson-server", daemon=True)
+        serve = partial(self._server.serve_forever, _POLL_SECONDS)
+        self._thread = threading.Thread(target=serve, name="geojson-server", daemon=True)
         self._thread.start()
 
     @property

@@ -69,7 +69,7 @@ class NoJournal:
 
 
 class DiskJournal:
-    """See ``Journal``. For one thread.
+    """See ``Journal``. For one thread at a time.
 
     Args:
         path: the file; its folder is made.
@@ -84,7 +84,7 @@ class DiskJournal:
         self._remembered = remembered
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
             except BaseException:
