@@ -29,12 +29,20 @@ class Mosquitto:
         folder: for its files.
         passwords: by user; nobody else is let in where there are any.
         access: lines of its list of access rights.
+        tls: lines about the certificates of its first listener.
     """
 
-    def __init__(self, folder: Path, passwords: dict[str, str] | None = None, access: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        passwords: dict[str, str] | None = None,
+        access: tuple[str, ...] = (),
+        tls: tuple[str, ...] = (),
+    ) -> None:
         self.port, self.websocket_port = free_port(), free_port()
         lines = [
             f"listener {self.port} 127.0.0.1",
+            *tls,
             f"listener {self.websocket_port} 127.0.0.1",
             "protocol websockets",
             "persistence true",

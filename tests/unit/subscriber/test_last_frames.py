@@ -165,6 +165,12 @@ def test_gdal_reads_the_address_as_qgis_does_in_one_request_and_in_ranges(
                 assert list(named["device"]) == ["line-7"] * count
 
 
+def test_gdal_reads_a_large_document_in_ranges(server: GeoJsonServer, last: LastFrames) -> None:
+    last.write([located("x", source=f"camera-{number}", count=12) for number in range(20)])
+    assert len(last.document().body) > 60_000
+    assert len(pyogrio.raw.read(f"/vsicurl/{server.url}?large")[2]) == 240 + 2
+
+
 def test_ranges_on_one_connection_are_of_one_state(server: GeoJsonServer, last: LastFrames) -> None:
     many = [located("x", source=f"camera-{number}", count=12) for number in range(20)]
     last.write(many)
