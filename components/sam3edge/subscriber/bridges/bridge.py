@@ -52,19 +52,21 @@ class Retained:
 
     def put(self, topic: str, payload: bytes) -> Iterator[Outgoing]:
         """What is to be published for this state: nothing where it is so already. An empty one deletes it."""
-        if self._payloads.get(topic) != payload:
+        if payload != self._payloads.get(topic, b""):
             yield Outgoing(topic, payload, retain=True)
-        self._payloads[topic] = payload
-        if not payload:
-            del self._payloads[topic]
+        if payload:
+            self._payloads[topic] = payload
+        else:
+            self._payloads.pop(topic, None)
+
+    def delete(self, topic: str) -> Iterator[Outgoing]:
+        """What is to be published for a state that the broker may have of a bridge before."""
+        self._payloads.pop(topic, None)
+        yield Outgoing(topic, b"", retain=True)
 
     def learn(self, topic: str, payload: bytes) -> None:
         """That the broker has this, unless something else was put there meanwhile."""
         self._payloads.setdefault(topic, payload)
-
-    def get(self, topic: str) -> bytes:
-        """The state; empty where there is none."""
-        return self._payloads.get(topic, b"")
 
     def __iter__(self) -> Iterator[Outgoing]:
         return (Outgoing(topic, payload, retain=True) for topic, payload in self._payloads.items())

@@ -151,7 +151,7 @@ class HomeAssistant:
                 yield Outgoing(topic, to_json(document))
             yield Outgoing(topic, payload, retain=True)
             for entity in gone:
-                yield from self._retained.put(f"{self._states}/{entity}", b"")
+                yield from self._retained.delete(f"{self._states}/{entity}")
         if wanted:
             self._documents[topic] = _Known(payload, {n: str(e.config["platform"]) for n, e in wanted.items()})
         else:
