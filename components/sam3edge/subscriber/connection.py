@@ -154,18 +154,18 @@ class Connection:
         if self._thread is not None:
             self._thread.join()
 
-    def publish(self, messages: Sequence[Outgoing]) -> bool:
+    def publish(self, messages: Sequence[Outgoing], timeout: float | None = None) -> bool:
         """Publish messages, in order, and wait until the broker has acknowledged all of them, across reconnections.
         From one thread at a time, not that of ``run``.
 
         Returns:
-            Whether it has; False when ``run`` has ended before.
+            Whether it has; False when ``run`` has ended before, or ``timeout`` seconds have passed.
         """
         with self._changed:
             self._published.clear()
         sent = {self._client.publish(m.topic, m.payload, qos=1, retain=m.retain).mid for m in messages}
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping.is_set() or sent <= self._published)
+            self._changed.wait_for(lambda: self._stopping.is_set() or sent <= self._published, timeout)
             return sent <= self._published
 
     def _run_in_thread(self) -> None:

@@ -18,6 +18,7 @@ MAX_PUBLISHED = 200
 """Messages that are under way to the broker at a time."""
 
 _QUEUED = 10_000
+_FAREWELL_SECONDS = 5.0
 
 
 class Translator(Protocol):
@@ -111,7 +112,9 @@ class Bridge:
         self._publish(latest(outgoing))
 
     def close(self) -> None:
-        """See ``Sink``."""
+        """See ``Sink``. The will is said before: a broker forgets that of who leaves in peace."""
+        if self._connection.up:
+            self._connection.publish([self._translator.will], _FAREWELL_SECONDS)
         self._connection.stop()
 
     def _publish(self, messages: Sequence[Outgoing]) -> None:

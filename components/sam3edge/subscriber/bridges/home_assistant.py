@@ -44,12 +44,12 @@ class Entity:
     state: bytes
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Known:
     """What was published of a camera: its document, and what was in it (the platform by component)."""
 
     payload: bytes = b""
-    platforms: dict[str, str] = field(default_factory=dict)
+    platforms: Mapping[str, str] = field(default_factory=dict)
 
 
 class HomeAssistant:
@@ -117,7 +117,9 @@ class HomeAssistant:
                 self._heard_at.setdefault(topic.split("/")[-2], self._clock())
                 self._retained.learn(topic, payload)
         elif retained and topic.startswith(f"{self._discovery}/device/{_OURS}"):
-            self._documents.setdefault(topic, _Known(payload, _platforms(payload)))
+            left = _Known(payload, _platforms(payload))
+            known = self._documents.setdefault(topic, left)
+            yield from self._remove(topic, left, known)  # where a device was faster than the broker
 
     def tick(self) -> Iterable[Outgoing]:
         """See ``Translator``."""
@@ -139,25 +141,26 @@ class HomeAssistant:
         name = camera_id(camera.device, camera.source)
         topic = f"{self._discovery}/device/{_OURS}{name}/config"
         wanted = entities(name, self._tallies.of(camera), self._states)
-        known = self._documents.get(topic, _Known())
         payload = to_json(self._document(camera, wanted)) if wanted else b""
-        if payload != known.payload:
-            gone = {
-                entity: {"platform": platform} for entity, platform in known.platforms.items() if entity not in wanted
-            }
-            if gone and wanted:  # an entity is deleted by a document that has nothing of it but its platform
-                document = self._document(camera, wanted)
-                document["components"] |= gone
-                yield Outgoing(topic, to_json(document))
+        before, now = self._documents.get(topic, _Known()), _Known(payload, _platforms(payload))
+        if payload != before.payload:
+            yield from self._remove(topic, before, now)
             yield Outgoing(topic, payload, retain=True)
-            for entity in gone:
-                yield from self._retained.delete(f"{self._states}/{entity}")
-        if wanted:
-            self._documents[topic] = _Known(payload, {n: str(e.config["platform"]) for n, e in wanted.items()})
-        else:
-            self._documents.pop(topic, None)
+        self._documents[topic] = now
+        if not wanted:
+            del self._documents[topic]
         for one in wanted.values():
             yield from self._retained.put(one.config["state_topic"], one.state)
+
+    def _remove(self, topic: str, before: _Known, now: _Known) -> Iterator[Outgoing]:
+        """Entities are deleted by a document that has nothing of them but their platform, and is not retained."""
+        gone = {entity: platform for entity, platform in before.platforms.items() if entity not in now.platforms}
+        if gone and now.payload:
+            document = from_json(now.payload)
+            document["components"] |= {entity: {"platform": platform} for entity, platform in gone.items()}
+            yield Outgoing(topic, to_json(document))
+        for entity in gone:
+            yield from self._retained.delete(f"{self._states}/{entity}")
 
     def _document(self, camera: Camera, wanted: Mapping[str, Entity]) -> dict[str, Any]:
         name = camera_id(camera.device, camera.source)
