@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeout  # another class until Python 3.11
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -59,21 +60,24 @@ def signed_path(
     credentials = provider or AwsCredentialsProvider.new_default_chain()
 
     def sign() -> str:
+        try:
+            found = credentials.get_credentials().result(_SECONDS)
+        except (AwsCrtError, FutureTimeout) as error:
+            raise SubscriptionError(
+                f"expected AWS credentials in the environment, a profile or a role, got {type(error).__name__}: {error}"
+            ) from error
         request = HttpRequest("GET", url.websocket_path, HttpHeaders([("host", url.host)]))
         config = AwsSigningConfig(
             signature_type=AwsSignatureType.HTTP_REQUEST_QUERY_PARAMS,
-            credentials_provider=credentials,
+            credentials_provider=AwsCredentialsProvider.new_static(
+                found.access_key_id, found.secret_access_key, found.session_token
+            ),
             region=endpoint["region"],
             service="iotdevicegateway",
             date=clock(),
             omit_session_token=True,  # it is added after the signature, as AWS IoT Core wants it
         )
-        try:
-            aws_sign_request(request, config).result(_SECONDS)
-        except AwsCrtError as error:
-            raise SubscriptionError(
-                f"expected AWS credentials in the environment, a profile or a role, got {error.name}"
-            ) from error
+        aws_sign_request(request, config).result(_SECONDS)
         return str(request.path)
 
     return sign
