@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from sam3edge.subscriber.broker_url import TlsFiles
 from sam3edge_simulator.component_log import follow_log, read_log
 from sam3edge_simulator.control import ControlError, ControlServer, ask, deployment_to_json
 from sam3edge_simulator.deployer import Patience
@@ -25,7 +26,6 @@ from sam3edge_simulator.deployment_document import (
     read_updates,
 )
 from sam3edge_simulator.mqtt.broker import Broker
-from sam3edge_simulator.mqtt.broker_url import TlsFiles
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, PROFILES
 

@@ -36,6 +36,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from sam3edge.subscriber.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.artifacts import Packages
 from sam3edge_simulator.component_log import read_log
 from sam3edge_simulator.component_operations import ComponentOperations, NucleusService
@@ -47,7 +48,6 @@ from sam3edge_simulator.device import Device
 from sam3edge_simulator.history import History, Record
 from sam3edge_simulator.ipc.server import MAX_SOCKET_PATH, IpcServer
 from sam3edge_simulator.local_topics import LocalTopics
-from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.mqtt.cloud import CloudLink
 from sam3edge_simulator.profiles import CLASSIC, Profile
 from sam3edge_simulator.pubsub_operations import MessageOperations

@@ -4,9 +4,10 @@
     sam3edge raster scene.tif --prompts "car, building@0.5" --out scene.geojson
     sam3edge convert detections --out detections.gpkg
     sam3edge georef calibrate frame.jpg points.csv
+    sam3edge listen mqtt://localhost --ndjson found.ndjson
 
-Exit status: 0 done; 1 some images were not answered, or some features not converted; 2 something given is wrong, which
-the last line of the output names.
+Exit status: 0 done; 1 some images were not answered, some features not converted, or listening could not go on; 2
+something given is wrong, which the last line of the output names.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sam3edge.cli.georef import app as georef
+from sam3edge.cli.listen import listen
 from sam3edge.cli.raster import raster
 from sam3edge.terminal import console, errors_in_words, say
 
@@ -29,6 +31,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 
 app.add_typer(georef, name="georef")
 app.command()(raster)
+app.command()(listen)
 
 DEMO_BUNDLE = Path("assets/demo-bundle")
 

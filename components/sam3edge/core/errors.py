@@ -12,6 +12,8 @@
     │   └── NotAsked       it was not even asked: budget, circuit breaker
     ├── VectorFileError    a file of features cannot be read, or not written: nothing of it is left
     ├── UploadError        an example was not uploaded: it stays on the device and is tried again
+    ├── MessageRefused     a device's message is not as its schema says: report it, acknowledge it, continue
+    ├── SubscriptionError  a broker does not let a subscriber in, or what arrives cannot be kept: end; it comes again
     └── PublishError       not delivered: the message stays in the outbox and is tried again
         ├── PublishRejected  this very message is refused, and would be every time: it is set aside
         ├── DeliveryStuck    a message has been refused for a long time: it is reported, and tried on
@@ -135,6 +137,15 @@ class UploadError(Sam3EdgeError):
 
 class VectorFileError(Sam3EdgeError):
     """A file of features with geometries cannot be read, or cannot be written."""
+
+
+class MessageRefused(Sam3EdgeError):
+    """What arrived from a device is not a message of a schema that is known here."""
+
+
+class SubscriptionError(Sam3EdgeError):
+    """A subscriber cannot go on: the broker refuses it, or its files cannot be written. What was not acknowledged comes
+    again."""
 
 
 class PublishError(Sam3EdgeError):

@@ -14,10 +14,10 @@ from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from sam3edge.subscriber.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.ipc.errors import ServiceError
 from sam3edge_simulator.ipc.fields import base64_text
 from sam3edge_simulator.ipc.service import Answer, Stream
-from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.profiles import Profile, Publishing
 
 logger = logging.getLogger(__name__)
@@ -102,6 +102,8 @@ class CloudLink:
     """
 
     def __init__(self, url: BrokerUrl, client_id: str, profile: Profile, tls: TlsFiles | None = None) -> None:
+        if url.websocket_path or url.username:
+            raise ValueError(f"expected mqtt:// or mqtts://host:port without a user, as devices connect, got {url}")
         if url.tls and tls is None:
             raise ValueError(f"expected TLS files for mqtts://{url.host}:{url.port}, got none")
         self._url = url

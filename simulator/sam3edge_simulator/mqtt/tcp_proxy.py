@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from types import TracebackType
 
-from sam3edge_simulator.mqtt.broker_url import BrokerUrl
+from sam3edge.subscriber.broker_url import BrokerUrl
 
 _BLOCK = 64 * 1024
 

@@ -15,10 +15,10 @@ import paho.mqtt.client as mqtt
 import pytest
 from awsiot.greengrasscoreipc.clientv2 import GreengrassCoreIPCClientV2
 
+from sam3edge.subscriber.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.deployer import Patience
 from sam3edge_simulator.deployment_document import Deployment
 from sam3edge_simulator.mqtt.broker import Broker
-from sam3edge_simulator.mqtt.broker_url import BrokerUrl, TlsFiles
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, Profile
 from support.waiting import lines_of

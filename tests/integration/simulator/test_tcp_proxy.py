@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from sam3edge.subscriber.broker_url import BrokerUrl
 from sam3edge_simulator.mqtt.broker import Broker
-from sam3edge_simulator.mqtt.broker_url import BrokerUrl
 from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 
 CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x1e\x00\x01x"

@@ -1,0 +1,176 @@
+"""The parts of ``sam3edge listen``, put together."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from sam3edge.cli.listen import CLIENT, STATE
+from sam3edge.core.errors import SettingsError
+from sam3edge.subscriber import iot_core
+from sam3edge.subscriber.bridges.bridge import Bridge, Translator
+from sam3edge.subscriber.bridges.frigate import Frigate
+from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
+from sam3edge.subscriber.broker_url import NO_FILES, Broker, TlsFiles
+from sam3edge.subscriber.connection import Arrived, Connection, Outgoing
+from sam3edge.subscriber.geojson_server import GeoJsonServer, is_loopback, parse_address
+from sam3edge.subscriber.journal import DiskJournal, NoJournal
+from sam3edge.subscriber.listener import Listener, Sink
+from sam3edge.subscriber.names import identifier, topic_level
+from sam3edge.subscriber.reading import TOPIC_OF
+from sam3edge.subscriber.sinks.geojson_files import GeoJsonFiles
+from sam3edge.subscriber.sinks.last_frames import LastFrames
+from sam3edge.subscriber.sinks.ndjson import NdjsonFile, NdjsonPipe
+from sam3edge.subscriber.sinks.overlays import Overlays
+from sam3edge.terminal import say
+
+STDOUT = Path("-")
+HOME_ASSISTANT_STATES = "sam3edge-home-assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to do with messages; see the command's help. Nothing at all means lines on standard output."""
+
+    prefix: str
+    client: str
+    state: Path | None
+    topics: tuple[str, ...]
+    ndjson: Path | None
+    ndjson_bytes: int
+    ndjson_files: int
+    geojson: Path | None
+    overlays: Path | None
+    images: Path | None
+    serve: str
+    origins: tuple[str, ...]
+    hosts: tuple[str, ...]
+    home_assistant: bool
+    discovery_prefix: str
+    offline_seconds: float
+    frigate: bool
+    frigate_prefix: str
+
+    @property
+    def lines(self) -> Path | None:
+        """Where lines go; None for nowhere."""
+        others = self.geojson, self.overlays, self.serve, self.home_assistant, self.frigate
+        return self.ndjson or (None if any(others) else STDOUT)
+
+    @property
+    def state_folder(self) -> Path | None:
+        """For what must outlive a restart; None where nothing must."""
+        lasting = self.geojson, self.overlays, self.home_assistant, self.frigate, self.lines not in (None, STDOUT)
+        return self.state or (Path(STATE) if any(lasting) else None)
+
+
+def broker(
+    address: str, tls: TlsFiles = NO_FILES, password_file: Path | None = None, *, signed: bool = False
+) -> Broker:
+    """What is connected to.
+
+    Raises:
+        SettingsError: something of it is wrong.
+    """
+    url = iot_core.broker_url(address)
+    if password_file is not None:
+        if not url.username:
+            raise SettingsError("--password-file: expected a user in the broker's address, as in mqtts://user@host")
+        try:
+            url = replace(url, password=password_file.read_text("utf-8").rstrip("\r\n"))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{password_file} cannot be read as text: {type(error).__name__}") from error
+    if tls != NO_FILES and not url.tls:
+        raise SettingsError(f"expected mqtts:// or wss:// where there are files of certificates, got {url}")
+    return Broker(url, tls, iot_core.signed_path(url) if signed else None)
+
+
+def listen(source: Broker, target: Broker, options: Options) -> None:
+    """Until Ctrl-C.
+
+    Args:
+        target: where bridges publish.
+
+    Raises:
+        SettingsError: an option is wrong.
+        SubscriptionError: it cannot go on.
+        BrokenPipeError: nobody reads standard output any more.
+    """
+    _check(options)
+    state = options.state_folder
+    # one that nothing is kept for has a name of its own: by that of another listener it would end its session
+    client = options.client or (CLIENT if state else f"{CLIENT}-{secrets.token_hex(4)}")
+    with ExitStack() as closing:
+        journal = DiskJournal(state / "journal.db") if state else NoJournal()
+        closing.callback(journal.close)
+        sinks = []
+        for sink in _sinks(target, client, options, closing):
+            closing.callback(sink.close)
+            sinks.append(sink)
+        listener = Listener(partial(_connect, source, client, state is not None), options.prefix, journal, sinks)
+        kept = f"; what comes meanwhile is kept for {client}" if state else "; what comes meanwhile is not kept"
+        say(f"listening to {source.url}{kept}")
+        listener.run()
+
+
+def _check(options: Options) -> None:
+    known = set(TOPIC_OF.values())
+    if unknown := set(options.topics) - known:
+        raise SettingsError(f"--topic: expected {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}")
+    if (options.overlays is None) != (options.images is None):
+        raise SettingsError("expected --overlays and --images together: a folder to draw into, and the frames' images")
+    prefixes = {
+        "--prefix": options.prefix.replace("+", "x"),
+        "--discovery-prefix": options.discovery_prefix,
+        "--frigate-prefix": options.frigate_prefix,
+    }
+    for option, prefix in prefixes.items():
+        if not all(level == topic_level(level) for level in prefix.split("/")):
+            raise SettingsError(f"{option}: expected levels of topics as in a/b, got {prefix!r:.80}")
+
+
+def _sinks(target: Broker, client: str, options: Options, closing: ExitStack) -> Iterator[Sink]:
+    if options.geojson is not None:
+        yield GeoJsonFiles(options.geojson)
+    if options.overlays is not None and options.images is not None:
+        yield Overlays(options.overlays, options.images)
+    if options.serve:
+        yield _last_frames(options, closing)
+    if options.lines == STDOUT:
+        yield NdjsonPipe(sys.stdout.buffer, options.topics)
+    elif options.lines is not None:
+        yield NdjsonFile(options.lines, options.topics, options.ndjson_bytes, options.ndjson_files)
+    if options.home_assistant:
+        states = f"{HOME_ASSISTANT_STATES}/{identifier(client)}"
+        translator = HomeAssistant(states, options.discovery_prefix, options.offline_seconds)
+        yield _bridge(translator, target, f"{client}-home-assistant")
+    if options.frigate:
+        yield _bridge(Frigate(options.frigate_prefix), target, f"{client}-frigate")
+
+
+def _last_frames(options: Options, closing: ExitStack) -> LastFrames:
+    last = LastFrames(options.state_folder / "last-frames" if options.state_folder else None)
+    server = GeoJsonServer(options.serve, last.document, options.origins, options.hosts)
+    closing.callback(server.close)
+    say(f"the last state is at {server.url}")
+    if not is_loopback(parse_address(options.serve)[0]):
+        say("[bold yellow]other computers can read it[/]")
+    return last
+
+
+def _bridge(translator: Translator, target: Broker, client: str) -> Bridge:
+    def connect(topics: Mapping[str, int], take: Callable[[Arrived], None], will: Outgoing) -> Connection:
+        return Connection(target, client, topics, take, durable=False, will=will)
+
+    return Bridge(translator, connect)
+
+
+def _connect(
+    source: Broker, client: str, durable: bool, topics: Mapping[str, int], take: Callable[[Arrived], None]
+) -> Connection:
+    return Connection(source, client, topics, take, durable=durable)

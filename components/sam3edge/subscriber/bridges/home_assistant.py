@@ -1,0 +1,236 @@
+"""Home Assistant's MQTT discovery: each camera is a device there, with a sensor (how many) and a binary sensor (whether
+any) for every label, and for every label in every zone that it has been seen in.
+
+The documents are those of https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery (device discovery), retained.
+States have topics of their own and are read without templates, so that no label can be more than a name.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import from_json
+
+import sam3edge
+from sam3edge.core.messages.envelope import to_json
+from sam3edge.subscriber.bridges.bridge import Retained
+from sam3edge.subscriber.bridges.tallies import Camera, Tallies, Tally
+from sam3edge.subscriber.connection import Outgoing
+from sam3edge.subscriber.names import camera_id, identifier, one_line
+from sam3edge.subscriber.reading import DeviceMessage
+
+DISCOVERY_PREFIX = "homeassistant"
+OFFLINE_SECONDS = 100.0
+"""A device of which no heartbeat has come for so long is unavailable; they come every 30 seconds unless configured
+otherwise."""
+
+ONLINE, OFFLINE = b"online", b"offline"
+_MAX_NAME = 100
+_MAX_DEVICES = 10_000
+_OURS = "sam3edge_"
+_ENTITY = re.compile(rf"{_OURS}[A-Za-z0-9_-]{{1,300}}")
+_PLATFORMS = ("sensor", "binary_sensor")
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A sensor and its state."""
+
+    config: Mapping[str, Any]
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was published of a camera: its document, and what was in it (the platform by component)."""
+
+    payload: bytes = b""
+    platforms: Mapping[str, str] = field(default_factory=dict)
+
+
+class HomeAssistant:
+    """See ``Translator``.
+
+    Args:
+        states: topic below which states are published; another one for every bridge.
+        discovery_prefix: as it is configured in Home Assistant.
+        offline_seconds: without a heartbeat, until a device is unavailable.
+        clock: seconds, monotonic: wrong clocks of devices do not matter.
+    """
+
+    def __init__(
+        self,
+        states: str,
+        discovery_prefix: str = DISCOVERY_PREFIX,
+        offline_seconds: float = OFFLINE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._states = states
+        self._discovery = discovery_prefix
+        self._offline_seconds = offline_seconds
+        self._clock = clock
+        self._tallies = Tallies()
+        self._models: dict[Camera, str] = {}
+        self._documents: dict[str, _Known] = {}  # by topic
+        self._retained = Retained()
+        self._heard_at: dict[str, float] = {}  # heartbeats, by the device's identifier; of those that are available
+
+    @property
+    def will(self) -> Outgoing:
+        """See ``Translator``."""
+        return Outgoing(f"{self._states}/available", OFFLINE, retain=True)
+
+    @property
+    def subscriptions(self) -> Mapping[str, int]:
+        """Home Assistant's birth, and what this bridge left on the broker before it was restarted."""
+        return {
+            f"{self._discovery}/status": 1,
+            f"{self._discovery}/device/+/config": 1,
+            f"{self._states}/+/available": 1,
+        }
+
+    def begin(self) -> Iterable[Outgoing]:
+        """See ``Translator``."""
+        yield Outgoing(self.will.topic, ONLINE, retain=True)
+        yield from self._again()
+
+    def take(self, message: DeviceMessage) -> Iterable[Outgoing]:
+        """See ``Translator``."""
+        if message["message_type"] == "status":
+            yield from self._heartbeat(identifier(message["device"]), message["state"])
+        for camera in self._tallies.take(message):
+            if message["message_type"] == "detections":
+                self._models[camera] = f"{message['model']['name']} {message['model']['version']}"
+            yield from self._update(camera)
+
+    def hear(self, topic: str, payload: bytes, retained: bool) -> Iterable[Outgoing]:
+        """See ``Translator``."""
+        if topic == f"{self._discovery}/status":
+            if payload == ONLINE and not retained:
+                yield from self._again()
+        elif retained and topic.startswith(f"{self._states}/"):
+            if payload == ONLINE:  # it is as if it were heard now: from now on it may be silent for too long
+                self._heard_at.setdefault(topic.split("/")[-2], self._clock())
+                self._retained.learn(topic, payload)
+        elif retained and topic.startswith(f"{self._discovery}/device/{_OURS}"):
+            left = _Known(payload, _platforms(payload))
+            known = self._documents.setdefault(topic, left)
+            yield from self._remove(topic, left, known)  # where a device was faster than the broker
+
+    def tick(self) -> Iterable[Outgoing]:
+        """See ``Translator``."""
+        now = self._clock()
+        silent = [device for device, heard in self._heard_at.items() if now - heard > self._offline_seconds]
+        for device in silent:
+            del self._heard_at[device]
+            yield from self._retained.put(self._availability(device), OFFLINE)
+
+    def _heartbeat(self, device: str, state: str) -> Iterator[Outgoing]:
+        if state == "stopping":
+            self._heard_at.pop(device, None)
+        elif device in self._heard_at or len(self._heard_at) < _MAX_DEVICES:
+            self._heard_at[device] = self._clock()
+        yield from self._retained.put(self._availability(device), ONLINE if device in self._heard_at else OFFLINE)
+
+    def _update(self, camera: Camera) -> Iterator[Outgoing]:
+        """What is new about a camera: its document where its entities are others, and states that have changed."""
+        name = camera_id(camera.device, camera.source)
+        topic = f"{self._discovery}/device/{_OURS}{name}/config"
+        wanted = entities(name, self._tallies.of(camera), self._states)
+        payload = to_json(self._document(camera, wanted)) if wanted else b""
+        before, now = self._documents.get(topic, _Known()), _Known(payload, _platforms(payload))
+        if payload != before.payload:
+            yield from self._remove(topic, before, now)
+            yield Outgoing(topic, payload, retain=True)
+        self._documents[topic] = now
+        if not wanted:
+            del self._documents[topic]
+        for one in wanted.values():
+            yield from self._retained.put(one.config["state_topic"], one.state)
+
+    def _remove(self, topic: str, before: _Known, now: _Known) -> Iterator[Outgoing]:
+        """Entities are deleted by a document that has nothing of them but their platform, and is not retained."""
+        gone = {entity: platform for entity, platform in before.platforms.items() if entity not in now.platforms}
+        if gone and now.payload:
+            document = from_json(now.payload)
+            document["components"] |= {entity: {"platform": platform} for entity, platform in gone.items()}
+            yield Outgoing(topic, to_json(document))
+        for entity in gone:
+            yield from self._retained.delete(f"{self._states}/{entity}")
+
+    def _document(self, camera: Camera, wanted: Mapping[str, Entity]) -> dict[str, Any]:
+        name = camera_id(camera.device, camera.source)
+        device = identifier(camera.device)
+        return {
+            "device": {
+                "identifiers": [f"{_OURS}{name}"],
+                "name": one_line(f"{camera.device} {camera.source}", _MAX_NAME),
+                "manufacturer": "sam3edge",
+                "model": one_line(self._models.get(camera, "SAM 3"), _MAX_NAME),
+            },
+            "origin": {"name": "sam3edge", "sw_version": sam3edge.__version__},
+            "availability": [{"topic": self.will.topic}, {"topic": self._availability(device)}],
+            "availability_mode": "all",
+            "components": {entity: one.config for entity, one in wanted.items()},
+            "qos": 1,
+        }
+
+    def _again(self) -> Iterator[Outgoing]:
+        """Everything that the broker should have."""
+        for topic, known in self._documents.items():
+            yield Outgoing(topic, known.payload, retain=True)
+        yield from self._retained
+
+    def _availability(self, device: str) -> str:
+        return f"{self._states}/{device}/available"
+
+
+def entities(camera: str, tally: Tally, states: str) -> dict[str, Entity]:
+    """Of a camera, by identifiers that are the same at every time.
+
+    Args:
+        camera: its identifier.
+        states: topic below which states are published.
+    """
+    found: dict[str, Entity] = {}
+    for label, count in tally.objects.items():
+        found |= _pair(f"{_OURS}{camera}__{identifier(label)}", label, count, states)
+    for (zone, label), count in tally.zones.items():
+        found |= _pair(f"{_OURS}{camera}__{identifier(zone)}__{identifier(label)}", f"{zone} {label}", count, states)
+    return found
+
+
+def _pair(identity: str, name: str, count: int, states: str) -> dict[str, Entity]:
+    counted, occupied = f"{identity}__count", f"{identity}__occupancy"
+    sensor = {
+        "platform": "sensor",
+        "unique_id": counted,
+        "name": one_line(f"{name} count", _MAX_NAME),
+        "state_topic": f"{states}/{counted}",
+        "state_class": "measurement",
+        "icon": "mdi:counter",
+    }
+    binary_sensor = {
+        "platform": "binary_sensor",
+        "unique_id": occupied,
+        "name": one_line(f"{name} occupancy", _MAX_NAME),
+        "state_topic": f"{states}/{occupied}",
+        "device_class": "occupancy",
+    }
+    return {
+        counted: Entity(sensor, str(count).encode()),
+        occupied: Entity(binary_sensor, b"ON" if count else b"OFF"),
+    }
+
+
+def _platforms(payload: bytes) -> dict[str, str]:
+    """What a document that this bridge has left says of its entities; nothing where it is not one."""
+    try:
+        components = from_json(payload)["components"]
+        return {n: c["platform"] for n, c in components.items() if _ENTITY.fullmatch(n) and c["platform"] in _PLATFORMS}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

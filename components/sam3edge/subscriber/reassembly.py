@@ -1,0 +1,179 @@
+"""Messages in any order, repeated or not, to whole messages, each once.
+
+Delivery is at least once, and a frame's detections may come in parts, and these in pieces (docs/messages.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from sam3edge.core.messages.envelope import message_id, to_json
+from sam3edge.subscriber.reading import DeviceMessage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What may be held in memory.
+
+    Attributes:
+        remembered: whole messages that are known as seen; what comes again after so many others is new.
+        waiting: frames of which parts are missing; of more, the one that has waited longest is dropped.
+        waiting_bytes: likewise, of their payloads.
+    """
+
+    remembered: int = 100_000
+    waiting: int = 1_000
+    waiting_bytes: int = 64 << 20
+
+
+DEFAULT_BOUNDS = Bounds()
+
+
+def key_of(message: DeviceMessage) -> str:
+    """What all parts of a message have in common, and no other message: 32 hexadecimal digits."""
+    if message["message_type"] == "detections":
+        identity = [message["device"], message["source"], message["frame"]["id"]]
+    else:
+        identity = [message["id"]]
+    return hashlib.sha256(to_json(identity)).hexdigest()[:32]
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What has come of a frame: messages by part, and by which share of it they are."""
+
+    count: int
+    covered: Fraction = Fraction(0)
+    size: int = 0
+    messages: dict[int, dict[tuple[Fraction, Fraction], DeviceMessage]] = field(default_factory=dict)
+
+    def covers(self, message: DeviceMessage) -> bool:
+        """Whether there is nothing new in it."""
+        start, end = _share(message)
+        there = self.messages.get(message["part"]["index"], {})
+        return any(first <= start and end <= last for first, last in there)
+
+    def add(self, message: DeviceMessage) -> None:
+        """A part that a nucleus refused for its size comes in pieces, and these perhaps in pieces again: ``0 of 2``,
+        ``2 of 4`` and ``3 of 4`` are a whole. What came before in smaller pieces gives way to a larger one."""
+        start, end = _share(message)
+        there = self.messages.setdefault(message["part"]["index"], {})
+        for inner in [share for share in there if start <= share[0] and share[1] <= end]:
+            del there[inner]
+            self.covered -= inner[1] - inner[0]
+        there[start, end] = message
+        self.covered += end - start
+
+    @property
+    def complete(self) -> bool:
+        """Whether every part is whole."""
+        return self.covered == self.count
+
+    def whole(self) -> DeviceMessage:
+        """The message as it would have been if it had fitted into one."""
+        ordered = [
+            self.messages[index][share] for index in sorted(self.messages) for share in sorted(self.messages[index])
+        ]
+        if len(ordered) == 1:
+            return ordered[0]
+        first = ordered[0]
+        return {
+            **first,
+            "id": message_id(first["device"], first["frame"]["id"], "detections"),
+            "features": [feature for message in ordered for feature in message["features"]],
+            "part": {"index": 0, "count": 1},
+        }
+
+
+class Reassembly:
+    """See the module. Not for several threads at a time.
+
+    Args:
+        known: keys of messages that were taken before, by another process perhaps.
+    """
+
+    def __init__(self, bounds: Bounds = DEFAULT_BOUNDS, known: Iterable[str] = ()) -> None:
+        self._bounds = bounds
+        self._finished: OrderedDict[str, None] = OrderedDict.fromkeys(known)
+        self._frames: OrderedDict[str, _Parts] = OrderedDict()
+        self._size = 0
+        self._dropped: list[str] = []
+        self.repetitions = 0
+        self.dropped = 0
+
+    def knows(self, message: DeviceMessage) -> bool:
+        """Whether there is nothing new in a message."""
+        key = key_of(message)
+        parts = self._frames.get(key)
+        return key in self._finished or (parts is not None and _fits(parts, message) and parts.covers(message))
+
+    def take(self, message: DeviceMessage, size: int = 0) -> DeviceMessage | None:
+        """Take a message, of that many bytes.
+
+        Returns:
+            What it completes: itself, or a frame's detections when no part is missing any more; None for repetitions,
+            and for parts that others are waited for.
+        """
+        if self.knows(message):
+            self.repetitions += 1
+            return None
+        key = key_of(message)
+        if message["message_type"] != "detections":
+            self._finish(key)
+            return message
+        parts = self._frames.get(key)
+        if parts is None or not _fits(parts, message):  # it was made anew, in another number of parts
+            self._forget(key)
+            parts = self._frames[key] = _Parts(message["part"]["count"])
+        parts.add(message)
+        parts.size += size
+        self._size += size
+        if parts.complete:
+            self._forget(key)
+            self._finish(key)
+            return parts.whole()
+        self._make_room()
+        return None
+
+    def take_dropped(self) -> list[str]:
+        """Keys of the frames that were dropped since this was asked last."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
+
+    def _forget(self, key: str) -> None:
+        parts = self._frames.pop(key, None)
+        self._size -= parts.size if parts is not None else 0
+
+    def _finish(self, key: str) -> None:
+        self._finished[key] = None
+        if len(self._finished) > self._bounds.remembered:
+            self._finished.popitem(last=False)
+
+    def _make_room(self) -> None:
+        while len(self._frames) > self._bounds.waiting or self._size > self._bounds.waiting_bytes:
+            key, parts = next(iter(self._frames.items()))
+            self._forget(key)
+            self._dropped.append(key)
+            self.dropped += 1
+            one = parts.whole()
+            frame, device = one["frame"]["id"], one["device"]
+            logger.warning("dropped the frame %.64r of %.64r: parts of it did not come", frame, device)
+
+
+def _share(message: DeviceMessage) -> tuple[Fraction, Fraction]:
+    """Which share of its part a message is."""
+    part = message["part"]
+    pieces = part.get("pieces", 1)
+    start = Fraction(part.get("piece", 0), pieces)
+    return start, start + Fraction(1, pieces)
+
+
+def _fits(parts: _Parts, message: DeviceMessage) -> bool:
+    return parts.count == int(message["part"]["count"])

@@ -1,0 +1,1 @@
+"""Where whole messages go. Each module is one kind of place."""

@@ -1,0 +1,185 @@
+"""One message a line: to a file that is rotated, or to a pipe."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO
+
+from sam3edge.core.errors import SettingsError, SubscriptionError
+from sam3edge.core.messages.envelope import to_json
+from sam3edge.durable import sync_folder
+from sam3edge.subscriber.listener import BATCH
+from sam3edge.subscriber.reading import TOPIC_OF, DeviceMessage
+from sam3edge.subscriber.reassembly import key_of
+
+logger = logging.getLogger(__name__)
+
+_BLOCK = 1 << 20
+
+
+class NdjsonPipe:
+    """Messages for whoever reads them, as soon as they are there.
+
+    Args:
+        stream: as standard output.
+        topics: names of topics.
+    """
+
+    def __init__(self, stream: BinaryIO, topics: Iterable[str]) -> None:
+        self.topics: Mapping[str, int] = dict.fromkeys(topics, 1)
+        self._stream = stream
+
+    def write(self, messages: Sequence[DeviceMessage]) -> None:
+        """See ``Sink``; raises BrokenPipeError when nobody reads any more."""
+        if lines := _lines(m for m in messages if TOPIC_OF.get(m["message_type"]) in self.topics):
+            self._stream.write(lines)
+            self._stream.flush()
+
+    def close(self) -> None:
+        """The stream is not ours."""
+
+
+class NdjsonFile:
+    """A file to which messages are appended; whole lines at any time, whatever happens.
+
+    Args:
+        path: when it would become larger than ``max_bytes``, it is renamed to ``<name>.1``, that one to ``<name>.2``
+            and so on, and the last one is deleted.
+        topics: names of topics.
+        max_bytes: 0 for no bound. What comes at once stays together, and may be more.
+        files: how many there may be.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, topics: Iterable[str], max_bytes: int = 0, files: int = 5) -> None:
+        self.topics: Mapping[str, int] = dict.fromkeys(topics, 1)
+        self._path = path
+        self._max_bytes = max_bytes
+        self._files = files
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self._open()
+            self._cut_torn_line()
+            self._written = self._last_keys()
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that is written to."""
+        return self._stream.seek(0, os.SEEK_END)
+
+    def rotated(self, number: int) -> Path:
+        """The file that was rotated so many times."""
+        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
+
+    def write(self, messages: Sequence[DeviceMessage]) -> None:
+        """See ``Sink``."""
+        ours = [m for m in messages if TOPIC_OF.get(m["message_type"]) in self.topics]
+        lines = _lines(m for m in ours if key_of(m) not in self._written)
+        if not lines:
+            return
+        if self._max_bytes and self.size and self.size + len(lines) > self._max_bytes:
+            self.rotate()
+        with self._in_words():
+            self._append(lines)
+
+    def rotate(self) -> None:
+        """Begin a new file.
+
+        Raises:
+            SubscriptionError: files cannot be renamed.
+        """
+        with self._in_words():
+            self._stream.close()
+            try:
+                if self._files == 1:
+                    self._path.unlink()
+                for number in range(self._files - 1, 0, -1):
+                    newer = self.rotated(number - 1)
+                    if newer.exists():
+                        newer.replace(self.rotated(number))
+            finally:
+                self._stream = self._open()
+            sync_folder(self._path.parent)
+
+    def close(self) -> None:
+        """See ``Sink``."""
+        self._stream.close()
+
+    def _append(self, lines: bytes) -> None:
+        size = self.size
+        try:
+            rest = memoryview(lines)
+            while rest:
+                rest = rest[self._stream.write(rest) or 0 :]
+            os.fsync(self._stream.fileno())
+        except OSError:
+            self._stream.truncate(size)
+            raise
+
+    def _open(self) -> FileIO:
+        return self._path.open("a+b", buffering=0)
+
+    def _cut_torn_line(self) -> None:
+        """What was being written when the process before was killed."""
+        size = end = self.size
+        while end:
+            start = max(0, end - _BLOCK)
+            self._stream.seek(start)
+            newline = self._stream.read(end - start).rfind(b"\n")
+            end = start if newline < 0 else start + newline + 1
+            if newline >= 0:
+                break
+        if end < size:
+            logger.warning("%s ended within a line, which is cut: it is written again if it is not lost", self._path)
+            self._stream.truncate(end)
+
+    def _last_keys(self) -> frozenset[str]:
+        """Of the messages at the end: as many as may have been written without anybody knowing."""
+        lines: list[bytes] = []
+        for number in range(self._files):
+            path = self.rotated(number)
+            if len(lines) < BATCH and path.exists():
+                lines += _last_lines(path, BATCH - len(lines))
+        return frozenset(filter(None, map(_key_of_line, lines)))
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SubscriptionError(f"{self._path} cannot be written: {error.strerror}") from error
+
+
+def _lines(messages: Iterable[DeviceMessage]) -> bytes:
+    return b"".join(to_json(message) + b"\n" for message in messages)
+
+
+def _last_lines(path: Path, count: int) -> list[bytes]:
+    """The last lines of a file, at most so many."""
+    with path.open("rb") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        tail = b""
+        while end and tail.count(b"\n") <= count:
+            start = max(0, end - _BLOCK)
+            stream.seek(start)
+            tail = stream.read(end - start) + tail
+            end = start
+    return tail.splitlines()[-count:]
+
+
+def _key_of_line(line: bytes) -> str:
+    """Empty for a line that is not ours."""
+    try:
+        return key_of(json.loads(line))
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,194 @@
+"""``sam3edge listen``: what people type, what they get, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sam3edge.cli.main import app
+from sam3edge_simulator.mqtt.broker import Broker
+from support.device_messages import PARTS, WHOLE, Device, of_frame
+from support.smart_home import EVENT
+from support.waiting import until
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    with Broker() as one:
+        yield one
+
+
+class Running:
+    """The command in a process of its own."""
+
+    def __init__(self, folder: Path, *arguments: Any, **environment: str) -> None:
+        self._errors = folder / "errors"
+        with self._errors.open("wb") as errors, (folder / "out").open("wb") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "sam3edge.cli.main", "listen", *map(str, arguments)],
+                cwd=folder,
+                stdout=out,
+                stderr=errors,
+                env={**os.environ, "COLUMNS": "200", **environment},
+            )
+        self.out = folder / "out"
+
+    @property
+    def errors(self) -> str:
+        return " ".join(self._errors.read_text().split())
+
+    def wait_listening(self) -> None:
+        until(lambda: "listening to" in self.errors or self._process.poll() is not None)
+        assert self._process.poll() is None, self.errors
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        self._process.send_signal(how)
+        return self._process.wait(60)
+
+    def wait(self) -> int:
+        return self._process.wait(60)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def subscribed(device: Device, out: Path) -> None:
+    """Publish until the first line is there: who keeps no session misses what came before it had subscribed."""
+    numbers = iter(range(10_000))
+
+    def arrived() -> bool:
+        device.publish([of_frame(WHOLE, f"probe-{next(numbers)}")])
+        return bool(lines(out))
+
+    until(arrived)
+
+
+def test_without_anything_asked_for_it_writes_lines_and_leaves_nothing_behind(tmp_path: Path, broker: Broker) -> None:
+    running = Running(tmp_path, broker.url)
+    running.wait_listening()
+    device = Device(broker.url)
+    subscribed(device, running.out)
+    device.publish([of_frame(part, "x") for part in PARTS])
+    device.publish_text("rubbish")
+    until(lambda: lines(running.out)[-1]["frame"]["id"] == "x")
+    device.close()
+    assert running.stop(signal.SIGINT) == 0
+    assert len(lines(running.out)[-1]["features"]) == len(WHOLE["features"])
+    assert "not kept" in running.errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["errors", "out"]
+
+
+def test_files_an_address_and_a_restart(tmp_path: Path, broker: Broker) -> None:
+    arguments = (broker.url, "--ndjson", "x.ndjson", "--topic", "detections", "--topic", "events", "--geojson", "g")
+    running = Running(tmp_path, *arguments, "--serve", "127.0.0.1:0")
+    running.wait_listening()
+    assert "the last state is at http://127.0.0.1:" in running.errors
+    device = Device(broker.url)
+    subscribed(device, tmp_path / "x.ndjson")
+    device.publish([EVENT], "events")
+    until(lambda: lines(tmp_path / "x.ndjson")[-1] == EVENT)
+    assert running.stop() == 0
+    before = len(lines(tmp_path / "x.ndjson"))
+    again = Running(tmp_path, *arguments)
+    again.wait_listening()
+    device.publish([of_frame(WHOLE, "probe-0")])  # known
+    device.publish([of_frame(WHOLE, "later")])
+    until(lambda: lines(tmp_path / "x.ndjson")[-1]["frame"]["id"] == "later")
+    assert again.stop() == 0
+    device.close()
+    assert len(lines(tmp_path / "x.ndjson")) == before + 1
+    assert len(list((tmp_path / "g").rglob("*.geojson"))) == before  # an event is not a frame
+    assert (tmp_path / ".sam3edge-listen" / "journal.db").exists()
+
+
+def test_two_listeners_need_a_state_each(tmp_path: Path, broker: Broker) -> None:
+    first = Running(tmp_path, broker.url, "--ndjson", "x.ndjson")
+    first.wait_listening()
+    second = Running(tmp_path, broker.url, "--ndjson", "y.ndjson")
+    assert second.wait() == 2
+    assert "another listener" in second.errors
+    assert first.stop() == 0
+
+
+def test_who_reads_the_lines_may_leave(tmp_path: Path, broker: Broker) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sam3edge.cli.main", "listen", broker.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    device = Device(broker.url)
+    numbers = iter(range(100_000))
+    process.stderr.readline()
+    until(lambda: device.publish([of_frame(WHOLE, str(next(numbers)))]) is not None or next(numbers) > 40)
+    process.stdout.readline()
+    process.stdout.close()
+    until(lambda: device.publish([of_frame(WHOLE, str(next(numbers)))]) is not None or process.poll() is not None)
+    device.close()
+    assert process.wait(60) == 0
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+def test_passwords_come_from_files_and_the_environment_and_are_not_shown(tmp_path: Path) -> None:
+    with Broker() as broker:
+        port = broker.port
+    (tmp_path / "password").write_text("hunter2\n")
+    running = Running(tmp_path, "--password-file", "password", SAM3EDGE_BROKER=f"mqtt://me:secret@127.0.0.1:{port}")
+    until(lambda: "cannot be reached" in running.errors)
+    running.stop()
+    assert "secret" not in running.errors
+    assert "hunter2" not in running.errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nowhere",), "expected mqtt://"),
+        (("mqtt://me:secret@host:x",), "expected mqtt://"),
+        (("mqtt://host", "--certificate", "x.pem"), "expected mqtts://"),
+        (("mqtts://host", "--ca", "nowhere.pem", "--ndjson", "-"), "expected PEM files"),
+        (("mqtt://host", "--password-file", "nowhere"), "expected a user"),
+        (("mqtt://me@host", "--password-file", "nowhere"), "cannot be read"),
+        (("mqtt://host", "--aws-credentials"), "expected wss://"),
+        (("mqtt://host", "--topic", "ping"), "--topic: expected"),
+        (("mqtt://host", "--overlays", "o"), "--images"),
+        (("mqtt://host", "--images", "."), "--overlays"),
+        (("mqtt://host", "--overlays", "o", "--images", "nowhere"), "folder of images"),
+        (("mqtt://host", "--prefix", "a/#"), "--prefix: expected"),
+        (("mqtt://host", "--prefix", ""), "--prefix: expected"),
+        (("mqtt://host", "--frigate-topics", "--frigate-prefix", "a/+"), "--frigate-prefix: expected"),
+        (("mqtt://host", "--home-assistant", "--discovery-prefix", "/x"), "--discovery-prefix: expected"),
+        (("mqtt://host", "--home-assistant", "--bridge-to", "http://host"), "expected mqtt://"),
+        (("mqtt://host", "--serve", "8080"), "expected an address"),
+        (("mqtt://host", "--serve", "127.0.0.1:0", "--allow-origin", "*"), "origin"),
+        (("mqtt://host", "--ndjson", "file/x.ndjson"), "cannot be written"),
+        (("mqtt://host", "--geojson", "file/x"), "cannot be made"),
+        (("mqtt://host", "--ndjson", "x", "--state", "file"), "cannot be used"),
+        (("mqtt://host", "--ndjson-files", "0"), "--ndjson-files"),
+        ((), "broker"),
+    ],
+)
+def test_what_is_wrong_is_named_with_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    before = signal.getsignal(signal.SIGTERM)
+    result = CliRunner().invoke(app, ["listen", *arguments])
+    signal.signal(signal.SIGTERM, before)
+    assert result.exit_code == 2, result.output
+    assert says in " ".join(result.output.replace("\u2502", " ").split())
+    assert "secret" not in result.output

@@ -1,0 +1,330 @@
+"""What Home Assistant and Frigate's users are told, and when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from sam3edge.core.messages.events import Noticed
+from sam3edge.subscriber.bridges import tallies
+from sam3edge.subscriber.bridges.bridge import Retained, latest
+from sam3edge.subscriber.bridges.frigate import Frigate
+from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
+from sam3edge.subscriber.bridges.tallies import Camera, Tallies
+from sam3edge.subscriber.connection import Outgoing
+from support.device_messages import WHOLE
+from support.smart_home import AT, counts, event, heartbeat
+
+FOLDER, GATE = Camera("line-7", "folder"), Camera("line-7", "gate")
+CONFIG = "homeassistant/device/sam3edge_line-7__folder/config"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def frame(prompts: dict[str, str], found: Iterable[tuple[str, list[str]]] = (), **changes: Any) -> dict[str, Any]:
+    """Prompts with their labels, and what was found: label and zones, each by the prompt of that label."""
+    texts = {label: text for text, label in prompts.items()}
+    [first, *_] = WHOLE["features"]
+    features = [
+        {
+            **first,
+            "properties": {
+                **first["properties"],
+                "label": label,
+                "prompt": texts.get(label, next(iter(prompts), "")),
+                "zones": zones,
+            },
+        }
+        for label, zones in found
+    ]
+    asked = [{**WHOLE["prompts"][0], "text": text, "label": label} for text, label in prompts.items()]
+    return {**WHOLE, "prompts": asked, "features": features, **changes}
+
+
+def retained(published: Iterable[Outgoing]) -> dict[str, str]:
+    """What a broker has then."""
+    kept: dict[str, str] = {}
+    for one in published:
+        if one.retain:
+            kept[one.topic] = one.payload.decode()
+    return {topic: payload for topic, payload in kept.items() if payload}
+
+
+def test_frames_are_counted_by_label_and_zone_and_labels_that_are_looked_for_are_there_from_the_start() -> None:
+    some = Tallies()
+    assert some.take(frame({"a car": "car", "dog": "dog"})) == [FOLDER]
+    assert some.of(FOLDER).objects == {"car": 0, "dog": 0}
+    some.take(frame({"a car": "car", "dog": "dog"}, [("car", ["drive", "yard"]), ("car", ["yard"])]))
+    assert some.of(FOLDER).objects == {"car": 2, "dog": 0}
+    assert some.of(FOLDER).zones == {("drive", "car"): 1, ("yard", "car"): 2}
+    some.take(frame({"a car": "car", "dog": "dog"}))
+    assert some.of(FOLDER).zones == {("drive", "car"): 0, ("yard", "car"): 0}
+
+
+def test_counts_of_tracks_are_preferred_until_a_heartbeat_says_that_there_are_no_tracks() -> None:
+    some = Tallies()
+    some.take(frame({"car": "car"}, [("car", [])], source="gate"))
+    some.take(counts({"car": 3, "unknown": 1}, {("drive", "car"): 2}))
+    some.take(frame({"car": "car"}, source="gate"))  # a frame in which all of them were missed
+    assert some.of(GATE).objects == {"car": 3}
+    assert some.of(GATE).zones == {("drive", "car"): 2}
+    assert some.take(heartbeat(tracking=True)) == []
+    assert some.take(heartbeat(tracking=False)) == [GATE]
+    assert some.of(GATE).objects == {"car": 0}
+    assert some.take(heartbeat(tracking=False)) == []
+
+
+def test_labels_go_with_their_prompts_derived_ones_too() -> None:
+    some = Tallies()
+    derived = frame({"person": "person", "helmet": "helmet"}, [("person without helmet", ["yard"])])
+    some.take(derived)
+    some.take(event(label="car", noticed=Noticed("line-7", "folder", "f", "f", AT)))
+    assert set(some.of(FOLDER).objects) == {"person", "helmet", "person without helmet", "car"}
+    some.take(frame({"helmet": "helmet"}))
+    assert some.of(FOLDER).objects == {"helmet": 0}
+    assert some.of(FOLDER).zones == {}
+
+
+def test_prompts_that_a_model_does_not_support_are_not_counted_and_omitted_ones_change_nothing() -> None:
+    some = Tallies()
+    some.take(frame({"car": "car", "unicorn": "unicorn"}, unsupported_prompts={"unicorn": "not in the vocabulary"}))
+    assert some.of(FOLDER).objects == {"car": 0}
+    some.take(frame({}, prompts_omitted=300))
+    assert some.of(FOLDER).objects == {"car": 0}
+    some.take(frame({}))
+    assert some.of(FOLDER).objects == {}
+
+
+def test_two_prompts_may_have_one_label_and_one_of_them_may_go() -> None:
+    some = Tallies()
+    some.take(frame({"car": "vehicle", "truck": "vehicle"}))
+    some.take(frame({"truck": "vehicle"}))
+    assert some.of(FOLDER).objects == {"vehicle": 0}
+
+
+def test_a_device_cannot_crowd_out_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = Tallies()
+    some.take(frame({"car": "car"}, device="line-8"))
+    for number in range(tallies.MAX_SOURCES + 3):
+        changed = some.take(frame({f"p{n}": f"l{n}" for n in range(tallies.MAX_LABELS + 5)}, source=f"s{number}"))
+    assert changed == [Camera("line-7", "s18"), Camera("line-7", "s2")]
+    assert some.of(Camera("line-7", "s2")).objects == {}
+    assert some.of(Camera("line-8", "folder")).objects == {"car": 0}
+    assert len(some.of(Camera("line-7", "s18")).objects) == tallies.MAX_LABELS
+    monkeypatch.setattr(tallies, "MAX_CAMERAS", 5)
+    assert some.take(frame({"car": "car"}, device="line-9"))[1:] != []
+
+
+def test_home_assistant_has_a_device_for_each_camera_and_states_that_follow() -> None:
+    bridge = HomeAssistant("states")
+    broker = retained(bridge.take(frame({"metal tag": "metal tag"}, [("metal tag", ["yard"])])))
+    document = json.loads(broker.pop(CONFIG))
+    assert document["device"] == {
+        "identifiers": ["sam3edge_line-7__folder"],
+        "name": "line-7 folder",
+        "manufacturer": "sam3edge",
+        "model": "demo 1.2.3",
+    }
+    assert document["availability"] == [{"topic": "states/available"}, {"topic": "states/line-7/available"}]
+    assert document["availability_mode"] == "all"
+    named = {one["name"]: one["state_topic"] for one in document["components"].values()}
+    assert {name: broker[topic] for name, topic in named.items()} == {
+        "metal tag count": "1",
+        "metal tag occupancy": "ON",
+        "yard metal tag count": "1",
+        "yard metal tag occupancy": "ON",
+    }
+    later = list(bridge.take(frame({"metal tag": "metal tag"})))
+    assert CONFIG not in [one.topic for one in later]
+    assert retained(later) == {
+        named["metal tag count"]: "0",
+        named["metal tag occupancy"]: "OFF",
+        named["yard metal tag count"]: "0",
+        named["yard metal tag occupancy"]: "OFF",
+    }
+    assert list(bridge.take(frame({"metal tag": "metal tag"}))) == []
+
+
+def test_cameras_and_labels_that_become_alike_stay_apart() -> None:
+    bridge = HomeAssistant("states")
+    cameras = [("line_7", "a"), ("line.7", "a"), ("line 7", "a"), ("line_7", "a "), ("LINE_7", "a")]
+    published = [
+        one
+        for device, source in cameras
+        for one in bridge.take(frame({"a/b": "a/b", "a+b": "a+b", "a_b": "a_b"}, device=device, source=source))
+    ]
+    configs = [json.loads(one.payload) for one in published if one.topic.startswith("homeassistant/")]
+    assert len({one.topic for one in published if one.topic.startswith("homeassistant/")}) == len(cameras)
+    assert len({name for one in configs for name in one["components"]}) == len(cameras) * 3 * 2
+    assert len({one["device"]["identifiers"][0] for one in configs}) == len(cameras)
+
+
+def test_an_entity_goes_with_its_prompt_and_the_device_with_the_last_one() -> None:
+    bridge = HomeAssistant("states")
+    before = list(bridge.take(frame({"car": "car", "dog": "dog"})))
+    without_dog = list(bridge.take(frame({"car": "car"})))
+    removal, *states, config = without_dog
+    assert (removal.topic, removal.retain) == (CONFIG, False)  # nobody who comes later needs to know
+    assert (config.topic, config.retain) == (CONFIG, True)
+    assert {one.topic for one in states} == {one.topic for one in before if "dog" in one.topic}
+    assert all(one.payload == b"" and one.retain for one in states)
+    nothing = list(bridge.take(frame({})))
+    assert Outgoing(CONFIG, b"", retain=True) in nothing
+    assert retained([*before, *without_dog, *nothing]) == {}
+
+
+@pytest.mark.parametrize("device_is_faster", [False, True])
+def test_a_bridge_that_was_restarted_removes_what_is_gone_meanwhile_and_leaves_what_is_not_its_own(
+    device_is_faster: bool,
+) -> None:
+    first = HomeAssistant("states")
+    broker = retained(first.take(frame({"car": "car", "dog": "dog"})))
+    broker["homeassistant/device/other/config"] = json.dumps({"components": {"dog": {"platform": "sensor"}}})
+    again = HomeAssistant("states")
+    later = [*again.take(frame({"car": "car"}))] if device_is_faster else []
+    for topic, payload in broker.items():
+        later += again.hear(topic, payload.encode(), True)
+    later += again.take(frame({"car": "car"}))
+    broker.update({one.topic: one.payload.decode() for one in later if one.retain})
+    assert not any("dog" in topic and payload for topic, payload in broker.items() if "states/" in topic)
+    assert "dog" not in broker[CONFIG]
+    assert "homeassistant/device/other/config" not in [one.topic for one in later]
+    assert any(one.topic == CONFIG and b'{"platform":"sensor"}' in one.payload for one in later)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"[]",
+        b"no JSON",
+        b'{"components": []}',
+        b'{"components": {"x": 1}}',
+        b'{"components": {"sam3edge_#": {"platform": "sensor"}}}',
+        b'{"components": {"sam3edge_x": {"platform": ["sensor"]}}}',
+        b'{"components": {"sam3edge_x": {"platform": "lock"}}}',
+        b'{"a":' * 10_000,
+    ],
+)
+def test_documents_of_others_at_its_place_do_no_harm(payload: bytes) -> None:
+    bridge = HomeAssistant("states")
+    assert list(bridge.hear(CONFIG, payload, True)) == []
+    topics = [one.topic for one in bridge.take(frame({"car": "car"}))]
+    assert topics[0] == CONFIG
+    assert all(topic == CONFIG or "car" in topic for topic in topics)
+
+
+def test_everything_is_said_again_when_home_assistant_is_born_and_when_the_broker_is_back() -> None:
+    bridge = HomeAssistant("states")
+    said = retained([*bridge.take(frame({"car": "car"})), *bridge.take(heartbeat())])
+    assert retained(bridge.hear("homeassistant/status", b"online", False)) == said
+    assert list(bridge.hear("homeassistant/status", b"offline", False)) == []
+    assert list(bridge.hear("homeassistant/status", b"online", True)) == []  # it was born before: there is no hurry
+    assert retained(bridge.begin()) == {**said, "states/available": "online"}
+    assert bridge.will == Outgoing("states/available", b"offline", retain=True)
+
+
+def test_a_device_is_available_while_its_heart_beats_whatever_its_clock_says() -> None:
+    clock = Clock()
+    bridge = HomeAssistant("states", offline_seconds=100, clock=clock)
+    topic = "states/line-7/available"
+    beat = {**heartbeat(), "time": "1970-01-01T00:00:00.000+00:00"}
+    assert list(bridge.take(beat)) == [Outgoing(topic, b"online", retain=True)]
+    clock.now = 90
+    assert list(bridge.tick()) == []
+    assert list(bridge.take(beat)) == []
+    clock.now = 190
+    assert list(bridge.tick()) == []
+    clock.now = 191
+    assert list(bridge.tick()) == [Outgoing(topic, b"offline", retain=True)]
+    assert list(bridge.tick()) == []
+    assert list(bridge.take(beat)) == [Outgoing(topic, b"online", retain=True)]
+    assert list(bridge.take(heartbeat("stopping"))) == [Outgoing(topic, b"offline", retain=True)]
+
+
+def test_a_device_that_fell_silent_while_the_bridge_was_away_becomes_unavailable() -> None:
+    clock = Clock()
+    bridge = HomeAssistant("states", offline_seconds=100, clock=clock)
+    assert list(bridge.hear("states/line-7/available", b"online", True)) == []
+    assert list(bridge.hear("states/line-8/available", b"offline", True)) == []
+    clock.now = 101
+    assert list(bridge.tick()) == [Outgoing("states/line-7/available", b"offline", retain=True)]
+
+
+def test_frigate_counts_in_cameras_and_zones() -> None:
+    bridge = Frigate()
+    broker = retained(
+        bridge.take(frame({"car": "car", "all": "all"}, [("car", ["yard"]), ("car", []), ("all", ["yard"])]))
+    )
+    assert broker == {
+        "frigate/line-7__folder/car": "2",
+        "frigate/line-7__folder/all": "3",
+        "frigate/yard/car": "1",
+        "frigate/yard/all": "2",
+    }
+    other = retained(bridge.take(frame({"car": "car"}, [("car", ["yard"])] * 4, device="line-8")))
+    assert other["frigate/yard/car"] == "5"  # one zone that two cameras see
+    assert other["frigate/line-8__folder/car"] == "4"
+    same_name = retained(bridge.take(frame({"car": "car"}, [("car", ["line-7__folder"])], source="x")))
+    assert "frigate/line-7__folder/car" not in same_name
+    assert retained(bridge.begin()).keys() >= broker.keys() | {"frigate/available"}
+
+
+def test_frigate_topics_go_with_their_prompts() -> None:
+    bridge = Frigate()
+    published = list(bridge.take(frame({"car": "car", "dog": "dog"}, [("dog", ["yard"]), ("car", ["yard"])])))
+    published += bridge.take(frame({"car": "car"}, [("car", [])]))
+    assert retained(published) == {
+        "frigate/line-7__folder/car": "1",
+        "frigate/line-7__folder/all": "1",
+        "frigate/yard/car": "0",
+        "frigate/yard/all": "0",
+    }
+    published += bridge.take(frame({}))
+    assert retained(published) == {}
+
+
+def test_frigate_events_say_what_was_known_before_and_after() -> None:
+    [new] = [json.loads(one.payload) for one in Frigate().take(event("new", "confirmed")) if "events" in one.topic]
+    assert new["type"] == "new"
+    assert (new["before"]["false_positive"], new["after"]["false_positive"]) == (True, False)
+    assert (new["before"]["current_zones"], new["after"]["current_zones"]) == ([], ["driveway"])
+    assert new["after"]["camera"] == "line-7__gate"
+    assert new["after"]["start_time"] == AT.timestamp()
+    assert new["after"]["box"] == [10, 21, 110, 80]
+    assert new["after"]["ratio"] == round(100 / 59, 6)
+    assert new["after"]["end_time"] is None
+    [moved] = [json.loads(one.payload) for one in Frigate().take(event("update", "active")) if "events" in one.topic]
+    assert (moved["before"]["position_changes"], moved["after"]["position_changes"]) == (0, 1)
+    resting = event("update", "stationary", stationary=True)
+    [rests] = [json.loads(one.payload) for one in Frigate().take(resting) if "events" in one.topic]
+    assert (rests["after"]["stationary"], rests["after"]["active"], rests["after"]["motionless_count"]) == (
+        True,
+        False,
+        1,
+    )
+
+
+def test_of_several_states_the_last_one_is_published_and_every_event() -> None:
+    given = [Outgoing("a", b"1", True), Outgoing("e", b"1"), Outgoing("b", b"1", True), Outgoing("a", b"2", True)]
+    assert latest([*given, Outgoing("e", b"1")]) == [given[1], given[2], given[3], Outgoing("e", b"1")]
+
+
+def test_states_are_published_when_they_change_and_deleted_when_they_were_there() -> None:
+    states = Retained()
+    assert list(states.put("a", b"")) == []
+    assert list(states.put("a", b"1")) == [Outgoing("a", b"1", retain=True)]
+    assert list(states.put("a", b"1")) == []
+    assert list(states) == [Outgoing("a", b"1", retain=True)]
+    assert list(states.put("a", b"")) == [Outgoing("a", b"", retain=True)]
+    assert list(states.delete("a")) == [Outgoing("a", b"", retain=True)]
+    assert list(states) == []

@@ -1,0 +1,304 @@
+"""The last state of every camera, and the address at which QGIS and web maps find it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+import pytest
+
+from sam3edge.core.errors import SettingsError
+from sam3edge.subscriber import geojson_server
+from sam3edge.subscriber.geojson_server import PATH, GeoJsonServer, parse_address
+from sam3edge.subscriber.sinks import last_frames
+from sam3edge.subscriber.sinks.last_frames import LastFrames
+from support.device_messages import WHOLE, of_frame
+from support.smart_home import EVENT
+from support.waiting import until
+
+SQUARE = [[13.0, 52.0], [13.1, 52.0], [13.1, 52.1], [13.0, 52.1], [13.0, 52.0]]
+
+
+def located(frame: str = "a", *, device: str = "line-7", source: str = "left", count: int = 2, minute: int = 0) -> Any:
+    """A frame of a camera that knows where it is."""
+    message = of_frame(WHOLE, frame, device=device, source=source, time=f"2026-01-02T03:{minute:02}:00.000+00:00")
+    features = [
+        {
+            **feature,
+            "id": f"{device}/{source}/{frame}/{number}",
+            "geometry": {"type": "Polygon", "coordinates": [SQUARE]},
+            "properties": {**feature["properties"], "track_id": f"t{number}", "zones": ["gate"]},
+        }
+        for number, feature in enumerate(message["features"][:count])
+    ]
+    return {**message, "features": features}
+
+
+def ids(last: LastFrames) -> list[str]:
+    return [feature["id"] for feature in json.loads(last.document().body)["features"]]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_last_frame_of_each_camera_with_what_a_map_shows_of_it() -> None:
+    last = LastFrames()
+    assert json.loads(last.document().body) == {"type": "FeatureCollection", "features": []}
+    last.write([located("a", count=2), located("b", count=1, minute=1), EVENT, located("c", source="right", count=1)])
+    assert ids(last) == ["line-7/left/b/0", "line-7/right/c/0"]
+    [feature, _] = json.loads(last.document().body)["features"]
+    assert feature["geometry"]["coordinates"] == [SQUARE]
+    assert feature["properties"] == {
+        "label": "scratch",
+        "prompt": "scratch",
+        "score": 0.9,
+        "area": WHOLE["features"][0]["properties"]["area"],
+        "geometry_quality": "exact",
+        "image_id": "a.png",
+        "track_id": "t0",
+        "zones": ["gate"],
+        "device": "line-7",
+        "source": "left",
+        "frame": "a.png",
+        "captured_at": WHOLE["frame"]["captured_at"],
+    }
+
+
+def test_a_frame_with_nothing_in_it_or_without_a_place_empties_its_camera() -> None:
+    for nothing in (located("b", count=0, minute=1), of_frame(WHOLE, "b", source="left")):
+        last = LastFrames()
+        last.write([located("a", count=2)])
+        last.write([{**nothing, "time": "2026-01-02T03:01:00.000+00:00"}])
+        assert ids(last) == []
+
+
+def test_late_repetitions_do_not_replace_the_newest_and_a_clock_that_was_set_back_does_not_freeze_it() -> None:
+    clock = Clock()
+    last = LastFrames(clock=clock)
+    last.write([located("new", count=1, minute=30)])
+    last.write([located("late", count=1, minute=10)])
+    assert ids(last) == ["line-7/left/new/0"]
+    clock.now = last_frames.SETTLED_SECONDS + 1
+    last.write([located("set-back", count=1, minute=11)])
+    assert ids(last) == ["line-7/left/set-back/0"]
+
+
+def test_a_restart_remembers_and_what_was_damaged_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "last"
+    LastFrames(folder).write([located("a", count=1), located("b", source="../..", count=1)])
+    assert sorted(path.parent for path in tmp_path.rglob("*.json")) == [folder, folder]
+    again = LastFrames(folder)
+    assert sorted(ids(again)) == ["line-7/../../b/0", "line-7/left/a/0"]
+    again.write([located("late", count=1)])
+    assert "line-7/left/late/0" in ids(again)
+    (folder / "x.json").write_text("{}")
+    with pytest.raises(SettingsError, match="delete it"):
+        LastFrames(folder)
+
+
+def test_cameras_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_frames, "MAX_CAMERAS", 2)
+    last = LastFrames(tmp_path)
+    for source in ("a", "b", "a", "c"):
+        last.write([located("x", source=source, count=1)])
+    assert ids(last) == ["line-7/a/x/0", "line-7/c/x/0"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["line-7__a.json", "line-7__c.json"]
+
+
+@pytest.fixture
+def last() -> LastFrames:
+    one = LastFrames()
+    one.write([located("a", count=2)])
+    return one
+
+
+@pytest.fixture
+def server(last: LastFrames) -> Iterator[GeoJsonServer]:
+    one = GeoJsonServer("127.0.0.1:0", last.document, ["https://maps.example.org"], ["maps.local"])
+    yield one
+    one.close()
+
+
+class Response:
+    """What came back."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+
+def ask(server: GeoJsonServer, method: str = "GET", path: str = PATH, **headers: str) -> Response:
+    found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)" + PATH, server.url)
+    assert found is not None
+    connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=30)
+    try:
+        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        return Response(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def test_gdal_reads_the_address_as_qgis_does_in_one_request_and_in_ranges(
+    server: GeoJsonServer, last: LastFrames
+) -> None:
+    """QGIS: a layer by the protocol GeoJSON, and one by HTTP, which asks for the size and then for ranges."""
+    for count in (0, 2, 12):
+        last.write([located(str(count), count=count, minute=30 + count)])
+        for source in (f"GEOJSON:{server.url}", f"/vsicurl/{server.url}?{count}"):  # /vsicurl/ keeps what it has read
+            meta, _, geometries, fields = pyogrio.raw.read(source)
+            assert len(geometries) == count
+            assert meta["crs"] == "EPSG:4326"
+            if count:
+                named = dict(zip(meta["fields"], fields, strict=True))
+                assert list(named["label"]) == ["scratch"] * count
+                assert list(named["device"]) == ["line-7"] * count
+
+
+def test_gdal_reads_a_large_document_in_ranges(server: GeoJsonServer, last: LastFrames) -> None:
+    last.write([located("x", source=f"camera-{number}", count=12) for number in range(20)])
+    assert len(last.document().body) > 60_000
+    assert len(pyogrio.raw.read(f"/vsicurl/{server.url}?large")[2]) == 240 + 2
+
+
+def test_ranges_on_one_connection_are_of_one_state(server: GeoJsonServer, last: LastFrames) -> None:
+    many = [located("x", source=f"camera-{number}", count=12) for number in range(20)]
+    last.write(many)
+    body = last.document().body
+    assert len(body) > 60_000
+    connection = http.client.HTTPConnection("127.0.0.1", int(server.url.split(":")[2].split("/")[0]), timeout=30)
+
+    def get(range_: str = "", method: str = "GET") -> Response:
+        connection.request(method, PATH, headers={"Range": range_} if range_ else {})
+        return Response(connection.getresponse())
+
+    assert int(get(method="HEAD").headers["Content-Length"]) == len(body)
+    first = get("bytes=0-16383")
+    last.write([located("y", count=1, minute=50)])
+    rest = get("bytes=16384-")
+    assert (first.status, rest.status) == (206, 206)
+    assert first.body + rest.body == body
+    assert rest.headers["Content-Range"] == f"bytes 16384-{len(body) - 1}/{len(body)}"
+    assert get(f"bytes={len(body)}-").status == 416
+    assert get("bytes=5-1").status == 416
+    assert get("pages=1-2").body == body  # what it does not know it ignores
+    assert get().body == last.document().body != body
+    connection.close()
+
+
+def test_what_has_not_changed_is_not_sent_again(server: GeoJsonServer, last: LastFrames) -> None:
+    first = ask(server)
+    assert first.headers["Content-Type"] == "application/geo+json"
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = ask(server, If_None_Match=first.headers["ETag"])
+    assert (again.status, again.body) == (304, b"")
+    last.write([located("b", count=1, minute=1)])
+    changed = ask(server, If_None_Match=first.headers["ETag"])
+    assert changed.status == 200
+    assert changed.headers["ETag"] != first.headers["ETag"]
+    stale = ask(server, Range="bytes=0-9", If_Range=first.headers["ETag"])
+    assert (stale.status, stale.body) == (200, changed.body)
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost:5173", True),
+        ("http://127.0.0.1:8000", True),
+        ("http://[::1]:8000", True),
+        ("https://maps.example.org", True),
+        ("https://maps.example.org.evil.example", False),
+        ("http://localhost.evil.example", False),
+        ("https://evil.example", False),
+        ("null", False),
+        ("http://[", False),
+    ],
+)
+def test_pages_of_this_computer_and_allowed_ones_may_read_it(server: GeoJsonServer, origin: str, allowed: bool) -> None:
+    for response in (ask(server, Origin=origin), ask(server, "OPTIONS", Origin=origin)):
+        assert response.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+        assert response.headers["Vary"] == "Origin"
+    preflight = ask(server, "OPTIONS", Origin=origin)
+    assert preflight.status == 204
+    assert ("If-None-Match" in preflight.headers.get("Access-Control-Allow-Headers", "")) is allowed
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8080", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:80", 200),
+        ("192.168.1.5:8080", 200),
+        ("maps.local", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("", 421),
+        ("[", 421),
+    ],
+)
+def test_other_names_are_refused(server: GeoJsonServer, host: str, status: int) -> None:
+    assert ask(server, Host=host).status == status
+
+
+def test_there_is_nothing_else(server: GeoJsonServer) -> None:
+    assert ask(server, path="/").status == 404
+    assert ask(server, path="/../detections.geojson").status == 404
+    assert ask(server, path=f"{PATH}?refresh=1").status == 200
+    assert ask(server, "POST").status == 501
+    head = ask(server, "HEAD")
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_connections_are_bounded_and_free_again(last: LastFrames, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geojson_server, "MAX_CONNECTIONS", 2)
+    server = GeoJsonServer("127.0.0.1:0", last.document)
+    port = int(server.url.split(":")[2].split("/")[0])
+    try:
+        idle = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(2)]
+        until(lambda: threading.active_count() >= 3)
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+            ask(server)
+        for one in idle:
+            one.close()
+
+        def answers() -> bool:
+            try:
+                return ask(server).status == 200
+            except (http.client.HTTPException, OSError):
+                return False
+
+        until(answers)
+    finally:
+        server.close()
+
+
+def test_a_place_where_nobody_can_listen_is_refused(server: GeoJsonServer, last: LastFrames) -> None:
+    taken = server.url.removeprefix("http://").removesuffix(PATH)
+    with pytest.raises(SettingsError, match="cannot listen"):
+        GeoJsonServer(taken, last.document)
+    for address in (
+        "8080",
+        "127.0.0.1",
+        "http://127.0.0.1:80",
+        "127.0.0.1:99999",
+        "a:b",
+        "user@host:80",
+        "127.0.0.1:80/x",
+    ):
+        with pytest.raises(SettingsError, match="expected an address"):
+            parse_address(address)
+    assert parse_address("[::1]:80") == ("::1", 80)
+    for origin in ("*", "maps.example.org", "https://maps.example.org/", "https://"):
+        with pytest.raises(SettingsError, match="origin"):
+            GeoJsonServer("127.0.0.1:0", last.document, [origin])

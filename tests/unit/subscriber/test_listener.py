@@ -1,0 +1,240 @@
+"""The flow of ``sam3edge listen``: what is journaled, when it is acknowledged, what ends it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam3edge.core.errors import SubscriptionError
+from sam3edge.subscriber.connection import Arrived, Connection
+from sam3edge.subscriber.journal import DiskJournal, NoJournal
+from sam3edge.subscriber.listener import BATCH, Listener
+from sam3edge.subscriber.reading import DeviceMessage
+from sam3edge.subscriber.reassembly import Bounds
+from support.device_messages import PARTS, TOPIC, WHOLE, of_frame
+from support.smart_home import EVENT, STATUS
+from support.waiting import until
+
+EMPTY = {**WHOLE, "features": []}
+
+
+class Feed:
+    """In place of a connection: messages come from the test."""
+
+    def __init__(self) -> None:
+        self.topics: Mapping[str, int] = {}
+        self.acknowledged: list[str] = []
+        self.failure: Exception | None = None
+        self._take: Callable[[Arrived], None] = lambda arrived: None
+
+    def __call__(self, topics: Mapping[str, int], take: Callable[[Arrived], None]) -> Connection:
+        self.topics, self._take = topics, take
+        return self  # type: ignore[return-value]
+
+    def send(self, message: Mapping[str, Any] | bytes, qos: int = 1, topic: str = TOPIC) -> None:
+        payload = message if isinstance(message, bytes) else json.dumps(message).encode()
+        name = message["id"] if isinstance(message, Mapping) else "rubbish"
+        self._take(Arrived(topic, payload, qos, False, lambda: self.acknowledged.append(name)))
+
+    def start(self) -> None:
+        """Nothing has to be started."""
+
+    def stop(self) -> None:
+        """Nor stopped."""
+
+    def check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class Memory:
+    """A sink that remembers, and fails when it is told to."""
+
+    def __init__(self, **topics: int) -> None:
+        self.topics = topics or {"detections": 1}
+        self.written: list[DeviceMessage] = []
+        self.batches: list[int] = []
+        self.failure: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def write(self, messages: Sequence[DeviceMessage]) -> None:
+        self.gate.wait(30)
+        if messages and self.failure is not None:
+            raise self.failure
+        self.written += messages
+        self.batches += [len(messages)] if messages else []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Running:
+    """A listener in a thread."""
+
+    def __init__(self, feed: Feed, sinks: Sequence[Memory], journal: Any = None, bounds: Bounds | None = None) -> None:
+        self.listener = Listener(feed, "sam3edge/+", journal or NoJournal(), sinks, bounds or Bounds())
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.listener.run()
+        except Exception as error:
+            self.error = error
+
+    def stop(self) -> BaseException | None:
+        self.listener.stop()
+        return self.join()
+
+    def join(self) -> BaseException | None:
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        return self.error
+
+
+def test_topics_are_those_of_the_sinks_at_the_higher_qos() -> None:
+    feed = Feed()
+    Listener(feed, "factory/+/vision", NoJournal(), [Memory(detections=1, status=0), Memory(status=1, events=0)])
+    assert feed.topics == {
+        "factory/+/vision/detections": 1,
+        "factory/+/vision/status": 1,
+        "factory/+/vision/events": 0,
+    }
+
+
+def test_whole_messages_go_to_every_sink_once_and_everything_is_acknowledged() -> None:
+    feed, sinks = Feed(), [Memory(), Memory()]
+    running = Running(feed, sinks)
+    given = [*PARTS, of_frame(WHOLE, "b"), *PARTS, EVENT, EVENT]
+    for message in given:
+        feed.send(message)
+    feed.send(b"no JSON")
+    until(lambda: len(feed.acknowledged) == len(given) + 1)
+    assert running.stop() is None
+    for sink in sinks:
+        assert [m["id"] for m in sink.written] == [WHOLE["id"], f"b-{WHOLE['id']}", EVENT["id"]]
+    assert running.listener.statistics.refused == 1
+    assert running.listener.statistics.repeated == len(PARTS) + 1
+
+
+def test_a_message_is_acknowledged_when_it_is_on_the_disk_and_not_before(tmp_path: Path) -> None:
+    feed, journal = Feed(), DiskJournal(tmp_path / "journal.db")
+
+    class Full:
+        """A journal that cannot be written."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(journal, name)
+
+        def add(self, messages: Sequence[DeviceMessage]) -> None:
+            raise SubscriptionError("the disk is full")
+
+    running = Running(feed, [Memory()], Full())
+    feed.send(PARTS[0])
+    assert str(running.join()) == "the disk is full"
+    assert feed.acknowledged == []
+    journal.close()
+
+
+def test_what_a_sink_could_not_write_is_written_by_the_next_listener(tmp_path: Path) -> None:
+    feed, sink = Feed(), Memory()
+    first, second = tmp_path / "journal.db", DiskJournal(tmp_path / "journal.db")
+    sink.failure = SubscriptionError("no space left")
+    running = Running(feed, [sink], second)
+    feed.send(PARTS[0])
+    feed.send(of_frame(WHOLE, "b"))
+    assert str(running.join()) == "no space left"
+    second.close()
+
+    again, healthy, journal = Feed(), Memory(), DiskJournal(first)
+    running = Running(again, [healthy], journal)
+    for message in (of_frame(WHOLE, "b"), *PARTS[1:], *PARTS):  # the broker and the device repeat all of it
+        again.send(message)
+    until(lambda: len(healthy.written) == 2)
+    assert running.stop() is None
+    assert [m["id"] for m in healthy.written] == [f"b-{WHOLE['id']}", WHOLE["id"]]
+    assert journal.open() == []
+    journal.close()
+
+
+def test_messages_that_no_broker_keeps_are_not_kept_here_either(tmp_path: Path) -> None:
+    feed, sink, journal = Feed(), Memory(status=0), DiskJournal(tmp_path / "journal.db")
+    sink.failure = SubscriptionError("failed")
+    running = Running(feed, [sink], journal)
+    feed.send(STATUS, qos=0)
+    assert running.join() is sink.failure
+    assert journal.open() == []
+    journal.close()
+
+
+def test_a_frame_that_gives_way_to_others_leaves_the_journal(tmp_path: Path) -> None:
+    feed, journal = Feed(), DiskJournal(tmp_path / "journal.db")
+    running = Running(feed, [Memory()], journal, Bounds(waiting=2))
+    for number in range(6):
+        feed.send(of_frame(PARTS[0], str(number)))
+    until(lambda: len(feed.acknowledged) == 6)
+    running.stop()
+    assert [m["frame"]["id"] for m in journal.open()] == ["4", "5"]
+    journal.close()
+
+
+def test_what_waits_is_taken_together_and_in_bounded_numbers() -> None:
+    feed, sink = Feed(), Memory()
+    sink.gate.clear()
+    running = Running(feed, [sink])
+    count = BATCH + BATCH // 2
+    for number in range(count):
+        feed.send(of_frame(EMPTY, str(number)))
+    sink.gate.set()
+    until(lambda: len(sink.written) == count)
+    running.stop()
+    assert [m["frame"]["id"] for m in sink.written] == [str(number) for number in range(count)]
+    assert max(sink.batches) <= BATCH
+    assert len(sink.batches) < count / 4
+
+
+def test_a_source_that_is_faster_than_the_sinks_waits_for_them() -> None:
+    feed, sink = Feed(), Memory()
+    sink.gate.clear()
+    running = Running(feed, [sink])
+    sent: list[int] = []
+
+    def send() -> None:
+        for number in range(10 * BATCH):
+            feed.send(of_frame(EMPTY, str(number)))
+            sent.append(number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    until(lambda: len(sent) >= 2 * BATCH)
+    assert len(sent) < 10 * BATCH
+    sink.gate.set()
+    thread.join(30)
+    until(lambda: len(sink.written) == 10 * BATCH)
+    running.stop()
+
+
+def test_the_end_of_the_connection_is_the_end() -> None:
+    feed = Feed()
+    feed.failure = SubscriptionError("the broker refuses")
+    assert Running(feed, [Memory()]).join() is feed.failure
+
+
+@pytest.mark.parametrize("count", [1, BATCH, 2 * BATCH + 1])
+def test_what_was_taken_over_before_is_finished_in_bounded_numbers(tmp_path: Path, count: int) -> None:
+    journal = DiskJournal(tmp_path / "journal.db")
+    journal.add([of_frame(EMPTY, str(number)) for number in range(count)])
+    sink = Memory()
+    running = Running(Feed(), [sink], journal)
+    until(lambda: len(sink.written) == count)
+    running.stop()
+    assert max(sink.batches) <= BATCH
+    assert journal.open() == []
+    journal.close()
