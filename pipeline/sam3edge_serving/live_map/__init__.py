@@ -1,0 +1,1 @@
+"""The live page: what devices see, in a browser, over MQTT."""
