@@ -1,9 +1,10 @@
 """The live page for a broker of yours: ``python -m sam3edge_serving.live_map --broker wss://broker.example.org:8084/mqtt``.
 
 It serves the page on this computer, for this computer only, until Ctrl-C; the browser talks to the broker by itself.
-The broker needs a WebSocket listener (mosquitto: ``listener 9001`` and ``protocol websockets``; AWS IoT Core has one). For AWS
-IoT Core the endpoint is enough: ``--broker wss://xxxx-ats.iot.eu-central-1.amazonaws.com``; the page asks for temporary
-credentials, or for the token of a custom authorizer (``--sign-in authorizer``), and keeps them in the tab's memory.
+The broker needs a WebSocket listener (mosquitto: ``listener 9001`` and ``protocol websockets``; AWS IoT Core has one).
+For AWS IoT Core the endpoint is enough: ``--broker wss://xxxx-ats.iot.eu-central-1.amazonaws.com``; the page asks for
+temporary credentials, or for the token of a custom authorizer (``--sign-in authorizer``), and keeps them in the tab's
+memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sam3edge.core.errors import SettingsError
@@ -33,24 +35,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        server = PageServer(_configuration(given), given.port)
-    except SettingsError as error:
-        logger.error("the settings are refused: %s", error)
-        return 5
+        server = PageServer(given.port)
     except OSError as error:
         logger.error("expected a free port, %d is not: %s; give another --port", given.port, error)
         return 5
-    server.start()
-    logger.info("the page is at %s, for this computer only; Ctrl-C ends it", server.address)
     try:
-        if given.open and not webbrowser.open(server.address):
-            logger.warning("no browser could be opened; open the address yourself")
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        logger.info("stopped")
-    finally:
-        server.close()
+        with server.serving(_configuration(given)):
+            _serve(server, given.open)
+    except SettingsError as error:
+        logger.error("the settings are refused: %s", error)
+        return 5
     return 0
+
+
+def _serve(server: PageServer, opened: bool) -> None:
+    logger.info("the page is at %s, for this computer only; Ctrl-C ends it", server.address)
+    if opened and not webbrowser.open(server.address):
+        logger.warning("no browser could be opened; open the address yourself")
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    logger.info("stopped")
 
 
 def _configuration(given: argparse.Namespace) -> PageConfiguration:
@@ -95,13 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--prefix",
         action="append",
-        help=f"topics below which devices publish, + for any level; several times, if need be; {DEFAULT_PREFIX} by default",
+        help=f"topics below which devices publish, + for any level; up to five of them; {DEFAULT_PREFIX} by default",
     )
     add("--read-only", action="store_true", help="no commands from this page")
     add(
         "--pictures",
         default="never",
-        help="never (the default), ask (a person asks for each), or every so many seconds: whether images leave devices",
+        help="whether images leave devices: never (by default), ask (a person does, each time), or a number of seconds",
     )
     add("--map-style", type=Path, help="a MapLibre style, JSON, instead of a plain background")
     add("--map-tiles", type=Path, help="a PMTiles archive below the outlines")

@@ -125,8 +125,8 @@ def _check_broker(broker: str) -> None:
         raise SettingsError(f"expected an address such as wss://host:port/path, got {broker!r}: {error}") from error
     if parts.scheme not in ("ws", "wss") or not parts.hostname or port == 0:
         raise SettingsError(
-            f"expected ws://host:port/path or wss://host:port/path, got {broker!r}; browsers speak MQTT over WebSockets "
-            "only, on a listener of its own"
+            f"expected ws://host:port/path or wss://host:port/path, got {broker!r}; browsers speak MQTT over "
+            "WebSockets only, for which brokers have a listener of its own"
         )
     if parts.username is not None or parts.password is not None:
         raise SettingsError("expected a broker's address without user and password; the page asks for them")

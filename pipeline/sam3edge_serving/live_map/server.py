@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -34,25 +35,21 @@ _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
 
 
 class PageServer:
-    """Serves the page until it is closed.
+    """Serves the page. Its address is known before its configuration: a broker may want to know whose pages connect.
 
     Args:
-        configuration: what the page is told; may be given later, by ``configure``, but before ``start``.
         port: 0 for any that is free.
 
     Raises:
         OSError: the port is taken.
-        SettingsError: the map's style is not JSON, or the map's archive is not there.
     """
 
-    def __init__(self, configuration: PageConfiguration | None = None, port: int = 0) -> None:
+    def __init__(self, port: int = 0) -> None:
         self._files = {p.relative_to(STATIC).as_posix(): p for p in STATIC.rglob("*") if p.suffix in KINDS}
         self._configuration = b""
         self._style = b""
         self._tiles: Path | None = None
         self._http = LoopbackServer(self._respond, SAFE_HEADERS, port)
-        if configuration is not None:
-            self.configure(configuration)
 
     @property
     def address(self) -> str:
@@ -64,26 +61,24 @@ class PageServer:
         """What the page's browser calls this server, to a broker that asks where its clients come from."""
         return self._http.origins
 
-    def configure(self, configuration: PageConfiguration) -> None:
-        """Say what the page is told.
+    @contextmanager
+    def serving(self, configuration: PageConfiguration) -> Iterator[PageServer]:
+        """Serve until the end of the block; once.
 
         Raises:
-            SettingsError: see the class.
+            SettingsError: the map's style is not JSON, or the map's archive is not there.
         """
-        self._style = b"" if configuration.map_style is None else _style(configuration.map_style)
-        self._tiles = configuration.map_tiles
-        if self._tiles is not None and not self._tiles.is_file():
-            raise SettingsError(f"expected a PMTiles archive, {self._tiles} is not a file")
-        self._configuration = json.dumps(configuration.document()).encode()
-        self._http.headers["Content-Security-Policy"] = configuration.policy()
-
-    def start(self) -> None:
-        """Begin to serve, in a thread."""
-        self._http.start()
-
-    def close(self) -> None:
-        """Stop."""
-        self._http.close()
+        try:
+            self._style = b"" if configuration.map_style is None else _style(configuration.map_style)
+            self._tiles = configuration.map_tiles
+            if self._tiles is not None and not self._tiles.is_file():
+                raise SettingsError(f"expected a PMTiles archive, {self._tiles} is not a file")
+            self._configuration = json.dumps(configuration.document()).encode()
+            self._http.headers["Content-Security-Policy"] = configuration.policy()
+            self._http.start()
+            yield self
+        finally:
+            self._http.close()
 
     def _respond(self, request: Request) -> Response:
         path = request.target.partition("?")[0].removeprefix("/") or "index.html"

@@ -22,8 +22,8 @@ VENDOR = Path(__file__).parent / "static" / "vendor"
 
 
 def read_manifest(folder: Path = VENDOR) -> dict[str, Any]:
-    """By package: ``version``, ``licence``, ``integrity`` as npm writes it, and ``files``: by name, where in the package
-    it is (``from``; null for one that the package lacks) and its ``sha256``."""
+    """By package: ``version``, ``licence``, ``integrity`` as npm writes it, and ``files``: by name, where in the
+    package it is (``from``; null for one that the package lacks) and its ``sha256``."""
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     return manifest
 

@@ -138,12 +138,13 @@ class Page {
     this.#problems.show([...problems(this.#config, this.#connection, this.#state, now)]);
     this.#follow(now);
     if (now - this.#rate.at > 2000) this.#measure(now);
-    say(find("rate"), `${counted(this.#state.devices.size, "device")}${this.#rate.text}`);
+    say(find("rate"), [counted(this.#state.devices.size, "device"), counted(this.#state.messages, "message"), this.#rate.text]
+      .filter(Boolean).join(" · "));
   }
 
   #measure(now) {
     const rate = (1000 * (this.#state.messages - this.#rate.messages)) / (now - this.#rate.at);
-    this.#rate = { at: now, messages: this.#state.messages, text: ` · ${rate.toFixed(1)} messages/s` };
+    this.#rate = { at: now, messages: this.#state.messages, text: `${rate.toFixed(1)}/s` };
   }
 
   // Say aloud which devices have come, gone, or changed their state.

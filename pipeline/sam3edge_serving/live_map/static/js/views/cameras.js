@@ -124,5 +124,5 @@ function name(one, { width, height }) {
   const words = [`${one.label} ${one.score.toFixed(2)}`, one.track && `#${one.track.slice(-4)}`, ...one.zones].filter(Boolean).join(" · ");
   const x = Math.max(0, Math.min(one.bounds[0], width - words.length * size * LETTER));
   const y = Math.max(size, Math.min(one.bounds[1] - size / 4, height - size / 4));
-  return draw("text", { x, y, "font-size": size, fill: colorOf(one.label), "stroke-width": size / 4 }, words);
+  return draw("text", { x, y, "font-size": size, "stroke-width": size / 4 }, words);
 }

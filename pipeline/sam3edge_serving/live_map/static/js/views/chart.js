@@ -5,6 +5,7 @@ import { find, make, say } from "../dom.js";
 import { tally } from "../words.js";
 
 const HEIGHT = 220; // CSS pixels
+const SECONDS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1200]; // between two marks
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5]]; // lines are told apart without their colours, too
 
 export class ChartView {
@@ -52,9 +53,9 @@ function settings(series, width, dark) {
     width, height: HEIGHT,
     cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
-    axes: [axis, { ...axis, size: 36 }],
+    axes: [{ ...axis, incrs: SECONDS }, { ...axis, size: 48 }],
     series: [{}, ...series.map(({ label }, at) => ({
-      label, stroke: inkOf(label, dark), width: 2, dash: DASHES[at % DASHES.length], points: { show: at < 0 },
+      label, stroke: inkOf(label, dark), width: 2, dash: DASHES[at % DASHES.length],
       value: (_, value) => (value === null ? "–" : value.toFixed(1)),
     }))],
   };

@@ -114,7 +114,7 @@ function written(all) {
   return all.map(({ text, label, threshold }) => {
     const parts = [text, label === text ? "" : label, same ? "" : String(threshold)];
     while (parts.at(-1) === "") parts.pop();
-    return parts.join(" | ");
+    return parts.join(" | ").replace("|  |", "| |");
   }).join("\n");
 }
 

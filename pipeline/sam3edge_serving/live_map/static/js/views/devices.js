@@ -47,7 +47,7 @@ export class DevicesView {
     row.firstElementChild.setAttribute("aria-pressed", device.key === this.#selection.key);
     say(sign, SIGNS[word]);
     say(written, word);
-    say(detail, [age(device, this.now), why, rate(device)].filter(Boolean).join(" · "));
+    say(detail, [age(device, this.now), why, word === "online" && rate(device)].filter(Boolean).join(" · "));
   }
 }
 
