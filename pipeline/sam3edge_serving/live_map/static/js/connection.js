@@ -71,7 +71,7 @@ export class Connection {
       client.once("close", lost);
       client.publish(topic, text, { qos: 1 }, (error) => {
         client.off("close", lost);
-        if (error) reject(error); else resolve();
+        if (error) lost(); else resolve();
       });
     });
   }

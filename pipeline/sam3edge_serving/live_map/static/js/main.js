@@ -51,7 +51,8 @@ class Page {
     const publish = (topic, text) => this.#connection.publish(topic, text);
     this.#connection = new Connection({
       open: () => way.open(config, this.#typed),
-      filters: config.prefixes.flatMap((prefix) => TOPICS.map((topic) => `${prefix}/${topic}`)),
+      filters: config.prefixes.flatMap((prefix) => TOPICS.filter((topic) => topic !== "snapshots" || config.pictures)
+        .map((topic) => `${prefix}/${topic}`)),
       onMessage: (topic, payload, retained) => this.#take(topic, payload, retained),
       onChange: () => this.#changed(),
     });
