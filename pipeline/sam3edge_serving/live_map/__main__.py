@@ -35,15 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        server = PageServer(given.port)
-    except OSError as error:
-        logger.error("expected a free port, %d is not: %s; give another --port", given.port, error)
-        return 5
-    try:
-        with server.serving(_configuration(given)):
+        configuration = _configuration(given)
+        with PageServer(given.port).serving(configuration) as server:
             _serve(server, given.open)
     except SettingsError as error:
         logger.error("the settings are refused: %s", error)
+        return 5
+    except OSError as error:
+        logger.error("expected a free port, %d is not: %s; give another --port", given.port, error)
         return 5
     return 0
 
