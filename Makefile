@@ -12,6 +12,8 @@ PROMPTS ?=
 PROFILE ?= classic
 BUNDLE ?= assets/demo-bundle
 OUT ?= .demo
+# OPEN=1 opens the live page in a browser, and the demo goes on until Ctrl-C
+OPEN ?=
 
 # the stage that is deployed: a file in infra/stages; OPTIONS goes to new_stage, FLAGS to the CDK's command line
 STAGE ?= dev
@@ -25,7 +27,7 @@ ASSEMBLY := build/cdk/$(STAGE)
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
-		--bundle "$(BUNDLE)" --out "$(OUT)"
+		--bundle "$(BUNDLE)" --out "$(OUT)" $(if $(filter-out 0,$(OPEN)),--open)
 
 # a device meets something new, and learns it: hard examples, labels, training, evaluation, registry, roll-out
 loop: env-dev

@@ -9,8 +9,8 @@
 
 The fixture ``browser`` (``tests/conftest.py``) gives each test an empty window of the one Chromium of its process, and
 skips where none is installed. Chromium resolves no name and asks no proxy, so a page reaches 127.0.0.1 alone; what it
-asked for elsewhere is recorded all the same. There is no WebGL: what stands for a
-GPU takes whole cores.
+asked for elsewhere is recorded all the same. There is no WebGL, since what stands for a GPU takes whole cores; a test
+that is about it has a Chromium of its own, ``launched(WEBGL)``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +42,16 @@ FLAGS = (
     "--headless=new",
     "--no-sandbox",  # Chromium's own needs a user namespace, which containers often lack; the pages are ours
     "--disable-dev-shm-usage",  # /dev/shm is small in containers
-    "--disable-gpu",  # what stands for one would take both cores
+    "--disable-gpu",
+    "--disable-3d-apis",
     "--disable-background-networking",
     "--no-proxy-server",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--force-device-scale-factor=1",
     "--hide-scrollbars",
 )
+WEBGL = (*(flag for flag in FLAGS if flag not in ("--disable-gpu", "--disable-3d-apis")), "--enable-unsafe-swiftshader")
+"""With what stands for a GPU: SwiftShader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +78,17 @@ def missing() -> str:
 
 
 @contextmanager
-def launched() -> Iterator[webdriver.Chrome]:
+def launched(flags: Sequence[str] = FLAGS) -> Iterator[webdriver.Chrome]:
     """Chromium, until the end of the block."""
     options = webdriver.ChromeOptions()
     options.binary_location = _program() or ""
-    for flag in FLAGS:
+    for flag in flags:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     # the driver is on this computer, and no proxy leads there
     with mock.patch.dict(os.environ, {"SE_OFFLINE": "true", "NO_PROXY": "127.0.0.1,localhost"}):
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+        driver.set_script_timeout(PATIENCE)
         try:
             yield driver
         finally:
@@ -172,6 +176,22 @@ class Browser:
     def evaluate(self, expression: str, *arguments: Any) -> Any:
         """The value of a JavaScript expression, of the kinds that JSON has; ``arguments[0]`` and so on are given."""
         return self.driver.execute_script(f"return ({expression.strip()})", *arguments)
+
+    def settled(self, body: str, *arguments: Any) -> Any:
+        """What the body of an asynchronous function returns; it may ``await import("/x.js")``."""
+        found = self.driver.execute_async_script(
+            "const given = [...arguments], done = given.pop();"
+            f"(async (...arguments) => {{ {body} }})(...given)"
+            ".then((value) => done({ value }), (error) => done({ error: String(error) }));",
+            *arguments,
+        )
+        assert "error" not in found, found["error"]
+        return found.get("value")
+
+    def heap(self) -> float:
+        """Bytes that the page's JavaScript holds, after everything that it does not has gone."""
+        self.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+        return float(self.driver.execute_cdp_cmd("Runtime.getHeapUsage", {})["usedSize"])
 
     def text(self, selector: str) -> str:
         """The text of the first element of a CSS selector."""

@@ -106,12 +106,13 @@ class Rig:
         profile: Profile,
         credentials_url: str = "",
         prompts: Sequence[str] = ("metal tag",),
+        broker: Broker | None = None,
     ) -> None:
         self.root, self.bundle, self.prompts = root, bundle, list(prompts)
         self.build = root / "greengrass-build"
         self.watched = root / "watched"
         self.watched.mkdir()
-        self.broker = Broker()
+        self.broker = broker or Broker()
         self.broker.start()
         self.cable = TcpProxy(self.broker.url)
         self.cable.plug()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,38 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether anybody has it."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(folder: Path, configuration: str, *ports: int) -> Iterator[None]:
+    """A broker with this configuration, once it listens on all ports, until the end of the block."""
+    process = _started(folder, configuration.splitlines(), ports)
+    try:
+        yield
+    finally:
+        _stopped(process)
+
+
+def _started(folder: Path, configuration: list[str], ports: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    assert MOSQUITTO is not None
+    path = folder / "mosquitto.conf"
+    # without the last line it may not read its files in a folder of root; for anybody else it is without effect
+    path.write_text("\n".join([*configuration, "user root"]) + "\n")
+    with (folder / "mosquitto.log").open("ab") as log:
+        process = subprocess.Popen([MOSQUITTO, "-c", path], stdout=log, stderr=log)
+    until(lambda: all(map(listens, ports)))
+    return process
+
+
+def _stopped(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(30)
 
 
 class Mosquitto:
@@ -49,7 +83,6 @@ class Mosquitto:
             f"persistence_location {folder}/",
             f"allow_anonymous {'false' if passwords else 'true'}",
             "max_queued_messages 0",
-            "user root",  # else it may not read its files in a folder of root; without effect for anybody else
         ]
         if passwords:
             file = folder / "passwords"
@@ -60,9 +93,7 @@ class Mosquitto:
         if access:
             (folder / "access").write_text("\n".join(access) + "\n")
             lines.append(f"acl_file {folder / 'access'}")
-        self._configuration = folder / "mosquitto.conf"
-        self._configuration.write_text("\n".join(lines) + "\n")
-        self._log = folder / "mosquitto.log"
+        self._folder, self._configuration = folder, lines
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -84,18 +115,10 @@ class Mosquitto:
 
     def start(self) -> None:
         """Until it listens."""
-        assert MOSQUITTO is not None
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen([MOSQUITTO, "-c", self._configuration], stdout=log, stderr=log)
-        until(lambda: self._listens(self.port) and self._listens(self.websocket_port))
+        self._process = _started(self._folder, self._configuration, (self.port, self.websocket_port))
 
     def stop(self) -> None:
         """As a service is stopped: what it has to remember is on the disk."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(30)
+            _stopped(self._process)
             self._process = None
-
-    def _listens(self, port: int) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -348,6 +348,7 @@ class Component:
             self._statistics.report(),
             asdict(self._delivery.statistics()),
             {"backlog": self._source.backlog, "unfinished": self._source.unfinished},
+            self._settings.heartbeat_seconds,
             None if self._fallback is None else self._fallback.report(),
             self._passed_over if current is not None else (),
             self._feedback.kept(),

@@ -24,6 +24,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path(".demo"),
     profile: Annotated[str, typer.Option(help="Nucleus to imitate: classic or lite.")] = "classic",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Score an instance must exceed.")] = 0.5,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the live page, and go on until Ctrl-C.")] = False,
 ) -> None:
     """Run a whole device on this computer: components, nucleus, broker and consumer."""
     logging.basicConfig(level=logging.ERROR)
@@ -34,7 +35,7 @@ def demo(
         raise typer.BadParameter(f"{images} is not a folder", param_hint="--images")
     wanted = tuple(single_spaced(text) for text in prompts.split(",") if text.strip())
     try:
-        complete = run_demo(Options(images, wanted, bundle, out, profile, threshold), console)
+        complete = run_demo(Options(images, wanted, bundle, out, profile, threshold, open_page), console)
     except BundleError as error:
         console.print(f"[red]{error}[/]")
         complete = False

@@ -6,7 +6,9 @@ import shutil
 import sys
 import threading
 import time
+import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from sam3edge.bundle.manifest import read_manifest
 from sam3edge.images.files import IMAGE_SUFFIXES, is_image_name
 from sam3edge.images.overlay import save_overlay
 from sam3edge_pipeline.greengrass_build.build import NAMES, build_component
+from sam3edge_serving.live_map.configuration import PageConfiguration
+from sam3edge_serving.live_map.finished import PICTURES, FinishedFrame, write_finished_page
+from sam3edge_serving.live_map.server import PageServer
 from sam3edge_simulator.demo.display import Display
 from sam3edge_simulator.demo.receiver import Received, Receiver
 from sam3edge_simulator.deployment_document import ConfigurationUpdate, Deployment
@@ -25,9 +30,17 @@ from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from sam3edge_simulator.states import State
 
+THING = "laptop"
+
 START_SECONDS = 120.0
 FRAME_SECONDS = 60.0
 """How long the demo waits for the next frame's message before it gives up."""
+
+PAGE_SECONDS = 20.0
+"""How long it waits for a browser that it has opened to listen, so that nothing is missed there."""
+
+NOT_KEPT = ("/commands", "/ping")
+"""Topics whose last message is nothing for a page that is opened later; of all others it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class Options:
         out: folder for the device, overlays and GeoJSON; what an earlier demo left there is replaced.
         profile: ``classic`` or ``lite``.
         threshold: of every prompt.
+        open_page: whether to open the live page in a browser, and to go on until Ctrl-C.
     """
 
     images: Path
@@ -49,6 +63,7 @@ class Options:
     out: Path
     profile: str = "classic"
     threshold: float = 0.5
+    open_page: bool = False
 
 
 def run_demo(options: Options, console: Console) -> bool:
@@ -66,14 +81,19 @@ def run_demo(options: Options, console: Console) -> bool:
     manifest = read_manifest(options.bundle)
     prompts = options.prompts or tuple(manifest.vocabulary)
     out = options.out
-    for name in ("device", "greengrass-build", "watched", "overlays", "geojson"):
+    for name in ("device", "greengrass-build", "watched", "overlays", "geojson", PICTURES):
         shutil.rmtree(out / name, ignore_errors=True)
         (out / name).mkdir(parents=True)
     console.print(f"model [bold]{manifest.name} {manifest.version}[/], prompts: {', '.join(prompts)}")
     build_component("model", out / "greengrass-build", manifest.version, "BUCKET_NAME", options.bundle)
     build_component("segmenter", out / "greengrass-build", sam3edge.__version__, "BUCKET_NAME")
     profile = {"classic": CLASSIC, "lite": LITE}[options.profile]
-    with Broker() as broker, Nucleus(out / "device", broker_url=broker.url, profile=profile) as nucleus:
+    page = PageServer()
+    with (
+        Broker(origins=page.origins, keeps=lambda topic: not topic.endswith(NOT_KEPT)) as broker,
+        page.serving(_page_configuration(broker)),
+        Nucleus(out / "device", broker_url=broker.url, profile=profile, thing_name=THING) as nucleus,
+    ):
         display = Display(console, len(images))
         done = threading.Condition()
 
@@ -82,7 +102,7 @@ def run_demo(options: Options, console: Console) -> bool:
             with done:
                 done.notify_all()
 
-        receiver = Receiver(broker.url, "laptop", out / "geojson", arrived)
+        receiver = Receiver(broker.url, THING, out / "geojson", arrived)
         try:
             if not receiver.wait_subscribed(10):
                 console.print("[red]the embedded broker did not confirm the subscription[/]")
@@ -91,21 +111,68 @@ def run_demo(options: Options, console: Console) -> bool:
                 nucleus.deploy(_deployment(options, prompts, manifest.version))
                 nucleus.wait(NAMES["segmenter"], State.RUNNING, START_SECONDS)
             console.print(
-                f"device [bold]laptop[/] runs {', '.join(f'{c.name} {c.version}' for c in nucleus.components)}"
+                f"device [bold]{THING}[/] runs {', '.join(f'{c.name} {c.version}' for c in nucleus.components)}"
             )
+            console.print(f"live page {page.address}", highlight=False, soft_wrap=True)
+            opened = options.open_page and _open(page, broker, console)
             with display:
                 feed(images, options.images, out / "watched")
                 complete = _wait(receiver, done, [p.relative_to(options.images).as_posix() for p in images])
+            frames = receiver.frames()
+            _draw(options, images, frames, prompts)
+            _summary(console, receiver, frames, len(images), out, complete)
+            if opened:
+                _stay(console, out)
         finally:
             receiver.close()
-        frames = receiver.frames()
-        labels = [*prompts]
-        for image in images:
-            name = image.relative_to(options.images).as_posix()
-            if name in frames and not frames[name].reason:
-                save_overlay(image, out / "overlays" / f"{name}.png", frames[name].features, labels)
-        _summary(console, receiver, frames, len(images), out, complete)
         return complete
+
+
+def _page_configuration(broker: Broker) -> PageConfiguration:
+    """Everything is on this computer, so the page asks for a picture of every frame."""
+    prefix = f"sam3edge/{THING}"
+    return PageConfiguration(broker.websocket_url, prefixes=(prefix,), pictures=True, picture_seconds=0)
+
+
+def _open(page: PageServer, broker: Broker, console: Console) -> bool:
+    """Open the page, and wait until it listens; whether a browser could be opened."""
+    if not webbrowser.open(page.address):
+        console.print("[yellow]no browser could be opened; open the live page yourself[/]")
+        return False
+    if not broker.wait_subscribed(f"sam3edge/{THING}/snapshots", PAGE_SECONDS):
+        console.print("[yellow]the browser does not listen yet; the demo begins without it[/]")
+    return True
+
+
+def _stay(console: Console, out: Path) -> None:
+    """Keep the device and its page until Ctrl-C."""
+    console.print(
+        f"the device goes on: put images into {out / 'watched'}, or send it commands from the page; Ctrl-C ends it",
+        highlight=False,
+        soft_wrap=True,
+    )
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _draw(options: Options, images: Sequence[Path], frames: dict[str, Received], labels: Sequence[str]) -> None:
+    """The overlays, and the page of the finished demo."""
+    out = options.out
+    finished = []
+    for image in images:
+        name = image.relative_to(options.images).as_posix()
+        if name not in frames:
+            continue
+        frame = frames[name]
+        finished.append(FinishedFrame(name, image, frame.features, frame.timing, frame.reason))
+        if not frame.reason:
+            save_overlay(image, out / "overlays" / f"{name}.png", frame.features, labels)
+    facts = {
+        "looked for": ", ".join(labels),
+        "found": f"{sum(len(frame.features) for frame in finished)} objects in {len(finished)} of {len(images)} frames",
+        "in this folder": "overlays, GeoJSON as it was received, logs of the device",
+    }
+    write_finished_page(out, "sam3edge: the last demo", facts, finished, labels)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -173,6 +240,9 @@ def _summary(
         console.print(f"[yellow]the prompt {phrase!r} was not answered: {reason}[/]")
     for error in receiver.component_errors:
         console.print(f"[red]component error: {error}[/]")
-    console.print(f"overlays  {out / 'overlays'}\nGeoJSON   {out / 'geojson'}\nlogs      {out / 'device' / 'logs'}")
+    console.print(
+        f"page      {out / 'index.html'}\noverlays  {out / 'overlays'}\nGeoJSON   {out / 'geojson'}\n"
+        f"logs      {out / 'device' / 'logs'}"
+    )
     if not complete:
         console.print("[red]not every frame's message arrived; the logs say why[/]")

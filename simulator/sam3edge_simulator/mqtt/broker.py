@@ -6,10 +6,17 @@ import asyncio
 import logging
 import socket
 import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
+from typing import Any
 
+import websockets
 from amqtt.broker import Broker as AmqttBroker
+from amqtt.contexts import ListenerType
 from amqtt.errors import AMQTTError, MQTTError
+from amqtt.mqtt.constants import QOS_1
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +24,20 @@ _PATIENCE_SECONDS = 30.0
 
 
 class _TidyBroker(AmqttBroker):  # type: ignore[misc]  # the base class has no type information
-    """amqtt, which by itself forgets the connection of a client that leaves before it says who it is."""
+    """amqtt, which by itself forgets the connection of a client that leaves before it says who it is, takes pages from
+    anywhere, and keeps only what is published to be kept.
 
-    def __init__(self, config: dict[str, object]) -> None:
+    Args:
+        origins: of pages that may connect.
+        keeps: whether the last message on a topic is kept for later subscribers, though nobody asks for that.
+    """
+
+    def __init__(self, config: dict[str, object], origins: Sequence[str], keeps: Callable[[str], bool]) -> None:
         super().__init__(config)
         self._open: set[asyncio.StreamWriter] = set()
+        self._pages: set[websockets.ServerConnection] = set()
+        self._origins = [websockets.Origin(origin) for origin in origins]
+        self._keeps = keeps
 
     async def stream_connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
@@ -36,10 +52,44 @@ class _TidyBroker(AmqttBroker):  # type: ignore[misc]  # the base class has no t
             self._open.discard(writer)
             writer.close()
 
+    async def ws_connected(self, websocket: websockets.ServerConnection, listener_name: str) -> None:
+        """Serve one client over WebSockets."""
+        self._pages.add(websocket)
+        try:
+            await super().ws_connected(websocket, listener_name)
+        except (AMQTTError, MQTTError, OSError, websockets.ConnectionClosed) as error:
+            logger.debug("a page left: %s", error)
+        finally:
+            self._pages.discard(websocket)
+
     def cut(self) -> None:
         """Break every connection."""
         for writer in self._open:
             writer.transport.abort()
+        for websocket in self._pages:
+            websocket.transport.abort()
+
+    async def _create_server_instance(
+        self, name: str, kind: ListenerType, address: str | None, port: int, ssl_context: Any
+    ) -> Any:
+        """amqtt's own lets every page that the person at this computer has open in a browser connect."""
+        if kind is not ListenerType.WS:
+            return await super()._create_server_instance(name, kind, address, port, ssl_context)
+        serve = partial(self.ws_connected, listener_name=name)
+        # no Origin: not a browser
+        return await websockets.serve(
+            serve,
+            address,
+            port,
+            origins=[*self._origins, None],
+            subprotocols=[websockets.Subprotocol("mqtt")],
+            compression=None,
+        )
+
+    async def _broadcast_message(self, session: Any, topic: str, data: bytes, force_qos: int | None = None) -> None:
+        await super()._broadcast_message(session, topic, data, force_qos)
+        if self._keeps(topic):
+            await self.retain_message(session, topic, data, QOS_1)
 
 
 class Broker:
@@ -50,10 +100,20 @@ class Broker:
 
     Args:
         port: TCP port; 0 for a free one.
+        origins: of pages that may connect over WebSockets, such as ``http://127.0.0.1:80``; None for no such listener.
+        keeps: whether the last message on a topic is kept for later subscribers, as if published to be retained.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        origins: Sequence[str] | None = None,
+        keeps: Callable[[str], bool] = lambda topic: False,
+    ) -> None:
         self.port = port or _free_port()
+        self.websocket_port = 0 if origins is None else _free_port()
+        self._origins = origins or ()
+        self._keeps = keeps
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._broker: _TidyBroker | None = None
@@ -62,6 +122,11 @@ class Broker:
     def url(self) -> str:
         """What a client connects to."""
         return f"mqtt://127.0.0.1:{self.port}"
+
+    @property
+    def websocket_url(self) -> str:
+        """What a page connects to; there must be such a listener."""
+        return f"ws://127.0.0.1:{self.websocket_port}"
 
     @property
     def running(self) -> bool:
@@ -102,12 +167,30 @@ class Broker:
         self._broker = None
         self._end_loop()
 
+    def wait_subscribed(self, pattern: str, timeout: float) -> bool:
+        """Wait until somebody has subscribed to exactly this filter.
+
+        Returns:
+            Whether it came to that within ``timeout`` seconds.
+        """
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            if self._broker is not None and self._broker.subscriptions.get(pattern):
+                return True
+            time.sleep(0.05)
+        return False
+
     async def _open(self) -> _TidyBroker:
+        listeners = {"default": {"type": "tcp", "bind": f"127.0.0.1:{self.port}"}}
+        if self.websocket_port:
+            listeners["pages"] = {"type": "ws", "bind": f"127.0.0.1:{self.websocket_port}"}
         broker = _TidyBroker(
             {
-                "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{self.port}"}},
+                "listeners": listeners,
                 "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-            }
+            },
+            self._origins,
+            self._keeps,
         )
         await broker.start()
         return broker

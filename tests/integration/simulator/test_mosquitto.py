@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +16,12 @@ from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 from sam3edge_simulator.nucleus import Nucleus
 from sam3edge_simulator.profiles import CLASSIC, LITE
 from support.certificates import Authority
+from support.mosquitto import free_port, needs_mosquitto, running
 from support.waiting import until
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
 NAME = "com.example.Thing"
 
-pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed (apt-get install mosquitto)")
+pytestmark = needs_mosquitto
 
 
 @dataclass(frozen=True)
@@ -43,29 +40,18 @@ def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBr
     server = authority.issue("broker", server=True)
     device = authority.issue("device")
     forged = stranger.issue("stranger")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    configuration = folder / "mosquitto.conf"
-    configuration.write_text(
+    port = free_port()
+    configuration = (
         f"listener {port} 127.0.0.1\n"
         f"cafile {authority.path}\ncertfile {server.certificate}\nkeyfile {server.key}\n"
-        "require_certificate true\nuse_identity_as_username true\ntls_version tlsv1.2\n"
-        "user root\n"  # else it may not read its key in a folder of root; without effect for anybody else
+        "require_certificate true\nuse_identity_as_username true\ntls_version tlsv1.2"
     )
-    assert MOSQUITTO is not None
-    with (folder / "mosquitto.log").open("wb") as logger:
-        process = subprocess.Popen([MOSQUITTO, "-c", configuration], stdout=logger, stderr=logger)
-        try:
-            until(lambda: _listens(port))
-            yield SecureBroker(
-                f"mqtts://127.0.0.1:{port}",
-                TlsFiles(authority.path, device.certificate, device.key),
-                TlsFiles(authority.path, forged.certificate, forged.key),
-            )
-        finally:
-            process.terminate()
-            process.wait(30)
+    with running(folder, configuration, port):
+        yield SecureBroker(
+            f"mqtts://127.0.0.1:{port}",
+            TlsFiles(authority.path, device.certificate, device.key),
+            TlsFiles(authority.path, forged.certificate, forged.key),
+        )
 
 
 @pytest.fixture
@@ -155,8 +141,3 @@ def test_a_broker_of_another_authority_is_not_trusted(
 def test_tls_needs_certificates(secure_broker: SecureBroker, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected TLS files for mqtts://"):
         Nucleus(tmp_path, broker_url=secure_broker.url)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -153,7 +153,7 @@ def test_a_heartbeat_can_always_be_sent(phrases: list[str], text: str) -> None:
     source: status.SourceMember = {"backlog": 10**9, "unfinished": 10**9}
     passed_over = [PassedOver(text, text)] * 9
     beat = status.Heartbeat(
-        "running", model, prompts, counters, delivery, source, fallback, passed_over, examples, drift
+        "running", model, prompts, counters, delivery, source, 86_400.0, fallback, passed_over, examples, drift
     )
     message = status.status("line-7", "t", beat, MIN_PAYLOAD)
     assert len(message.payload) <= MIN_PAYLOAD

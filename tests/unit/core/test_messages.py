@@ -35,7 +35,7 @@ COUNTERS: status.Counters = {
 
 
 def beat(prompts: tuple[Prompt, ...] = (Prompt("scratch"),)) -> status.Heartbeat:
-    return status.Heartbeat("running", MODEL, prompts, COUNTERS, DELIVERY, {"backlog": 2, "unfinished": 1})
+    return status.Heartbeat("running", MODEL, prompts, COUNTERS, DELIVERY, {"backlog": 2, "unfinished": 1}, 30.0)
 
 
 NOTICED = events.Noticed("line-7", "camera", "f" * 32, "00000042", datetime(2026, 3, 1, 12, tzinfo=timezone.utc))

@@ -203,6 +203,7 @@ def test_the_heartbeat_says_what_an_operator_needs(device: Device) -> None:
     assert status["model"]["version"] == "1.0.0"
     assert status["prompts"] == [{"text": "red", "label": "red", "threshold": 0.5}]
     assert status["counts"]["frames"] == 1
+    assert status["heartbeat_seconds"] == device.nucleus.configuration()["HeartbeatSeconds"]
     assert status["last_error"]
     assert {"queued", "delivered", "retried", "evicted"} <= set(status["delivery"])
     assert [m["frame"]["name"] for m in device.published("errors")] == ["b.png"]

@@ -157,14 +157,16 @@ class PassedOverMember(TypedDict):
 
 
 class StatusMessage(Envelope, Counters):
-    """One heartbeat. ``prompts`` may be shorter than ``prompt_count`` where they do not all fit. ``passed_over`` is
-    there where the model runs on another provider than was asked for first."""
+    """One heartbeat; the next one is due ``heartbeat_seconds`` later. ``prompts`` may be shorter than ``prompt_count``
+    where they do not all fit. ``passed_over`` is there where the model runs on another provider than was asked for
+    first."""
 
     message_type: Literal["status"]
     state: State
     model: ModelMember | None
     prompts: list[StatusPrompt]
     prompt_count: int
+    heartbeat_seconds: float
     delivery: DeliveryMember
     source: SourceMember
     fallback: NotRequired[FallbackMember]
@@ -191,6 +193,7 @@ class Heartbeat:
         model: None while there is none.
         delivery: members of ``DeliveryMember``.
         source: what waits there.
+        interval: seconds until the next heartbeat.
         fallback: members of ``FallbackMember``; None where the cloud is not asked.
         passed_over: providers that do not run the model.
         hard_examples: members of ``HardExamplesMember``; None where none are kept.
@@ -205,6 +208,7 @@ class Heartbeat:
     counters: Counters
     delivery: Mapping[str, Any]
     source: SourceMember
+    interval: float
     fallback: Mapping[str, Any] | None = None
     passed_over: Sequence[PassedOver] = ()
     hard_examples: Mapping[str, Any] | None = None
@@ -230,6 +234,7 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
             for p in beat.prompts
         ],
         "prompt_count": len(beat.prompts),
+        "heartbeat_seconds": beat.interval,
         "uptime_s": beat.counters["uptime_s"],
         "counts": beat.counters["counts"],
         "frames_per_second": beat.counters["frames_per_second"],

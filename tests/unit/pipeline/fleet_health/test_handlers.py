@@ -42,6 +42,7 @@ def message(device: str, drift: status.DriftMember | None = None) -> dict[str, A
         },
         {**delivery, "queued": 4, "oldest_age_s": 12.25, "refused_s": 0.0, "last_error": ""},
         {"backlog": 0, "unfinished": 0},
+        30.0,
         drift=drift,
     )
     said = json.loads(status.status(device, f"sam3edge/{device}/status", beat, 7000).payload)

@@ -216,7 +216,7 @@ class TestAttacks:
     """What somebody without the address, another page in the same browser, or another user of the computer may try."""
 
     def test_it_listens_on_this_computer_only(self, client: Client) -> None:
-        assert client.server._http.server_address[0] == "127.0.0.1"
+        assert client.server._http.host == "127.0.0.1"
         assert len(client.base) > 30
 
     @pytest.mark.parametrize(

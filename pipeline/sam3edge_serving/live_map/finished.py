@@ -1,0 +1,118 @@
+"""The page of a demo that has ended: its frames with their outlines, in one folder, without a server or a script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from sam3edge.core.errors import FrameError
+from sam3edge.images.files import read_frame
+from sam3edge.images.jpeg import picture_of
+from sam3edge.images.overlay import color_of
+
+PICTURE_SIDE, PICTURE_BYTES = 1280, 4 << 20
+"""Of the picture of a frame: pixels of its longer side, and bytes, at most."""
+
+PICTURES = "page"
+"""The folder of the pictures, beside the page."""
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFrame:
+    """What has become of one frame.
+
+    Attributes:
+        name: what a person calls it.
+        image: its file; may be gone, or not an image.
+        features: of all parts of its message of detections.
+        milliseconds: by stage.
+        reason: why the frame could not be used; empty for one that was.
+    """
+
+    name: str
+    image: Path
+    features: Sequence[Mapping[str, Any]] = ()
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+def write_finished_page(
+    folder: Path, title: str, facts: Mapping[str, str], frames: Iterable[FinishedFrame], labels: Sequence[str]
+) -> Path:
+    """Write ``index.html`` into a folder, and the frames' pictures below it.
+
+    Args:
+        facts: what is said of the whole, by name.
+        labels: every label there may be; each has its own colour.
+
+    Returns:
+        The page.
+    """
+    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    style = (_HERE / "finished.css").read_text()
+    page = Template((_HERE / "finished.html").read_text()).substitute(
+        digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        style=style,
+        title=escape(title),
+        facts="".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items()),
+        frames="\n".join(_figure(folder, number, frame, labels) for number, frame in enumerate(frames)),
+    )
+    path = folder / "index.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _figure(folder: Path, number: int, frame: FinishedFrame, labels: Sequence[str]) -> str:
+    counts = Counter(str(feature["properties"]["label"]) for feature in frame.features)
+    said = ", ".join(f"{count} {label}" for label, count in counts.most_common()) or "nothing found"
+    spent = ", ".join(f"{stage} {milliseconds:.0f} ms" for stage, milliseconds in frame.milliseconds.items())
+    drawing = "" if frame.reason else _drawing(folder, number, frame, said, labels)
+    words = f'<span class="refused">{escape(frame.reason)}</span>' if frame.reason else escape(said)
+    return (
+        f"<figure>{drawing}<figcaption><strong>{escape(frame.name)}</strong> {words}<span>{escape(spent)}</span>"
+        "</figcaption></figure>"
+    )
+
+
+def _drawing(folder: Path, number: int, frame: FinishedFrame, said: str, labels: Sequence[str]) -> str:
+    try:
+        image = read_frame(frame.image)
+    except FrameError:
+        return ""
+    path = f"{PICTURES}/{number:05}.jpg"
+    (folder / path).write_bytes(picture_of(image, PICTURE_SIDE, PICTURE_BYTES).jpeg)
+    width, height = image.width, image.height
+    size = max(width, height) / 44
+    ordered = sorted(frame.features, key=lambda feature: -float(feature["properties"]["area"]))
+    shapes = "".join(_outline(feature["properties"], labels) for feature in ordered)
+    names = "".join(_name(feature["properties"], size) for feature in ordered)
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(f"{frame.name}: {said}")}">'
+        f'<image href="{path}" width="{width}" height="{height}" preserveAspectRatio="none"/>{shapes}{names}</svg>'
+    )
+
+
+def _outline(properties: Mapping[str, Any], labels: Sequence[str]) -> str:
+    geometry = properties["imageGeometry"]
+    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    rings = (ring for polygon in polygons for ring in polygon)
+    drawn = "".join("M" + "L".join(f"{float(x):g} {float(y):g}" for x, y in ring) + "Z" for ring in rings)
+    blue, green, red = color_of(str(properties["label"]), labels)
+    color = f"rgb({red} {green} {blue})"
+    return f'<path class="seam" d="{drawn}"/><path class="outline" d="{drawn}" fill="{color}" stroke="{color}"/>'
+
+
+def _name(properties: Mapping[str, Any], size: float) -> str:
+    left, top = (float(value) for value in properties["imageBBox"][:2])
+    words = escape(f"{properties['label']} {float(properties['score']):.2f}")
+    at = f'x="{max(0.0, left):g}" y="{max(size, top - size / 4):g}"'
+    return f'<text {at} font-size="{size:g}" stroke-width="{size / 4:g}">{words}</text>'

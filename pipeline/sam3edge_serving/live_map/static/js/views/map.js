@@ -1,0 +1,102 @@
+// Objects on Earth: by MapLibre where there is WebGL, else by a plain drawing.
+import { inkOf } from "../colors.js";
+import { find, make, say } from "../dom.js";
+import { unionOf } from "../geometry.js";
+import { counted } from "../words.js";
+import { PlainMap } from "./plainmap.js";
+
+const PAUSE = 500; // milliseconds between two drawings
+
+export class MapView {
+  #state;
+  #config;
+  #map = null;
+  #making = false;
+  #shown = ""; // what was drawn
+  #drawnAt = 0;
+  #dark = matchMedia("(prefers-color-scheme: dark)");
+  problem = ""; // why it is not the map that it should be
+
+  constructor(state, config) {
+    this.#state = state;
+    this.#config = config;
+    find("map-fit").onclick = () => this.#map?.fit(this.#bounds);
+    this.#dark.addEventListener("change", () => {
+      this.#map?.remove();
+      this.#map = null;
+      this.#making = false;
+      this.#shown = "";
+    });
+  }
+
+  render(now) {
+    const wanted = document.querySelector("input[name=trail]:checked").value;
+    const placed = this.#frames(wanted);
+    const empty = placed.length === 0 && !this.#map && !this.#config.mapStyle && !this.#config.mapTiles;
+    find("no-map").hidden = !empty;
+    find("map-box").hidden = empty;
+    if (empty || now - this.#drawnAt < PAUSE) return;
+    if (!this.#making) this.#make();
+    if (!this.#map) return;
+    const shown = JSON.stringify([wanted, placed.map(({ camera, frame }) => [camera.key, frame.id, frame.time])]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.#drawnAt = now;
+    const objects = placed.flatMap(({ camera, frame }) => frame.objects.filter((one) => one.place !== null)
+      .map((one) => described(camera, frame, one, this.#dark.matches)));
+    this.#bounds = unionOf(objects.map((one) => one.bounds));
+    this.#map.show(objects, this.#bounds);
+    say(find("map-count"), `${counted(objects.length, "object")} of ${counted(placed.length, "frame")}`);
+  }
+
+  #bounds = null;
+
+  // Frames with places: { camera, frame }.
+  #frames(wanted) {
+    if (wanted === "all") return this.#state.trail;
+    return this.#state.cameras.filter(({ frame }) => frame?.objects.some((one) => one.place !== null))
+      .map((camera) => ({ camera, frame: camera.frame }));
+  }
+
+  // MapLibre is a megabyte: it is loaded where there is something for it to draw.
+  async #make() {
+    this.#making = true;
+    const says = { choose: (text) => say(find("map-object"), text), note: (text) => this.#note(text),
+      credit: (text) => say(find("map-credit"), text) };
+    const box = find("map");
+    box.replaceChildren();
+    if (make("canvas").getContext("webgl2") === null) {
+      this.#note("This browser has no WebGL, or has it switched off: this is a plain drawing in longitude and latitude"
+        + (this.#config.mapStyle || this.#config.mapTiles ? ", without the background map." : "."));
+      this.#map = new PlainMap(box, says.choose);
+      return;
+    }
+    try {
+      const { GlobeMap } = await import("./globe.js");
+      this.#map = new GlobeMap(box, this.#config, this.#dark.matches, says);
+    } catch (error) {
+      this.#note(`The map cannot be drawn by WebGL (${error.message}): this is a plain drawing.`);
+      box.replaceChildren();
+      this.#map = new PlainMap(box, says.choose);
+    }
+  }
+
+  #note(text) {
+    this.problem = text;
+    find("map-note").hidden = !text;
+    say(find("map-note"), text);
+  }
+}
+
+// What a map draws of an object, and says of it.
+function described(camera, frame, one, dark) {
+  const { place } = one;
+  const words = [
+    `${one.label} ${one.score.toFixed(2)}`, one.track && `track ${one.track.slice(-4)}`, one.zones.join(", "),
+    place.squareMetres !== null && `${place.squareMetres.toPrecision(3)} m²`,
+    place.accuracy !== null && `right to ${place.accuracy.toPrecision(2)} m`,
+    `${camera.device.name}, ${frame.name}`,
+  ];
+  return { shape: place.shape, bounds: place.bounds, label: one.label, color: inkOf(one.label, dark),
+    words: words.filter(Boolean).join(" · ") };
+}

@@ -1,0 +1,81 @@
+// A plain drawing of places: longitude to the right, latitude up, a degree of each as long as it is in the middle.
+import { draw } from "../dom.js";
+import { pathOf } from "../geometry.js";
+
+const MARGIN = 36; // CSS pixels
+const METRES_PER_DEGREE = 111_320; // of latitude
+const LEAST = 1e-5; // degrees: about a metre, for a single small object
+const STEPS = [1, 2, 5];
+
+export class PlainMap {
+  #box;
+  #choose;
+  #objects = [];
+  #bounds = null;
+  #resized = new ResizeObserver(() => this.fit(this.#bounds));
+
+  constructor(box, choose) {
+    this.#box = box;
+    this.#choose = choose;
+    this.#box.classList.add("plain");
+    this.#resized.observe(box);
+  }
+
+  show(objects, bounds) {
+    this.#objects = objects;
+    this.fit(bounds);
+  }
+
+  // Draw all of it.
+  fit(bounds) {
+    this.#bounds = bounds;
+    this.#box.replaceChildren(...(bounds ? [this.#drawing()] : []));
+  }
+
+  remove() {
+    this.#resized.disconnect();
+    this.#box.classList.remove("plain");
+    this.#box.replaceChildren();
+  }
+
+  #drawing() {
+    const { clientWidth: width, clientHeight: height } = this.#box;
+    const [west, south, east, north] = this.#bounds;
+    const middle = (south + north) / 2, squeeze = Math.max(0.01, Math.cos((middle * Math.PI) / 180));
+    const scale = Math.min((width - 2 * MARGIN) / Math.max(LEAST, (east - west) * squeeze),
+      (height - 2 * MARGIN) / Math.max(LEAST, north - south)); // CSS pixels of a degree of latitude
+    const place = (lon, lat) => [width / 2 + (lon - (west + east) / 2) * squeeze * scale, height / 2 - (lat - middle) * scale];
+    const outlines = this.#objects.map((one, index) => {
+      const path = draw("path", { d: pathOf(one.shape, place), fill: one.color, stroke: one.color, "data-object": index });
+      path.append(draw("title", {}, one.words));
+      path.addEventListener("click", () => this.#choose(one.words));
+      return path;
+    });
+    return draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${this.#objects.length} objects between `
+      + `${degrees(west, "E", "W")}, ${degrees(south, "N", "S")} and ${degrees(east, "E", "W")}, ${degrees(north, "N", "S")}` },
+    ...outlines, ...frame([west, south, east, north]), ...bar(METRES_PER_DEGREE / scale, width, height));
+
+    function frame(box) {
+      const text = (x, y, anchor, words) => draw("text", { x, y, "text-anchor": anchor }, words);
+      return [
+        text(6, 14, "start", `${degrees(box[3], "N", "S")}, ${degrees(box[0], "E", "W")}`),
+        text(width - 6, height - 6, "end", `${degrees(box[1], "N", "S")}, ${degrees(box[2], "E", "W")}`),
+      ];
+    }
+  }
+}
+
+const degrees = (value, positive, negative) => `${Math.abs(value).toFixed(5)}° ${value < 0 ? negative : positive}`;
+
+// A scale of a round number of metres, at most a quarter of the width.
+function bar(metresPerPixel, width, height) {
+  const most = (metresPerPixel * width) / 4;
+  const power = 10 ** Math.floor(Math.log10(most));
+  const metres = STEPS.map((step) => step * power).filter((value) => value <= most).pop();
+  const length = metres / metresPerPixel;
+  const words = metres >= 1000 ? `${metres / 1000} km` : metres >= 1 ? `${metres} m` : `${Math.round(metres * 1000) / 10} cm`;
+  return [
+    draw("path", { class: "bar", d: `M8 ${height - 14}v6h${length}v-6` }),
+    draw("text", { x: 12, y: height - 14 }, words),
+  ];
+}

@@ -1,0 +1,22 @@
+// Times and numbers as people read them.
+export function duration(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
+}
+
+export const clock = (at) => new Date(at).toLocaleTimeString();
+
+export const moment = (at) => new Date(at).toLocaleString();
+
+export const counted = (count, one, several = `${one}s`) => `${count} ${count === 1 ? one : several}`;
+
+// "3 cars, 1 tree": labels of objects, counted, the most frequent first.
+export function tally(objects) {
+  const counts = new Map();
+  for (const { label } of objects) counts.set(label, (counts.get(label) ?? 0) + 1);
+  const sorted = [...counts].sort((one, other) => other[1] - one[1] || (one[0] < other[0] ? -1 : 1));
+  return sorted.map(([label, count]) => `${count} ${label}`).join(", ") || "nothing found";
+}

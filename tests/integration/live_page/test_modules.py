@@ -1,0 +1,531 @@
+"""The page's modules by themselves, in the browser that runs them: what they keep is right, and bounded."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import itertools
+import json
+import random
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import awscrt.auth
+import awscrt.http
+import pytest
+
+from sam3edge.core.messages.detections import divide
+from sam3edge.core.types import Message
+from support.browser import Browser
+from support.live_messages import RING, Sender, detection, on_earth, square
+from support.samples import wobbly
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+
+TAKE = """
+const { State } = await import("/js/state.js"), { LIMITS } = await import("/js/limits.js");
+const [sent, changes = {}] = arguments, state = new State({ ...LIMITS, ...changes });
+const given = sent.map(([topic, payload, now = Date.now(), retained = false]) => state.take(
+  topic, Uint8Array.from(atob(payload), (one) => one.charCodeAt(0)), now, retained)?.kind ?? null);
+"""
+
+
+def written(*messages: Message) -> list[list[str]]:
+    return [[one.topic, base64.b64encode(one.payload).decode()] for one in messages]
+
+
+def raw(topic: str, payload: bytes | str) -> list[str]:
+    return [topic, base64.b64encode(payload if isinstance(payload, bytes) else payload.encode()).decode()]
+
+
+def the_example() -> ModuleType:
+    path = Path(__file__).parents[3] / "infra/examples/subscriber.py"
+    spec = importlib.util.spec_from_file_location("subscriber_of_the_page", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestParts:
+    """Frames come together as in ``infra/examples/subscriber.py``, message for message."""
+
+    REASSEMBLE = """
+    const { read } = await import("/js/messages.js"), { Reassembly, Recent } = await import("/js/reassembly.js");
+    return arguments[0].map((sent) => {
+      const reassembly = new Reassembly(), seen = new Recent(100);
+      return sent.map(([topic, payload]) => {
+        const message = read(topic, Uint8Array.from(atob(payload), (one) => one.charCodeAt(0)), Date.now());
+        if (seen.has(message.id)) return null;
+        seen.add(message.id);
+        return reassembly.take(message)?.flatMap((one) => one.objects.map((object) => object.score)) ?? null;
+      });
+    });
+    """
+
+    def orders(self) -> list[list[Message]]:
+        """Parts, pieces, pieces of pieces, and the whole after some of them, in many orders and with repetitions."""
+        device, shuffle = Sender(), random.Random(3)
+        found = [detection(wobbly(40, 20, 30 + 3 * i), score=0.9 - i / 100) for i in range(12)]
+        parts = device.detections(*found, frame=device.frame("parts"), max_bytes=4000)
+        [whole] = device.detections(*found, frame=device.frame("pieces"))
+        halves = divide(whole, len(whole.payload) * 2 // 3)
+        unequal = [halves[0], *divide(halves[1], len(halves[1].payload) * 2 // 3)]
+        thirds = divide(whole, len(whole.payload) // 3)
+        assert len(parts) >= 3
+        assert len({json.loads(one.payload)["part"]["pieces"] for one in unequal}) == 2
+        sets = [parts, [whole], unequal, [halves[0], whole, halves[1]], [thirds[0], *halves, *thirds[1:]]]
+        cases = [list(order) for kind in sets for order in itertools.islice(itertools.permutations(kind), 40)]
+        return cases + [shuffle.sample([*case, *case], 2 * len(case)) for case in cases[::3]]
+
+    def test_each_frame_comes_once_when_nothing_of_it_is_missing(self, modules: Browser) -> None:
+        example, cases = the_example(), self.orders()
+        wanted = []
+        for case in cases:
+            reassembly = example.Reassembly()
+            frames = [reassembly.take(json.loads(message.payload)) for message in case]
+            wanted.append([None if one is None else [f["properties"]["score"] for f in one.features] for one in frames])
+        assert modules.settled(self.REASSEMBLE, [written(*case) for case in cases]) == wanted
+        assert sum(frame is not None for case in wanted for frame in case) == len(cases)
+
+    def test_frames_that_never_become_whole_make_room(self, modules: Browser) -> None:
+        first = [
+            Sender().detections(*(detection(wobbly(40, 20, 30 + 3 * i)) for i in range(12)), max_bytes=4000)[0]
+            for _ in range(20)
+        ]
+        kept = modules.settled(
+            """
+            const { read } = await import("/js/messages.js"), { Reassembly } = await import("/js/reassembly.js");
+            const few = new Reassembly({ frames: 3 }), small = new Reassembly({ bytes: 9000 });
+            for (const [topic, payload] of arguments[0]) {
+              const message = read(topic, Uint8Array.from(atob(payload), (one) => one.charCodeAt(0)), Date.now());
+              few.take(message); small.take(message);
+            }
+            return [few.waiting, few.dropped, small.bytes, small.waiting + small.dropped];
+            """,
+            written(*first),
+        )
+        assert kept[:2] == [3, 17]
+        assert 0 < kept[2] <= 9000
+        assert kept[3] == 20
+
+    def test_pieces_that_cannot_be_of_one_part_cost_nothing_else(self, modules: Browser) -> None:
+        """Pieces of a thousandth, a 1009th, a 1013th ...: their sum would need ever more digits."""
+        device = Sender()
+        body = json.loads(device.detections(detection(RING))[0].payload)
+        primes = [n for n in range(1000, 3000) if all(n % d for d in range(2, 60))]
+        sent = [
+            raw(f"{device.prefix}/detections",
+                json.dumps({**body, "id": f"piece {n}", "part": {"index": 0, "count": 1, "piece": 0, "pieces": n}}))
+            for n in reversed(primes)
+        ]  # fmt: skip
+        after = written(*device.detections(detection(RING)))
+        state = modules.settled(f"{TAKE} return [given.at(-1), state.refused];", [*sent, *after])
+        assert state[0] == "detections"
+        assert 0 < state[1] < len(primes)
+
+
+class TestSeries:
+    def test_seconds_hold_means_and_the_ring_forgets(self, modules: Browser) -> None:
+        table = modules.settled(
+            """
+            const { Series } = await import("/js/series.js"), series = new Series(10, 2);
+            const add = (second, counts) => series.add(1000 * second, new Map(Object.entries(counts)));
+            add(100, { car: 3 }); add(100.9, { car: 1, tree: 2 }); add(102, { ship: 4, bird: 1 });
+            add(101, { car: 7 }); add(90, { car: 99 });
+            const before = series.table();
+            add(109.5, {}); add(111, { car: 5 });
+            return [before, series.table(), series.table(2)];
+            """
+        )
+        car, tree, others = (
+            {"label": "car", "values": [2, 7, 0]},
+            {"label": "tree", "values": [1, 0, 0]},
+            {"label": "others", "values": [0, 0, 5]},
+        )
+        assert table[0] == {"times": [100, 101, 102], "series": [car, tree, others]}
+        assert table[1]["times"] == [102, 109, 111]
+        assert table[1]["series"][0] == {"label": "car", "values": [0, 0, 5]}
+        assert table[2]["times"] == [111]
+
+
+class TestSigning:
+    def test_the_address_is_what_awss_own_library_signs(self, modules: Browser) -> None:
+        host, now = "abc123-ats.iot.eu-central-1.amazonaws.com", datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+        secret, token = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "IQoJb3JpZ2luX2VjE+/Token=="
+        address = modules.settled(
+            """
+            const { signedAddress } = await import("/js/aws.js");
+            const [broker, region, accessKeyId, secretAccessKey, sessionToken, now] = arguments;
+            return signedAddress(broker, region, { accessKeyId, secretAccessKey, sessionToken }, new Date(now));
+            """,
+            f"wss://{host}/mqtt", "eu-central-1", "AKIDEXAMPLE", secret, token, now.isoformat(),
+        )  # fmt: skip
+        provider = awscrt.auth.AwsCredentialsProvider.new_static("AKIDEXAMPLE", secret, token)
+        configuration = awscrt.auth.AwsSigningConfig(
+            algorithm=awscrt.auth.AwsSigningAlgorithm.V4,
+            signature_type=awscrt.auth.AwsSignatureType.HTTP_REQUEST_QUERY_PARAMS,
+            credentials_provider=provider,
+            region="eu-central-1",
+            service="iotdevicegateway",
+            date=now,
+            omit_session_token=True,
+        )
+        request = awscrt.http.HttpRequest("GET", "/mqtt", awscrt.http.HttpHeaders([("host", host)]))
+        signed = awscrt.auth.aws_sign_request(request, configuration).result(30)
+        assert address.startswith(f"wss://{host}/mqtt?")
+        assert sorted(address.partition("?")[2].split("&")) == sorted(signed.path.partition("?")[2].split("&"))
+
+
+class TestWhatIsKept:
+    def test_the_last_frame_is_the_last_in_the_devices_time_and_repetitions_are_dropped(self, modules: Browser) -> None:
+        device = Sender()
+        [message] = device.detections(detection(RING, "old"), frame=device.frame("old"))
+        body = json.loads(message.payload)
+        earlier = datetime.fromisoformat(body["time"]) - timedelta(seconds=30)
+        old = raw(message.topic, json.dumps({**body, "time": earlier.isoformat()}))
+        [new] = written(*device.detections(detection(RING, "new"), frame=device.frame("new")))
+        look = "state.cameras.map((one) => [one.frame.name, one.series.table().series])"
+        kept = modules.settled(f"{TAKE} return [state.repetitions, {look}];", [new, old, new, old])
+        assert kept[0] == 2
+        [[name, series]] = kept[1]
+        assert name == "new"
+        assert sorted(one["label"] for one in series) == ["new", "old"]
+
+    def test_a_picture_goes_with_its_own_frame_whichever_comes_first(self, modules: Browser) -> None:
+        device = Sender()
+        frames = [device.frame(f"frame-{number}") for number in range(3)]
+        said = [device.detections(detection(RING), frame=frame)[0] for frame in frames]
+        look = f"{TAKE} const [camera] = state.cameras; return [camera.frame.name, camera.pictured?.name ?? null];"
+        first = [device.snapshot(frames[1]), *said]
+        late = [*said, device.snapshot(frames[1])]
+        other = [*said, device.snapshot(device.frame("another"))]
+        assert modules.settled(look, written(*first)) == ["frame-2", "frame-1"]
+        assert modules.settled(look, written(*late)) == ["frame-2", "frame-1"]
+        assert modules.settled(look, written(*other)) == ["frame-2", None]
+
+    def test_all_of_it_is_bounded_whatever_comes(self, modules: Browser) -> None:
+        """Devices, cameras, frames, pictures, parts, errors and ids without end."""
+        limits = {
+            "devices": 5, "cameras": 7, "keptVertices": 600, "pictureBytes": 4000, "trailFrames": 6,
+            "trailVertices": 300, "rows": 9, "refusals": 3, "rememberedIds": 50,
+        }  # fmt: skip
+        sent: list[list[str]] = []
+        for number in range(60):
+            device = Sender(f"device-{number % 13}", f"camera-{number % 4}")
+            frame = device.frame()
+            sent += written(
+                device.heartbeat(),
+                *device.detections(detection(wobbly(80, 30), place=on_earth(square(1, 1))), frame=frame),
+                device.snapshot(frame),
+                device.error("broken"),
+                device.event("new", "car", []),
+                device.detections(*(detection(wobbly(40, 20 + i)) for i in range(12)), max_bytes=4000)[0],
+            )
+            sent.append(raw(f"nobody/{number}/status", "{}"))
+        sizes, evicted, refused = modules.settled(
+            f"{TAKE} return [state.sizes, state.evicted, state.refused];",
+            sent, limits,
+        )  # fmt: skip
+        assert evicted > 0
+        assert refused == 60
+        assert sizes["devices"] == 5
+        assert sizes["cameras"] <= 7
+        assert 0 < sizes["vertices"] <= 600
+        assert 0 < sizes["pictureBytes"] <= 4000
+        assert 0 < sizes["trail"] <= 6
+        assert sizes["trailVertices"] <= 300
+        assert sizes["rows"] == 18
+        assert sizes["refusals"] == 3
+        assert sizes["seen"] == 50
+
+
+NOT_OURS = {
+    "no JSON": b"<img src=x onerror=alert(1)>",
+    "not UTF-8": b"\xff\xfe\x00",
+    "not an object": b"[]",
+    "null": b"null",
+    "nothing": b"",
+    "only an envelope": b'{"id": "1", "device": "d", "time": "2026-01-01T00:00:00Z"}',
+    "deep": b"[" * 400_000,
+    "a megabyte": b'{"id": "' + b"x" * 1_000_000 + b'"}',
+    "a long id": b'{"id": "' + b"x" * 1000 + b'", "device": "d", "time": "2026-01-01T00:00:00Z"}',
+    "no time": b'{"id": "1", "device": "d", "time": "soon"}',
+}
+
+
+class TestHostile:
+    """Whoever may publish may publish anything."""
+
+    @pytest.mark.parametrize("name", ["detections", "events", "errors", "status", "status/model", "snapshots",
+                                      "commands/response", "status/uploader", "availability"])  # fmt: skip
+    def test_what_is_not_ours_is_refused_and_counted(self, modules: Browser, name: str) -> None:
+        sent = [raw(f"sam3edge/line-7/{name}", payload) for payload in NOT_OURS.values()]
+        given, refused, devices = modules.settled(f"{TAKE} return [given, state.refused, state.devices.size];", sent)
+        assert given == [None] * len(sent)
+        assert (refused, devices) == (len(sent), 0)
+
+    def changed(self, change: Any) -> list[str]:
+        [message] = Sender().detections(detection(RING, place=on_earth(RING)))
+        body = json.loads(message.payload)
+        change(body, body["features"][0])
+        return raw(message.topic, json.dumps(body, separators=(",", ":")))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda body, _: body["frame"].update(width=0),
+            lambda body, _: body["frame"].update(width=1e12),
+            lambda body, _: body["frame"].update(height="640"),
+            lambda body, _: body["part"].update(count=10**9),
+            lambda body, _: body["part"].update(index=-1),
+            lambda body, _: body["part"].update(piece=3, pieces=2),
+            lambda body, _: body.update(features={}),
+            lambda body, _: body.update(device=["line-7"]),
+            lambda body, _: body.update(source={"toString": 1}),
+        ],
+    )
+    def test_a_frame_that_makes_no_sense_is_refused(self, modules: Browser, change: Any) -> None:
+        given = modules.settled(f"{TAKE} return [given, state.refused];", [self.changed(change)])
+        assert given == [[None], 1]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[[[float("inf"), 0], [1, 1], [0, 1]]]),
+            lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[[[1e300, 0], [1, 1], [0, 1]]]),
+            lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[[["0", 0], [1, 1], [0, 1]]]),
+            lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[]),
+            lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[[[[0, 0]]]]),
+            lambda _, one: one["properties"]["imageGeometry"].update(type="GeometryCollection"),
+            lambda _, one: one["properties"].update(score=float("nan")),
+            lambda _, one: one["properties"].update(score=2),
+            lambda _, one: one["properties"].update(label=7),
+            lambda _, one: one.update(properties=None),
+        ],
+    )
+    def test_an_object_that_makes_no_sense_is_left_out_and_counted(self, modules: Browser, change: Any) -> None:
+        sent = self.changed(change)
+        sent[1] = base64.b64encode(
+            base64.b64decode(sent[1]).replace(b"NaN", b"1e999").replace(b"Infinity", b"1e999")
+        ).decode()
+        [frame] = modules.settled(
+            f"{TAKE} return state.cameras.map(({{ frame }}) => [frame.objects.length, frame.omitted]);", [sent]
+        )
+        assert frame == [0, 1]
+
+    def test_a_place_that_is_not_on_earth_is_left_out_alone(self, modules: Browser) -> None:
+        sent = self.changed(lambda _, one: one["geometry"].update(coordinates=[[[400, 0], [1, 1], [0, 1], [400, 0]]]))
+        [frame] = modules.settled(
+            f"{TAKE} return state.cameras.map(({{ frame }}) => frame.objects.map((one) => one.place));", [sent]
+        )
+        assert frame == [None]
+
+    def test_hundreds_of_thousands_of_features_are_cut(self, modules: Browser) -> None:
+        many = self.changed(lambda body, one: body.update(features=[one, *[{}] * 170_000]))
+        vertices = self.changed(lambda body, one: one["properties"]["imageGeometry"].update(
+            coordinates=[[[i % 9, i % 7] for i in range(60_000)]]))  # fmt: skip
+        look = "state.cameras.map(({ frame }) => [frame.objects.length, frame.omitted])"
+        assert modules.settled(f"{TAKE} return {look};", [many]) == [[1, 170_000]]
+        assert modules.settled(f"{TAKE} return {look};", [vertices]) == [[0, 1]]
+
+    def test_names_of_javascript_are_names(self, modules: Browser) -> None:
+        sent = []
+        for name in ("__proto__", "constructor", "toString", "hasOwnProperty"):
+            device = Sender(name, name)
+            sent += written(device.heartbeat(), *device.detections(detection(RING, name, zones=[name])))
+        names, series, clean = modules.settled(
+            f"""{TAKE}
+            return [[...state.devices.values()].map((one) => one.name),
+              state.cameras.map((one) => one.series.table().series[0].label),
+              Object.keys(Object.prototype).length === 0 && {{}}.polluted === undefined];""",
+            sent,
+        )
+        assert names == series == ["__proto__", "constructor", "toString", "hasOwnProperty"]
+        assert clean
+
+    def test_what_is_not_a_jpeg_is_not_shown(self, modules: Browser) -> None:
+        device = Sender()
+        body = json.loads(device.snapshot(device.frame()).payload)
+        svg = base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>").decode()
+        sent = [
+            raw(f"{device.prefix}/snapshots", json.dumps({**body, "id": str(number), **change}))
+            for number, change in enumerate(
+                [{"image": svg}, {"media_type": "image/svg+xml"}, {"image": "!!"}, {"image": None}]
+            )
+        ]
+        assert modules.settled(f"{TAKE} return [given, state.refused];", sent) == [[None] * 4, 4]
+
+    def test_texts_are_cut_and_shown_without_what_turns_them_around(self, modules: Browser) -> None:
+        device = Sender()
+        label = "\u202eevil\u0000" + "x" * 5000
+        [message] = device.detections(detection(RING))
+        body = json.loads(message.payload)
+        body["features"][0]["properties"]["label"] = label
+        [shown] = modules.settled(f"{TAKE} return state.cameras.map(({{ frame }}) => frame.objects[0].label);",
+                                  [raw(message.topic, json.dumps(body))])  # fmt: skip
+        assert shown.startswith(" evil xxx")
+        assert len(shown) == 200
+
+
+class TestPresence:
+    NOW = 1_800_000_000_000
+
+    def words(self, modules: Browser, sent: list[list[Any]], seconds: list[float]) -> list[str]:
+        ask = "const { presence } = await import('/js/state.js'); const [device] = state.devices.values();"
+        found = modules.settled(
+            f"{TAKE} {ask} return arguments[2].map((after) => presence(device, {self.NOW} + 1000 * after).word);",
+            sent, {}, seconds,
+        )  # fmt: skip
+        return list(found)
+
+    def at(self, message: Message, retained: bool = False, seconds: float = 0) -> list[Any]:
+        return [*written(message)[0], self.NOW + 1000 * seconds, retained]
+
+    def test_a_device_is_offline_after_three_of_its_own_intervals(self, modules: Browser) -> None:
+        quick, slow = Sender().heartbeat(interval=2), Sender().heartbeat(interval=600)
+        assert self.words(modules, [self.at(quick)], [1, 5.9, 6.1]) == ["online", "online", "offline"]
+        assert self.words(modules, [self.at(slow)], [1, 1799, 1801]) == ["online", "online", "offline"]
+
+    def test_whatever_comes_from_it_is_a_sign_of_life(self, modules: Browser) -> None:
+        device = Sender()
+        sent = [self.at(device.heartbeat(interval=2)), self.at(*device.detections(), seconds=5)]  # type: ignore[misc]
+        assert self.words(modules, sent, [10, 12]) == ["online", "offline"]
+
+    def test_what_was_retained_is_as_old_as_it_says(self, modules: Browser) -> None:
+        """Written in the past by this clock, so however fresh the connection is, the device is not there."""
+        assert self.words(modules, [self.at(Sender().heartbeat(interval=2), retained=True)], [0]) == ["offline"]
+
+    def test_its_last_will_is_believed_until_it_is_heard_again(self, modules: Browser) -> None:
+        device = Sender()
+        beat = self.at(device.heartbeat(interval=60))
+        will = [*raw(f"{device.prefix}/availability", "offline"), self.NOW + 5000, False]
+        back = self.at(device.heartbeat(interval=60), seconds=9)
+        online = [*raw(f"{device.prefix}/availability", "online"), self.NOW + 5000, True]
+        assert self.words(modules, [beat, will], [6]) == ["offline"]
+        assert self.words(modules, [beat, will, back], [10]) == ["online"]
+        assert self.words(modules, [will], [6]) == ["offline"]
+        assert self.words(modules, [beat, online], [6]) == ["online"]
+
+    def test_what_it_says_of_itself(self, modules: Browser) -> None:
+        said = [
+            self.words(modules, [self.at(Sender().heartbeat(state))], [1])[0]
+            for state in ("running", "waiting for a model", "stopping", "restarting")
+        ]  # type: ignore[arg-type]
+        assert said == ["online", "waiting", "stopped", "restarting"]
+
+
+class TestCommands:
+    SEND = """
+    const { Commands } = await import("/js/commands.js");
+    const sent = [], told = [], device = { key: "k", name: "line-7", prefix: "sam3edge/line-7" };
+    const publish = (topic, text) => { sent.push([topic, JSON.parse(text)]); return Promise.resolve(); };
+    const commands = new Commands(publish, (entry) => { if (entry) told.push(entry.state); });
+    """
+
+    def test_responses_are_matched_by_id_and_those_of_others_are_nothing(self, modules: Browser) -> None:
+        sent, states = modules.settled(
+            f"""{self.SEND}
+            const one = commands.send(device, "set_threshold", {{ threshold: 0.4 }}, 0);
+            const two = commands.send(device, "snapshot", {{}}, 0);
+            commands.answered({{ command: "somebody else's", status: "SUCCEEDED", reason: "" }});
+            commands.answered({{ command: two.id, status: "REJECTED", reason: "no room" }});
+            commands.answered({{ command: one.id, status: "SUCCEEDED", reason: "" }});
+            return [sent, commands.list.map(({{ name, state, text }}) => [name, state, text])];"""
+        )
+        assert [topic for topic, _ in sent] == ["sam3edge/line-7/commands"] * 2
+        assert sent[0][1]["command"] == "set_threshold"
+        assert sent[0][1]["arguments"] == {"threshold": 0.4}
+        assert sent[0][1]["id"] != sent[1][1]["id"]
+        assert states == [["snapshot", "REJECTED", "no room"], ["set_threshold", "SUCCEEDED", ""]]
+
+    def test_no_response_in_time_is_said_and_a_late_one_counts(self, modules: Browser) -> None:
+        states = modules.settled(
+            f"""{self.SEND}
+            const one = commands.send(device, "snapshot", {{}}, 0), states = [];
+            for (const now of [29_000, 31_000, 99_000]) {{ commands.tick(now); states.push(one.state); }}
+            commands.answered({{ command: one.id, status: "SUCCEEDED", reason: "" }});
+            return [...states, one.state, told];"""
+        )
+        assert states == ["sent", "no response", "no response", "SUCCEEDED", ["no response", "SUCCEEDED"]]
+
+    def test_what_could_not_be_published_is_said(self, modules: Browser) -> None:
+        state = modules.settled(
+            """
+            const { Commands } = await import("/js/commands.js");
+            const commands = new Commands(() => Promise.reject(new Error("there is no connection")), () => {});
+            const one = commands.send({ key: "k", name: "d", prefix: "p" }, "snapshot", {});
+            await new Promise((resolve) => setTimeout(resolve));
+            return [one.state, one.text];
+            """
+        )
+        assert state == ["not confirmed", "there is no connection"]
+
+    def test_the_list_is_bounded(self, modules: Browser) -> None:
+        count = modules.settled(
+            f"{self.SEND} for (let i = 0; i < 80; i++) commands.send(device, 'snapshot', {{}}, i);"
+            "return [commands.list.length, commands.list[0].at];"
+        )
+        assert count == [50, 79]
+
+
+class TestPictures:
+    ASK = """
+    const { Pictures } = await import("/js/pictures.js");
+    const sent = [], publish = (topic, text) => { sent.push([topic, JSON.parse(text).id]); return Promise.resolve(); };
+    const pictures = new Pictures(arguments[0], publish);
+    const [one, two] = ["1", "2"].map((key) => ({ key, prefix: `p/${key}` }));
+    """
+
+    def test_one_at_a_time_from_each_device_and_not_sooner_than_asked_for(self, modules: Browser) -> None:
+        counts = modules.settled(
+            f"""{self.ASK}
+            const counts = [], tick = (devices, now) => {{ pictures.tick(devices, now); counts.push(sent.length); }};
+            tick([one, two], 0); tick([one, two], 60_000);
+            pictures.arrived(one, sent[0][1], 61_000);
+            tick([one, two], 70_000); tick([one, two], 72_000);
+            pictures.refused(two, sent[1][1], 72_000);
+            tick([one, two], 100_000); tick([one, two], 133_000); tick([], 140_000);
+            return counts;""",
+            10,
+        )
+        assert counts == [2, 2, 2, 3, 3, 4, 4]
+
+    def test_none_where_the_operator_said_nothing(self, modules: Browser) -> None:
+        assert modules.settled(f"{self.ASK} pictures.tick([one, two], 1e12); return sent;", None) == []
+
+
+class TestProblems:
+    ASK = """
+    const { problems } = await import("/js/problems.js"), { State } = await import("/js/state.js");
+    const [config, connection, messages, now] = arguments, state = new State();
+    state.messages = messages;
+    const configured = { broker: "wss://b.example", signIn: "none", prefixes: ["sam3edge/+"], ...config };
+    const connected = { phase: "connected", since: 0, denied: [], reason: "", retryAt: null, ...connection };
+    return [...problems(configured, connected, state, now)].map((one) => one[0]);
+    """
+
+    @pytest.mark.parametrize(
+        ("config", "connection", "messages", "now", "said"),
+        [
+            ({}, {}, 0, 80_000, []),
+            ({}, {}, 0, 100_000, ["quiet"]),
+            ({}, {}, 1, 100_000, []),
+            ({}, {"denied": ["sam3edge/+/snapshots"]}, 1, 0, ["rights"]),
+            ({}, {"phase": "waiting", "reason": "unreachable", "retryAt": 5000}, 0, 0, ["connection"]),
+            ({}, {"phase": "waiting", "reason": "closed at once", "retryAt": 5000}, 0, 0, ["connection"]),
+            ({}, {"phase": "refused", "reason": "not authorized"}, 0, 0, ["connection"]),
+            ({"broker": "ws://b.example:9001", "signIn": "password"}, {}, 1, 0, ["plain"]),
+            ({"broker": "ws://127.0.0.1:9001", "signIn": "password"}, {}, 1, 0, []),
+            ({"broker": "ws://127.0.0.1.evil.example", "signIn": "password"}, {}, 1, 0, ["plain"]),
+        ],
+    )
+    def test_what_is_wrong_is_said(
+        self, modules: Browser, config: Any, connection: Any, messages: int, now: int, said: list[str]
+    ) -> None:
+        assert modules.settled(self.ASK, config, connection, messages, now) == said

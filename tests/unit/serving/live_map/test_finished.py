@@ -1,0 +1,64 @@
+"""The page of a finished demo."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+
+from sam3edge_serving.live_map.finished import FinishedFrame, write_finished_page
+from support.live_messages import RING, Sender, detection, square
+
+EVIL = "<script>alert('&')</script>"
+
+
+def written(tmp_path: Path) -> tuple[Path, str]:
+    image = tmp_path / "in" / "a.png"
+    image.parent.mkdir()
+    cv2.imwrite(str(image), np.full((480, 640, 3), (40, 80, 120), np.uint8))
+    [message] = Sender().detections(detection(RING, EVIL, 0.9), detection(square(0, 0), "dent", 0.5))
+    frames = [
+        FinishedFrame(f"{EVIL}.png", image, json.loads(message.payload)["features"], {"vision": 12.3}),
+        FinishedFrame("b.png", tmp_path / "gone.png", json.loads(message.payload)["features"]),
+        FinishedFrame("c.png", image, reason=f"expected an image {EVIL}"),
+    ]
+    page = write_finished_page(tmp_path / "out", f"the demo {EVIL}", {"looked for": EVIL}, frames, [EVIL, "dent"])
+    return page, page.read_text()
+
+
+def test_it_is_one_folder_without_a_script_or_an_address(tmp_path: Path) -> None:
+    page, text = written(tmp_path)
+    assert "<script" not in text
+    assert not re.search(r"https?://|src=", text)
+    pictures = re.findall(r'href="([^"]+)"', text)
+    assert pictures == ["page/00000.jpg"]
+    assert cv2.imread(str(page.parent / pictures[0])).shape == (480, 640, 3)
+
+
+def test_its_policy_allows_its_own_style_and_pictures_only(tmp_path: Path) -> None:
+    _, text = written(tmp_path)
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
+    assert policy is not None
+    assert policy[1].startswith(f"default-src 'none'; img-src 'self' file:; style-src 'sha256-{digest}';")
+
+
+def test_outlines_are_those_of_the_message_with_their_holes(tmp_path: Path) -> None:
+    _, text = written(tmp_path)
+    [drawing] = re.findall(r"<svg.*?</svg>", text)
+    svg = ElementTree.fromstring(drawing)
+    assert svg.get("viewBox") == "0 0 640 480"
+    outlines = [path.get("d") or "" for path in svg.iter("path") if path.get("class") == "outline"]
+    assert [d.count("M") for d in outlines] == [2, 1]  # the ring with its hole, the largest first
+    points = {tuple(map(float, pair.split())) for pair in re.findall(r"[\d.]+ [\d.]+", outlines[0])}
+    assert points == {(x, y) for ring in (RING.exterior, *RING.interiors) for x, y in ring.coords}
+    assert [text.text for text in svg.iter("text")] == [f"{EVIL} 0.90", "dent 0.50"]
+    assert "expected an image &lt;script&gt;" in text
