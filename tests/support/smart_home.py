@@ -78,7 +78,7 @@ def heartbeat(state: status.State = "running", tracking: bool = True) -> dict[st
     delivery = dict.fromkeys(status.DeliveryMember.__annotations__, 0) | {"last_error": ""}
     source: status.SourceMember = {"backlog": 0, "unfinished": 0}
     beat = status.Heartbeat(
-        state, MODEL, (Prompt("car"),), COUNTERS, delivery, source, tracking=TRACKING if tracking else None
+        state, MODEL, (Prompt("car"),), COUNTERS, delivery, source, 30.0, tracking=TRACKING if tracking else None
     )
     return body(status.status("line-7", "t", beat, 131_072))
 

@@ -30,7 +30,7 @@ from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 from support.browser import Browser
 from support.live_messages import RING, Sender, detection, on_earth, square
 from support.live_page import LivePage, Publisher, Stand, publishing, stand
-from support.mosquitto import free_port, running
+from support.mosquitto import free_port, needs_mosquitto, running
 from support.samples import wobbly
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
