@@ -125,7 +125,7 @@ def convert(
         except ModuleNotFoundError as error:
             raise SettingsError(f"{error.name} is not installed; pip install 'sam3edge[client,vector]'") from error
 
-        done = convert_all(files_in(inputs), out)
+        done = convert_all(files_in(inputs, out), out)
     for reason in done.refused.reasons:
         say(f"[bold red]left out:[/] {escape(reason)}")
     if done.refused.count:

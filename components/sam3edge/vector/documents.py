@@ -24,13 +24,16 @@ OnRefused = Callable[[str], None]
 """Called with the reason for what is left out."""
 
 
-def files_in(paths: Iterable[Path]) -> list[Path]:
+def files_in(paths: Iterable[Path], out: Path) -> list[Path]:
     """The files that were named, and those of folders that were, at any depth, by name.
+
+    Args:
+        out: what is written from them; in a folder it is left out, as are COCO's documents.
 
     Raises:
         VectorFileError: a path is not there, or a folder holds no such file.
     """
-    return [file for path in paths for file in _files_in(path)]
+    return [file for path in paths for file in _files_in(path, out)]
 
 
 class Messages:
@@ -115,13 +118,18 @@ class Messages:
         return known
 
 
-def _files_in(path: Path) -> list[Path]:
+def _files_in(path: Path, out: Path) -> list[Path]:
     if not path.exists():
         raise VectorFileError(f"{path} is not there")
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in DOCUMENTS | LINES and file.is_file())
+    found = sorted(file for file in path.rglob("*") if _holds_detections(file) and file != out)
     if not found:
         ends = ", ".join(sorted(DOCUMENTS | LINES))
         raise VectorFileError(f"{path} holds no detections: none of its files ends in {ends}")
     return found
+
+
+def _holds_detections(file: Path) -> bool:
+    name = file.name.lower()
+    return name.endswith((*DOCUMENTS, *LINES)) and not name.endswith(".coco.json") and file.is_file()

@@ -91,13 +91,15 @@ def test_a_file_that_goes_away_is_told(tmp_path: Path) -> None:
 
 
 def test_folders_are_searched_at_any_depth(tmp_path: Path) -> None:
-    for name in ("b.geojson", "x/a.NDJSON", "x/y/c.json", "x/picture.png"):
+    out = tmp_path / "out.geojson"
+    for name in ("b.geojson", "x/a.NDJSON", "x/y/c.json", "x/picture.png", "out.geojson", "labels.coco.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert files_in([tmp_path]) == [tmp_path / "b.geojson", tmp_path / "x/a.NDJSON", tmp_path / "x/y/c.json"]
-    assert files_in([tmp_path / "x/picture.png"]) == [tmp_path / "x/picture.png"]
+    assert files_in([tmp_path], out) == [tmp_path / "b.geojson", tmp_path / "x/a.NDJSON", tmp_path / "x/y/c.json"]
+    assert files_in([out], out) == [out]
+    assert files_in([tmp_path / "x/picture.png"], out) == [tmp_path / "x/picture.png"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(VectorFileError, match="holds no detections"):
-        files_in([tmp_path / "empty"])
+        files_in([tmp_path / "empty"], out)
     with pytest.raises(VectorFileError, match="is not there"):
-        files_in([tmp_path / "nowhere"])
+        files_in([tmp_path / "nowhere"], out)

@@ -52,13 +52,11 @@ class VectorTable:
     Attributes:
         name: of the file, and of the layer where there are several.
         crs: of its geometries.
-        columns: names of its attributes.
         batches: geometries as WKB (None for null), and attributes by name.
     """
 
     name: str
     crs: CRS
-    columns: tuple[str, ...]
     batches: Iterator[tuple[npt.NDArray[np.object_], dict[str, list[Any]]]]
 
 
@@ -96,7 +94,7 @@ def _gdal(source: VectorSource, columns: Sequence[str], optional: Sequence[str])
         reader,
     ):
         geometry = meta["geometry_name"] or "wkb_geometry"
-        yield VectorTable(name, crs, known, (_batch(one, geometry, columns) for one in reader))
+        yield VectorTable(name, crs, (_batch(one, geometry, columns) for one in reader))
 
 
 @contextmanager
@@ -110,7 +108,7 @@ def _parquet(source: VectorSource, columns: Sequence[str], optional: Sequence[st
         columns = _wanted(columns, optional, known, source.path)
         crs = _crs_of(source.crs if named is None else named, source.path.name)
         batches = file.iter_batches(BATCH, columns=[geometry, *columns])
-        yield VectorTable(source.path.name, crs, known, (_batch(one, geometry, columns) for one in batches))
+        yield VectorTable(source.path.name, crs, (_batch(one, geometry, columns) for one in batches))
 
 
 def _geometries_of(geo: bytes, path: Path) -> tuple[str, Sequence[str], Any]:
