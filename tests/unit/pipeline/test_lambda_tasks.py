@@ -70,7 +70,7 @@ def test_errors_are_called_as_lambda_calls_them() -> None:
 
 
 def test_an_execution_in_which_every_call_is_refused_to_the_last_retry_fits_the_history() -> None:
-    """A round of a loop: the task with all its tries, the choice, the count, the choice whether time is left, the wait."""
+    """A round of a loop: the task with all its tries, two choices, the count, the wait."""
     machine = rollout({name: name for name in FUNCTIONS}, Times())
     tries = max(retrier["MaxAttempts"] for one in tasks(machine).values() for retrier in one["Retry"]) + 1
     of_round = 2 + 3 * tries + 2 + 2 + 2 + 2
