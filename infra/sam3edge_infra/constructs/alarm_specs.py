@@ -152,15 +152,19 @@ def endpoint_alarms(endpoint: Served, options: Monitoring) -> tuple[AlarmSpec, .
             options.error_percent / 100,
             periods=2,
         ),
-        AlarmSpec(
-            "endpoint-latency",
-            f"One of ten requests to {endpoint.name} took the model more than {options.latency_ms} ms.",
-            "Compare prompts and sizes of images with those before; raise max_instances, or take a larger instance.",
-            metric("AWS/SageMaker", "ModelLatency", "p90", variant),
-            options.latency_ms * 1000,  # SageMaker says microseconds
-            periods=3,
-        ),
     ]
+    if endpoint.kind != "async":  # where a request may take an hour, and what waits has an alarm of its own
+        alarms.append(
+            AlarmSpec(
+                "endpoint-latency",
+                f"One of ten requests to {endpoint.name} took the model more than {options.latency_ms} ms.",
+                "Compare prompts and sizes of images with those before; raise max_instances, or take a larger "
+                "instance.",
+                metric("AWS/SageMaker", "ModelLatency", "p90", variant),
+                options.latency_ms * 1000,  # SageMaker says microseconds
+                periods=3,
+            )
+        )
     if endpoint.kind == "instance":  # elsewhere there is no such metric, or cold starts are part of it
         alarms.append(
             AlarmSpec(

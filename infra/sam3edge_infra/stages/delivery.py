@@ -40,7 +40,7 @@ class Monitoring(Section):
         silent_minutes: without a heartbeat, after which a device is missing.
         outbox_messages, outbox_minutes: queued on a device: how many, and how old.
         error_percent: of requests or frames.
-        latency_ms: of the endpoint, 90 of 100 requests.
+        latency_ms: of the endpoint, 90 of 100 requests; of an asynchronous one only what waits too long is told.
     """
 
     email: Email | None = None

@@ -141,7 +141,7 @@ def test_alarms_of_groups_are_on_metrics_that_the_function_writes(resources: Res
     [
         ("instance", {"endpoint-errors", "endpoint-latency", "endpoint-overhead"}),
         ("serverless", {"endpoint-errors", "endpoint-latency"}),
-        ("async", {"endpoint-errors", "endpoint-latency", "endpoint-backlog"}),
+        ("async", {"endpoint-errors", "endpoint-backlog"}),
     ],
 )
 def test_an_endpoints_alarms_are_on_metrics_that_its_kind_has(

@@ -30,6 +30,7 @@ from sam3edge_simulator.loop.rollout import approval_event
 from support.infra_templates import STAGES, Templates
 
 BUCKET, FUNCTION, RULE = "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Events::Rule"
+ALARM = "AWS::CloudWatch::Alarm"
 
 
 def everything(templates: Templates, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -116,7 +117,7 @@ def test_an_existing_vpc_is_used_and_none_is_made(templates: Templates) -> None:
 # --------------------------------------------------------------------------------------------------------- endpoint
 
 
-def test_an_instance_endpoint_scales_and_is_updated_by_a_canary_that_alarms_turn_back(templates: Templates) -> None:
+def test_an_instance_endpoint_scales_and_is_updated_by_a_canary_that_alarms_roll_back(templates: Templates) -> None:
     endpoint = templates.only("dev", "endpoint", "AWS::SageMaker::Endpoint")
     careful = endpoint["DeploymentConfig"]
     alarms = templates.resources("dev", "endpoint", "AWS::CloudWatch::Alarm").values()
@@ -137,9 +138,43 @@ def test_an_instance_endpoint_scales_and_is_updated_by_a_canary_that_alarms_turn
             "EndpointName": endpoint["EndpointName"],
             "VariantName": "main",
         }
+    assert endpoint["RetainAllVariantProperties"] is True
     target = templates.only("dev", "endpoint", "AWS::ApplicationAutoScaling::ScalableTarget")
     assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 2)
     assert target["ResourceId"] == f"endpoint/{endpoint['EndpointName']}/variant/main"
+
+
+def test_an_update_of_an_async_endpoint_is_rolled_back_by_errors_and_by_nothing_that_long_requests_do(
+    templates: Templates,
+) -> None:
+    endpoint = templates.only("prod", "endpoint", "AWS::SageMaker::Endpoint")
+    watched = [one["AlarmName"] for one in endpoint["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]]
+    alarms = {one["AlarmName"]: one for one in templates.resources("prod", "endpoint", ALARM).values()}
+    assert [alarms[name]["MetricName"] for name in watched] == ["Invocation5XXErrors"]
+    update = endpoint["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+    bake = update["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"]
+    assert all(alarms[name]["Period"] * alarms[name]["EvaluationPeriods"] < bake for name in watched)
+    monitored = templates.resources("prod", "monitoring", ALARM).values()
+    assert "ModelLatency" not in {one.get("MetricName") for one in monitored}
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod", "lite"])
+def test_the_endpoints_role_reads_the_alarms_that_its_updates_are_watched_by(templates: Templates, stage: str) -> None:
+    """SageMaker reads them as that role: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html"""
+    endpoint = templates.only(stage, "endpoint", "AWS::SageMaker::Endpoint")
+    rollback = endpoint.get("DeploymentConfig", {}).get("AutoRollbackConfiguration", {"Alarms": []})
+    watched = {
+        naming_of(read_stage(stage)).arn("cloudwatch", f"alarm:{one['AlarmName']}") for one in rollback["Alarms"]
+    }
+    allowed = {
+        arn
+        for policy in templates.resources(stage, "endpoint", "AWS::IAM::Policy").values()
+        for one in policy["PolicyDocument"]["Statement"]
+        if "cloudwatch:DescribeAlarms" in listed(one["Action"])
+        for arn in listed(one["Resource"])
+    }
+    assert allowed == watched
+    assert bool(watched) == (stage != "lite")
 
 
 def test_an_async_endpoint_scales_to_zero_and_from_zero(templates: Templates) -> None:
