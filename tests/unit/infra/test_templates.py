@@ -352,7 +352,7 @@ def test_approvals_of_the_stages_own_group_start_a_rollout(templates: Templates)
     assert target["DeadLetterConfig"]["Arn"]
 
 
-def test_labels_start_training_and_a_schedule_or_many_examples_ask_for_labels(templates: Templates) -> None:
+def test_labels_start_training_and_schedules_ask_for_labels(templates: Templates) -> None:
     made = rules(templates, "dev", "training")
     assert made["sam3edge-dev-retraining-due"]["ScheduleExpression"] == "rate(7 days)"
     labeled = EventPattern.load(json.dumps(made["sam3edge-dev-labeled"]["EventPattern"]))
@@ -364,15 +364,24 @@ def test_labels_start_training_and_a_schedule_or_many_examples_ask_for_labels(te
     }
     assert labeled.matches_event(event)
     assert not labeled.matches_event({**event, "detail": {**event["detail"], "status": "FAILED"}})
-    alarm = templates.only("dev", "training", "AWS::CloudWatch::Alarm")
-    assert (alarm["Threshold"], alarm["Period"]) == (100, 86_400)
-    assert alarm["Dimensions"] == [{"Name": "RuleName", "Value": "sam3edge-dev-new-examples"}]
-    asked = made["sam3edge-dev-retrain-on-examples"]["EventPattern"]
-    assert asked["resources"] == [f"arn:aws:cloudwatch:eu-central-1:111122223333:alarm:{alarm['AlarmName']}"]
-    counted = made["sam3edge-dev-new-examples"]["EventPattern"]
-    assert counted["detail"]["bucket"]["name"] == ["sam3edge-dev-examples-111122223333-eu-central-1"]
+    counted = made["sam3edge-dev-new-examples"]
+    assert counted["EventPattern"]["detail"]["bucket"]["name"] == ["sam3edge-dev-examples-111122223333-eu-central-1"]
+    told = environment(templates, "dev", "training", "sam3edge-dev-retrain-label")
+    assert told["SAM3EDGE_RETRAINING_UPLOADS_RULE"] == counted["Name"]
     assert "sam3edge-lite-retraining-due" not in rules(templates, "lite", "training")
-    assert not templates.resources("none", "training", "AWS::CloudWatch::Alarm")
+    assert "sam3edge-none-retrain-on-examples" not in rules(templates, "none", "training")
+    assert "sam3edge-none-new-examples" not in rules(templates, "none", "training")
+
+
+def test_new_examples_are_counted_every_hour_and_not_only_once(templates: Templates) -> None:
+    """An alarm would go off once and stay where it is, as long as devices go on sending as much."""
+    hourly = rules(templates, "dev", "training")["sam3edge-dev-retrain-on-examples"]
+    assert hourly["ScheduleExpression"] == "rate(1 hour)"
+    [target] = hourly["Targets"]
+    transformer = target["InputTransformer"]
+    assert transformer["InputPathsMap"] == {"time": "$.time"}
+    event = json.loads(transformer["InputTemplate"].replace("<time>", '"2026-03-02T08:00:00Z"'))
+    assert event == {"time": "2026-03-02T08:00:00Z", "minimum": 100}
 
 
 def test_what_devices_say_is_checked_for_who_says_it_and_kept_in_a_queue(templates: Templates) -> None:
