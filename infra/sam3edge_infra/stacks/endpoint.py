@@ -63,9 +63,14 @@ class Endpoint:
     kind: Literal["instance", "async", "serverless"]
 
 
+def endpoint_name(naming: Naming) -> str:
+    """Of a stage's endpoint, whatever its kind: devices keep it in their configuration."""
+    return naming("endpoint")
+
+
 def endpoint_of(naming: Naming, options: Options) -> Endpoint:
     """The endpoint of a stage."""
-    name = naming("endpoint")
+    name = endpoint_name(naming)
     return Endpoint(name, naming.arn("sagemaker", f"endpoint/{name}"), VARIANT, options.kind)
 
 

@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from sam3edge_infra.stages.delivery import Consumers, Delivery, Monitoring, Simulator
+from sam3edge_infra.stages.first_deployment import FirstDeployment
 from sam3edge_infra.stages.section import Section
 from sam3edge_infra.stages.values import (
     Account,
     Cidr,
-    ComponentVersion,
     HostName,
     ImageTag,
     Phrase,
@@ -190,6 +190,10 @@ class AssetsBundle(Section):
 Bundle: TypeAlias = Annotated[RegistryBundle | S3Bundle | AssetsBundle, Field(discriminator="source")]
 
 
+NUCLEI = {"classic": "aws.greengrass.Nucleus", "lite": "aws.greengrass.NucleusLite"}
+"""Components of the nuclei, by kind."""
+
+
 class ClassicNucleus(Section):
     """The Java nucleus.
 
@@ -206,7 +210,7 @@ class ClassicNucleus(Section):
     @property
     def component(self) -> str:
         """Name of the nucleus' component."""
-        return "aws.greengrass.Nucleus"
+        return NUCLEI[self.kind]
 
 
 class LiteNucleus(Section):
@@ -223,7 +227,7 @@ class LiteNucleus(Section):
     @property
     def component(self) -> str:
         """Name of the nucleus' component."""
-        return "aws.greengrass.NucleusLite"
+        return NUCLEI[self.kind]
 
 
 Nucleus: TypeAlias = Annotated[ClassicNucleus | LiteNucleus, Field(discriminator="kind")]
@@ -314,28 +318,13 @@ class Training(Section):
         return self
 
 
-class FirstDeployment(Section):
-    """What both thing groups run until the first roll-out. Written down here and not taken from the code, because a
-    change of any of it makes a new deployment, which replaces whatever a roll-out has deployed since.
-
-    Attributes:
-        code: version of the segmenter and the uploader.
-        model: version of the model component, which the template makes of a bundle in ``assets/``; None where there is
-            none yet: devices wait for the first roll-out.
-        prompts: phrases that devices look for.
-    """
-
-    code: ComponentVersion
-    model: ComponentVersion | None = None
-    prompts: tuple[Phrase, ...] = Field(min_length=1, max_length=50)
-
-
 class Fleet(Section):
     """Devices.
 
     Attributes:
         canary_group, fleet_group: thing groups; no device may be in both.
-        endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``.
+        endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``. Whether they do, their
+            configuration says: ``first_deployment.fallback``, or a deployment since.
         first_deployment: made by the template; None leaves it to a person, and what was made stays.
     """
 
