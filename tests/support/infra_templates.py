@@ -16,7 +16,8 @@ from typing import Any
 
 STAGES = ("dev", "lite", "none", "prod")
 VARIANTS = "variants"
-"""Stacks by what no example stage asks for: labels by Ground Truth, a bundle in a folder in S3."""
+"""Stacks by what no example stage asks for: labels by Ground Truth, a bundle in a folder in S3, which containers in a
+network without a NAT gateway may read."""
 
 GROUND_TRUTH = {
     "work_team": "arn:aws:sagemaker:eu-central-1:111122223333:workteam/private-crowd/yard",
@@ -78,7 +79,7 @@ def _main(folder: Path) -> None:
     from sam3edge_infra.stacks.registry import registry_of
     from sam3edge_infra.stacks.storage import storage_of
     from sam3edge_infra.stages.files import read_stage
-    from sam3edge_infra.stages.stage import GroundTruth, Labeling, S3Bundle
+    from sam3edge_infra.stages.stage import GroundTruth, Labeling, NewNetwork, S3Bundle
 
     for name in STAGES:
         build_app(read_stage(name), folder / name).app.synth()
@@ -88,7 +89,8 @@ def _main(folder: Path) -> None:
     app = cdk.App(outdir=str(folder / VARIANTS))
     labels = Labeling(backend="ground-truth", phrases=("dent",), ground_truth=GroundTruth(**GROUND_TRUTH))
     LabelingStack(app, naming, storage_of(naming), images, labels)
-    network = NetworkStack(app, naming, prod.network).network
+    closed = NewNetwork(kind="new", egress="none")
+    network = NetworkStack(app, naming, closed, ["models"]).network
     bundle = S3Bundle(source="s3", uri="s3://models/yard/")
     instance = read_stage("dev").endpoint.model_copy(update={"instance_type": "ml.g6e.xlarge"})
     EndpointStack(app, naming, storage_of(naming), network, images, registry_of(naming), instance, bundle)

@@ -15,8 +15,8 @@ FOLDER = Path(__file__).parent
 DAYS = 365 / 12
 MILLION = 1_000_000
 
-INTERFACE_ENDPOINTS = 7
-"""Of a network without a way out, ``stacks.network.SERVICES``; said again so that the CDK need not be loaded."""
+INTERFACE_ENDPOINTS = 1
+"""Of a network without a NAT gateway, ``stacks.network.SERVICES``; said again so that the CDK need not be loaded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class EndpointStack(StageStack):
         vpc = None
         if not isinstance(self._options, ServerlessEndpoint):  # which take neither
             vpc = sagemaker.CfnModel.VpcConfigProperty(
-                subnets=self._network.subnet_ids, security_group_ids=[self._network.workloads.security_group_id]
+                subnets=self._network.subnet_ids(self), security_group_ids=[self._network.workloads_id(self)]
             )
         model = sagemaker.CfnModel(
             self,
@@ -183,7 +183,7 @@ class EndpointStack(StageStack):
             Statement(
                 ["cloudwatch:DescribeAlarms"], [naming.arn("cloudwatch", f"alarm:{name}") for name in guard.alarm_names]
             ),
-            *in_network(naming, self._network.subnet_ids, [self._network.workloads.security_group_id]),
+            *in_network(naming, self._network.subnet_ids(self), [self._network.workloads_id(self)]),
         )
         if isinstance(self._options, AsyncEndpoint):
             inference = self._storage.inference

@@ -149,7 +149,7 @@ class TrainingStack(StageStack):
                 {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*"]}},
             ),
             *pulls(image.arn(naming)),
-            *in_network(naming, network.subnet_ids, [network.workloads.security_group_id]),
+            *in_network(naming, network.subnet_ids(self), [network.workloads_id(self)]),
         )
         return role
 
@@ -202,8 +202,8 @@ class TrainingStack(StageStack):
         )
         definition = DeployedDefinition(
             role_arn=jobs.role_arn,
-            subnets=tuple(network.subnet_ids),
-            security_groups=(network.workloads.security_group_id,),
+            subnets=tuple(network.subnet_ids(self)),
+            security_groups=(network.workloads_id(self),),
             defaults={
                 "DatasetUri": self._storage.learning.uri(f"datasets/{labeled.dataset}/1"),
                 "CheckpointUri": checkpoint.rstrip("/"),

@@ -365,6 +365,12 @@ class Stage(Section):
     monitoring: Monitoring = Monitoring()
     delivery: Delivery | None = None
 
+    @property
+    def named_buckets(self) -> tuple[str, ...]:
+        """Buckets that it names, in whatever account they are: of a checkpoint, of a bundle."""
+        uris = [self.training.checkpoint, self.bundle.uri if isinstance(self.bundle, S3Bundle) else None]
+        return tuple(sorted({uri.removeprefix("s3://").partition("/")[0] for uri in uris if uri is not None}))
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.endpoint.kind == "none" and self.api is not None:

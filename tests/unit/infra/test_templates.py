@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
+import yaml
 from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from moto.events.models import EventPattern
 
 from sam3edge_infra.constructs.names import naming_of
+from sam3edge_infra.costs.estimate import INTERFACE_ENDPOINTS
+from sam3edge_infra.stacks.network import SERVICES
 from sam3edge_infra.stacks.rollout import rollout_name
-from sam3edge_infra.stages.files import read_stage
+from sam3edge_infra.stages.files import FOLDER, parse_stage, read_stage
 from sam3edge_infra.stages.values import REGIONS
 from sam3edge_pipeline.labeling.settings import LabelingSettings
 from sam3edge_pipeline.labeling.workflow import StepFunctions, WorkflowSettings
@@ -27,6 +34,7 @@ from sam3edge_serving.api.gateway_responses import GATEWAY_RESPONSES
 from sam3edge_serving.api.settings import AuthorizerSettings, Settings
 from sam3edge_serving.environment import read_settings
 from sam3edge_simulator.loop.rollout import approval_event
+from support.iam import policy_of
 from support.infra_templates import STAGES, Templates
 
 BUCKET, FUNCTION, RULE = "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Events::Rule"
@@ -102,16 +110,96 @@ def test_containers_are_in_subnets_that_nothing_reaches(templates: Templates) ->
             else:
                 assert all(rule["CidrIp"] != "0.0.0.0/0" for rule in one.get("SecurityGroupIngress", ()))
     assert not templates.resources("lite", "network", "AWS::EC2::InternetGateway")
-    endpoints = templates.resources("lite", "network", "AWS::EC2::VPCEndpoint").values()
-    assert len([one for one in endpoints if one["VpcEndpointType"] == "Interface"]) == 7
     assert len(templates.resources("dev", "network", "AWS::EC2::NatGateway")) == 1
+
+
+def vpc_endpoints(templates: Templates, stage: str) -> dict[str, dict[str, Any]]:
+    """By the service, without region."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in templates.resources(stage, "network", "AWS::EC2::VPCEndpoint").values():
+        name = one["ServiceName"]
+        text = name if isinstance(name, str) else "".join(map(str, name["Fn::Join"][1]))
+        found[re.sub(r"^com\.amazonaws\.(.+?[}\d])?\.", "", text)] = one
+    return found
+
+
+def test_without_a_nat_gateway_a_vpc_has_an_endpoint_for_what_its_containers_call_and_for_nothing_else(
+    templates: Templates,
+) -> None:
+    """An interface endpoint costs as much as a third of a NAT gateway; what is called is looked for in the code."""
+    roots = ("sam3edge", "sam3edge_export", "sam3edge_pipeline")
+    graph = grimp.build_graph(*roots)
+    steps = {name for name in graph.modules if re.fullmatch(r"sam3edge_pipeline\.steps\.\w+", name)}
+    reached = steps.union(*(graph.find_upstream_modules(name) for name in steps))
+    files = [find_spec(name).origin for name in sorted(reached)]  # type: ignore[union-attr]
+    source = "".join(Path(str(file)).read_text(encoding="utf-8") for file in files)
+    called = set(re.findall(r"""boto3\.(?:client|resource)\("([\w-]+)\"""", source))
+    [job] = [
+        name
+        for name, one in templates.resources("lite", "training", "AWS::IAM::Role").items()
+        if one.get("RoleName") == "sam3edge-lite-training-jobs"
+    ]
+    allowed = {action.partition(":")[0] for action in policy_of(templates.stages["lite"]["training"], job).actions()}
+    assert vpc_endpoints(templates, "lite").keys() == {"s3", "sagemaker.api"}
+    assert {name.partition(".")[0] for name in vpc_endpoints(templates, "lite")} == called & allowed
+    assert len(SERVICES) == INTERFACE_ENDPOINTS == 1
+    for stage in ("dev", "prod"):  # the endpoint's containers call nothing at all
+        assert templates.only(stage, "endpoint", "AWS::SageMaker::Model")["EnableNetworkIsolation"] is True
+    assert "VpcConfig" not in templates.only("lite", "endpoint", "AWS::SageMaker::Model")
+
+
+@pytest.mark.parametrize("stage", ["lite", "none"])
+def test_nothing_leaves_a_vpc_without_a_nat_gateway_for_another_account(templates: Templates, stage: str) -> None:
+    account = {"StringEquals": {"aws:ResourceAccount": read_stage(stage).account}}
+    made = vpc_endpoints(templates, stage)
+    [statement] = made["s3"]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Allow", account)
+    [statement] = made["sagemaker.api"]["PolicyDocument"]["Statement"]
+    assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": read_stage(stage).account}}
+
+
+def test_buckets_that_the_stage_names_are_read_wherever_they_are(templates: Templates) -> None:
+    policy = vpc_endpoints(templates, "variants")["s3"]["PolicyDocument"]["Statement"]
+    [named] = [one for one in policy if "Condition" not in one]
+    assert set(named["Action"]) == {"s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"}
+    assert set(named["Resource"]) == {"arn:aws:s3:::models", "arn:aws:s3:::models/*"}
+    document = yaml.safe_load((FOLDER / "prod.yaml").read_text())
+    document["bundle"] = {"source": "s3", "uri": "s3://models/yard/"}
+    assert parse_stage(document, "prod").named_buckets == ("models", "sam3edge-prod-checkpoints")
+
+
+def network_parameters(templates: Templates, stage: str, stack: str) -> set[str]:
+    """What a stack reads of the network when it is deployed."""
+    parameters = templates.stages[stage][stack].get("Parameters", {}).values()
+    names = [str(one.get("Default")) for one in parameters if one["Type"] == "AWS::SSM::Parameter::Value<String>"]
+    return {name.rpartition("/")[2] for name in names if f"/{stage}/network/" in name}
+
+
+def test_what_is_where_in_the_network_is_read_and_not_imported(templates: Templates) -> None:
+    """A network could not change while another stack imports a part of it."""
+    assert "Fn::ImportValue" not in json.dumps(templates.stages)
+    for stage in STAGES:
+        kept = {
+            one["Name"].rpartition("/")[2]: one["Value"]
+            for one in templates.resources(stage, "network", "AWS::SSM::Parameter").values()
+        }
+        assert kept.keys() == {"vpc", "subnet-1", "subnet-2", "workloads"}
+        for stack in templates.stages[stage]:
+            read = network_parameters(templates, stage, stack)
+            assert read <= kept.keys()
+            assert bool(read) == (stack == "training" or (stack == "endpoint" and stage != "lite")), (stage, stack)
 
 
 def test_an_existing_vpc_is_used_and_none_is_made(templates: Templates) -> None:
     assert not templates.resources("prod", "network", "AWS::EC2::VPC")
     assert templates.only("prod", "network", "AWS::EC2::SecurityGroup")["VpcId"] == "vpc-0123456789abcdef0"
-    model = templates.only("prod", "endpoint", "AWS::SageMaker::Model")
-    assert model["VpcConfig"]["Subnets"] == ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+    kept = {one["Name"]: one["Value"] for one in templates.resources("prod", "network", "AWS::SSM::Parameter").values()}
+    parameters = templates.stages["prod"]["endpoint"]["Parameters"]
+    subnets = templates.only("prod", "endpoint", "AWS::SageMaker::Model")["VpcConfig"]["Subnets"]
+    assert [kept[parameters[one["Ref"]]["Default"]] for one in subnets] == [
+        "subnet-0123456789abcdef0",
+        "subnet-0123456789abcdef1",
+    ]
 
 
 # --------------------------------------------------------------------------------------------------------- endpoint
@@ -413,7 +501,7 @@ def test_the_pipeline_is_the_repositorys_in_the_accounts_network_and_role(templa
     body = json.dumps(pipeline["PipelineDefinition"]["PipelineDefinitionBody"])
     assert "role/sam3edge-pipeline" not in body
     assert "123456789012" not in body
-    assert body.count("subnet-0123456789abcdef0") == 5
+    assert body.count("networksubnet1") == 5
     assert "sam3edge-prod-models" in body
     assert "scratch|dent" in body
 
