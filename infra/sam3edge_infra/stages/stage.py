@@ -9,6 +9,7 @@ from typing_extensions import Self
 
 from sam3edge_infra.stages.delivery import Consumers, Delivery, Monitoring, Simulator
 from sam3edge_infra.stages.first_deployment import FirstDeployment
+from sam3edge_infra.stages.retention import Retention
 from sam3edge_infra.stages.section import Section
 from sam3edge_infra.stages.values import (
     Account,
@@ -364,6 +365,7 @@ class Stage(Section):
     simulator: Simulator | None = None
     monitoring: Monitoring = Monitoring()
     delivery: Delivery | None = None
+    retention: Retention = Retention()
 
     @property
     def named_buckets(self) -> tuple[str, ...]:

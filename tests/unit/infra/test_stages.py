@@ -84,6 +84,10 @@ def test_the_examples_are_accepted_and_cover_every_kind() -> None:
         ({"simulator": {"instance_type": "t2.nano"}}, ["instance_type", "m7i", "g6e"]),
         ({"simulator": {}, "nucleus__sha256": "0" * 64, "network__egress": "none"}, ["egress: nat"]),
         ({"delivery": {"source": {"kind": "svn"}}}, ["'codeconnections'", "'codecommit'", "'s3'"]),
+        ({"retention": {"detections": 0}}, ["retention.detections", "greater than or equal to 1"]),
+        ({"retention": {"examples": None}}, ["retention.examples", "integer"]),
+        ({"fleet__first_deployment__fallback": "cloud"}, ["fallback", "'endpoint'", "'none'"]),
+        ({"fleet__first_deployment__nucleus": {"kind": "rust", "version": "1"}}, ["'classic'", "'lite'", "1.3.0"]),
         ({"colour": "red"}, ["colour", "Extra inputs"]),
     ],
 )

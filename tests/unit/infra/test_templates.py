@@ -31,6 +31,7 @@ from sam3edge_pipeline.rollout.settings import RolloutSettings
 from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Times
 from sam3edge_pipeline.rollout.state_machine import definition as rollout_definition
 from sam3edge_serving.api.gateway_responses import GATEWAY_RESPONSES
+from sam3edge_serving.api.keys import presented
 from sam3edge_serving.api.settings import AuthorizerSettings, Settings
 from sam3edge_serving.environment import read_settings
 from sam3edge_simulator.loop.rollout import approval_event
@@ -57,13 +58,16 @@ def resource(template: dict[str, Any], name: str) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------- storage
 
 
-def test_buckets_are_private_encrypted_versioned_and_reached_by_tls_only(templates: Templates) -> None:
+def test_buckets_are_private_encrypted_and_reached_by_tls_only_and_what_is_kept_has_versions(
+    templates: Templates,
+) -> None:
     buckets = dict(everything(templates, BUCKET))
     assert len([one for one in buckets if one.startswith("dev/")]) == 6
     for where, one in buckets.items():
         assert set(one["PublicAccessBlockConfiguration"].values()) == {True}, where
         assert one["BucketEncryption"]["ServerSideEncryptionConfiguration"], where
-        assert one["VersioningConfiguration"] == {"Status": "Enabled"}, where
+        versions = {} if "-inference-" in one["BucketName"] else {"Status": "Enabled"}
+        assert one.get("VersioningConfiguration", {}) == versions, where
         assert ("LoggingConfiguration" in one) == ("-logs-" not in one["BucketName"]), where
     policies = dict(everything(templates, "AWS::S3::BucketPolicy"))
     assert len(policies) == len(buckets)
@@ -85,6 +89,49 @@ def test_uploads_of_devices_are_told_to_eventbridge_and_requests_expire(template
     rules = buckets["inference"]["LifecycleConfiguration"]["Rules"]
     expiring = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
     assert {"uploads/", "jobs/", "answers/", "async/"} <= expiring
+
+
+def lifecycle(templates: Templates, stage: str, name: str) -> list[dict[str, Any]]:
+    """Rules of a bucket."""
+    buckets = {one["BucketName"].split("-")[2]: one for one in templates.resources(stage, "storage", BUCKET).values()}
+    rules: list[dict[str, Any]] = buckets[name]["LifecycleConfiguration"]["Rules"]
+    return rules
+
+
+def test_what_clients_send_again_and_again_is_kept_once(templates: Templates) -> None:
+    """A form for an upload is good for as many as anybody sends: each would be a version that is paid for."""
+    for stage in STAGES:
+        rules = lifecycle(templates, stage, "inference")
+        assert not any("NoncurrentVersionExpiration" in rule for rule in rules)
+        assert all(rule["ExpirationInDays"] <= 7 for rule in rules if "ExpirationInDays" in rule)
+
+
+@pytest.mark.parametrize(
+    ("stage", "days"),
+    [
+        ("dev", {"examples": 90, "detections": 90, "logs": 30}),
+        ("prod", {"examples": 180, "detections": None, "logs": 180}),
+    ],
+)
+def test_files_go_when_the_stage_says_and_cost_less_until_then(
+    templates: Templates, stage: str, days: dict[str, int | None]
+) -> None:
+    for bucket in ("examples", "learning", "artifacts", "detections"):
+        [tiers] = [rule["Transitions"] for rule in lifecycle(templates, stage, bucket) if "Transitions" in rule]
+        assert tiers == [{"StorageClass": "INTELLIGENT_TIERING", "TransitionInDays": 30}]
+    for bucket in ("examples", "learning", "artifacts", "detections", "logs"):
+        expiring = [
+            rule["ExpirationInDays"] for rule in lifecycle(templates, stage, bucket) if "ExpirationInDays" in rule
+        ]
+        assert expiring == ([days[bucket]] if days.get(bucket) is not None else [])
+
+
+def test_no_image_goes_that_a_function_may_have(templates: Templates) -> None:
+    repositories = dict(everything(templates, "AWS::ECR::Repository"))
+    assert len(repositories) == 5 * len(STAGES)
+    for where, one in repositories.items():
+        policy = json.loads(one["LifecyclePolicy"]["LifecyclePolicyText"])
+        assert {rule["selection"]["tagStatus"] for rule in policy["rules"]} == {"untagged"}, where
 
 
 @pytest.mark.parametrize(("stage", "policy"), [("dev", "Delete"), ("prod", "Retain")])
@@ -357,6 +404,21 @@ def test_a_firewall_is_where_the_stage_wants_one_and_lets_images_through(templat
     [counted] = common["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
     assert counted == {"ActionToUse": {"Count": {}}, "Name": "SizeRestrictions_BODY"}
     assert templates.resources("prod", "api", "AWS::WAFv2::WebACLAssociation")
+
+
+def test_what_the_firewall_blocks_is_logged_without_keys(templates: Templates) -> None:
+    logging = templates.only("prod", "api", "AWS::WAFv2::LoggingConfiguration")
+    [acl] = templates.resources("prod", "api", "AWS::WAFv2::WebACL")
+    assert logging["ResourceArn"] == {"Fn::GetAtt": [acl, "Arn"]}
+    redacted = [one["SingleHeader"]["Name"] for one in logging["RedactedFields"]]
+    assert [presented({name: "Bearer K"}) for name in redacted] == ["K", "Bearer K"]  # all that a key is taken from
+    assert presented({"cookie": "K", "user-agent": "K"}) == ""
+    [place] = logging["LogDestinationConfigs"]
+    names = {one["LogGroupName"] for one in templates.resources("prod", "api", "AWS::Logs::LogGroup").values()}
+    assert place.rpartition(":log-group:")[2] in names
+    assert place.rpartition(":log-group:")[2].startswith("aws-waf-logs-")  # to no other name does WAF write
+    assert logging["LoggingFilter"]["DefaultBehavior"] == "DROP"
+    assert not templates.resources("dev", "api", "AWS::WAFv2::LoggingConfiguration")
 
 
 def environment(templates: Templates, stage: str, stack: str, name: str) -> dict[str, str]:
