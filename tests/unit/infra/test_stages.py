@@ -84,6 +84,8 @@ def test_the_examples_are_accepted_and_cover_every_kind() -> None:
         ({"simulator": {"instance_type": "t2.nano"}}, ["instance_type", "m7i", "g6e"]),
         ({"simulator": {}, "nucleus__sha256": "0" * 64, "network__egress": "none"}, ["egress: nat"]),
         ({"delivery": {"source": {"kind": "svn"}}}, ["'codeconnections'", "'codecommit'", "'s3'"]),
+        ({"monitoring": {"budget_usd": 0}}, ["monitoring.budget_usd", "greater than or equal to 1"]),
+        ({"monitoring": {"messages_per_hour": "many"}}, ["monitoring.messages_per_hour", "integer"]),
         ({"retention": {"detections": 0}}, ["retention.detections", "greater than or equal to 1"]),
         ({"retention": {"examples": None}}, ["retention.examples", "integer"]),
         ({"fleet__first_deployment__fallback": "cloud"}, ["fallback", "'endpoint'", "'none'"]),
