@@ -77,8 +77,8 @@ def build_app(stage: Stage, out: Path | None = None) -> Built:
 
 
 def _stacks(app: cdk.App | cdk.Stage, stage: Stage, naming: Naming, images: Images) -> tuple[cdk.Stack, ...]:
-    storage = StorageStack(app, naming)
-    network = NetworkStack(app, naming, stage.network)
+    storage = StorageStack(app, naming, stage.retention)
+    network = NetworkStack(app, naming, stage.network, stage.named_buckets)
     registry = RegistryStack(app, naming)
     buckets, group = storage.storage, registry.registry
     labeling = LabelingStack(app, naming, buckets, images, stage.labeling)

@@ -20,7 +20,7 @@ STAGES = ("delivered", "dev", "lite", "none", "prod", "sim")
 
 VARIANTS = "variants"
 """Stacks by what no example stage asks for: labels by Ground Truth, a bundle in a folder in S3, a simulator of lite
-with a GPU."""
+with a GPU, which containers in a network without a NAT gateway may read."""
 
 LITE_SHA256 = "1" * 64
 """Made up."""
@@ -102,7 +102,7 @@ def _main(folder: Path) -> None:
     from sam3edge_infra.stages.delivery import Simulator
     from sam3edge_infra.stages.files import read_stage
     from sam3edge_infra.stages.learning import GroundTruth, Labeling
-    from sam3edge_infra.stages.stage import LiteNucleus, S3Bundle
+    from sam3edge_infra.stages.stage import LiteNucleus, NewNetwork, S3Bundle
 
     for name in STAGES:
         build_app(read_stage(name), folder / name).app.synth()
@@ -113,7 +113,8 @@ def _main(folder: Path) -> None:
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     labels = Labeling(backend="ground-truth", phrases=("dent",), ground_truth=GroundTruth(**GROUND_TRUTH))
     LabelingStack(app, naming, storage_of(naming), images, labels)
-    network = NetworkStack(app, naming, prod.network).network
+    closed = NewNetwork(kind="new", egress="none")
+    network = NetworkStack(app, naming, closed, ["models"]).network
     bundle = S3Bundle(source="s3", uri="s3://models/yard/")
     instance = read_stage("dev").endpoint.model_copy(update={"instance_type": "ml.g6e.xlarge"})
     EndpointStack(app, naming, storage_of(naming), network, images, registry_of(naming), instance, bundle)

@@ -116,6 +116,8 @@ def _resources(service: str, operation: str, params: Mapping[str, Any], place: s
         case "iot":
             group = params.get("thingGroupName")
             return [arn("iot", f"thinggroup/{group}" if group is not None else f"job/{params['jobId']}")]
+        case "cloudwatch":
+            return ["*"]  # metrics are no resources of IAM's
         case "greengrassv2":
             return [_greengrass(operation, params, arn)]
     raise AssertionError(f"expected a service that is here, got {service}; add it")

@@ -154,6 +154,8 @@ def _uses(templates: Mapping[str, Any], owners: Mapping[str, str], prefix: str) 
         for full, owner in owners.items():
             if owner != name and re.search(rf"(?<![\w-]){re.escape(full)}(?![\w-])", text):
                 used.setdefault(owner, set()).add(_short(full, prefix))
-        for imported in re.findall(rf'"Fn::ImportValue": "{re.escape(prefix)}([a-z]+):', text):
-            used.setdefault(imported, set())
+        parameters = f"/{prefix.rstrip('-').replace('-', '/')}/"  # of Systems Manager, /sam3edge/<stage>/<stack>/...
+        for read in re.findall(rf'"{re.escape(parameters)}([a-z]+)/[\w-]+"', text):
+            if read != name:
+                used.setdefault(read, set())
         yield from (Use(name, owner, tuple(sorted(what))) for owner, what in sorted(used.items()))

@@ -47,23 +47,25 @@ class Served(Protocol):
         """See ``stages.stage``."""
 
 
-def metric(namespace: str, name: str, statistic: str, dimensions: Mapping[str, str]) -> cloudwatch.Metric:
-    """A metric in periods of five minutes."""
+def metric(
+    namespace: str, name: str, statistic: str, dimensions: Mapping[str, str], period: cdk.Duration = FIVE_MINUTES
+) -> cloudwatch.Metric:
+    """A metric."""
     return cloudwatch.Metric(
         namespace=namespace,
         metric_name=name,
         statistic=statistic,
         dimensions_map=dict(dimensions),
-        period=FIVE_MINUTES,
+        period=period,
     )
 
 
-def total(*metrics: cloudwatch.Metric) -> cloudwatch.MathExpression:
+def total(*metrics: cloudwatch.Metric, period: cdk.Duration = FIVE_MINUTES) -> cloudwatch.MathExpression:
     """The sum of metrics, of which each may be silent."""
     named = {f"m{number}": one for number, one in enumerate(metrics)}
     expression = " + ".join(f"FILL({name}, 0)" for name in named)
     label = " + ".join(str(one.metric_name) for one in metrics)
-    return cloudwatch.MathExpression(expression=expression, using_metrics=named, period=FIVE_MINUTES, label=label)
+    return cloudwatch.MathExpression(expression=expression, using_metrics=named, period=period, label=label)
 
 
 def fleet_metric(name: str, stage: str, group: str) -> cloudwatch.Metric:
@@ -152,15 +154,19 @@ def endpoint_alarms(endpoint: Served, options: Monitoring) -> tuple[AlarmSpec, .
             options.error_percent / 100,
             periods=2,
         ),
-        AlarmSpec(
-            "endpoint-latency",
-            f"One of ten requests to {endpoint.name} took the model more than {options.latency_ms} ms.",
-            "Compare prompts and sizes of images with those before; raise max_instances, or take a larger instance.",
-            metric("AWS/SageMaker", "ModelLatency", "p90", variant),
-            options.latency_ms * 1000,  # SageMaker says microseconds
-            periods=3,
-        ),
     ]
+    if endpoint.kind != "async":  # where a request may take an hour, and what waits has an alarm of its own
+        alarms.append(
+            AlarmSpec(
+                "endpoint-latency",
+                f"One of ten requests to {endpoint.name} took the model more than {options.latency_ms} ms.",
+                "Compare prompts and sizes of images with those before; raise max_instances, or take a larger "
+                "instance.",
+                metric("AWS/SageMaker", "ModelLatency", "p90", variant),
+                options.latency_ms * 1000,  # SageMaker says microseconds
+                periods=3,
+            )
+        )
     if endpoint.kind == "instance":  # elsewhere there is no such metric, or cold starts are part of it
         alarms.append(
             AlarmSpec(

@@ -12,7 +12,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from sam3edge_infra.constructs.names import Naming
+from sam3edge_infra.constructs.names import PARTITION, Naming
 
 ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 QUIET_IS_FINE = cloudwatch.TreatMissingData.NOT_BREACHING
@@ -89,22 +89,23 @@ def alarm_topic(scope: Construct, naming: Naming) -> AlarmTopic:
         removal_policy=cdk.RemovalPolicy.DESTROY,
     )
     topic = sns.Topic(scope, "Alarms", topic_name=naming("alarms"), master_key=key, enforce_ssl=True)
-    cloudwatch_service = iam.ServicePrincipal("cloudwatch.amazonaws.com")
-    of_alarms = {"ArnLike": {"aws:SourceArn": naming.arn("cloudwatch", f"alarm:{naming('*')}")}}
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            principals=[cloudwatch_service],
-            actions=["kms:Decrypt", "kms:GenerateDataKey"],
-            resources=["*"],
-            conditions=of_alarms,
+    senders = {
+        "cloudwatch": naming.arn("cloudwatch", f"alarm:{naming('*')}"),
+        "budgets": f"arn:{PARTITION}:budgets::{naming.account}:*",
+    }
+    for service, source in senders.items():
+        sender, on_behalf = iam.ServicePrincipal(f"{service}.amazonaws.com"), {"ArnLike": {"aws:SourceArn": source}}
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[sender],
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=["*"],
+                conditions=on_behalf,
+            )
         )
-    )
-    topic.add_to_resource_policy(
-        iam.PolicyStatement(
-            principals=[cloudwatch_service],
-            actions=["sns:Publish"],
-            resources=[topic.topic_arn],
-            conditions=of_alarms,
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[sender], actions=["sns:Publish"], resources=[topic.topic_arn], conditions=on_behalf
+            )
         )
-    )
     return AlarmTopic(topic, key.key_arn)

@@ -11,6 +11,7 @@ from constructs import Construct
 from sam3edge_infra.constructs.acknowledged import acknowledge
 from sam3edge_infra.constructs.names import Naming
 
+VERSIONS_DAYS = 30
 UNFINISHED_DAYS = 7
 """After which parts of uploads that were never completed go."""
 
@@ -22,6 +23,8 @@ def private_bucket(
     logs: s3.IBucket | None,
     *,
     expiring: Mapping[str, int] | None = None,
+    versions_days: int | None = VERSIONS_DAYS,
+    tiered_days: int | None = None,
     cors: s3.CorsRule | None = None,
 ) -> s3.Bucket:
     """A bucket.
@@ -29,6 +32,9 @@ def private_bucket(
     Args:
         logs: where its requests are logged; None for the bucket of the logs itself.
         expiring: prefix to days after which what is below it goes.
+        versions_days: that an object is kept after it was replaced or deleted; None for a bucket without versions.
+        tiered_days: after which S3 itself puts an object where it costs less, by how often it is read, and can be
+            read at once nevertheless; None for never, which is right for what is small or goes soon.
         cors: who may send to it from pages in browsers.
     """
     rules = [
@@ -38,7 +44,14 @@ def private_bucket(
     unfinished = s3.LifecycleRule(
         id="unfinished-uploads",
         abort_incomplete_multipart_upload_after=cdk.Duration.days(UNFINISHED_DAYS),
-        noncurrent_version_expiration=cdk.Duration.days(30),
+        noncurrent_version_expiration=cdk.Duration.days(versions_days) if versions_days is not None else None,
+        transitions=[
+            s3.Transition(
+                storage_class=s3.StorageClass.INTELLIGENT_TIERING, transition_after=cdk.Duration.days(tiered_days)
+            )
+        ]
+        if tiered_days is not None
+        else None,
     )
     bucket = s3.Bucket(
         scope,
@@ -49,7 +62,7 @@ def private_bucket(
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
         enforce_ssl=True,
         minimum_tls_version=1.2,
-        versioned=True,
+        versioned=versions_days is not None,
         lifecycle_rules=[*rules, unfinished],
         removal_policy=naming.removal,
         server_access_logs_bucket=logs,

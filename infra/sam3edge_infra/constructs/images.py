@@ -6,10 +6,12 @@ All Lambda functions are container images, too. So what they need is installed i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
+import aws_cdk as cdk
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecr_assets as ecr_assets
 from constructs import Construct
@@ -27,6 +29,9 @@ DOCKERFILES: dict[ImageName, str] = {
     "functions": "pipeline/sam3edge_pipeline/docker/Dockerfile.functions",
     "api": "pipeline/sam3edge_serving/api/docker/Dockerfile",
 }
+
+NEVER = ("**/__pycache__", "**/*.pyc", "**/*.md", "**/.*")
+"""What is in no image, wherever it is; as in ``.dockerignore``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,8 @@ class Images(Protocol):
 class BuiltImages:
     """Built by the deployment, and pushed to the repository that ``cdk bootstrap`` has made.
 
-    What reaches Docker is said by ``.dockerignore``.
+    A change of anything in an image's context makes another image, and so other functions, another model and another
+    endpoint: what its Dockerfile does not copy is not in it.
     """
 
     root: Path = ROOT
@@ -69,6 +75,8 @@ class BuiltImages:
             f"Image-{name}",
             directory=str(self.root),
             file=DOCKERFILES[name],
+            exclude=_all_but(DOCKERFILES[name], *copied(self.root / DOCKERFILES[name])),
+            ignore_mode=cdk.IgnoreMode.DOCKER,
             platform=ecr_assets.Platform.LINUX_AMD64,
             display_name=f"sam3edge {name}",
         )
@@ -91,6 +99,17 @@ class PulledImages:
         """See ``Images``."""
         repository = ecr.Repository.from_repository_name(scope, f"Image-{name}", f"{self.prefix}/{name}")
         return Image(repository, self.tag)
+
+
+def copied(dockerfile: Path) -> tuple[str, ...]:
+    """What a Dockerfile copies: files and folders, from the repository's root."""
+    lines = re.findall(r"^COPY (.+)$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+    return tuple(source for line in lines for source in line.split()[:-1])
+
+
+def _all_but(*kept: str) -> list[str]:
+    """Patterns of ``.dockerignore``, which come after those of the repository's own."""
+    return ["*", *(f"!{one}" for one in kept), *NEVER]
 
 
 def images_of(containers: BuiltContainers | PulledContainers, naming: Naming) -> Images:

@@ -27,12 +27,14 @@ def trigger(
     *,
     pattern: Mapping[str, Any] | None = None,
     schedule: str | None = None,
+    told: Mapping[str, int] | None = None,
 ) -> events.CfnRule:
     """A rule that calls a function.
 
     Args:
         pattern: of events, or else
         schedule: ``rate(...)`` or ``cron(...)``.
+        told: numbers that the function gets by name, beside the event's ``time``; None for the event itself.
         undelivered: gets events that the function did not take for a day.
     """
     made = name.title().replace("-", "")
@@ -48,6 +50,7 @@ def trigger(
                 id="function",
                 arn=function.function_arn,
                 dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=undelivered.queue_arn),
+                input_transformer=_transformer(told) if told is not None else None,
                 retry_policy=events.CfnRule.RetryPolicyProperty(
                     maximum_event_age_in_seconds=RETRY_HOURS * 3600, maximum_retry_attempts=24
                 ),
@@ -72,6 +75,13 @@ def trigger(
         )
     )
     return rule
+
+
+def _transformer(told: Mapping[str, int]) -> events.CfnRule.InputTransformerProperty:
+    members = ['"time": <time>', *(f'"{name}": {value}' for name, value in told.items())]
+    return events.CfnRule.InputTransformerProperty(
+        input_paths_map={"time": "$.time"}, input_template="{" + ", ".join(members) + "}"
+    )
 
 
 def undelivered_queue(scope: Construct, name: str, naming: Naming) -> sqs.Queue:

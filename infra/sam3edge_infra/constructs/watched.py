@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_iot as iot
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_sqs as sqs
@@ -26,6 +27,7 @@ class Watched:
         machines: ARNs of state machines, by their names.
         apis: REST APIs.
         pipelines: of SageMaker.
+        topic_rules: of IoT Core.
     """
 
     dead_letters: tuple[str, ...] = ()
@@ -33,6 +35,7 @@ class Watched:
     machines: tuple[str, ...] = ()
     apis: tuple[str, ...] = ()
     pipelines: tuple[str, ...] = ()
+    topic_rules: tuple[str, ...] = ()
 
 
 def watched_in(stacks: Sequence[IConstruct]) -> Watched:
@@ -69,6 +72,7 @@ _KINDS: dict[type[IConstruct], str] = {
     stepfunctions.CfnStateMachine: "state_machine_name",
     apigateway.CfnRestApi: "name",
     sagemaker.CfnPipeline: "pipeline_name",
+    iot.CfnTopicRule: "rule_name",
 }
 """Kind to the attribute with its name, in the order of ``Watched``. A queue that has a queue for what it cannot handle
 is not the end of anything."""

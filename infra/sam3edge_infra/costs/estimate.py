@@ -15,8 +15,8 @@ FOLDER = Path(__file__).parent
 DAYS = 365 / 12
 MILLION = 1_000_000
 
-INTERFACE_ENDPOINTS = 7
-"""Of a network without a way out, ``stacks.network.SERVICES``; said again so that the CDK need not be loaded."""
+INTERFACE_ENDPOINTS = 1
+"""Of a network without a NAT gateway, ``stacks.network.SERVICES``; said again so that the CDK need not be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def items_of(stage: Stage, usage: Mapping[str, float]) -> list[Item]:
         *_network(stage, usage),
         *_devices(stage, usage),
         *_training(stage, usage),
-        Item("storage", "S3 standard", usage["other_gb"] + _examples_gb(usage) * usage["example_months"]),
+        Item("storage", "S3 standard", usage["other_gb"] + _examples_gb(usage) * stage.retention.examples),
         Item("storage", "ECR", usage["image_gb"]),
         *_api(stage, usage),
         Item("monitoring", "CloudWatch alarm metric", usage["alarm_metrics"]),
@@ -148,8 +148,9 @@ def _training(stage: Stage, usage: Mapping[str, float]) -> list[Item]:
     trainings = per_month(stage.training.schedule)
     if stage.training.new_examples is not None:
         trainings += usage["trainings_by_examples"]
+    hours = trainings * usage["training_hours"] * usage["spot_share"]  # the definition asks for spot instances
     return [
-        Item("training", stage.training.training_instance, trainings * usage["training_hours"]),
+        Item("training", stage.training.training_instance, hours),
         Item("training", stage.training.processing_instance, trainings * usage["processing_hours"]),
     ]
 
@@ -181,7 +182,8 @@ def _others(stage: Stage, usage: Mapping[str, float]) -> list[Item]:
 
 
 def _examples_gb(usage: Mapping[str, float]) -> float:
-    return usage["devices"] * usage["examples"] * usage["example_mb"] * DAYS / 1024
+    """That come in a day."""
+    return usage["devices"] * usage["examples"] * usage["example_mb"] / 1024
 
 
 def per_month(schedule: str | None) -> float:

@@ -63,9 +63,14 @@ class Endpoint:
     kind: Literal["instance", "async", "serverless"]
 
 
+def endpoint_name(naming: Naming) -> str:
+    """Of a stage's endpoint, whatever its kind: devices keep it in their configuration."""
+    return naming("endpoint")
+
+
 def endpoint_of(naming: Naming, options: Options) -> Endpoint:
     """The endpoint of a stage."""
-    name = naming("endpoint")
+    name = endpoint_name(naming)
     return Endpoint(name, naming.arn("sagemaker", f"endpoint/{name}"), VARIANT, options.kind)
 
 
@@ -94,15 +99,21 @@ class EndpointStack(StageStack):
         self.endpoint = endpoint_of(naming, options)
         image = images.image(self, serving_image(options))
         data = model_data(self, naming, storage, registry, bundle)
-        model = self._model(image, data)
+        guard = (
+            Guard(self, naming, self.endpoint.name, options.kind)
+            if not isinstance(options, ServerlessEndpoint)
+            else None
+        )
+        model = self._model(image, data, guard)
         configuration = self._configuration(model, _digest(image, data, options))
-        guard = Guard(self, naming, self.endpoint.name) if not isinstance(options, ServerlessEndpoint) else None
         endpoint = sagemaker.CfnEndpoint(
             self,
             "Endpoint",
             endpoint_name=self.endpoint.name,
             endpoint_config_name=configuration.attr_endpoint_config_name,
             deployment_config=_careful(guard.alarm_names) if guard is not None else None,
+            # an update begins with the instances that scaling has come to, not with those of the first day
+            retain_all_variant_properties=True if isinstance(options, InstanceEndpoint) else None,
         )
         if guard is not None:
             endpoint.node.add_dependency(*guard.alarms)
@@ -111,8 +122,8 @@ class EndpointStack(StageStack):
         elif isinstance(options, AsyncEndpoint):
             scale_async(self, naming, self.endpoint.name, options, endpoint)
 
-    def _model(self, image: Image, data: ModelData) -> sagemaker.CfnModel:
-        role = self._role(image, data)
+    def _model(self, image: Image, data: ModelData, guard: Guard | None) -> sagemaker.CfnModel:
+        role = self._role(image, data, guard)
         container: dict[str, Any] = {"image": image.uri, "environment": self._environment()}
         if data.package:
             container = {"model_package_name": data.package, "environment": self._environment()}
@@ -124,7 +135,7 @@ class EndpointStack(StageStack):
         vpc = None
         if not isinstance(self._options, ServerlessEndpoint):  # which take neither
             vpc = sagemaker.CfnModel.VpcConfigProperty(
-                subnets=self._network.subnet_ids, security_group_ids=[self._network.workloads.security_group_id]
+                subnets=self._network.subnet_ids(self), security_group_ids=[self._network.workloads_id(self)]
             )
         model = sagemaker.CfnModel(
             self,
@@ -141,7 +152,7 @@ class EndpointStack(StageStack):
         told = {"SAM3EDGE_ENDPOINT_NAME": self.endpoint.name}
         return told | ASYNC_ENVIRONMENT if isinstance(self._options, AsyncEndpoint) else told
 
-    def _role(self, image: Image, data: ModelData) -> iam.Role:
+    def _role(self, image: Image, data: ModelData, guard: Guard | None) -> iam.Role:
         naming = self._naming
         role = iam.Role(
             self,
@@ -165,11 +176,14 @@ class EndpointStack(StageStack):
                 {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "AWS/SageMaker"]}},
             ),
         )
-        if isinstance(self._options, ServerlessEndpoint):
+        if guard is None:  # serverless: no instances, and no updates that are watched
             return role
         allow(
             role,
-            *in_network(naming, self._network.subnet_ids, [self._network.workloads.security_group_id]),
+            Statement(
+                ["cloudwatch:DescribeAlarms"], [naming.arn("cloudwatch", f"alarm:{name}") for name in guard.alarm_names]
+            ),
+            *in_network(naming, self._network.subnet_ids(self), [self._network.workloads_id(self)]),
         )
         if isinstance(self._options, AsyncEndpoint):
             inference = self._storage.inference

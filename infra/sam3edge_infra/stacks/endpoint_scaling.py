@@ -1,6 +1,10 @@
-"""How many instances an endpoint has, and the alarms that turn an update back."""
+"""How many instances an endpoint has, and the alarms that roll an update back."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from aws_cdk import aws_applicationautoscaling as scaling
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -15,48 +19,61 @@ VARIANT = "main"
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 OUT_SECONDS, IN_SECONDS = 60, 600
-FAILED_REQUESTS = 5
-"""Within a minute, of two in a row, that turn an update back."""
 
-SLOW_MICROSECONDS = 20_000_000
-"""Of the model, 90 of 100 requests, that turn an update back; the endpoint's own deadline is 55 s."""
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What rolls an update back.
+
+    Attributes:
+        name: of the alarm.
+        statistic: ``Sum``, or a percentile such as ``p90``.
+        threshold: reached in each of ``periods`` periods of ``seconds`` in a row, it rolls back.
+    """
+
+    name: str
+    metric: str
+    statistic: str
+    threshold: float
+    seconds: int
+    periods: int
+
+
+LIMITS: Mapping[Literal["instance", "async"], tuple[Limit, ...]] = {
+    "instance": (
+        Limit("failing", "Invocation5XXErrors", "Sum", 5, seconds=60, periods=2),
+        # microseconds; the endpoint's own deadline is 55 s
+        Limit("slow", "ModelLatency", "p90", 20_000_000, seconds=60, periods=2),
+    ),
+    # an image of a gigabyte may take an hour: how long a request takes says nothing, and few end in a minute
+    "async": (Limit("failing", "Invocation5XXErrors", "Sum", 5, seconds=300, periods=1),),
+}
+"""By the endpoint's kind."""
 
 
 class Guard:
     """Alarms that an update is watched by; they go by the endpoint's name, so that they are there before it is."""
 
-    def __init__(self, scope: Construct, naming: Naming, endpoint: str) -> None:
-        self.alarms = (
-            _alarm(scope, naming, endpoint, "failing", "Invocation5XXErrors", FAILED_REQUESTS, statistic="Sum"),
-            _alarm(scope, naming, endpoint, "slow", "ModelLatency", SLOW_MICROSECONDS, percentile="p90"),
-        )
-        self.alarm_names = (naming("endpoint-failing"), naming("endpoint-slow"))
+    def __init__(self, scope: Construct, naming: Naming, endpoint: str, kind: Literal["instance", "async"]) -> None:
+        self.alarms = tuple(_alarm(scope, naming, endpoint, limit) for limit in LIMITS[kind])
+        self.alarm_names = tuple(naming(f"endpoint-{limit.name}") for limit in LIMITS[kind])
 
 
-def _alarm(
-    scope: Construct,
-    naming: Naming,
-    endpoint: str,
-    name: str,
-    metric: str,
-    threshold: float,
-    *,
-    statistic: str | None = None,
-    percentile: str | None = None,
-) -> cloudwatch.CfnAlarm:
+def _alarm(scope: Construct, naming: Naming, endpoint: str, limit: Limit) -> cloudwatch.CfnAlarm:
+    percentile = limit.statistic.startswith("p")
     return cloudwatch.CfnAlarm(
         scope,
-        f"Alarm-{name}",
-        alarm_name=naming(f"endpoint-{name}"),
-        alarm_description=f"{metric} of {endpoint}: an update that is going on is turned back",
+        f"Alarm-{limit.name}",
+        alarm_name=naming(f"endpoint-{limit.name}"),
+        alarm_description=f"{limit.metric} of {endpoint}: an update in progress is rolled back",
         namespace="AWS/SageMaker",
-        metric_name=metric,
+        metric_name=limit.metric,
         dimensions=_dimensions(EndpointName=endpoint, VariantName=VARIANT),
-        statistic=statistic,
-        extended_statistic=percentile,
-        period=60,
-        evaluation_periods=2,
-        threshold=threshold,
+        statistic=None if percentile else limit.statistic,
+        extended_statistic=limit.statistic if percentile else None,
+        period=limit.seconds,
+        evaluation_periods=limit.periods,
+        threshold=limit.threshold,
         comparison_operator="GreaterThanOrEqualToThreshold",
         treat_missing_data="notBreaching",
     )

@@ -2,8 +2,9 @@
 
 CloudFormation replaces a deployment of Greengrass with a new one when anything in it changes, and a new one would
 replace whatever a roll-out has deployed since. So a template's deployment is for the first one only: it says what the
-stage's ``fleet.first_deployment`` says, versions included, and changes with nothing else but where examples and
-requests go. Later versions, of code as of models, are the roll-out's, which repeats the configuration that it finds.
+stage's ``fleet.first_deployment`` says, nucleus and fallback included, and names that follow from the stage's own.
+Nothing else of the stage changes it. Later versions, of code as of models, are the roll-out's, which repeats the
+configuration that it finds.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from aws_cdk import aws_greengrassv2 as greengrass
 from constructs import Construct
 
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.stacks.endpoint import Endpoint
+from sam3edge_infra.stacks.endpoint import endpoint_name
 from sam3edge_infra.stacks.storage import EXAMPLES_PREFIX, Storage
-from sam3edge_infra.stages.stage import Stage
+from sam3edge_infra.stages.first_deployment import FirstDeployment
+from sam3edge_infra.stages.stage import NUCLEI, Fleet
 from sam3edge_pipeline.greengrass_build.build import NAMES
 
 
@@ -27,27 +29,26 @@ def first_deployments(
     scope: Construct,
     naming: Naming,
     storage: Storage,
-    endpoint: Endpoint | None,
-    stage: Stage,
+    fleet: Fleet,
     after: Sequence[cdk.CfnResource],
 ) -> None:
     """Make a deployment for each thing group, if the stage wants one.
 
     Args:
-        endpoint: that devices may ask; None for none.
         after: component versions and groups that must be there.
     """
-    first, nucleus = stage.fleet.first_deployment, stage.nucleus
+    first = fleet.first_deployment
     if first is None:
         return
     components = {
-        nucleus.component: _component(nucleus.version),
-        NAMES["segmenter"]: _component(first.code, segmenter_configuration(first.prompts, endpoint)),
+        NAMES["segmenter"]: _component(first.code, segmenter_configuration(naming, first)),
         NAMES["uploader"]: _component(first.code, uploader_configuration(naming, storage)),
     }
+    if first.nucleus is not None:
+        components[NUCLEI[first.nucleus.kind]] = _component(first.nucleus.version)
     if first.model is not None:
         components[NAMES["model"]] = _component(first.model)
-    for name, group in (("Canary", stage.fleet.canary_group), ("Fleet", stage.fleet.fleet_group)):
+    for name, group in (("Canary", fleet.canary_group), ("Fleet", fleet.fleet_group)):
         made = greengrass.CfnDeployment(
             scope,
             f"FirstDeployment{name}",
@@ -59,11 +60,11 @@ def first_deployments(
         made.node.add_dependency(*after)
 
 
-def segmenter_configuration(prompts: Sequence[str], endpoint: Endpoint | None) -> dict[str, Any]:
-    """Of the segmenter. An asynchronous endpoint alone answers too late for a frame: it is not asked by default."""
-    told: dict[str, Any] = {"Prompts": list(prompts), "HardExamples": {"Enabled": True}}
-    if endpoint is not None and endpoint.kind != "async":
-        told |= {"Fallback": {"Endpoint": endpoint.name}, "Install": {"Packages": "boto3"}}
+def segmenter_configuration(naming: Naming, first: FirstDeployment) -> dict[str, Any]:
+    """Of the segmenter."""
+    told: dict[str, Any] = {"Prompts": list(first.prompts), "HardExamples": {"Enabled": True}}
+    if first.fallback == "endpoint":
+        told |= {"Fallback": {"Endpoint": endpoint_name(naming)}, "Install": {"Packages": "boto3"}}
     return told
 
 

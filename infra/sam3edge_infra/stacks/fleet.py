@@ -116,8 +116,7 @@ class FleetStack(StageStack):
             iot.CfnThingGroup(self, name, thing_group_name=group)
             for name, group in zip(("CanaryGroup", "FleetGroup"), groups, strict=True)
         ]
-        fallback = endpoint if stage.fleet.endpoint_fallback == "allowed" else None
-        self._exchange(fallback)
+        self._exchange(endpoint if stage.fleet.endpoint_fallback == "allowed" else None)
         policy = iot.CfnPolicy(
             self,
             "DevicePolicy",
@@ -127,7 +126,7 @@ class FleetStack(StageStack):
         self._provisioning(groups, [policy, *made_groups])
         components = components_of(stage)
         versions = [self._version(component) for component in components]
-        first_deployments(self, naming, storage, fallback, stage, [*versions, *made_groups])
+        first_deployments(self, naming, storage, stage.fleet, [*versions, *made_groups])
         deliver_detections(self, naming, storage, stage.consumers)
         self.fleet = fleet_of(naming, stage)
 

@@ -2,7 +2,7 @@
 
     IoT Core (status) -> rule -> table -> function, every five minutes -> metrics of the thing groups
 
-What is alarming is in ``constructs/alarm_specs.py``.
+What is alarming is in ``constructs/alarm_specs.py`` and ``constructs/volume_alarms.py``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sam3edge_infra.constructs.alarm_specs import (
     throttled,
 )
 from sam3edge_infra.constructs.alarms import AlarmTopic, alarm, alarm_topic
+from sam3edge_infra.constructs.budget import monthly_budget
 from sam3edge_infra.constructs.dashboard import dashboard
 from sam3edge_infra.constructs.function import FunctionSpec, image_function
 from sam3edge_infra.constructs.images import Images
@@ -37,6 +38,7 @@ from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.table import on_demand_table
+from sam3edge_infra.constructs.volume_alarms import volume_alarms
 from sam3edge_infra.constructs.watched import Watched
 from sam3edge_infra.stages.delivery import Monitoring
 from sam3edge_infra.stages.stage import Fleet
@@ -120,7 +122,10 @@ class MonitoringStack(StageStack):
             *group_alarms("fleet", fleet.fleet_group, naming, options),
             *(endpoint_alarms(endpoint, options) if endpoint is not None else ()),
             *resource_alarms(everything, naming, options),
+            *volume_alarms(everything, endpoint, naming, options),
         )
+        if options.budget_usd is not None:
+            monthly_budget(self, options.budget_usd, topic)
         made = [alarm(self, spec, naming, topic.topic) for spec in specs]
         groups = (fleet.canary_group, fleet.fleet_group)
         dashboard(self, naming, made, groups, everything, endpoint, f"/aws/lambda/{naming(HEALTH)}")

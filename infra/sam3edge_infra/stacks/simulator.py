@@ -66,10 +66,17 @@ class SimulatorStack(StageStack):
                 scenes=scenes.s3_object_url,
             ),
         )
+        vpc = ec2.Vpc.from_vpc_attributes(
+            self,
+            "Vpc",
+            vpc_id=network.vpc_id(self),
+            availability_zones=self.availability_zones[: network.zones],
+            private_subnet_ids=network.subnet_ids(self),
+        )
         doors = ec2.SecurityGroup(
             self,
             "Doors",
-            vpc=network.vpc,
+            vpc=vpc,
             description="A simulator: nothing comes in",
             allow_all_outbound=False,
         )
@@ -84,8 +91,8 @@ class SimulatorStack(StageStack):
             machine_image=ec2.MachineImage.from_ssm_parameter(
                 GPU_IMAGE if gpu else CPU_IMAGE, os=ec2.OperatingSystemType.LINUX
             ),
-            vpc=network.vpc,
-            vpc_subnets=ec2.SubnetSelection(subnets=[network.subnets[0]]),
+            vpc=vpc,
+            vpc_subnets=ec2.SubnetSelection(subnets=[vpc.private_subnets[0]]),
             security_group=doors,
             role=role,
             user_data=ec2.UserData.custom(script),

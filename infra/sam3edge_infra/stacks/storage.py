@@ -23,6 +23,7 @@ from sam3edge_infra.constructs.bucket import notify_eventbridge, private_bucket
 from sam3edge_infra.constructs.images import ImageName
 from sam3edge_infra.constructs.names import BucketName, Naming
 from sam3edge_infra.constructs.stack import StageStack
+from sam3edge_infra.stages.retention import Retention
 
 EXAMPLES_PREFIX = "hard-examples"
 """The uploader's default, see components/README.md."""
@@ -31,8 +32,11 @@ BUNDLES_PREFIX = ("pipeline/", "bundles/")
 """Of the bucket ``learning``: where bundles are that the pipeline has made, or somebody has put."""
 
 INFERENCE_DAYS = {"uploads/": 7, "jobs/": 7, "answers/": 7, "async/": 7, "fallback/": 7}
-EXAMPLE_DAYS = 180
-LOG_DAYS = 180
+TIERED_DAYS = 30
+"""Of what is kept for long and seldom read."""
+
+UNTAGGED_DAYS = 30
+"""Of images that no deployment can name any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +59,19 @@ def storage_of(naming: Naming) -> Storage:
 class StorageStack(StageStack):
     """Buckets and repositories."""
 
-    def __init__(self, scope: Construct, naming: Naming) -> None:
+    def __init__(self, scope: Construct, naming: Naming, options: Retention) -> None:
         super().__init__(scope, "storage", naming, "sam3edge: buckets and image repositories")
         self.storage = storage_of(naming)
-        logs = private_bucket(self, "logs", naming, None, expiring={"": LOG_DAYS})
-        examples = private_bucket(self, "examples", naming, logs, expiring={f"{EXAMPLES_PREFIX}/": EXAMPLE_DAYS})
+        logs = private_bucket(self, "logs", naming, None, expiring={"": options.logs})
+        kept = {f"{EXAMPLES_PREFIX}/": options.examples}
+        examples = private_bucket(self, "examples", naming, logs, expiring=kept, tiered_days=TIERED_DAYS)
         notify_eventbridge(examples)
-        private_bucket(self, "learning", naming, logs)
-        private_bucket(self, "artifacts", naming, logs)
-        private_bucket(self, "inference", naming, logs, expiring=INFERENCE_DAYS)
-        private_bucket(self, "detections", naming, logs)
+        private_bucket(self, "learning", naming, logs, tiered_days=TIERED_DAYS)
+        private_bucket(self, "artifacts", naming, logs, tiered_days=TIERED_DAYS)
+        # clients may send an upload as often as they like: without versions only the last is kept
+        private_bucket(self, "inference", naming, logs, expiring=INFERENCE_DAYS, versions_days=None)
+        detected = {"": options.detections} if options.detections is not None else {}
+        private_bucket(self, "detections", naming, logs, expiring=detected, tiered_days=TIERED_DAYS)
         for name in get_args(ImageName):
             self._repository(name, naming)
         for one in fields(Storage):
@@ -80,5 +87,12 @@ class StorageStack(StageStack):
             encryption=ecr.RepositoryEncryption.AES_256,
             empty_on_delete=naming.removal == cdk.RemovalPolicy.DESTROY,
             removal_policy=naming.removal,
-            lifecycle_rules=[ecr.LifecycleRule(description="the last 20 images", max_image_count=20)],
+            # an image with a tag may be that of a function, which fails without it
+            lifecycle_rules=[
+                ecr.LifecycleRule(
+                    description="images without a tag",
+                    tag_status=ecr.TagStatus.UNTAGGED,
+                    max_image_age=cdk.Duration.days(UNTAGGED_DAYS),
+                )
+            ],
         )

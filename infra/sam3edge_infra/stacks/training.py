@@ -1,6 +1,6 @@
 """SageMaker's pipeline, and what starts it: a schedule or many new examples ask for labels, and labels start it.
 
-schedule, or an alarm on uploads of a day -> label -> labeling workflow -> its success -> train -> pipeline
+schedule, or every hour if enough uploads are new -> label -> labeling workflow -> its success -> train -> pipeline
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import aws_cdk as cdk
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -35,7 +34,13 @@ from sam3edge_infra.stages.learning import Labeling as LabelingOptions
 from sam3edge_infra.stages.learning import Training as TrainingOptions
 from sam3edge_pipeline.labeling.settings import BETWEEN_PHRASES
 
+UPLOADS = "new-examples"
+"""Name of the rule that matches each example, within a stage."""
+
 _HANDLERS = "sam3edge_pipeline.retraining.handlers"
+COUNTED = "rate(1 hour)"
+"""How often new examples are counted."""
+
 _OF_JOBS = "jobs are named by the pipeline for its executions"
 
 
@@ -144,7 +149,7 @@ class TrainingStack(StageStack):
                 {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*"]}},
             ),
             *pulls(image.arn(naming)),
-            *in_network(naming, network.subnet_ids, [network.workloads.security_group_id]),
+            *in_network(naming, network.subnet_ids(self), [network.workloads_id(self)]),
         )
         return role
 
@@ -197,8 +202,8 @@ class TrainingStack(StageStack):
         )
         definition = DeployedDefinition(
             role_arn=jobs.role_arn,
-            subnets=tuple(network.subnet_ids),
-            security_groups=(network.workloads.security_group_id,),
+            subnets=tuple(network.subnet_ids(self)),
+            security_groups=(network.workloads_id(self),),
             defaults={
                 "DatasetUri": self._storage.learning.uri(f"datasets/{labeled.dataset}/1"),
                 "CheckpointUri": checkpoint.rstrip("/"),
@@ -232,6 +237,7 @@ class TrainingStack(StageStack):
             "SAM3EDGE_RETRAINING_MACHINE_ARN": labeling.machine_arn,
             "SAM3EDGE_RETRAINING_PIPELINE": self.training.pipeline_name,
             "SAM3EDGE_RETRAINING_PHRASES": BETWEEN_PHRASES.join(labeled.phrases),
+            "SAM3EDGE_RETRAINING_UPLOADS_RULE": naming(UPLOADS),
         }
         label = self._function("label", "retraining: ask for labels", environment, image)
         train = self._function("train", "retraining: start the pipeline", environment, image)
@@ -248,8 +254,10 @@ class TrainingStack(StageStack):
         if options.schedule is not None:
             trigger(self, "retraining-due", naming, label, undelivered, schedule=options.schedule)
         if options.new_examples is not None:
-            alarm = self._many_examples(options.new_examples)
-            trigger(self, "retrain-on-examples", naming, label, undelivered, pattern=alarm_pattern(alarm))
+            self._counts_examples()
+            allow(label.role, Statement(["cloudwatch:GetMetricStatistics"], ["*"], NO_RESOURCES))
+            enough = {"minimum": options.new_examples}
+            trigger(self, "retrain-on-examples", naming, label, undelivered, schedule=COUNTED, told=enough)
 
     def _function(
         self, task: str, description: str, environment: Mapping[str, str], image: Image
@@ -257,10 +265,10 @@ class TrainingStack(StageStack):
         spec = FunctionSpec(f"retrain-{task}", f"{_HANDLERS}.{task}", description, environment)
         return image_function(self, spec, self._naming, image)
 
-    def _many_examples(self, count: int) -> str:
-        """An alarm on the uploads of a day; its ARN. EventBridge counts what a rule matches: no function has to."""
+    def _counts_examples(self) -> None:
+        """A rule that matches each upload. EventBridge counts what a rule matches: no function has to."""
         naming = self._naming
-        name = naming("new-examples")
+        name = naming(UPLOADS)
         log = log_group(self, "NewExamples", f"/aws/events/{name}", logs.RetentionDays.TWO_WEEKS)
         rule = events.CfnRule(
             self,
@@ -289,22 +297,6 @@ class TrainingStack(StageStack):
                 }
             ),
         )
-        cloudwatch.CfnAlarm(
-            self,
-            "ManyExamples",
-            alarm_name=name,
-            alarm_description=f"devices have sent {count} examples within a day: labels are asked for",
-            namespace="AWS/Events",
-            metric_name="MatchedEvents",
-            dimensions=[cloudwatch.CfnAlarm.DimensionProperty(name="RuleName", value=name)],
-            statistic="Sum",
-            period=86_400,
-            evaluation_periods=1,
-            threshold=count,
-            comparison_operator="GreaterThanOrEqualToThreshold",
-            treat_missing_data="notBreaching",
-        )
-        return naming.arn("cloudwatch", f"alarm:{name}")
 
 
 def uploaded_pattern(bucket: str) -> dict[str, Any]:
@@ -316,16 +308,6 @@ def uploaded_pattern(bucket: str) -> dict[str, Any]:
             "bucket": {"name": [bucket]},
             "object": {"key": [{"wildcard": f"{EXAMPLES_PREFIX}/*/example.json"}]},
         },
-    }
-
-
-def alarm_pattern(alarm_arn: str) -> dict[str, Any]:
-    """An alarm that goes off."""
-    return {
-        "source": ["aws.cloudwatch"],
-        "detail-type": ["CloudWatch Alarm State Change"],
-        "resources": [alarm_arn],
-        "detail": {"state": {"value": ["ALARM"]}},
     }
 
 

@@ -60,13 +60,21 @@ class Monitoring(Section):
 
     Attributes:
         email: gets alarms; None for nobody but the dashboard.
+        budget_usd: a month, of the whole account: somebody is told at 80 and 100 %; None for no budget.
+        messages_per_hour: of all devices, each counted by every rule of IoT Core that takes it.
+        requests_per_hour: to the endpoint.
+        bucket_gb: in each of the buckets that devices and clients write into.
         silent_minutes: without a heartbeat, after which a device is missing.
         outbox_messages, outbox_minutes: queued on a device: how many, and how old.
         error_percent: of requests or frames.
-        latency_ms: of the endpoint, 90 of 100 requests.
+        latency_ms: of the endpoint, 90 of 100 requests; of an asynchronous one only what waits too long is told.
     """
 
     email: Email | None = None
+    budget_usd: int | None = Field(500, ge=1)
+    messages_per_hour: int = Field(100_000, ge=1)
+    requests_per_hour: int = Field(5000, ge=1)
+    bucket_gb: int = Field(500, ge=1)
     silent_minutes: int = Field(15, ge=1, le=1440)
     outbox_messages: int = Field(1000, ge=1)
     outbox_minutes: int = Field(60, ge=1)

@@ -65,7 +65,8 @@ class Training(Section):
 
     Attributes:
         schedule: when labels are asked for whatever has come in; None for never.
-        new_examples: uploads within a day that ask for labels at once; None for no such trigger.
+        new_examples: uploads since labels were asked for last, that ask for them within the hour; None for no such
+            trigger.
         checkpoint: what training begins with, a prefix in S3 that ends with ``/``; by default ``checkpoints/current/``
             in the stage's own bucket, where somebody has to put one.
     """

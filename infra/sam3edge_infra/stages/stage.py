@@ -8,17 +8,17 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from sam3edge_infra.stages.delivery import Consumers, Delivery, LivePage, Monitoring, Simulator
+from sam3edge_infra.stages.first_deployment import FirstDeployment
 from sam3edge_infra.stages.learning import Labeling, Training
+from sam3edge_infra.stages.retention import Retention
 from sam3edge_infra.stages.section import Section
 from sam3edge_infra.stages.values import (
     Account,
     AssetsFolder,
     Cidr,
-    ComponentVersion,
     EcrPrefix,
     HostName,
     ImageTag,
-    Phrase,
     Region,
     RouteTableId,
     S3Uri,
@@ -103,7 +103,8 @@ class NewNetwork(Section):
     """A VPC of its own.
 
     Attributes:
-        egress: ``nat`` lets private subnets reach the internet (a simulator needs that), ``none`` nothing but AWS.
+        egress: ``nat`` lets private subnets reach the internet (a simulator needs that); ``none`` lets them reach S3
+            and SageMaker's API, of this account alone, and costs less than half.
     """
 
     kind: Literal["new"]
@@ -202,6 +203,10 @@ class AssetsBundle(Section):
 Bundle: TypeAlias = Annotated[RegistryBundle | S3Bundle | AssetsBundle, Field(discriminator="source")]
 
 
+NUCLEI = {"classic": "aws.greengrass.Nucleus", "lite": "aws.greengrass.NucleusLite"}
+"""Components of the nuclei, by kind."""
+
+
 class ClassicNucleus(Section):
     """The Java nucleus.
 
@@ -223,7 +228,7 @@ class ClassicNucleus(Section):
     @property
     def component(self) -> str:
         """Name of the nucleus' component."""
-        return "aws.greengrass.Nucleus"
+        return NUCLEI[self.kind]
 
 
 class LiteNucleus(Section):
@@ -245,7 +250,7 @@ class LiteNucleus(Section):
     @property
     def component(self) -> str:
         """Name of the nucleus' component."""
-        return "aws.greengrass.NucleusLite"
+        return NUCLEI[self.kind]
 
 
 Nucleus: TypeAlias = Annotated[ClassicNucleus | LiteNucleus, Field(discriminator="kind")]
@@ -268,28 +273,13 @@ class Api(Section):
     image_hosts: tuple[HostName, ...] = ()
 
 
-class FirstDeployment(Section):
-    """What both thing groups run until the first roll-out. Written down here and not taken from the code, because a
-    change of any of it makes a new deployment, which replaces whatever a roll-out has deployed since.
-
-    Attributes:
-        code: version of the segmenter and the uploader.
-        model: version of the model component, which the template makes of a bundle in ``assets/``; None where there is
-            none yet: devices wait for the first roll-out.
-        prompts: phrases that devices look for.
-    """
-
-    code: ComponentVersion
-    model: ComponentVersion | None = None
-    prompts: tuple[Phrase, ...] = Field(min_length=1, max_length=50)
-
-
 class Fleet(Section):
     """Devices.
 
     Attributes:
         canary_group, fleet_group: thing groups; no device may be in both.
-        endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``.
+        endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``. Whether they do, their
+            configuration says: ``first_deployment.fallback``, or a deployment since.
         first_deployment: made by the template; None leaves it to a person, and what was made stays.
     """
 
@@ -330,6 +320,13 @@ class Stage(Section):
     live_page: LivePage | None = None
     monitoring: Monitoring = Monitoring()
     delivery: Delivery | None = None
+    retention: Retention = Retention()
+
+    @property
+    def named_buckets(self) -> tuple[str, ...]:
+        """Buckets that it names, in whatever account they are: of a checkpoint, of a bundle."""
+        uris = [self.training.checkpoint, self.bundle.uri if isinstance(self.bundle, S3Bundle) else None]
+        return tuple(sorted({uri.removeprefix("s3://").partition("/")[0] for uri in uris if uri is not None}))
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -12,15 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sam3edge_pipeline.lambda_tasks import retries
+
 BACKENDS = ("files", "ground-truth", "review")
 
 _INVOKE = "arn:aws:states:::lambda:invoke"
-_TRANSIENT = [
-    "Lambda.ServiceException",
-    "Lambda.AWSLambdaException",
-    "Lambda.SdkClientException",
-    "Lambda.TooManyRequestsException",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +148,7 @@ def _task(
         "ResultSelector": {f"{name}.$": f"$.Payload.{name}" for name in members.split()},
         "ResultPath": result,
         "TimeoutSeconds": 900,
-        "Retry": [{"ErrorEquals": _TRANSIENT, "IntervalSeconds": 2, "MaxAttempts": 4, "BackoffRate": 2}],
+        "Retry": retries(),
         "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": failed}],
         "Next": following,
     }

@@ -1,4 +1,4 @@
-"""AWS Lambda's entry points: ``label`` for a schedule or an alarm, ``train`` for the end of a labeling execution."""
+"""AWS Lambda's entry points: ``label`` for schedules, ``train`` for the end of a labeling execution."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import boto3
 
 from sam3edge_pipeline.environment import PATIENT, from_environment
 from sam3edge_pipeline.retraining.settings import RetrainingSettings
+from sam3edge_pipeline.retraining.uploads import uploads_since
 from sam3edge_pipeline.retraining.versions import latest_version
 
 logger = logging.getLogger(__name__)
@@ -28,19 +29,28 @@ def read_settings() -> RetrainingSettings:
 def label(event: Event, context: Any) -> dict[str, Any]:
     """EventBridge's target: start the labeling of what has come in, unless labeling is in progress.
 
-    Whether there is enough to be labeled, the workflow itself decides.
+    Whether there is enough to be labeled, the workflow itself decides. A rule that comes every hour says how many new
+    examples are worth asking it: those since it was asked last, whatever came of that, so that neither images that
+    cannot be used nor a workflow that fails are tried every hour.
 
     Args:
-        event: of EventBridge; its ``time`` makes the name of the execution, so that a repetition starts nothing.
+        event: of EventBridge; its ``time`` makes the name of the execution, so that a repetition starts nothing. With
+            ``minimum``, nothing is started below that number of new examples.
     """
     settings = read_settings()
     states = boto3.client("stepfunctions", config=PATIENT)
     running = states.list_executions(stateMachineArn=settings.machine_arn, statusFilter="RUNNING", maxResults=1)
     if running["executions"]:
         return {"started": False, "reason": f"{running['executions'][0]['name']} is in progress"}
+    moment = datetime.fromisoformat(str(event["time"]).replace("Z", "+00:00")).astimezone(timezone.utc)
+    if "minimum" in event:
+        asked = states.list_executions(stateMachineArn=settings.machine_arn, maxResults=1)["executions"]
+        since = asked[0]["startDate"] if asked else None
+        new = uploads_since(boto3.client("cloudwatch", config=PATIENT), settings.uploads_rule, since, moment)
+        if new < event["minimum"]:
+            return {"started": False, "reason": f"{new} new examples of {event['minimum']}"}
     latest = latest_version(boto3.client("s3", config=PATIENT), settings.learning, settings.dataset)
     version = (latest or 0) + 1
-    moment = datetime.fromisoformat(str(event["time"]).replace("Z", "+00:00")).astimezone(timezone.utc)
     name = f"{settings.dataset}-{version}-{moment:%Y%m%d%H%M%S}"
     given = {
         "backend": settings.backend,

@@ -16,6 +16,7 @@ class RetrainingSettings(BaseSettings):
         machine_arn: state machine of the labeling workflow.
         pipeline: name of SageMaker's pipeline.
         phrases: that are learned, ``|`` between them, as the pipeline takes them.
+        uploads_rule: of EventBridge, that matches each example; only for events with a ``minimum``.
     """
 
     model_config = SettingsConfigDict(
@@ -28,3 +29,4 @@ class RetrainingSettings(BaseSettings):
     machine_arn: str = Field(pattern=r"^arn:[^:]+:states:.+$")
     pipeline: str = Field(min_length=1)
     phrases: str = Field(min_length=1)
+    uploads_rule: str = ""

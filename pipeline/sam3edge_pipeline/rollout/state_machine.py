@@ -6,7 +6,8 @@
 
 Everything that takes time is waited for in a loop of a bounded number of rounds: the bound is counted here and not
 in a function, so that nothing a function says can make it longer. Every error is caught: before anything is deployed it
-ends in ``Failed``, after that in ``RollBack``. Retries are for failures of the Lambda service itself, and few.
+ends in ``Failed``, after that in ``RollBack``. Retries are for failures of the Lambda service itself
+(``lambda_tasks.py``).
 
 Each task is one function (``handlers.py``). It gets the execution's name and the whole state, and what it returns is
 put where the state machine says.
@@ -18,6 +19,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from sam3edge_pipeline.lambda_tasks import RETRIES, RETRY_SECONDS, retries
 
 State: TypeAlias = dict[str, Any]
 
@@ -36,7 +39,6 @@ FUNCTIONS = (
 )
 """Tasks, each a function of that name in ``handlers.py``."""
 
-RETRIES = 3
 TASK_SECONDS = 60
 PUBLISH_SECONDS = 900
 """Lambda's own limit."""
@@ -44,15 +46,14 @@ PUBLISH_SECONDS = 900
 MAX_EVENTS = 25_000
 """Of the history of one execution."""
 
-_ROUND_EVENTS = 20
-"""Of one round of a loop, more than there are, with retries."""
+_TASK_EVENTS = 2 + 3 * (RETRIES + 1)
+"""Of one task: it is entered and left, and each try is scheduled, started and ended."""
 
-_FLAKY = (
-    "Lambda.ServiceException",
-    "Lambda.AWSLambdaException",
-    "Lambda.SdkClientException",
-    "Lambda.TooManyRequestsException",
-)
+_ROUND_EVENTS = _TASK_EVENTS + 2 * 4
+"""Of one round of a loop: its task, two choices, a count and a wait."""
+
+_OTHER_EVENTS = 20 * _TASK_EVENTS
+"""Of what is in no loop, and more than there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Times:
     back: Loop = field(default_factory=lambda: Loop(60, 180))
 
     def __post_init__(self) -> None:
-        if sum(loop.rounds for loop in self.loops()) * _ROUND_EVENTS > MAX_EVENTS:
+        if sum(loop.rounds for loop in self.loops()) * _ROUND_EVENTS + _OTHER_EVENTS > MAX_EVENTS:
             raise ValueError("expected fewer rounds: an execution has at most 25000 events; wait longer in each")
 
     def loops(self) -> tuple[Loop, ...]:
@@ -97,7 +98,7 @@ class Times:
 
     def longest(self) -> int:
         """Seconds that an execution takes at the very most, all retries included."""
-        task = (RETRIES + 1) * TASK_SECONDS + sum(2 << n for n in range(RETRIES))
+        task = (RETRIES + 1) * TASK_SECONDS + RETRY_SECONDS
         loops = sum(loop.rounds * (loop.seconds + task) for loop in self.loops())
         return int(loops + (RETRIES + 1) * PUBLISH_SECONDS + 20 * task)
 
@@ -254,14 +255,7 @@ class _Tasks:
             "ResultSelector": {"value.$": "$.Payload"},
             "ResultPath": result,
             "TimeoutSeconds": seconds,
-            "Retry": [
-                {
-                    "ErrorEquals": list(_FLAKY),
-                    "IntervalSeconds": 2,
-                    "MaxAttempts": RETRIES,
-                    "BackoffRate": 2.0,
-                }
-            ],
+            "Retry": retries(),
             "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": error, "Next": fails}],
             "Next": then,
         }

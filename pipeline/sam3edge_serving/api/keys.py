@@ -17,6 +17,9 @@ from typing import Any, Protocol
 
 _KEY = re.compile(r"s3e-(?P<id>[0-9a-f]{24})-[\w-]{43}", re.ASCII)
 
+BEARER_HEADER, KEY_HEADER = "authorization", "x-api-key"
+"""Headers in which a request may carry its key, names in lower case; no log may have them."""
+
 MISSING = "missing_api_key"
 WRONG = "invalid_api_key"
 REVOKED = "revoked_api_key"
@@ -118,10 +121,10 @@ def presented(headers: Mapping[str, str]) -> str:
     Returns:
         The key, or nothing.
     """
-    scheme, _, credentials = headers.get("authorization", "").strip().partition(" ")
+    scheme, _, credentials = headers.get(BEARER_HEADER, "").strip().partition(" ")
     if scheme.lower() == "bearer" and credentials.strip():
         return credentials.strip()
-    return headers.get("x-api-key", "").strip()
+    return headers.get(KEY_HEADER, "").strip()
 
 
 def check(store: KeyStore, key: str) -> KeyRecord:

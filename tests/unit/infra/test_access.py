@@ -201,6 +201,7 @@ def test_the_functions_of_labeling_and_retraining_may_do_what_they_do(
                 with recorder.acting(f"labeling-{step}"), contextlib.suppress(Sam3EdgeError):
                     getattr(labeling_handlers, step)({"job": job, **event}, None)
         with recorder.acting("retrain-label"):
+            assert not retraining_handlers.label({"time": "2026-03-02T07:00:00Z", "minimum": 1}, None)["started"]
             retraining_handlers.label({"time": "2026-03-02T08:00:00Z"}, None)
         stored = {"version": "1", "digest": "sha256:ab"}
         detail = {"executionArn": "arn", "status": "SUCCEEDED", "output": json.dumps(stored)}

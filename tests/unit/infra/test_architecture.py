@@ -53,7 +53,7 @@ STACKS = {
     ],
     "training": [
         resource("AWS::Lambda::Function", Target="arn:aws:sqs:eu-central-1:111122223333:sam3edge-dev-labeling"),
-        resource("AWS::EC2::Instance", SubnetId={"Fn::ImportValue": "sam3edge-dev-network:ExportsOutputRef"}),
+        resource("AWS::EC2::Instance", SubnetId="/sam3edge/dev/network/subnet-1"),
         resource(
             "AWS::IoT::TopicRule", RuleName="sam3edge_dev_r", TopicRulePayload={"Sql": "FROM 'sam3edge/+/errors'"}
         ),

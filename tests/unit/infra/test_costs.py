@@ -20,6 +20,7 @@ from sam3edge_infra.costs.estimate import (
     read_prices,
     read_usage,
 )
+from sam3edge_infra.stacks.pipeline_definition import KEPT, steps_of
 from sam3edge_infra.stages.delivery import Delivery, S3Source, Simulator
 from sam3edge_infra.stages.files import read_stage
 from support.infra_templates import STAGES
@@ -58,6 +59,18 @@ def test_a_network_costs_by_its_way_out() -> None:
     assert usd("lite", "network", hours=100) == pytest.approx(INTERFACE_ENDPOINTS * 2 * 100 * 0.01)
     assert usd("dev", "network", hours=100, nat_gb=10) == pytest.approx(100 * 0.045 + 10 * 0.045)
     assert usd("prod", "network") == 0  # somebody else's
+
+
+def test_training_costs_what_spot_instances_cost_and_needs_their_quota() -> None:
+    """A quota of instances on demand would not help: the definition asks for spot instances."""
+    [train] = [step for step in steps_of(json.loads(KEPT.read_text())) if step["Type"] == "Training"]
+    assert train["Arguments"]["EnableManagedSpotTraining"] is True
+    guide = (ROOT / "docs" / "deployment.md").read_text()
+    assert "for spot training job usage" in guide
+    assert "for processing job usage" in guide
+    usage = {"trainings_by_examples": 0, "training_hours": 10, "processing_hours": 0, "spot_share": 0.5}
+    trainings = per_month("rate(7 days)")
+    assert usd("dev", "training", **usage) == pytest.approx(trainings * 10 * 0.5 * PRICES["ml.g6e.2xlarge"].usd)
 
 
 def test_devices_cost_in_proportion() -> None:

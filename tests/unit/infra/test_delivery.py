@@ -26,6 +26,7 @@ from sam3edge_infra.stacks.delivery import CDK_CLI, INSTALL, DeliveryStack
 from sam3edge_infra.stacks.storage import StorageStack
 from sam3edge_infra.stages.delivery import CodeConnectionSource, Delivery
 from sam3edge_infra.stages.files import read_stage
+from sam3edge_infra.stages.retention import Retention
 from support.infra_templates import Templates
 
 ROOT = Path(__file__).parents[3]
@@ -50,7 +51,7 @@ def synthesised(folder: Path, source: str, **options: Any) -> dict[str, dict[str
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     delivery = DeliveryStack(app, NAMING, Delivery.model_validate({"source": SOURCES[source], **options}))
     deployed = cdk.Stage(app, "delivered")
-    storage = StorageStack(deployed, NAMING)
+    storage = StorageStack(deployed, NAMING, Retention())
     late = cdk.Stack(deployed, "late", stack_name=NAMING("late"), env=cdk.Environment(account="111122223333"))
     cdk.CfnWaitConditionHandle(late, "Handle")
     late.add_stack_dependency(storage)

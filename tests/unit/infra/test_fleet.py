@@ -68,7 +68,7 @@ def test_both_groups_have_a_first_deployment_that_names_the_nucleus_and_what_the
         for one in made:
             versions = {name: component["ComponentVersion"] for name, component in one["Components"].items()}
             assert versions == {
-                options.nucleus.component: options.nucleus.version,
+                options.nucleus.component: options.nucleus.version,  # of the examples, which are of the first day
                 "com.sam3edge.Segmenter": first.code,
                 "com.sam3edge.Uploader": first.code,
                 "com.sam3edge.Model": first.model,
@@ -83,19 +83,36 @@ def test_example_stages_pin_the_versions_that_their_templates_make() -> None:
             assert made == {"segmenter": first.code, "uploader": first.code, "model": first.model}
 
 
-def first_components(stage: Stage) -> dict[str, Any]:
-    """Of the first deployments, without the rest of the stack."""
+def first_deployments_of(stage: Stage) -> dict[str, dict[str, Any]]:
+    """What CloudFormation compares: the properties of the stack's deployments, by logical id."""
     import aws_cdk as cdk
+    from aws_cdk import aws_greengrassv2 as greengrass
 
-    from sam3edge_infra.stacks.endpoint import Endpoint
-    from sam3edge_infra.stacks.first_deployment import first_deployments
+    from sam3edge_infra.constructs.images import PulledImages
+    from sam3edge_infra.stacks.endpoint import endpoint_of
+    from sam3edge_infra.stacks.fleet import FleetStack
     from sam3edge_infra.stacks.storage import storage_of
+    from sam3edge_infra.stages.stage import NoEndpoint
 
     naming = naming_of(stage)
-    stack = cdk.Stack(cdk.App(), "x")
-    served = Endpoint("sam3edge-dev-endpoint", "arn", "main", "instance")
-    first_deployments(stack, naming, storage_of(naming), served, stage, [])
-    return dict(stack.resolve(stack.node.find_child("FirstDeploymentFleet").components))  # type: ignore[attr-defined]
+    served = None if isinstance(stage.endpoint, NoEndpoint) else endpoint_of(naming, stage.endpoint)
+    stack = FleetStack(cdk.App(), naming, storage_of(naming), PulledImages("x", "1"), served, stage)
+    made = [one for one in stack.node.find_all() if isinstance(one, greengrass.CfnDeployment)]
+    return {
+        str(stack.resolve(one.logical_id)): {
+            "TargetArn": one.target_arn,
+            "DeploymentName": one.deployment_name,
+            "Components": stack.resolve(one.components),
+        }
+        for one in made
+    }
+
+
+def first_components(stage: Stage) -> dict[str, Any]:
+    """Of the first deployment of either group."""
+    first, second = (one["Components"] for one in first_deployments_of(stage).values())
+    assert first == second
+    return dict(first)
 
 
 def test_a_later_version_of_the_code_does_not_touch_the_first_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +123,40 @@ def test_a_later_version_of_the_code_does_not_touch_the_first_deployment(monkeyp
     assert first_components(read_stage("dev")) == before
 
 
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"nucleus": {"kind": "lite", "version": "2.6.0"}},
+    {"endpoint": {"kind": "serverless"}},
+    {"endpoint": {"kind": "instance", "instance_type": "ml.g6e.xlarge"}},
+    {"endpoint": {"kind": "async", "instance_type": "ml.g6e.xlarge"}},
+    {"bundle": {"source": "registry", "version": 7}},
+    {"containers": {"source": "pull", "tag": "2.0.0"}},
+    {"network": {"kind": "new", "cidr": "10.41.0.0/16"}},
+    {"labeling": {"phrases": ["crate"]}},
+    {"training": {"schedule": None}},
+    {"consumers": {"destinations": []}},
+    {"monitoring": {"silent_minutes": 5}},
+)
+
+
+@pytest.mark.parametrize("change", [*CHANGES, {"fleet": "denied"}], ids=lambda change: "-".join(change))
+def test_no_change_of_a_stage_takes_the_fleet_back_to_its_first_day(change: dict[str, Any]) -> None:
+    """CloudFormation would replace both deployments with what they said on the first day, code and model included."""
+    document = yaml.safe_load((FOLDER / "dev.yaml").read_text())
+    before = first_deployments_of(parse_stage(document, "dev"))
+    assert len(before) == 2
+    if "fleet" in change:
+        document["fleet"]["endpoint_fallback"] = change["fleet"]
+    else:
+        document |= change
+    assert first_deployments_of(parse_stage(document, "dev")) == before
+
+
 def test_without_a_model_yet_devices_wait_for_the_first_roll_out() -> None:
     document = yaml.safe_load((FOLDER / "prod.yaml").read_text())
     document["fleet"]["first_deployment"] = {"code": "0.1.0", "prompts": ["dent"]}
     made = first_components(parse_stage(document, "prod"))
-    assert set(made) == {"aws.greengrass.Nucleus", "com.sam3edge.Segmenter", "com.sam3edge.Uploader"}
+    assert set(made) == {"com.sam3edge.Segmenter", "com.sam3edge.Uploader"}
+    assert "Fallback" not in made["com.sam3edge.Segmenter"]["configurationUpdate"]["merge"]
 
 
 def configurations(templates: Templates, stage: str) -> dict[str, dict[str, Any]]:

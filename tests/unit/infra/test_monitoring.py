@@ -12,6 +12,7 @@ from typing import Any, Literal
 import aws_cdk as cdk
 import boto3
 import pytest
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
@@ -23,6 +24,7 @@ from sam3edge_infra.app import FLAGS
 from sam3edge_infra.constructs.alarm_specs import endpoint_alarms
 from sam3edge_infra.constructs.images import PulledImages
 from sam3edge_infra.constructs.names import Naming, naming_of
+from sam3edge_infra.constructs.volume_alarms import volume_alarms
 from sam3edge_infra.constructs.watched import Watched, watched_in
 from sam3edge_infra.costs.estimate import read_usage
 from sam3edge_infra.stacks.monitoring import MonitoringStack
@@ -52,6 +54,7 @@ WATCHED = Watched(
     machines=("sam3edge-dev-rollout", "sam3edge-dev-labeling"),
     apis=("sam3edge-dev-api",),
     pipelines=("sam3edge-dev-training",),
+    topic_rules=("sam3edge_dev_detections", "sam3edge_dev_observe_status"),
 )
 
 
@@ -95,6 +98,7 @@ def test_everything_that_is_watched_has_an_alarm(resources: Resources) -> None:
         *("api-errors", "api-refused", "api-throttled"),
         *("executions-rollout", "executions-labeling", "queue-observations-dead"),
         *("function-rollout-start", "function-fleet-health"),
+        *("volume-messages", "volume-requests", "volume-examples", "volume-inference"),
     }
 
 
@@ -141,13 +145,67 @@ def test_alarms_of_groups_are_on_metrics_that_the_function_writes(resources: Res
     [
         ("instance", {"endpoint-errors", "endpoint-latency", "endpoint-overhead"}),
         ("serverless", {"endpoint-errors", "endpoint-latency"}),
-        ("async", {"endpoint-errors", "endpoint-latency", "endpoint-backlog"}),
+        ("async", {"endpoint-errors", "endpoint-backlog"}),
     ],
 )
 def test_an_endpoints_alarms_are_on_metrics_that_its_kind_has(
     kind: Literal["instance", "async", "serverless"], names: set[str]
 ) -> None:
     assert {spec.name for spec in endpoint_alarms(Served(kind), OPTIONS)} == names
+
+
+def test_a_flood_is_noticed_by_what_each_rule_takes_and_each_endpoint_is_asked(resources: Resources) -> None:
+    made = alarms(resources)
+    counted = {
+        query["MetricStat"]["Metric"]["Dimensions"][0]["Value"]: query["MetricStat"]["Period"]
+        for query in made["volume-messages"]["Metrics"]
+        if "MetricStat" in query
+    }
+    assert counted == dict.fromkeys(WATCHED.topic_rules, 3600)
+    assert made["volume-messages"]["Threshold"] == OPTIONS.messages_per_hour
+    (asked,) = (query for query in made["volume-requests"]["Metrics"] if "MetricStat" in query)
+    assert (asked["MetricStat"]["Metric"]["MetricName"], asked["MetricStat"]["Period"]) == ("Invocations", 3600)
+    stored = made["volume-inference"]
+    assert (stored["Threshold"], stored["Period"]) == (OPTIONS.bucket_gb * 2**30, 86_400)
+    assert {d["Name"]: d["Value"] for d in stored["Dimensions"]}["BucketName"] == NAMING.bucket("inference").name
+
+
+def test_a_stage_counts_what_all_its_rules_of_iot_core_take(templates: Templates) -> None:
+    for stage in STAGES:
+        rules = {
+            one["RuleName"]
+            for stack in templates.stages[stage]
+            if stack != "monitoring"
+            for one in templates.resources(stage, stack, "AWS::IoT::TopicRule").values()
+        }
+        made = templates.resources(stage, "monitoring", "AWS::CloudWatch::Alarm").values()
+        (flood,) = (one for one in made if one["AlarmName"].endswith("volume-messages"))
+        queries = [query["MetricStat"]["Metric"] for query in flood["Metrics"] if "MetricStat" in query]
+        assert {query["Dimensions"][0]["Value"] for query in queries} == rules
+
+
+def test_requests_of_an_async_endpoint_are_counted_by_the_metric_that_it_has() -> None:
+    (spec,) = (one for one in volume_alarms(WATCHED, Served("async"), NAMING, OPTIONS) if one.name == "volume-requests")
+    assert isinstance(spec.metric, cloudwatch.MathExpression)
+    assert "Invocations" not in {one.metric_name for one in spec.metric.using_metrics.values()}  # type: ignore[attr-defined]
+
+
+def test_the_bill_of_a_month_has_a_budget_and_somebody_is_told(resources: Resources) -> None:
+    (budget,) = of_type(resources, "AWS::Budgets::Budget")
+    assert budget["Budget"]["BudgetLimit"] == {"Amount": OPTIONS.budget_usd, "Unit": "USD"}
+    assert (budget["Budget"]["BudgetType"], budget["Budget"]["TimeUnit"]) == ("COST", "MONTHLY")
+    assert "BudgetName" not in budget["Budget"]  # a change of notifications replaces it
+    (topic,) = (name for name, one in resources.items() if one["Type"] == "AWS::SNS::Topic")
+    told = budget["NotificationsWithSubscribers"]
+    assert {(one["Notification"]["NotificationType"], one["Notification"]["Threshold"]) for one in told} == {
+        ("ACTUAL", 80),
+        ("ACTUAL", 100),
+        ("FORECASTED", 100),
+    }
+    assert all(one["Subscribers"] == [{"SubscriptionType": "SNS", "Address": {"Ref": topic}}] for one in told)
+    (made,) = (one for one in resources.values() if one["Type"] == "AWS::Budgets::Budget")
+    (policy,) = (name for name, one in resources.items() if one["Type"] == "AWS::SNS::TopicPolicy")
+    assert policy in made["DependsOn"]
 
 
 def test_throttled_requests_are_counted_under_the_name_that_the_alarm_looks_at(resources: Resources) -> None:
@@ -158,17 +216,25 @@ def test_throttled_requests_are_counted_under_the_name_that_the_alarm_looks_at(r
     assert counted["LogGroupName"] == "/aws/apigateway/sam3edge-dev-api"
 
 
-def test_the_topic_is_encrypted_and_cloudwatch_may_use_its_key(resources: Resources) -> None:
+def test_the_topic_is_encrypted_and_those_who_send_to_it_may_use_its_key(resources: Resources) -> None:
     (topic,) = of_type(resources, "AWS::SNS::Topic")
     (key_name,) = (name for name, one in resources.items() if one["Type"] == "AWS::KMS::Key")
     assert topic["KmsMasterKeyId"] == {"Fn::GetAtt": [key_name, "Arn"]}
     statements = resources[key_name]["Properties"]["KeyPolicy"]["Statement"]
-    (service,) = (one for one in statements if "Service" in one["Principal"])
-    assert service["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-    assert set(service["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
-    assert service["Condition"] == {
-        "ArnLike": {"aws:SourceArn": "arn:aws:cloudwatch:eu-central-1:111122223333:alarm:sam3edge-dev-*"}
+    services = {one["Principal"]["Service"]: one for one in statements if "Service" in one["Principal"]}
+    assert all(set(one["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"} for one in services.values())
+    sources = {name: one["Condition"]["ArnLike"]["aws:SourceArn"] for name, one in services.items()}
+    assert sources == {
+        "cloudwatch.amazonaws.com": "arn:aws:cloudwatch:eu-central-1:111122223333:alarm:sam3edge-dev-*",
+        "budgets.amazonaws.com": "arn:aws:budgets::111122223333:*",
     }
+    (policy,) = of_type(resources, "AWS::SNS::TopicPolicy")
+    senders = {
+        one["Principal"]["Service"]: one["Condition"]["ArnLike"]["aws:SourceArn"]
+        for one in policy["PolicyDocument"]["Statement"]
+        if one["Effect"] == "Allow"
+    }
+    assert senders == sources
     (subscription,) = of_type(resources, "AWS::SNS::Subscription")
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "yard@example.org")
 

@@ -122,6 +122,12 @@ def test_every_stage_file_is_accepted() -> None:
         ({"delivery": {"source": CONNECTED | {"repository": "x"}}}, ["repository", "yard/sam3edge"]),
         ({"delivery": {"source": {"kind": "s3", "bucket": "B", "key": "k"}}}, ["bucket", "3 to 63"]),
         ({"delivery": {"source": {"kind": "svn"}}}, ["'codeconnections'", "'codecommit'", "'s3'"]),
+        ({"monitoring": {"budget_usd": 0}}, ["monitoring.budget_usd", "greater than or equal to 1"]),
+        ({"monitoring": {"messages_per_hour": "many"}}, ["monitoring.messages_per_hour", "integer"]),
+        ({"retention": {"detections": 0}}, ["retention.detections", "greater than or equal to 1"]),
+        ({"retention": {"examples": None}}, ["retention.examples", "integer"]),
+        ({"fleet__first_deployment__fallback": "cloud"}, ["fallback", "'endpoint'", "'none'"]),
+        ({"fleet__first_deployment__nucleus": {"kind": "rust", "version": "1"}}, ["'classic'", "'lite'", "1.3.0"]),
         ({"colour": "red"}, ["colour", "Extra inputs"]),
     ],
 )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
+import yaml
 from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from moto.events.models import EventPattern
 
 from sam3edge_infra.constructs.names import naming_of
+from sam3edge_infra.costs.estimate import INTERFACE_ENDPOINTS
+from sam3edge_infra.stacks.network import SERVICES
 from sam3edge_infra.stacks.rollout import rollout_name
-from sam3edge_infra.stages.files import read_stage
+from sam3edge_infra.stages.files import FOLDER, parse_stage, read_stage
 from sam3edge_infra.stages.values import REGIONS
 from sam3edge_pipeline.labeling.settings import LabelingSettings
 from sam3edge_pipeline.labeling.workflow import StepFunctions, WorkflowSettings
@@ -24,12 +31,15 @@ from sam3edge_pipeline.rollout.settings import RolloutSettings
 from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Times
 from sam3edge_pipeline.rollout.state_machine import definition as rollout_definition
 from sam3edge_serving.api.gateway_responses import GATEWAY_RESPONSES
+from sam3edge_serving.api.keys import presented
 from sam3edge_serving.api.settings import AuthorizerSettings, Settings
 from sam3edge_serving.environment import read_settings
 from sam3edge_simulator.loop.rollout import approval_event
+from support.iam import policy_of
 from support.infra_templates import STAGES, Templates
 
 BUCKET, FUNCTION, RULE = "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Events::Rule"
+ALARM = "AWS::CloudWatch::Alarm"
 
 
 def everything(templates: Templates, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -48,13 +58,16 @@ def resource(template: dict[str, Any], name: str) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------- storage
 
 
-def test_buckets_are_private_encrypted_versioned_and_reached_by_tls_only(templates: Templates) -> None:
+def test_buckets_are_private_encrypted_and_reached_by_tls_only_and_what_is_kept_has_versions(
+    templates: Templates,
+) -> None:
     buckets = dict(everything(templates, BUCKET))
     assert len([one for one in buckets if one.startswith("dev/")]) == 6
     for where, one in buckets.items():
         assert set(one["PublicAccessBlockConfiguration"].values()) == {True}, where
         assert one["BucketEncryption"]["ServerSideEncryptionConfiguration"], where
-        assert one["VersioningConfiguration"] == {"Status": "Enabled"}, where
+        versions = {} if "-inference-" in one["BucketName"] else {"Status": "Enabled"}
+        assert one.get("VersioningConfiguration", {}) == versions, where
         assert ("LoggingConfiguration" in one) == ("-logs-" not in one["BucketName"]), where
     policies = dict(everything(templates, "AWS::S3::BucketPolicy"))
     assert len(policies) == len(buckets)
@@ -76,6 +89,49 @@ def test_uploads_of_devices_are_told_to_eventbridge_and_requests_expire(template
     rules = buckets["inference"]["LifecycleConfiguration"]["Rules"]
     expiring = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
     assert {"uploads/", "jobs/", "answers/", "async/"} <= expiring
+
+
+def lifecycle(templates: Templates, stage: str, name: str) -> list[dict[str, Any]]:
+    """Rules of a bucket."""
+    buckets = {one["BucketName"].split("-")[2]: one for one in templates.resources(stage, "storage", BUCKET).values()}
+    rules: list[dict[str, Any]] = buckets[name]["LifecycleConfiguration"]["Rules"]
+    return rules
+
+
+def test_what_clients_send_again_and_again_is_kept_once(templates: Templates) -> None:
+    """A form for an upload is good for as many as anybody sends: each would be a version that is paid for."""
+    for stage in STAGES:
+        rules = lifecycle(templates, stage, "inference")
+        assert not any("NoncurrentVersionExpiration" in rule for rule in rules)
+        assert all(rule["ExpirationInDays"] <= 7 for rule in rules if "ExpirationInDays" in rule)
+
+
+@pytest.mark.parametrize(
+    ("stage", "days"),
+    [
+        ("dev", {"examples": 90, "detections": 90, "logs": 30}),
+        ("prod", {"examples": 180, "detections": None, "logs": 180}),
+    ],
+)
+def test_files_go_when_the_stage_says_and_cost_less_until_then(
+    templates: Templates, stage: str, days: dict[str, int | None]
+) -> None:
+    for bucket in ("examples", "learning", "artifacts", "detections"):
+        [tiers] = [rule["Transitions"] for rule in lifecycle(templates, stage, bucket) if "Transitions" in rule]
+        assert tiers == [{"StorageClass": "INTELLIGENT_TIERING", "TransitionInDays": 30}]
+    for bucket in ("examples", "learning", "artifacts", "detections", "logs"):
+        expiring = [
+            rule["ExpirationInDays"] for rule in lifecycle(templates, stage, bucket) if "ExpirationInDays" in rule
+        ]
+        assert expiring == ([days[bucket]] if days.get(bucket) is not None else [])
+
+
+def test_no_image_goes_that_a_function_may_have(templates: Templates) -> None:
+    repositories = dict(everything(templates, "AWS::ECR::Repository"))
+    assert len(repositories) == 5 * len(STAGES)
+    for where, one in repositories.items():
+        policy = json.loads(one["LifecyclePolicy"]["LifecyclePolicyText"])
+        assert {rule["selection"]["tagStatus"] for rule in policy["rules"]} == {"untagged"}, where
 
 
 @pytest.mark.parametrize(("stage", "policy"), [("dev", "Delete"), ("prod", "Retain")])
@@ -101,22 +157,102 @@ def test_containers_are_in_subnets_that_nothing_reaches(templates: Templates) ->
             else:
                 assert all(rule["CidrIp"] != "0.0.0.0/0" for rule in one.get("SecurityGroupIngress", ()))
     assert not templates.resources("lite", "network", "AWS::EC2::InternetGateway")
-    endpoints = templates.resources("lite", "network", "AWS::EC2::VPCEndpoint").values()
-    assert len([one for one in endpoints if one["VpcEndpointType"] == "Interface"]) == 7
     assert len(templates.resources("dev", "network", "AWS::EC2::NatGateway")) == 1
+
+
+def vpc_endpoints(templates: Templates, stage: str) -> dict[str, dict[str, Any]]:
+    """By the service, without region."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in templates.resources(stage, "network", "AWS::EC2::VPCEndpoint").values():
+        name = one["ServiceName"]
+        text = name if isinstance(name, str) else "".join(map(str, name["Fn::Join"][1]))
+        found[re.sub(r"^com\.amazonaws\.(.+?[}\d])?\.", "", text)] = one
+    return found
+
+
+def test_without_a_nat_gateway_a_vpc_has_an_endpoint_for_what_its_containers_call_and_for_nothing_else(
+    templates: Templates,
+) -> None:
+    """An interface endpoint costs as much as a third of a NAT gateway; what is called is looked for in the code."""
+    roots = ("sam3edge", "sam3edge_export", "sam3edge_pipeline")
+    graph = grimp.build_graph(*roots)
+    steps = {name for name in graph.modules if re.fullmatch(r"sam3edge_pipeline\.steps\.\w+", name)}
+    reached = steps.union(*(graph.find_upstream_modules(name) for name in steps))
+    files = [find_spec(name).origin for name in sorted(reached)]  # type: ignore[union-attr]
+    source = "".join(Path(str(file)).read_text(encoding="utf-8") for file in files)
+    called = set(re.findall(r"""boto3\.(?:client|resource)\("([\w-]+)\"""", source))
+    [job] = [
+        name
+        for name, one in templates.resources("lite", "training", "AWS::IAM::Role").items()
+        if one.get("RoleName") == "sam3edge-lite-training-jobs"
+    ]
+    allowed = {action.partition(":")[0] for action in policy_of(templates.stages["lite"]["training"], job).actions()}
+    assert vpc_endpoints(templates, "lite").keys() == {"s3", "sagemaker.api"}
+    assert {name.partition(".")[0] for name in vpc_endpoints(templates, "lite")} == called & allowed
+    assert len(SERVICES) == INTERFACE_ENDPOINTS == 1
+    for stage in ("dev", "prod"):  # the endpoint's containers call nothing at all
+        assert templates.only(stage, "endpoint", "AWS::SageMaker::Model")["EnableNetworkIsolation"] is True
+    assert "VpcConfig" not in templates.only("lite", "endpoint", "AWS::SageMaker::Model")
+
+
+@pytest.mark.parametrize("stage", ["lite", "none"])
+def test_nothing_leaves_a_vpc_without_a_nat_gateway_for_another_account(templates: Templates, stage: str) -> None:
+    account = {"StringEquals": {"aws:ResourceAccount": read_stage(stage).account}}
+    made = vpc_endpoints(templates, stage)
+    [statement] = made["s3"]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Allow", account)
+    [statement] = made["sagemaker.api"]["PolicyDocument"]["Statement"]
+    assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": read_stage(stage).account}}
+
+
+def test_buckets_that_the_stage_names_are_read_wherever_they_are(templates: Templates) -> None:
+    policy = vpc_endpoints(templates, "variants")["s3"]["PolicyDocument"]["Statement"]
+    [named] = [one for one in policy if "Condition" not in one]
+    assert set(named["Action"]) == {"s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"}
+    assert set(named["Resource"]) == {"arn:aws:s3:::models", "arn:aws:s3:::models/*"}
+    document = yaml.safe_load((FOLDER / "prod.yaml").read_text())
+    document["bundle"] = {"source": "s3", "uri": "s3://models/yard/"}
+    assert parse_stage(document, "prod").named_buckets == ("models", "sam3edge-prod-checkpoints")
+
+
+def network_parameters(templates: Templates, stage: str, stack: str) -> set[str]:
+    """What a stack reads of the network when it is deployed."""
+    parameters = templates.stages[stage][stack].get("Parameters", {}).values()
+    names = [str(one.get("Default")) for one in parameters if one["Type"] == "AWS::SSM::Parameter::Value<String>"]
+    return {name.rpartition("/")[2] for name in names if f"/{stage}/network/" in name}
+
+
+def test_what_is_where_in_the_network_is_read_and_not_imported(templates: Templates) -> None:
+    """A network could not change while another stack imports a part of it."""
+    assert "Fn::ImportValue" not in json.dumps(templates.stages)
+    for stage in STAGES:
+        kept = {
+            one["Name"].rpartition("/")[2]: one["Value"]
+            for one in templates.resources(stage, "network", "AWS::SSM::Parameter").values()
+        }
+        assert kept.keys() == {"vpc", "subnet-1", "subnet-2", "workloads"}
+        for stack in templates.stages[stage]:
+            read = network_parameters(templates, stage, stack)
+            assert read <= kept.keys()
+            assert bool(read) == (stack == "training" or (stack == "endpoint" and stage != "lite")), (stage, stack)
 
 
 def test_an_existing_vpc_is_used_and_none_is_made(templates: Templates) -> None:
     assert not templates.resources("prod", "network", "AWS::EC2::VPC")
     assert templates.only("prod", "network", "AWS::EC2::SecurityGroup")["VpcId"] == "vpc-0123456789abcdef0"
-    model = templates.only("prod", "endpoint", "AWS::SageMaker::Model")
-    assert model["VpcConfig"]["Subnets"] == ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+    kept = {one["Name"]: one["Value"] for one in templates.resources("prod", "network", "AWS::SSM::Parameter").values()}
+    parameters = templates.stages["prod"]["endpoint"]["Parameters"]
+    subnets = templates.only("prod", "endpoint", "AWS::SageMaker::Model")["VpcConfig"]["Subnets"]
+    assert [kept[parameters[one["Ref"]]["Default"]] for one in subnets] == [
+        "subnet-0123456789abcdef0",
+        "subnet-0123456789abcdef1",
+    ]
 
 
 # --------------------------------------------------------------------------------------------------------- endpoint
 
 
-def test_an_instance_endpoint_scales_and_is_updated_by_a_canary_that_alarms_turn_back(templates: Templates) -> None:
+def test_an_instance_endpoint_scales_and_is_updated_by_a_canary_that_alarms_roll_back(templates: Templates) -> None:
     endpoint = templates.only("dev", "endpoint", "AWS::SageMaker::Endpoint")
     careful = endpoint["DeploymentConfig"]
     alarms = templates.resources("dev", "endpoint", "AWS::CloudWatch::Alarm").values()
@@ -137,9 +273,43 @@ def test_an_instance_endpoint_scales_and_is_updated_by_a_canary_that_alarms_turn
             "EndpointName": endpoint["EndpointName"],
             "VariantName": "main",
         }
+    assert endpoint["RetainAllVariantProperties"] is True
     target = templates.only("dev", "endpoint", "AWS::ApplicationAutoScaling::ScalableTarget")
     assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 2)
     assert target["ResourceId"] == f"endpoint/{endpoint['EndpointName']}/variant/main"
+
+
+def test_an_update_of_an_async_endpoint_is_rolled_back_by_errors_and_by_nothing_that_long_requests_do(
+    templates: Templates,
+) -> None:
+    endpoint = templates.only("prod", "endpoint", "AWS::SageMaker::Endpoint")
+    watched = [one["AlarmName"] for one in endpoint["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]]
+    alarms = {one["AlarmName"]: one for one in templates.resources("prod", "endpoint", ALARM).values()}
+    assert [alarms[name]["MetricName"] for name in watched] == ["Invocation5XXErrors"]
+    update = endpoint["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+    bake = update["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"]
+    assert all(alarms[name]["Period"] * alarms[name]["EvaluationPeriods"] < bake for name in watched)
+    monitored = templates.resources("prod", "monitoring", ALARM).values()
+    assert "ModelLatency" not in {one.get("MetricName") for one in monitored}
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod", "lite"])
+def test_the_endpoints_role_reads_the_alarms_that_its_updates_are_watched_by(templates: Templates, stage: str) -> None:
+    """SageMaker reads them as that role: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html"""
+    endpoint = templates.only(stage, "endpoint", "AWS::SageMaker::Endpoint")
+    rollback = endpoint.get("DeploymentConfig", {}).get("AutoRollbackConfiguration", {"Alarms": []})
+    watched = {
+        naming_of(read_stage(stage)).arn("cloudwatch", f"alarm:{one['AlarmName']}") for one in rollback["Alarms"]
+    }
+    allowed = {
+        arn
+        for policy in templates.resources(stage, "endpoint", "AWS::IAM::Policy").values()
+        for one in policy["PolicyDocument"]["Statement"]
+        if "cloudwatch:DescribeAlarms" in listed(one["Action"])
+        for arn in listed(one["Resource"])
+    }
+    assert allowed == watched
+    assert bool(watched) == (stage != "lite")
 
 
 def test_an_async_endpoint_scales_to_zero_and_from_zero(templates: Templates) -> None:
@@ -236,6 +406,21 @@ def test_a_firewall_is_where_the_stage_wants_one_and_lets_images_through(templat
     assert templates.resources("prod", "api", "AWS::WAFv2::WebACLAssociation")
 
 
+def test_what_the_firewall_blocks_is_logged_without_keys(templates: Templates) -> None:
+    logging = templates.only("prod", "api", "AWS::WAFv2::LoggingConfiguration")
+    [acl] = templates.resources("prod", "api", "AWS::WAFv2::WebACL")
+    assert logging["ResourceArn"] == {"Fn::GetAtt": [acl, "Arn"]}
+    redacted = [one["SingleHeader"]["Name"] for one in logging["RedactedFields"]]
+    assert [presented({name: "Bearer K"}) for name in redacted] == ["K", "Bearer K"]  # all that a key is taken from
+    assert presented({"cookie": "K", "user-agent": "K"}) == ""
+    [place] = logging["LogDestinationConfigs"]
+    names = {one["LogGroupName"] for one in templates.resources("prod", "api", "AWS::Logs::LogGroup").values()}
+    assert place.rpartition(":log-group:")[2] in names
+    assert place.rpartition(":log-group:")[2].startswith("aws-waf-logs-")  # to no other name does WAF write
+    assert logging["LoggingFilter"]["DefaultBehavior"] == "DROP"
+    assert not templates.resources("dev", "api", "AWS::WAFv2::LoggingConfiguration")
+
+
 def environment(templates: Templates, stage: str, stack: str, name: str) -> dict[str, str]:
     found = [one for one in templates.resources(stage, stack, FUNCTION).values() if one["FunctionName"] == name]
     variables: dict[str, str] = found[0]["Environment"]["Variables"]
@@ -317,7 +502,7 @@ def test_approvals_of_the_stages_own_group_start_a_rollout(templates: Templates)
     assert target["DeadLetterConfig"]["Arn"]
 
 
-def test_labels_start_training_and_a_schedule_or_many_examples_ask_for_labels(templates: Templates) -> None:
+def test_labels_start_training_and_schedules_ask_for_labels(templates: Templates) -> None:
     made = rules(templates, "dev", "training")
     assert made["sam3edge-dev-retraining-due"]["ScheduleExpression"] == "rate(7 days)"
     labeled = EventPattern.load(json.dumps(made["sam3edge-dev-labeled"]["EventPattern"]))
@@ -329,15 +514,24 @@ def test_labels_start_training_and_a_schedule_or_many_examples_ask_for_labels(te
     }
     assert labeled.matches_event(event)
     assert not labeled.matches_event({**event, "detail": {**event["detail"], "status": "FAILED"}})
-    alarm = templates.only("dev", "training", "AWS::CloudWatch::Alarm")
-    assert (alarm["Threshold"], alarm["Period"]) == (100, 86_400)
-    assert alarm["Dimensions"] == [{"Name": "RuleName", "Value": "sam3edge-dev-new-examples"}]
-    asked = made["sam3edge-dev-retrain-on-examples"]["EventPattern"]
-    assert asked["resources"] == [f"arn:aws:cloudwatch:eu-central-1:111122223333:alarm:{alarm['AlarmName']}"]
-    counted = made["sam3edge-dev-new-examples"]["EventPattern"]
-    assert counted["detail"]["bucket"]["name"] == ["sam3edge-dev-examples-111122223333-eu-central-1"]
+    counted = made["sam3edge-dev-new-examples"]
+    assert counted["EventPattern"]["detail"]["bucket"]["name"] == ["sam3edge-dev-examples-111122223333-eu-central-1"]
+    told = environment(templates, "dev", "training", "sam3edge-dev-retrain-label")
+    assert told["SAM3EDGE_RETRAINING_UPLOADS_RULE"] == counted["Name"]
     assert "sam3edge-lite-retraining-due" not in rules(templates, "lite", "training")
-    assert not templates.resources("none", "training", "AWS::CloudWatch::Alarm")
+    assert "sam3edge-none-retrain-on-examples" not in rules(templates, "none", "training")
+    assert "sam3edge-none-new-examples" not in rules(templates, "none", "training")
+
+
+def test_new_examples_are_counted_every_hour_and_not_only_once(templates: Templates) -> None:
+    """An alarm would go off once and stay where it is, as long as devices go on sending as much."""
+    hourly = rules(templates, "dev", "training")["sam3edge-dev-retrain-on-examples"]
+    assert hourly["ScheduleExpression"] == "rate(1 hour)"
+    [target] = hourly["Targets"]
+    transformer = target["InputTransformer"]
+    assert transformer["InputPathsMap"] == {"time": "$.time"}
+    event = json.loads(transformer["InputTemplate"].replace("<time>", '"2026-03-02T08:00:00Z"'))
+    assert event == {"time": "2026-03-02T08:00:00Z", "minimum": 100}
 
 
 def test_what_devices_say_is_checked_for_who_says_it_and_kept_in_a_queue(templates: Templates) -> None:
@@ -369,7 +563,7 @@ def test_the_pipeline_is_the_repositorys_in_the_accounts_network_and_role(templa
     body = json.dumps(pipeline["PipelineDefinition"]["PipelineDefinitionBody"])
     assert "role/sam3edge-pipeline" not in body
     assert "123456789012" not in body
-    assert body.count("subnet-0123456789abcdef0") == 5
+    assert body.count("networksubnet1") == 5
     assert "sam3edge-prod-models" in body
     assert "scratch|dent" in body
 

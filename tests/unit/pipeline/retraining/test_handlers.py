@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.client
 import pytest
 
 import sam3edge_pipeline.definition
@@ -78,6 +80,102 @@ def test_a_repeated_event_starts_nothing(cloud: LabelingCloud) -> None:
     boto3.client("stepfunctions").stop_execution(executionArn=one["executionArn"])
     handlers.label(DUE, None)
     assert len(executions()) == 1
+
+
+RULE = "new-examples"
+
+
+def uploaded(count: int, at: datetime) -> None:
+    """Have EventBridge count uploads."""
+    data = {"MetricName": "MatchedEvents", "Dimensions": [{"Name": "RuleName", "Value": RULE}]}
+    boto3.client("cloudwatch").put_metric_data(
+        Namespace="AWS/Events", MetricData=[{**data, "Timestamp": at, "Value": float(count)}]
+    )
+
+
+def hour(moment: datetime, minimum: int = 100) -> dict[str, Any]:
+    """What ``label`` does when the rule of every hour calls it."""
+    return handlers.label({"time": moment.strftime("%Y-%m-%dT%H:%M:%SZ"), "minimum": minimum}, None)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> dict[str, datetime]:
+    """When executions began, by name: as AWS lists them, where it is to be another moment than that of the test."""
+    moments: dict[str, datetime] = {}
+    real = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def call(client: Any, operation: str, params: dict[str, Any]) -> Any:
+        reply = real(client, operation, params)
+        for one in reply["executions"] if operation == "ListExecutions" else ():
+            one["startDate"] = moments.get(one["name"], one["startDate"])
+        return reply
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
+    return moments
+
+
+def ends(begun: dict[str, datetime], began: datetime) -> None:
+    """The execution in progress ends; it began at that moment."""
+    [running] = [one for one in executions() if one["status"] == "RUNNING"]
+    boto3.client("stepfunctions").stop_execution(executionArn=running["executionArn"])
+    begun[running["name"]] = began
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    monkeypatch.setenv("SAM3EDGE_RETRAINING_UPLOADS_RULE", RULE)
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def test_examples_that_come_steadily_ask_for_labels_again_and_again(
+    cloud: LabelingCloud, begun: dict[str, datetime], now: datetime
+) -> None:
+    """Every hour as many: there is no hour with fewer, after which something could go off anew."""
+    asked = []
+    for hours in range(1, 13):
+        moment = now + timedelta(hours=hours)
+        uploaded(25, moment - timedelta(minutes=30))
+        if hour(moment)["started"]:
+            asked.append(hours)
+            ends(begun, moment)
+    assert asked == [4, 8, 12]
+
+
+def test_fewer_new_examples_ask_for_nothing(cloud: LabelingCloud, now: datetime) -> None:
+    uploaded(99, now - timedelta(hours=3))
+    assert hour(now) == {"started": False, "reason": "99 new examples of 100"}
+    uploaded(1, now - timedelta(hours=2))
+    assert hour(now)["started"]
+
+
+def test_what_was_there_when_labels_were_asked_for_is_not_new(
+    cloud: LabelingCloud, begun: dict[str, datetime], now: datetime
+) -> None:
+    uploaded(500, now - timedelta(hours=3))
+    handlers.label(DUE, None)  # the schedule's, which needs no minimum
+    ends(begun, now - timedelta(hours=1))
+    assert hour(now)["reason"] == "0 new examples of 100"
+
+
+def test_examples_that_come_while_people_label_are_counted_afterwards(
+    cloud: LabelingCloud, begun: dict[str, datetime], now: datetime
+) -> None:
+    handlers.label(DUE, None)
+    uploaded(100, now + timedelta(hours=1))
+    assert "in progress" in hour(now + timedelta(hours=2))["reason"]
+    ends(begun, now)
+    assert hour(now + timedelta(hours=3))["started"]
+
+
+def test_long_after_the_last_labels_the_count_is_bounded(
+    cloud: LabelingCloud, begun: dict[str, datetime], now: datetime
+) -> None:
+    handlers.label(DUE, None)
+    ends(begun, now - timedelta(days=300))
+    uploaded(100, now - timedelta(days=58))
+    uploaded(1000, now - timedelta(days=70))
+    assert hour(now, minimum=101)["reason"] == "100 new examples of 101"
+    assert hour(now)["started"]
 
 
 def labeled(output: dict[str, Any], status: str = "SUCCEEDED") -> dict[str, Any]:

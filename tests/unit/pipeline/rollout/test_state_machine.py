@@ -12,6 +12,7 @@ import pytest
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
+from sam3edge_pipeline.lambda_tasks import RETRIES
 from sam3edge_pipeline.rollout import handlers
 from sam3edge_pipeline.rollout.settings import RolloutSettings
 from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Loop, Times, definition, to_text
@@ -352,7 +353,7 @@ def test_every_state_ends_somewhere_and_every_task_is_bounded() -> None:
         assert targets(state), name
         if state["Type"] == "Task":
             assert state["TimeoutSeconds"] <= 900
-            assert all(one["MaxAttempts"] <= 3 for one in state["Retry"])
+            assert all(one["MaxAttempts"] <= RETRIES for one in state["Retry"])
             assert [one["ErrorEquals"] for one in state["Catch"]] == [["States.ALL"]]
         if state["Type"] == "Wait":
             assert isinstance(state["Seconds"], int)

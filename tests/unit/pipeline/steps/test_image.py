@@ -35,8 +35,9 @@ def test_every_gpu_gets_a_process(gpus: str, called: str, tmp_path: Path) -> Non
 
 
 def test_the_image_copies_only_what_its_context_holds() -> None:
-    context = (DOCKER.parents[2] / ".dockerignore").read_text()
+    ignored = (DOCKER.parents[2] / ".dockerignore").read_text().splitlines()
+    kept = {line[1:] for line in ignored if line.startswith("!")}
     copied = [
         line.split()[1:-1] for line in (DOCKER / "Dockerfile").read_text().splitlines() if line.startswith("COPY")
     ]
-    assert all(f"!{name}" in context.splitlines() for names in copied for name in names)
+    assert all(name.partition("/")[0] in kept for names in copied for name in names)

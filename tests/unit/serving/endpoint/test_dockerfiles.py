@@ -44,13 +44,13 @@ def test_what_is_copied_is_there_and_is_in_the_builds_context(name: str) -> None
     assert "pyproject.toml" in sources
     for source in sources:
         assert (ROOT / source).exists(), source
-        assert f"!{source}" in ignored, source
+        assert f"!{source.partition('/')[0]}" in ignored, source
 
 
 def test_the_builds_context_has_nothing_that_is_not_copied() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {s for name in FILES for kind, text in instructions(name) if kind == "COPY" for s in text.split()[:-1]}
-    assert kept == copied
+    assert kept == {source.partition("/")[0] for source in copied}
 
 
 @pytest.mark.parametrize("name", FILES)
