@@ -100,7 +100,8 @@ def _matches(pattern: str, text: str, context: Context) -> bool:
         if variable not in context:
             return False
         pattern = pattern.replace(f"${{{variable}}}", str(context[variable]))
-    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), text, re.DOTALL) is not None
+    wild = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(wild, text, re.DOTALL) is not None
 
 
 def _text(resource: Any) -> str:

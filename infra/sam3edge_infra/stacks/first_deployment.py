@@ -60,9 +60,9 @@ def first_deployments(
 
 
 def segmenter_configuration(prompts: Sequence[str], endpoint: Endpoint | None) -> dict[str, Any]:
-    """Of the segmenter. An asynchronous endpoint alone answers too late for a frame: it is not asked by default."""
+    """Of the segmenter."""
     told: dict[str, Any] = {"Prompts": list(prompts), "HardExamples": {"Enabled": True}}
-    if endpoint is not None and endpoint.kind != "async":
+    if endpoint is not None:
         told |= {"Fallback": {"Endpoint": endpoint.name}, "Install": {"Packages": "boto3"}}
     return told
 

@@ -334,7 +334,8 @@ class Fleet(Section):
 
     Attributes:
         canary_group, fleet_group: thing groups; no device may be in both.
-        endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``.
+        endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``. Never an asynchronous one:
+            it reads whatever its caller names and answers everybody below one prefix, which keeps nobody apart.
         first_deployment: made by the template; None leaves it to a person, and what was made stays.
     """
 
@@ -379,13 +380,19 @@ class Stage(Section):
     def _fits_together(self) -> Self:
         if self.endpoint.kind == "none" and self.api is not None:
             raise ValueError("expected no api with the endpoint kind none: there is nothing that it could ask")
-        if self.endpoint.kind == "none" and self.fleet.endpoint_fallback == "allowed":
-            raise ValueError("expected endpoint_fallback: denied with the endpoint kind none")
+        if self.endpoint.kind in ("none", "async") and self.fleet.endpoint_fallback == "allowed":
+            raise ValueError(f"expected endpoint_fallback: denied with the endpoint kind {self.endpoint.kind}")
         unpacked = self.bundle.source == "registry" or (self.bundle.source == "s3" and self.bundle.uri.endswith("/"))
         if self.endpoint.kind == "serverless" and unpacked:
             raise ValueError(
                 "expected a bundle from assets, or one .tar.gz in S3, with a serverless endpoint: "
                 "SageMaker gives those no models that are not packed"
+            )
+        first = self.fleet.first_deployment
+        if self.bundle.source != "assets" and first is not None and first.model is not None:
+            raise ValueError(
+                f"expected no fleet.first_deployment.model with a bundle from {self.bundle.source}: no template makes "
+                "its component; without it devices wait for the first roll-out"
             )
         if self.simulator is not None:
             if self.nucleus.sha256 is None:
