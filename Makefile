@@ -19,11 +19,12 @@ OPEN ?=
 STAGE ?= dev
 OPTIONS ?=
 FLAGS ?=
+YES ?=
 CDK := infra/node/node_modules/.bin/cdk
 ASSEMBLY := build/cdk/$(STAGE)
 
 .PHONY: demo loop test check pytest benchmark env env-dev format schema picture demo-bundle definition clean \
-	new_stage synth diff deploy destroy snapshots architecture
+	new_stage synth diff deploy destroy named snapshots architecture
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
@@ -115,10 +116,13 @@ deploy: synth $(CDK)
 	$(BIN)/python -m sam3edge_infra.components --stage $(STAGE)
 	$(CDK) deploy --app $(ASSEMBLY) --all --require-approval broadening $(FLAGS)
 
-destroy: synth $(CDK)
-	$(BIN)/python -m sam3edge_infra.devices retire --stage $(STAGE)
-	$(BIN)/python -m sam3edge_infra.emptying --stage $(STAGE)
-	$(CDK) destroy --app $(ASSEMBLY) '**' $(FLAGS)
+# no stage by default, and its name is asked for before anything is deleted; with YES=1 it is not
+destroy: named synth $(CDK)
+	$(BIN)/python -m sam3edge_infra.destroy --stage $(STAGE) $(if $(YES),--yes)
+	$(CDK) destroy --app $(ASSEMBLY) '**' --force $(FLAGS)
+
+named:
+	@$(if $(filter file,$(origin STAGE)),$(error expected make $(MAKECMDGOALS) STAGE=..., the stage by its name))
 
 $(CDK): infra/node/package-lock.json
 	npm ci --no-audit --no-fund --silent --prefix infra/node

@@ -107,7 +107,7 @@ def _stacks(app: cdk.App | cdk.Stage, stage: Stage, naming: Naming, images: Imag
             api = ApiStack(app, naming, buckets, images, endpoint.endpoint, stage.api)
             after[api] = [storage, endpoint]
     served = None if isinstance(stage.endpoint, NoEndpoint) else endpoint_of(naming, stage.endpoint)
-    fleet = FleetStack(app, naming, buckets, images, served, stage)
+    fleet = FleetStack(app, naming, buckets, served, stage)
     after[fleet] = [storage]
     if stage.simulator is not None:
         simulator = SimulatorStack(app, naming, network.network, fleet.fleet, stage.simulator, stage.nucleus)

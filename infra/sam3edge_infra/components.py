@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
@@ -150,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         naming = naming_of(stage)
         s3 = boto3.client("s3", region_name=stage.region)
         uploaded = upload(s3, naming.bucket("artifacts").name, components_of(stage))
-    except (SettingsError, UploadRefused) as error:
+    except (SettingsError, UploadRefused, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     logger.info("uploaded %d artifacts", len(uploaded))

@@ -1,37 +1,46 @@
 """Devices of a stage: those that are expected, the claim that they are made with, and their end.
 
     python -m sam3edge_infra.devices expect --stage dev --group canary cam-7 cam-8
+    python -m sam3edge_infra.devices revoke --stage dev cam-7
     python -m sam3edge_infra.devices claim --stage dev --out claim
-    python -m sam3edge_infra.devices retire --stage dev
 
-``expect``: a device with that serial number is provisioned when it presents a claim, once; said again, once more.
+``expect``: a device with that serial number is provisioned when it presents a claim, once, within a day.
+``revoke`` takes a device out, for good or to be provisioned again: its certificates are of no use from then on.
 ``claim`` makes a certificate and key that devices are made with; with it alone nobody becomes a device.
-``retire``, which ``make destroy`` runs for stages with ``data: delete``: CloudFormation deletes neither a policy that
-certificates have nor what it has not made. So things, certificates and claims go, and what the roll-out has made:
-deployments and component versions.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
+from sam3edge.core.backoff import ceiling
 from sam3edge.core.errors import SettingsError
+from sam3edge_infra.checks import expect_deletable, session_of
 from sam3edge_infra.constructs.names import Naming, naming_of
+from sam3edge_infra.stacks.device_access import DEVICE_POLICIES
 from sam3edge_infra.stages.files import read_stage
 from sam3edge_infra.stages.stage import Stage
 from sam3edge_pipeline.greengrass_build.build import NAMES
 from sam3edge_pipeline.provisioning.hook import SERIAL
 
 CERTIFICATE, KEY = "claim.pem.crt", "claim.pem.key"
+EXPECTED_HOURS, MAX_HOURS = 24, 24 * 365
 RUNNING = frozenset({"ACTIVE"})
 """States of a deployment that must be cancelled before it can be deleted."""
+
+DETACH_TRIES = 7
+FIRST_PAUSE, MAX_PAUSE = 1.0, 8.0
+"""Seconds: half a minute in all, for AWS IoT Core to carry out a detachment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,7 @@ class Devices:
 
     Attributes:
         iot, greengrass, dynamodb: boto3's clients.
+        clock: seconds since 1970.
     """
 
     stage: Stage
@@ -47,19 +57,46 @@ class Devices:
     iot: Any
     greengrass: Any
     dynamodb: Any
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
 
-    def expect(self, serials: Sequence[str], group: str) -> None:
+    def expect(self, serials: Sequence[str], group: str, hours: float = EXPECTED_HOURS) -> None:
         """Let devices become things of a group, ``canary`` or ``fleet``.
 
+        Args:
+            hours: in which they must come.
+
         Raises:
-            SettingsError: a serial number cannot be a part of a thing's name; then none is expected.
+            SettingsError: a serial number cannot be a part of a thing's name, its device has a certificate, which would
+                be good beside the next one, or the hours are none; then none is expected.
         """
-        if wrong := [serial for serial in serials if not SERIAL.fullmatch(serial)]:
-            raise SettingsError(f"expected serial numbers of letters, digits, - and _, 64 at most; got {wrong}")
+        _check(serials)
+        if not 0 < hours <= MAX_HOURS:
+            raise SettingsError(f"expected hours above 0, {MAX_HOURS} at most, got {hours}")
+        if certified := [one for one in serials if self._certificates(self.naming(one))]:
+            raise SettingsError(
+                f"expected devices without a certificate, got {', '.join(certified)}; to provision them again, "
+                "revoke them first"
+            )
         named = self.stage.fleet.canary_group if group == "canary" else self.stage.fleet.fleet_group
+        expires = str(int(self.clock() + hours * 3600))
         for serial in serials:
-            item = {"serial": {"S": serial}, "group": {"S": named}}
+            item = {"serial": {"S": serial}, "group": {"S": named}, "expires": {"N": expires}}
             self.dynamodb.put_item(TableName=self.naming("devices"), Item=item)
+
+    def revoke(self, serials: Sequence[str]) -> None:
+        """Take devices out: they are not expected any more, their certificates are deactivated, and these and the
+        things are deleted.
+
+        Raises:
+            SettingsError: a device is not known; then none is revoked.
+        """
+        _check(serials)
+        if unknown := [one for one in serials if not self._is_expected(one) and not self._is_thing(self.naming(one))]:
+            raise SettingsError(f"expected devices of the stage {self.stage.name}, got {', '.join(unknown)}")
+        for serial in serials:
+            self.dynamodb.delete_item(TableName=self.naming("devices"), Key={"serial": {"S": serial}})
+            self._remove(self.naming(serial))
 
     def claim(self, out: Path) -> str:
         """Make a claim: its certificate and key into a folder; returns the certificate's id.
@@ -69,52 +106,95 @@ class Devices:
         """
         out.mkdir(parents=True, exist_ok=True)
         for name in (CERTIFICATE, KEY):
-            (out / name).touch(mode=0o600, exist_ok=False)
+            if (out / name).exists():
+                raise FileExistsError(f"{out / name} is there already; name another folder")
         made = self.iot.create_keys_and_certificate(setAsActive=True)
         self.iot.attach_policy(policyName=self.naming("claim"), target=made["certificateArn"])
-        (out / CERTIFICATE).write_text(made["certificatePem"], encoding="utf-8")
-        (out / KEY).write_text(made["keyPair"]["PrivateKey"], encoding="utf-8")
+        for name, text in ((KEY, made["keyPair"]["PrivateKey"]), (CERTIFICATE, made["certificatePem"])):
+            (out / name).touch(mode=0o600, exist_ok=False)
+            (out / name).write_text(text, encoding="utf-8")
         return str(made["certificateId"])
 
     def retire(self) -> None:
-        """Delete all devices, claims, deployments and component versions.
+        """Delete all devices and claims, and what the roll-out has made: deployments and component versions.
 
         Raises:
             SettingsError: the stage keeps its data.
         """
-        if self.stage.data == "keep":
-            raise SettingsError(f"{self.stage.name} keeps its data; set data: delete, deploy, and destroy it again")
-        for policy in (self.naming("claim"), self.naming("device")):
-            for certificate in list(self._targets(policy)):
-                self._delete_certificate(policy, certificate)
+        expect_deletable(self.stage)
+        for thing in list(self._things()):
+            self._remove(thing)
+        for policy in ("claim", *DEVICE_POLICIES):
+            for certificate in list(self._targets(self.naming(policy))):
+                self._delete_certificate(certificate)
         for group in (self.stage.fleet.canary_group, self.stage.fleet.fleet_group):
             self._delete_deployments(self.naming.arn("iot", f"thinggroup/{group}"))
         for name in sorted(NAMES.values()):
             self._delete_versions(self.naming.arn("greengrass", f"components:{name}"))
 
     def _targets(self, policy: str) -> Iterator[str]:
+        """Certificates that have a policy."""
         try:
             for page in self.iot.get_paginator("list_targets_for_policy").paginate(policyName=policy):
                 yield from page["targets"]
         except self.iot.exceptions.ResourceNotFoundException:  # its stack is gone, or was never there
             return
 
-    def _delete_certificate(self, policy: str, certificate: str) -> None:
-        for thing in self.iot.list_principal_things(principal=certificate)["things"]:
-            self.iot.detach_thing_principal(thingName=thing, principal=certificate)
-            if thing.startswith(self.naming("")):
-                self._delete_core_device(thing)
-                self.iot.delete_thing(thingName=thing)
-        self.iot.detach_policy(policyName=policy, target=certificate)
+    def _things(self) -> Iterator[str]:
+        for page in self.iot.get_paginator("list_things").paginate():
+            yield from (one["thingName"] for one in page["things"] if one["thingName"].startswith(self.naming("")))
+
+    def _is_expected(self, serial: str) -> bool:
+        found = self.dynamodb.get_item(TableName=self.naming("devices"), Key={"serial": {"S": serial}})
+        return "Item" in found
+
+    def _is_thing(self, thing: str) -> bool:
+        try:
+            self.iot.describe_thing(thingName=thing)
+        except self.iot.exceptions.ResourceNotFoundException:
+            return False
+        return True
+
+    def _certificates(self, thing: str) -> list[str]:
+        """ARNs of a thing's certificates; none of a thing that is not there."""
+        pages = self.iot.get_paginator("list_thing_principals").paginate(thingName=thing)
+        try:
+            return [arn for page in pages for arn in page["principals"]]
+        except self.iot.exceptions.ResourceNotFoundException:
+            return []
+
+    def _remove(self, thing: str) -> None:
+        """Delete a thing and its certificates, of which it may have none, and may not be there itself."""
+        for certificate in self._certificates(thing):
+            self._delete_certificate(certificate)
+        with suppress(self.greengrass.exceptions.ResourceNotFoundException):  # it never said anything to Greengrass
+            self.greengrass.delete_core_device(coreDeviceThingName=thing)
+        with suppress(self.iot.exceptions.ResourceNotFoundException):
+            self._when_detached(lambda: self.iot.delete_thing(thingName=thing))
+
+    def _delete_certificate(self, certificate: str) -> None:
         identifier = certificate.rpartition("/")[2]
         self.iot.update_certificate(certificateId=identifier, newStatus="INACTIVE")
-        self.iot.delete_certificate(certificateId=identifier, forceDelete=True)
+        for policy in self.iot.list_attached_policies(target=certificate)["policies"]:
+            self.iot.detach_policy(policyName=policy["policyName"], target=certificate)
+        for thing in self.iot.list_principal_things(principal=certificate)["things"]:
+            self.iot.detach_thing_principal(thingName=thing, principal=certificate)
+        self._when_detached(lambda: self.iot.delete_certificate(certificateId=identifier, forceDelete=True))
 
-    def _delete_core_device(self, thing: str) -> None:
-        try:
-            self.greengrass.delete_core_device(coreDeviceThingName=thing)
-        except self.greengrass.exceptions.ResourceNotFoundException:
-            return  # a thing that never said anything to Greengrass
+    def _when_detached(self, delete: Callable[[], object]) -> None:
+        """Delete what was detached, again while AWS IoT Core has not done that: it does so seconds later.
+
+        https://docs.aws.amazon.com/iot/latest/apireference/API_DetachThingPrincipal.html
+        """
+        not_yet = (self.iot.exceptions.InvalidRequestException, self.iot.exceptions.DeleteConflictException)
+        for attempt in range(1, DETACH_TRIES):
+            try:
+                delete()
+            except not_yet:
+                self.sleep(ceiling(FIRST_PAUSE, MAX_PAUSE, attempt))
+            else:
+                return
+        delete()
 
     def _delete_deployments(self, target: str) -> None:
         listed = self.greengrass.get_paginator("list_deployments").paginate(targetArn=target, historyFilter="ALL")
@@ -133,12 +213,15 @@ class Devices:
             self.greengrass.delete_component(arn=arn)
 
 
-def devices_of(stage: Stage) -> Devices:
+def _check(serials: Sequence[str]) -> None:
+    if wrong := [serial for serial in serials if not SERIAL.fullmatch(serial)]:
+        raise SettingsError(f"expected serial numbers of letters, digits, - and _, 64 at most; got {wrong}")
+
+
+def devices_of(stage: Stage, session: boto3.Session) -> Devices:
     """The devices of a stage, by AWS' clients."""
-    iot, greengrass, dynamodb = (
-        boto3.client(service, region_name=stage.region) for service in ("iot", "greengrassv2", "dynamodb")
-    )
-    return Devices(stage, naming_of(stage), iot, greengrass, dynamodb)
+    clients = (session.client(service) for service in ("iot", "greengrassv2", "dynamodb"))
+    return Devices(stage, naming_of(stage), *clients)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,25 +231,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    stage = argparse.ArgumentParser(add_help=False)
-    stage.add_argument("--stage", required=True, help="name of a file in infra/stages")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--stage", required=True, help="name of a file in infra/stages")
     commands = parser.add_subparsers(dest="command", required=True)
-    expect = commands.add_parser("expect", parents=[stage], help="let devices become things")
+    expect = commands.add_parser("expect", parents=[common], help="let devices become things")
     expect.add_argument("--group", choices=("canary", "fleet"), default="fleet")
-    expect.add_argument("serials", nargs="+", metavar="SERIAL")
-    claim = commands.add_parser("claim", parents=[stage], help="make a claim")
+    expect.add_argument("--hours", type=float, default=EXPECTED_HOURS, help="in which they must come")
+    revoke = commands.add_parser("revoke", parents=[common], help="take devices out")
+    for command in (expect, revoke):
+        command.add_argument("serials", nargs="+", metavar="SERIAL")
+    claim = commands.add_parser("claim", parents=[common], help="make a claim")
     claim.add_argument("--out", type=Path, default=Path("claim"), help="folder")
-    commands.add_parser("retire", parents=[stage], help="delete all devices")
     given = parser.parse_args(arguments)
     try:
-        devices = devices_of(read_stage(given.stage))
+        stage = read_stage(given.stage)
+        devices = devices_of(stage, session_of(stage))
         if given.command == "expect":
-            devices.expect(given.serials, given.group)
-        elif given.command == "claim":
-            sys.stdout.write(f"{devices.claim(given.out)}\n")
+            devices.expect(given.serials, given.group, given.hours)
+        elif given.command == "revoke":
+            devices.revoke(given.serials)
         else:
-            devices.retire()
-    except (SettingsError, FileExistsError) as error:
+            sys.stdout.write(f"{devices.claim(given.out)}\n")
+    except (SettingsError, OSError, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0

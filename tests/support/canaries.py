@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -50,6 +51,7 @@ def windows(
     cameras: int = 2,
     blocks: int = 20,
     frames: int = 30,
+    thing: str = "line-7",
 ) -> list[Window]:
     """Windows of one device's cameras."""
     made = []
@@ -59,7 +61,7 @@ def windows(
             logarithms = rng.normal(np.log(scene.latency_ms), 0.2, frames)
             latency = (frames, float(logarithms.sum()), float((logarithms**2).sum()))
             errors = int(rng.binomial(frames, scene.errors))
-            made.append(Window("line-7", f"camera-{camera}", digest, block * 600, frames, errors, latency, tallies))
+            made.append(Window(thing, f"camera-{camera}", digest, block * 600, frames, errors, latency, tallies))
     return made
 
 
@@ -100,6 +102,21 @@ def detections_messages(
     result = FrameResult(thing, frame, model, tuple(asked.values()), seen, {"vision": 60.0, "decoder": 20.0}, {})
     bodies = [json.loads(message.payload) for message in encode(result, "t", max_bytes, 4.0)]
     return [{**body, "time": at.astimezone(timezone.utc).isoformat(timespec="milliseconds")} for body in bodies]
+
+
+def as_record(body: dict[str, Any] | str, identity: str = "", delay_s: float = 0.0) -> dict[str, Any]:
+    """A message as SQS gives it to a function.
+
+    Args:
+        body: the message; as text where it need not be one, and then it was received now.
+        delay_s: between what it says itself of its time and its reception.
+    """
+    at = time.time() if isinstance(body, str) else datetime.fromisoformat(body["time"]).timestamp()
+    return {
+        "messageId": identity,
+        "body": body if isinstance(body, str) else json.dumps(body),
+        "attributes": {"SentTimestamp": str(round((at + delay_s) * 1000))},
+    }
 
 
 def canary_messages(

@@ -26,7 +26,7 @@ from sam3edge_pipeline.rollout.state_machine import FUNCTIONS, Loop, Times
 from sam3edge_pipeline.rollout.steps import Rollout
 from sam3edge_simulator.greengrass_cloud import ACCOUNT, REGION, Deployment, GreengrassCloud, function_arn, group_arn
 from sam3edge_simulator.loop.rollout import approval_event, make_machine, make_tables
-from support.canaries import canary_messages
+from support.canaries import as_record, canary_messages
 from support.light_bundle import without_weights
 
 GROUP = "sam3edge"
@@ -88,7 +88,7 @@ class Rig:
     def hears(self, start: datetime, finds: float, digest: str, frames: int = FRAMES, seed: int = 7) -> None:
         """A canary's messages arrive, some of them twice, as SQS has them."""
         bodies = _bodies(start, frames, finds, digest, seed)
-        records = [{"messageId": str(i), "body": body} for i, body in enumerate((*bodies, *bodies[:50]))]
+        records = [as_record(body, str(i)) for i, body in enumerate((*bodies, *bodies[:50]))]
         assert handlers.observe({"Records": records}, None) == {"batchItemFailures": []}
 
     def run(self, approved: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,8 +142,8 @@ def release(manifest: Manifest, uri: str, **changes: Any) -> Release:
 
 
 @functools.cache
-def _bodies(start: datetime, frames: int, finds: float, digest: str, seed: int) -> tuple[str, ...]:
-    return tuple(json.dumps(one) for one in canary_messages(start, frames, EVERY_S, finds, digest, seed))
+def _bodies(start: datetime, frames: int, finds: float, digest: str, seed: int) -> tuple[dict[str, Any], ...]:
+    return tuple(canary_messages(start, frames, EVERY_S, finds, digest, seed))
 
 
 @contextmanager

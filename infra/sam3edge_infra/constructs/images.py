@@ -1,7 +1,7 @@
 """Container images: built from this repository when it is deployed, or pulled from ECR.
 
-All Lambda functions are container images, too. So what they need is installed in one place, their Dockerfiles;
-``synth`` installs nothing and needs neither Docker nor a network; and a deployment cannot forget to.
+Lambda functions are container images, too, all but one (``function.py``). So what they need is installed in one place,
+their Dockerfiles; ``synth`` installs nothing and needs neither Docker nor a network; and a deployment cannot forget to.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Naming:
         return self.arn("sqs", self(name))
 
     def function_arn(self, name: str) -> str:
-        """ARN of a function that ``image_function`` makes under that name."""
+        """ARN of a function that ``constructs/function.py`` makes under that name."""
         return self.arn("lambda", f"function:{self(name.replace('_', '-'))}")
 
     def machine_arn(self, name: str) -> str:

@@ -64,6 +64,11 @@ def api_of(naming: Naming) -> Api:
     return Api(naming("api"), STAGE, naming("api"), naming("api-authorizer"), naming("api-keys"))
 
 
+def usage_plan_name(naming: Naming) -> str:
+    """Of the usage plan that ``key_admin`` enters keys in."""
+    return naming("standard")
+
+
 class ApiStack(StageStack):
     """The API."""
 
@@ -193,7 +198,7 @@ class ApiStack(StageStack):
             )
         plan = rest.add_usage_plan(
             "Plan",
-            name=naming("standard"),
+            name=usage_plan_name(naming),
             description="the limits of one key",
             api_stages=[apigateway.UsagePlanPerApiStage(api=rest, stage=rest.deployment_stage)],
             throttle=apigateway.ThrottleSettings(rate_limit=options.rate, burst_limit=options.burst),

@@ -26,6 +26,7 @@ from sam3edge_infra.constructs.log import log_group
 from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.queue import queue_with_dead_letters
+from sam3edge_infra.constructs.rule_errors import rule_errors
 from sam3edge_infra.stacks.storage import Storage
 from sam3edge_infra.stages.delivery import Consumers
 
@@ -76,12 +77,6 @@ def deliver_detections(scope: Construct, naming: Naming, storage: Storage, consu
         assumed_by=for_account("iot.amazonaws.com", naming),
         description="the rule of IoT Core that takes detections to consumers",
     )
-    log = log_group(scope, "DetectionsRuleLog", f"/sam3edge/{naming.stage}/detections-rule")
-    streams = naming.arn("logs", f"log-group:/sam3edge/{naming.stage}/detections-rule:*")
-    allow(
-        role,
-        Statement(["logs:CreateLogStream", "logs:PutLogEvents"], [streams], "IoT Core names the streams of the group"),
-    )
     actions = []
     if made.stream:
         _stream(scope, naming, storage, made.stream)
@@ -104,11 +99,7 @@ def deliver_detections(scope: Construct, naming: Naming, storage: Storage, consu
             sql=SQL,
             aws_iot_sql_version=SQL_VERSION,
             actions=actions,
-            error_action=iot.CfnTopicRule.ActionProperty(
-                cloudwatch_logs=iot.CfnTopicRule.CloudwatchLogsActionProperty(
-                    log_group_name=log.log_group_name, role_arn=role.role_arn
-                )
-            ),
+            error_action=rule_errors(scope, DETECTIONS, naming, role),
             rule_disabled=False,
         ),
     )

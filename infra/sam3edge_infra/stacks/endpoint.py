@@ -189,9 +189,7 @@ class EndpointStack(StageStack):
             inference = self._storage.inference
             allow(
                 role,
-                Statement(
-                    ["s3:GetObject"], inference.below("uploads/", "fallback/"), "clients choose what they upload"
-                ),
+                Statement(["s3:GetObject"], inference.below("uploads/"), "clients choose what they upload"),
                 Statement(["s3:PutObject"], inference.below("async/"), "SageMaker names responses"),
                 Statement(["s3:ListBucket"], [inference.arn]),
             )

@@ -2,16 +2,20 @@
 
 A device comes in by a claim, which all devices are made with. AWS IoT Core asks ``provisioning/hook.py`` whether it is
 expected, makes the thing ``sam3edge-<stage>-<serial>``, puts it into the group that the table of devices says, and
-gives it a certificate with the one policy of all devices.
+gives it a certificate with the policies of all devices.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_greengrassv2 as greengrass
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_iot as iot
@@ -19,16 +23,17 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from sam3edge_infra.components import Component, components_of
-from sam3edge_infra.constructs.function import FunctionSpec, image_function
-from sam3edge_infra.constructs.images import Images
+from sam3edge_infra.constructs.function import FunctionSpec, zip_function
 from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.permissions import Statement, allow, for_account
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.table import on_demand_table
 from sam3edge_infra.stacks.consumers import Destinations, deliver_detections, destinations_of
 from sam3edge_infra.stacks.device_access import (
+    DEVICE_POLICIES,
+    NAMED_BY_SERIAL,
     claim_policy,
-    device_policy,
+    device_policies,
     exchange_statements,
     provisioning_statements,
 )
@@ -36,13 +41,15 @@ from sam3edge_infra.stacks.endpoint import Endpoint
 from sam3edge_infra.stacks.first_deployment import first_deployments
 from sam3edge_infra.stacks.storage import Storage
 from sam3edge_infra.stages.stage import Stage
-from sam3edge_pipeline.provisioning.hook import GROUP_PARAMETER, SERIAL_PARAMETER, TABLE_VARIABLE
+from sam3edge_pipeline.provisioning import hook
+from sam3edge_pipeline.provisioning.hook import GROUP_PARAMETER, SERIAL_PARAMETER
 from sam3edge_pipeline.rollout.versions import CONTENT_TAG
 
 CREDENTIAL_SECONDS = 3600
 HOOK = "provisioning-hook"
 HOOK_SECONDS, HOOK_MB = 5, 1024
-"""AWS IoT Core waits five seconds. A function has processor time in proportion to its memory, and needs it to begin."""
+"""AWS IoT Core waits five seconds. A function has processor time in proportion to its memory, and needs it to begin;
+devices come so seldom that it begins nearly every time, which an image of the other functions' size is too slow for."""
 
 HOOK_VERSION = "2020-04-01"
 
@@ -53,7 +60,7 @@ class Fleet:
 
     Attributes:
         canary_group, fleet_group: names of the thing groups.
-        policy, claim_policy: names of AWS IoT's policies of devices and of claims.
+        policies, claim_policy: names of AWS IoT's policies of devices and of claims.
         role: name of the token exchange role; ``role_alias`` of its alias.
         template: name of the provisioning template, ``template_arn`` its ARN.
         devices_table: name of the table of devices that are expected.
@@ -64,7 +71,7 @@ class Fleet:
 
     canary_group: str
     fleet_group: str
-    policy: str
+    policies: tuple[str, ...]
     claim_policy: str
     role: str
     role_alias: str
@@ -81,7 +88,7 @@ def fleet_of(naming: Naming, stage: Stage) -> Fleet:
     return Fleet(
         canary_group=stage.fleet.canary_group,
         fleet_group=stage.fleet.fleet_group,
-        policy=naming("device"),
+        policies=tuple(naming(name) for name in DEVICE_POLICIES),
         claim_policy=naming("claim"),
         role=naming("devices"),
         role_alias=naming("devices"),
@@ -102,7 +109,6 @@ class FleetStack(StageStack):
         scope: Construct,
         naming: Naming,
         storage: Storage,
-        images: Images,
         endpoint: Endpoint | None,
         stage: Stage,
     ) -> None:
@@ -110,20 +116,18 @@ class FleetStack(StageStack):
         endpoint: the stage's; devices may ask it where ``stage.fleet.endpoint_fallback`` says so.
         """
         super().__init__(scope, "fleet", naming, "sam3edge: devices")
-        self._naming, self._storage, self._images = naming, storage, images
+        self._naming, self._storage = naming, storage
         groups = (stage.fleet.canary_group, stage.fleet.fleet_group)
         made_groups = [
             iot.CfnThingGroup(self, name, thing_group_name=group)
             for name, group in zip(("CanaryGroup", "FleetGroup"), groups, strict=True)
         ]
         self._exchange(endpoint if stage.fleet.endpoint_fallback == "allowed" else None)
-        policy = iot.CfnPolicy(
-            self,
-            "DevicePolicy",
-            policy_name=naming("device"),
-            policy_document=device_policy(naming, naming("devices")),
-        )
-        self._provisioning(groups, [policy, *made_groups])
+        policies = [
+            iot.CfnPolicy(self, f"Policy-{name}", policy_name=naming(name), policy_document=document)
+            for name, document in device_policies(naming, naming("devices")).items()
+        ]
+        self._provisioning(groups, [*policies, *made_groups])
         components = components_of(stage)
         versions = [self._version(component) for component in components]
         first_deployments(self, naming, storage, stage.fleet, [*versions, *made_groups])
@@ -176,23 +180,37 @@ class FleetStack(StageStack):
             pre_provisioning_hook=iot.CfnProvisioningTemplate.ProvisioningHookProperty(
                 payload_version=HOOK_VERSION, target_arn=naming.function_arn(HOOK)
             ),
-            template_body=json.dumps(provisioning_template(things, naming("device"), groups[1]), sort_keys=True),
+            template_body=json.dumps(
+                provisioning_template(things, [naming(name) for name in DEVICE_POLICIES], groups[1]), sort_keys=True
+            ),
         )
-        made.node.add_dependency(role, self._hook(template), *before)
+        made.node.add_dependency(role, self._hook(template, things), *before)
 
-    def _hook(self, template: str) -> lambda_.CfnPermission:
+    def _hook(self, template: str, things: str) -> lambda_.CfnPermission:
         naming = self._naming
-        on_demand_table(self, "devices", naming, "serial")
+        on_demand_table(self, "devices", naming, "serial", expires="expires")
         spec = FunctionSpec(
             HOOK,
-            "sam3edge_pipeline.provisioning.hook.allow",
+            "hook.allow",
             "Whether a device that presents a claim is expected",
-            {TABLE_VARIABLE: naming("devices")},
+            {hook.TABLE_VARIABLE: naming("devices"), hook.THINGS_VARIABLE: things},
             HOOK_SECONDS,
             HOOK_MB,
         )
-        function = image_function(self, spec, naming, self._images.image(self, "functions"))
-        allow(function.role, Statement(["dynamodb:UpdateItem"], [naming.table_arn("devices")]))
+        function = zip_function(self, spec, naming, Path(hook.__file__).parent)
+        allow(
+            function.role,
+            Statement(["dynamodb:GetItem", "dynamodb:UpdateItem"], [naming.table_arn("devices")]),
+            Statement(["iot:ListThingPrincipals"], [naming.arn("iot", f"thing/{things}*")], NAMED_BY_SERIAL),
+        )
+        events.Rule(
+            self,
+            "HookDaily",
+            rule_name=naming(f"{HOOK}-daily"),
+            description="Calls the hook: without a call for weeks it becomes inactive, and fails the next one",
+            schedule=events.Schedule.rate(cdk.Duration.days(1)),
+            targets=[targets.LambdaFunction(function, event=events.RuleTargetInput.from_object({}))],
+        )
         return lambda_.CfnPermission(
             self,
             "HookPermission",
@@ -220,12 +238,12 @@ class FleetStack(StageStack):
         return made
 
 
-def provisioning_template(things: str, policy: str, group: str) -> dict[str, Any]:
+def provisioning_template(things: str, policies: Sequence[str], group: str) -> dict[str, Any]:
     """What is made of a device that was allowed.
 
     Args:
         things: what the thing's name begins with; its serial number follows.
-        policy: name of the policy of devices.
+        policies: names of the policies of devices.
         group: thing group, where the hook says none.
     """
     return {
@@ -251,6 +269,9 @@ def provisioning_template(things: str, policy: str, group: str) -> dict[str, Any
                     "ThingPrincipalType": "EXCLUSIVE_THING",
                 },
             },
-            "policy": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": policy}},
+            **{
+                f"policy{number}": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": name}}
+                for number, name in enumerate(policies, start=1)
+            },
         },
     }

@@ -36,6 +36,7 @@ from sam3edge_infra.constructs.function import FunctionSpec, image_function
 from sam3edge_infra.constructs.images import Images
 from sam3edge_infra.constructs.names import Naming
 from sam3edge_infra.constructs.permissions import Statement, allow, for_account
+from sam3edge_infra.constructs.rule_errors import rule_errors
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.table import on_demand_table
 from sam3edge_infra.constructs.volume_alarms import volume_alarms
@@ -168,6 +169,7 @@ class MonitoringStack(StageStack):
                         )
                     )
                 ],
+                error_action=rule_errors(self, HEARTBEATS, naming, role),
             ),
         )
         rule.node.add_dependency(table, role)

@@ -5,7 +5,7 @@
 | `examples` | `hard-examples/`: what devices upload |
 | `learning` | `labeling/` jobs, `datasets/`, `checkpoints/`, `pipeline/` outputs, `bundles/` |
 | `artifacts` | components of Greengrass |
-| `inference` | `uploads/`, `jobs/`, `answers/`, `async/`, `fallback/`: requests and responses, which expire |
+| `inference` | `uploads/`, `jobs/`, `answers/`, `async/`: requests and responses, which expire |
 | `detections` | what the IoT rules bring to Firehose |
 | `logs` | access logs of the others |
 """
@@ -31,7 +31,7 @@ EXAMPLES_PREFIX = "hard-examples"
 BUNDLES_PREFIX = ("pipeline/", "bundles/")
 """Of the bucket ``learning``: where bundles are that the pipeline has made, or somebody has put."""
 
-INFERENCE_DAYS = {"uploads/": 7, "jobs/": 7, "answers/": 7, "async/": 7, "fallback/": 7}
+INFERENCE_DAYS = {"uploads/": 7, "jobs/": 7, "answers/": 7, "async/": 7}
 TIERED_DAYS = 30
 """Of what is kept for long and seldom read."""
 

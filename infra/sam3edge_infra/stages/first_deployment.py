@@ -24,8 +24,8 @@ class FirstDeployment(Section):
 
     Attributes:
         code: version of the segmenter and the uploader.
-        model: version of the model component, which the template makes of a bundle in ``assets/``; None where there is
-            none yet: devices wait for the first roll-out.
+        model: version of the model component, which the template makes of a bundle in ``assets/``; of any other it must
+            be there already. None where there is none yet: devices wait for the first roll-out.
         nucleus: None leaves the nucleus that a device was installed with.
         fallback: ``endpoint`` has devices ask the endpoint when they cannot answer; it must be one that answers at
             once, and ``fleet.endpoint_fallback`` must allow it.

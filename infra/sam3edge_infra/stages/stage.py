@@ -278,8 +278,9 @@ class Fleet(Section):
 
     Attributes:
         canary_group, fleet_group: thing groups; no device may be in both.
-        endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``. Whether they do, their
-            configuration says: ``first_deployment.fallback``, or a deployment since.
+        endpoint_fallback: whether devices may ask the endpoint: ``allowed`` or ``denied``. Never an asynchronous one:
+            it reads whatever its caller names and answers everybody below one prefix, which keeps nobody apart. Whether
+            they do, their configuration says: ``first_deployment.fallback``, or a deployment since.
         first_deployment: made by the template; None leaves it to a person, and what was made stays.
     """
 
@@ -332,8 +333,8 @@ class Stage(Section):
     def _fits_together(self) -> Self:
         if self.endpoint.kind == "none" and self.api is not None:
             raise ValueError("expected no api with the endpoint kind none: there is nothing that it could ask")
-        if self.endpoint.kind == "none" and self.fleet.endpoint_fallback == "allowed":
-            raise ValueError("expected endpoint_fallback: denied with the endpoint kind none")
+        if self.endpoint.kind in ("none", "async") and self.fleet.endpoint_fallback == "allowed":
+            raise ValueError(f"expected endpoint_fallback: denied with the endpoint kind {self.endpoint.kind}")
         unpacked = self.bundle.source == "registry" or (self.bundle.source == "s3" and self.bundle.uri.endswith("/"))
         if self.endpoint.kind == "serverless" and unpacked:
             raise ValueError(

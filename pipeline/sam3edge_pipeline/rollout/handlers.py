@@ -112,7 +112,8 @@ def observations_in(records: Iterable[Mapping[str, Any]]) -> list[Observation]:
     found: list[Observation] = []
     for record in records:
         try:
-            observation = read_observation(json.loads(record["body"]))
+            received = int(record["attributes"]["SentTimestamp"]) / 1000
+            observation = read_observation(json.loads(record["body"]), received)
         except (ObservationError, ValueError) as error:
             logger.warning("dropped message %s: %s", record.get("messageId", ""), error)
             continue

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -21,6 +20,9 @@ Kind: TypeAlias = Literal["detections", "error", "refused", "model"]
 MAX_SCORES = 1000
 """Of one message; a message has never room for more objects."""
 
+MAX_PROMPTS = 256
+"""Of one message; a segmenter takes no more."""
+
 
 class ObservationError(ValueError):
     """A message that is none of ours, or damaged."""
@@ -32,7 +34,7 @@ class Observation:
 
     Attributes:
         id: of the message; the same when it is sent again.
-        at: when the message was made, seconds since 1970.
+        at: when the message was made, seconds since 1970, by the device's clock, but never later than it was received.
         digest: of the model; empty for errors, which do not name it.
         camera: the source; empty for what belongs to none.
         frame: its id; empty likewise.
@@ -103,7 +105,7 @@ class _Detections(_Envelope):
     source: str
     frame: _Frame
     model: _Model
-    prompts: list[_Prompt]
+    prompts: list[_Prompt] = Field(max_length=MAX_PROMPTS)
     features: list[_Feature] = Field(max_length=MAX_SCORES)
     timing: dict[str, float]
     part: _Part
@@ -131,11 +133,13 @@ def prompt_key(text: str, threshold: float) -> str:
     return f"{text} @{threshold:g}"
 
 
-def read_observation(body: Any) -> Observation | None:
+def read_observation(body: Any, received: float) -> Observation | None:
     """What a message says.
 
     Args:
         body: the message, decoded from JSON.
+        received: when AWS had it, seconds since 1970. A device's clock may be wrong, and what is dated to the future
+            would be kept until then, and be the newest that the device has said.
 
     Returns:
         None for messages that say nothing of quality: snapshots, responses, probes, and what a model in the cloud found
@@ -150,16 +154,16 @@ def read_observation(body: Any) -> Observation | None:
         message = _ADAPTER.validate_python(body)
     except ValidationError as error:
         raise ObservationError(f"expected a message of a device: {first_complaint(error)}") from error
+    at = min(message.time.timestamp(), received)
     if isinstance(message, _Detections):
-        return _detections(message)
-    at = _seconds(message.time)
+        return _detections(message, at)
     if isinstance(message, _Error):
         kind: Kind = "refused" if message.kind == "model" else "error"
         return Observation(message.id, message.device, at, kind, frame=message.frame.id if message.frame else "")
     return None if message.model is None else Observation(message.id, message.device, at, "model", message.model.digest)
 
 
-def _detections(message: _Detections) -> Observation | None:
+def _detections(message: _Detections, at: float) -> Observation | None:
     if message.origin is not None and message.origin.by == "cloud":
         return None
     keys = {prompt.text: prompt_key(prompt.text, prompt.threshold) for prompt in message.prompts}
@@ -171,7 +175,7 @@ def _detections(message: _Detections) -> Observation | None:
     return Observation(
         id=message.id,
         thing=message.device,
-        at=_seconds(message.time),
+        at=at,
         kind="detections",
         digest=message.model.digest,
         camera=message.source,
@@ -182,7 +186,3 @@ def _detections(message: _Detections) -> Observation | None:
         prompts=tuple(dict.fromkeys(keys.values())),
         scores={key: tuple(values) for key, values in scores.items()},
     )
-
-
-def _seconds(moment: datetime) -> float:
-    return moment.timestamp()

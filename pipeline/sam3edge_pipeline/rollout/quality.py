@@ -18,17 +18,22 @@ A change counts when it is both significant and large enough to matter (the memb
 on): with enough frames everything is significant. Finding more is a change, too: it is more often wrong than right.
 
 What this cannot see: scenes that changed between the two times for reasons of their own. Frames before are taken from
-the same hours of the day (``windows.same_hours``).
+the same hours of the day (``windows.same_hours``). Nor can it see who lies: a device says what it likes of its own
+cameras, and can so hold a roll-out up. So a verdict names the devices that it is about, and no device has more than
+``MAX_CAMERAS`` cameras and ``MAX_PROMPTS`` prompts in it.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from heapq import nlargest
 from itertools import groupby
 from typing import Any, Literal, TypeAlias
 
+from sam3edge_pipeline.rollout.observations import MAX_PROMPTS
 from sam3edge_pipeline.rollout.statistics import (
     Mean,
     clustered_mean,
@@ -47,6 +52,9 @@ Outcome: TypeAlias = Literal["passed", "worse", "insufficient"]
 
 MAX_REASONS = 20
 """Reasons that a verdict spells out; the rest is counted."""
+
+MAX_CAMERAS = 16
+"""Of a device, which are compared: those with the most frames before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,7 @@ class Comparison:
     """One test.
 
     Attributes:
+        thing: the device that it is about; of all cameras the one that contributes most to the difference.
         subject: what was compared: the device, the camera, the prompt.
         measure: ``objects per frame``, ``errors``, ``latency``, ``presence``, ``counts`` or ``scores``.
         before, after: of the two models; milliseconds of latency, shares, means.
@@ -97,6 +106,7 @@ class Comparison:
         significant: whether it is no chance, among all tests.
     """
 
+    thing: str
     subject: str
     measure: str
     before: float
@@ -118,6 +128,7 @@ class Verdict:
     Attributes:
         outcome: ``passed``, ``worse``, or ``insufficient``: too little was seen to say.
         reasons: for people: what is worse, or what is missing.
+        devices: that the reasons are about.
         smallest_effect: relative change of the objects found per frame that this sample shows; None where there is
             nothing to compare.
         frames_before, frames_after: that were compared.
@@ -126,6 +137,7 @@ class Verdict:
 
     outcome: Outcome
     reasons: tuple[str, ...]
+    devices: tuple[str, ...]
     smallest_effect: float | None
     frames_before: int
     frames_after: int
@@ -145,24 +157,26 @@ def judge(before: Sequence[Window], after: Sequence[Window], rule: SampleRule, l
         looks: how many times the judgement is made in all.
     """
     alpha = rule.alpha / looks / 2
-    cameras = [_Camera(name, *sides) for name, sides in _by_camera(before, after).items()]
-    missing = [reason for camera in cameras for reason in camera.missing(rule)]
+    cameras = _cameras(before, after)
+    missing = [(camera.thing, reason) for camera in cameras for reason in camera.missing(rule)]
     judged = [camera for camera in cameras if not list(camera.missing(rule))]
     overall, smallest = _overall(judged, rule, alpha)
     if not cameras:
-        missing.append("no camera sent detections under the model before; let the canary run first")
+        missing.append(("", "no camera sent detections under the model before; let the canary run first"))
     elif not missing and (smallest is None or smallest > rule.effect):
-        missing.append(_too_coarse(smallest, rule))
+        missing.append(("", _too_coarse(smallest, rule)))
     tests = [*_errors(before, after, rule), *(one for camera in judged for one in camera.compare(rule))]
     decided = [
         *(_decide(one, one.p_value <= alpha) for one in overall),
         *map(_decide, tests, holm([one.p_value for one in tests], alpha)),
     ]
-    worse = [str(one) for one in decided if one.significant and one.matters]
+    worse = [(one.thing, str(one)) for one in decided if one.significant and one.matters]
     outcome: Outcome = "worse" if worse else "insufficient" if missing else "passed"
-    reasons = _bounded(worse or missing)
+    found = worse or missing
+    reasons = _bounded([reason for _, reason in found])
+    devices = tuple(sorted({thing for thing, _ in found if thing}))
     frames = [sum(window.frames for window in side) for side in (before, after)]
-    return Verdict(outcome, reasons, smallest, frames[0], frames[1], tuple(decided))
+    return Verdict(outcome, reasons, devices, smallest, frames[0], frames[1], tuple(decided))
 
 
 def _bounded(reasons: Sequence[str]) -> tuple[str, ...]:
@@ -180,32 +194,43 @@ def _too_coarse(smallest: float | None, rule: SampleRule) -> str:
 
 
 def _decide(one: Comparison, significant: bool) -> Comparison:
-    return Comparison(one.subject, one.measure, one.before, one.after, one.p_value, one.matters, significant)
+    return replace(one, significant=significant)
 
 
-def _by_camera(
-    before: Sequence[Window], after: Sequence[Window]
-) -> dict[str, tuple[tuple[Window, ...], tuple[Window, ...]]]:
+def _place(window: Window) -> tuple[str, str]:
+    return window.thing, window.camera
+
+
+def _cameras(before: Sequence[Window], after: Sequence[Window]) -> list[_Camera]:
     """Windows of both sides by camera; a camera that is new has nothing to be compared with."""
 
-    def named(window: Window) -> str:
-        return f"{window.thing}/{window.camera}"
-
-    def grouped(side: Sequence[Window]) -> dict[str, tuple[Window, ...]]:
-        frames = sorted((window for window in side if window.frames), key=named)
-        return {name: tuple(windows) for name, windows in groupby(frames, named)}
+    def grouped(side: Sequence[Window]) -> dict[tuple[str, str], tuple[Window, ...]]:
+        frames = sorted((window for window in side if window.frames), key=_place)
+        return {place: tuple(windows) for place, windows in groupby(frames, _place)}
 
     old, new = grouped(before), grouped(after)
-    return {name: (windows, new.get(name, ())) for name, windows in old.items()}
+    found = (_Camera(*place, windows, new.get(place, ())) for place, windows in old.items())
+    by_device = groupby(found, lambda camera: camera.thing)
+    return [one for _, of_device in by_device for one in nlargest(MAX_CAMERAS, of_device, key=_Camera.frames_before)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Camera:
-    """One camera under both models."""
+    """One camera of a device under both models."""
 
-    name: str
+    thing: str
+    camera: str
     before: tuple[Window, ...]
     after: tuple[Window, ...]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.thing}/{self.camera}"
+
+    def frames_before(self) -> int:
+        """Frames under the model before."""
+        return sum(window.frames for window in self.before)
 
     def missing(self, rule: SampleRule) -> Iterator[str]:
         """What the sample rule lacks."""
@@ -220,9 +245,9 @@ class _Camera:
             yield f"{self.name} was asked for other prompts than before, so that nothing can be compared"
 
     def prompts(self) -> tuple[str, ...]:
-        """Prompts that both models were asked for."""
-        old, new = ({prompt for window in side for prompt in window.tallies} for side in (self.before, self.after))
-        return tuple(sorted(old & new))
+        """Prompts that both models were asked for; of too many those that were asked most."""
+        both = _asked(self.before) & _asked(self.after)
+        return tuple(sorted(nlargest(MAX_PROMPTS, both, key=both.__getitem__)))
 
     def found(self, side: Sequence[Window]) -> Mean:
         """Objects per frame; between blocks they vary at least as for independent frames and prompts."""
@@ -232,35 +257,39 @@ class _Camera:
 
     def compare(self, rule: SampleRule) -> Iterator[Comparison]:
         """Every test of this camera alone."""
-        latency = _latency(self.name, self.before, self.after, rule)
+        latency = _latency(self, rule)
         if latency is not None:
             yield latency
         for prompt in self.prompts():
             subject = f"{prompt!r} on {self.name}"
             old, new = _share(self.before, prompt), _share(self.after, prompt)
             p_value = compare_shares(old, new)
-            yield Comparison(subject, "presence", old.value, new.value, p_value, _changed(old.value, new.value, rule))
-            yield from _distributions(subject, prompt, self.before, self.after, rule)
+            matters = _changed(old.value, new.value, rule)
+            yield Comparison(self.thing, subject, "presence", old.value, new.value, p_value, matters)
+            yield from _distributions(self, subject, prompt, rule)
 
 
 def _overall(cameras: Sequence[_Camera], rule: SampleRule, alpha: float) -> tuple[tuple[Comparison, ...], float | None]:
     """Objects per frame over all cameras, each weighted by its frames (Cochran), and the smallest relative change
     that can be seen."""
-    weights, difference, variance, base, blocks = 0.0, 0.0, 0.0, 0.0, 0
+    weights, variance, base, blocks = 0.0, 0.0, 0.0, 0
+    parts: list[tuple[float, _Camera]] = []
     for camera in cameras:
         old, new = camera.found(camera.before), camera.found(camera.after)
         weight = old.count * new.count / (old.count + new.count)
         weights += weight
-        difference += weight * (new.value - old.value)
+        parts.append((weight * (new.value - old.value), camera))
         variance += weight**2 * (old.variance + new.variance)
         base += weight * old.value
         blocks += old.blocks + new.blocks - 2
     if not weights or not base:
         return (), None
-    difference, variance, base = difference / weights, variance / weights**2, base / weights
+    difference, variance, base = sum(part for part, _ in parts) / weights, variance / weights**2, base / weights
+    _, most = max(parts, key=lambda part: part[0] * difference)
     p_value = two_sided(difference, variance, blocks)
     now = base + difference
-    test = Comparison("all cameras", "objects per frame", base, now, p_value, _changed(base, now, rule))
+    subject = f"all cameras, most of it by {most.name}" if len(parts) > 1 else most.name
+    test = Comparison(most.thing, subject, "objects per frame", base, now, p_value, _changed(base, now, rule))
     return (test,), smallest_effect(variance, alpha, rule.power) / base
 
 
@@ -273,25 +302,32 @@ def _tallies(side: Sequence[Window], prompt: str) -> list[Tally]:
     return [window.tallies[prompt] for window in side if prompt in window.tallies]
 
 
+def _asked(side: Sequence[Window]) -> Counter[str]:
+    """Frames that were asked for each prompt."""
+    counted: Counter[str] = Counter()
+    for window in side:
+        counted.update({prompt: tally.asked for prompt, tally in window.tallies.items()})
+    return counted
+
+
 def _share(side: Sequence[Window], prompt: str) -> Mean:
     """Share of the frames that were asked for a prompt in which it is present."""
     return share_of([(tally.asked, tally.present) for tally in _tallies(side, prompt)])
 
 
-def _distributions(
-    subject: str, prompt: str, before: Sequence[Window], after: Sequence[Window], rule: SampleRule
-) -> Iterator[Comparison]:
-    sides = _tallies(before, prompt), _tallies(after, prompt)
+def _distributions(camera: _Camera, subject: str, prompt: str, rule: SampleRule) -> Iterator[Comparison]:
+    sides = _tallies(camera.before, prompt), _tallies(camera.after, prompt)
     counts = [_total([tally.counts for tally in side]) for side in sides]
     means = [_mean_count(side, total) for side, total in zip(sides, counts, strict=True)]
     sizes = [mean.effective(_spread(total)) for mean, total in zip(means, counts, strict=True)]
     gap = distance(*counts)
-    yield Comparison(subject, "counts", means[0].value, means[1].value, distance_p(gap, *sizes), gap >= rule.gap)
+    old, new = (mean.value for mean in means)
+    yield Comparison(camera.thing, subject, "counts", old, new, distance_p(gap, *sizes), gap >= rule.gap)
     if all(any(tally.objects for tally in side) for side in sides):
-        old, new = (_mean_score(side) for side in sides)
-        fall = old.value - new.value
-        p_value = one_sided(fall, old.variance + new.variance, old.blocks + new.blocks - 2)
-        yield Comparison(subject, "scores", old.value, new.value, p_value, fall >= rule.score_fall)
+        was, now = (_mean_score(side) for side in sides)
+        fall = was.value - now.value
+        p_value = one_sided(fall, was.variance + now.variance, was.blocks + now.blocks - 2)
+        yield Comparison(camera.thing, subject, "scores", was.value, now.value, p_value, fall >= rule.score_fall)
 
 
 def _total(histograms: Sequence[Sequence[int]]) -> list[int]:
@@ -315,16 +351,16 @@ def _mean_score(side: Sequence[Tally]) -> Mean:
     return clustered_mean([(tally.objects, tally.score_sum) for tally in side], unit)
 
 
-def _latency(name: str, before: Sequence[Window], after: Sequence[Window], rule: SampleRule) -> Comparison | None:
+def _latency(camera: _Camera, rule: SampleRule) -> Comparison | None:
     """Whether frames take longer: the means of the logarithms, so that the difference is a factor."""
-    sides = [_logarithm(side) for side in (before, after)]
-    old, new = sides
+    old, new = (_logarithm(side) for side in (camera.before, camera.after))
     if old is None or new is None:
         return None
     difference = new.value - old.value
     p_value = one_sided(difference, old.variance + new.variance, old.blocks + new.blocks - 2)
     slower = math.exp(difference) >= rule.slower
-    return Comparison(name, "latency", math.exp(old.value), math.exp(new.value), p_value, slower)
+    before, after = math.exp(old.value), math.exp(new.value)
+    return Comparison(camera.thing, camera.name, "latency", before, after, p_value, slower)
 
 
 def _logarithm(side: Sequence[Window]) -> Mean | None:
@@ -342,7 +378,8 @@ def _errors(before: Sequence[Window], after: Sequence[Window], rule: SampleRule)
     for thing in sorted(old.keys() & new.keys()):
         was, now = share_of(old[thing]), share_of(new[thing])
         p_value = compare_shares(was, now, greater_only=True)
-        yield Comparison(thing, "errors", was.value, now.value, p_value, now.value - was.value >= rule.more_errors)
+        matters = now.value - was.value >= rule.more_errors
+        yield Comparison(thing, thing, "errors", was.value, now.value, p_value, matters)
 
 
 def _failures(side: Sequence[Window]) -> Mapping[str, list[tuple[int, int]]]:

@@ -174,12 +174,13 @@ class Rollout:
         why = "; ".join(verdict.reasons)
         figures = {
             "outcome": verdict.outcome,
+            "devices": list(verdict.devices),
             "smallest_effect": verdict.smallest_effect,
             "frames_before": verdict.frames_before,
             "frames_after": verdict.frames_after,
         }
         if verdict.outcome == "worse":
-            return {**_result("failed", f"the canary is worse: {why}"), **figures}
+            return {**_result("failed", f"the canary is worse on {', '.join(verdict.devices)}: {why}"), **figures}
         if verdict.outcome == "insufficient":
             return {**_result("pending", f"not enough samples to judge the canary: {why}"), **figures}
         enough = rounds >= self.settings.min_bakes

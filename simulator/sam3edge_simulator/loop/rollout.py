@@ -112,8 +112,13 @@ class LocalRollout:
         """
         records = []
         for number, received in enumerate(frames.values()):
-            at = datetime.fromtimestamp(start + number * FRAME_SECONDS, timezone.utc).isoformat(timespec="milliseconds")
-            records += [{"body": json.dumps({**body, "time": at, "timing": {}})} for body in received.parts.values()]
+            moment = start + number * FRAME_SECONDS
+            at = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
+            queued = {"SentTimestamp": str(round(moment * 1000))}
+            records += [
+                {"body": json.dumps({**body, "time": at, "timing": {}}), "attributes": queued}
+                for body in received.parts.values()
+            ]
         self.rollout.watch.table.put(handlers.observations_in(records))
         return len(frames) * FRAME_SECONDS
 

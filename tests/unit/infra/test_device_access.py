@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,22 +14,31 @@ import pytest
 import yaml
 from moto import mock_aws
 
-from sam3edge.core.errors import EndpointError
 from sam3edge.hard_examples.example import EXAMPLE, FRAME, StoredExample
 from sam3edge.invocations.request import InvocationRequest
-from sam3edge.invocations.sagemaker import SageMakerAsyncTransport, SageMakerTransport
+from sam3edge.invocations.sagemaker import SageMakerTransport
 from sam3edge.uploader.credentials import TokenExchange
 from sam3edge.uploader.pace import Pace
 from sam3edge.uploader.s3 import S3Bucket, address_of
 from sam3edge.uploader.settings import Settings as UploaderSettings
-from sam3edge_infra.stacks.device_access import GREENGRASS
+from sam3edge_infra.constructs.names import naming_of
+from sam3edge_infra.stacks.device_access import (
+    DEVICE_POLICIES,
+    MAX_POLICY,
+    OF_COMPONENTS,
+    OF_NO_RESOURCE,
+    claim_policy,
+    device_policies,
+)
 from sam3edge_infra.stages.files import read_stage
+from sam3edge_infra.stages.values import REGIONS
 from sam3edge_pipeline.greengrass_build.build import NAMES, PACKAGE
 from support.fake_s3 import TOKEN, fake_s3
 from support.iam import Policy, policy_of, role_policy
 from support.infra_templates import STAGES, Templates
 
 OWN, OTHER = "sam3edge-dev-cam-7", "sam3edge-dev-cam-8"
+GREENGRASS = "arn:aws:greengrass:eu-central-1"
 IOT = "arn:aws:iot:eu-central-1:111122223333"
 EXAMPLES = "arn:aws:s3:::sam3edge-dev-examples-111122223333-eu-central-1"
 ARTIFACTS = "arn:aws:s3:::sam3edge-dev-artifacts-111122223333-eu-central-1"
@@ -55,16 +65,18 @@ class Call:
     """
 
     name: str
-    bucket: str = ""
     key: str = ""
     endpoint: str = ""
 
 
 @pytest.fixture(scope="module")
 def device(templates: Templates) -> Policy:
-    """The policy of a device's certificate."""
+    """The policies of a device's certificate, as one."""
     found = templates.resources("dev", "fleet", "AWS::IoT::Policy").values()
-    return policy_of(next(one["PolicyDocument"] for one in found if one["PolicyName"] == "sam3edge-dev-device"))
+    named = {f"sam3edge-dev-{name}" for name in DEVICE_POLICIES}
+    documents = [one["PolicyDocument"] for one in found if one["PolicyName"] in named]
+    assert len(documents) == len(named)
+    return Policy(tuple(statement for one in documents for statement in one["Statement"]))
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +140,30 @@ def test_its_nucleus_hears_of_deployments(device: Policy) -> None:
         assert not device.allows("iot:Subscribe", f"{IOT}:topicfilter/{other}", as_thing(OWN))
     assert device.allows("iot:Publish", f"{IOT}:topic/$aws/things/{OWN}/greengrassv2/health/json", as_thing(OWN))
     assert device.allows("iot:AssumeRoleWithCertificate", f"{IOT}:rolealias/sam3edge-dev-devices", as_thing(OWN))
-    for action in GREENGRASS:
-        assert device.allows(action, "arn:aws:greengrass:eu-central-1:aws:components:x:versions:1.0.0")
+    for action in OF_COMPONENTS:
+        for name in NAMES.values():
+            assert device.allows(action, f"{GREENGRASS}:111122223333:components:{name}:versions:1.0.0")
+        for name in ("aws.greengrass.Nucleus", "aws.greengrass.TokenExchangeService"):
+            assert device.allows(action, f"{GREENGRASS}:aws:components:{name}:versions:2.18.1")
+        assert not device.allows(action, f"{GREENGRASS}:111122223333:components:com.example.Payroll:versions:1.0.0")
+    for action in OF_NO_RESOURCE:
+        assert device.allows(action, "*")
+
+
+def test_policies_fit_aws_iot_core_in_every_region() -> None:
+    longest = naming_of(read_stage("dev").model_copy(update={"name": "a" * 12, "region": max(REGIONS, key=len)}))
+    documents = [*device_policies(longest, longest("devices")).values()]
+    documents.append(claim_policy(longest, longest("devices"), longest("")))
+    for one in documents:
+        assert len(json.dumps(one, separators=(",", ":"))) <= MAX_POLICY
+
+
+def test_a_policy_that_has_become_too_long_is_not_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    topics = tuple(f"another/{number}" for number in range(20))
+    monkeypatch.setattr("sam3edge_infra.stacks.device_access.PUBLISHED", topics)
+    naming = naming_of(read_stage("dev"))
+    with pytest.raises(ValueError, match=r"expected a policy device of 2048 characters at most, got \d+; split it"):
+        device_policies(naming, naming("devices"))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +210,9 @@ def test_a_claim_can_be_presented_and_nothing_else(claim: Policy) -> None:
         ("iot:Publish", f"{IOT}:topic/$aws/provisioning-templates/another/provision/json"),
         ("iot:Subscribe", f"{IOT}:topicfilter/#"),
         ("iot:AssumeRoleWithCertificate", f"{IOT}:rolealias/sam3edge-dev-devices"),
-        *((action, "*") for action in GREENGRASS),
+        ("iot:Connect", f"{IOT}:client/somebody-elses-device"),
+        ("iot:Connect", f"{IOT}:client/0e6a59c2-6a1c-4a1d-9d84-8f2a7a4c0d55#2"),
+        *((action, "*") for action in (*OF_COMPONENTS, *OF_NO_RESOURCE)),
     ):
         assert not claim.allows(action, resource), (action, resource)
 
@@ -228,51 +264,25 @@ def test_artifacts_of_every_recipe_can_be_fetched(templates: Templates) -> None:
 REQUEST = InvocationRequest("f1", b"jpeg", "image/jpeg", "text_prompt=red")
 
 
-def recorded(run: Callable[[Any, Any], None]) -> list[Call]:
-    """What a transport asks of SageMaker and S3, under moto."""
+def question() -> Call:
+    """What the fallback asks of SageMaker, under moto."""
     calls = []
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
-        calls.append(Call(model.name, params.get("Bucket", ""), params.get("Key", ""), params.get("EndpointName", "")))
+        calls.append(Call(model.name, endpoint=params["EndpointName"]))
 
     with mock_aws():
         keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "eu-central-1"}
-        runtime, s3 = boto3.client("sagemaker-runtime", **keys), boto3.client("s3", **keys)
-        s3.create_bucket(
-            Bucket="sam3edge-prod-inference-444455556666-eu-central-1",
-            CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
-        )
-        for client in (runtime, s3):
-            client.meta.events.register("provide-client-params.*.*", note)
-        run(runtime, s3)
-    return calls
-
-
-def ask_in_real_time(runtime: Any, s3: Any) -> None:
-    SageMakerTransport("sam3edge-dev-endpoint", runtime).send(REQUEST, 5)
-
-
-def ask_asynchronously(runtime: Any, s3: Any) -> None:
-    """The response does not come, which takes all calls: upload, question, a look, and taking the upload back."""
-    moments = iter(range(100))
-    uploads = "s3://sam3edge-prod-inference-444455556666-eu-central-1/fallback"
-    transport = SageMakerAsyncTransport(
-        "sam3edge-prod-endpoint", uploads, runtime, s3, lambda: float(next(moments)), lambda seconds: None
-    )
-    answer = {
-        "OutputLocation": "s3://sam3edge-prod-inference-444455556666-eu-central-1/async/responses/r.out",
-        "FailureLocation": "s3://sam3edge-prod-inference-444455556666-eu-central-1/async/failures/r.out",
-    }
-    runtime.meta.events.register(
-        "after-call.sagemaker-runtime.InvokeEndpointAsync", lambda parsed, **_: parsed.update(answer)
-    )
-    with pytest.raises(EndpointError, match="in time"):
-        transport.send(REQUEST, 5)
+        runtime = boto3.client("sagemaker-runtime", **keys)
+        runtime.meta.events.register("provide-client-params.*.*", note)
+        SageMakerTransport("sam3edge-dev-endpoint", runtime).send(REQUEST, 5)
+    [call] = calls
+    return call
 
 
 def test_a_device_may_ask_the_stages_own_real_time_endpoint(templates: Templates) -> None:
     role = exchange(templates, "dev")
-    [call] = recorded(ask_in_real_time)
+    call = question()
     assert call == Call("InvokeEndpoint", endpoint="sam3edge-dev-endpoint")
     endpoint = "arn:aws:sagemaker:eu-central-1:111122223333:endpoint"
     assert role.allows("sagemaker:InvokeEndpoint", f"{endpoint}/{call.endpoint}")
@@ -280,20 +290,28 @@ def test_a_device_may_ask_the_stages_own_real_time_endpoint(templates: Templates
     assert not role.allows("sagemaker:InvokeEndpointAsync", f"{endpoint}/{call.endpoint}")
 
 
-def test_or_the_asynchronous_one_by_way_of_its_bucket(templates: Templates) -> None:
+def test_credentials_of_a_device_reach_nothing_of_an_asynchronous_endpoint(templates: Templates) -> None:
+    """It answers everybody below one prefix, and reads whatever its caller names."""
     role = exchange(templates, "prod")
-    calls = recorded(ask_asynchronously)
-    assert {call.name for call in calls} == {"PutObject", "InvokeEndpointAsync", "GetObject", "DeleteObject"}
-    for call in calls:
-        if call.endpoint:
-            arn = f"arn:aws:sagemaker:eu-central-1:444455556666:endpoint/{call.endpoint}"
-            assert role.allows("sagemaker:InvokeEndpointAsync", arn)
-        else:
-            assert role.allows(f"s3:{call.name}", f"arn:aws:s3:::{call.bucket}/{call.key}"), call
-    bucket = next(call.bucket for call in calls if call.bucket)
-    assert role.allows("s3:ListBucket", f"arn:aws:s3:::{bucket}")  # or what is to come looks like what is forbidden
-    assert not role.allows("s3:GetObject", f"arn:aws:s3:::{bucket}/fallback/f1")
-    assert not role.allows("s3:PutObject", f"arn:aws:s3:::{bucket}/uploads/f1")
+    bucket = "arn:aws:s3:::sam3edge-prod-inference-444455556666-eu-central-1"
+    endpoint = "arn:aws:sagemaker:eu-central-1:444455556666:endpoint/sam3edge-prod-endpoint"
+    for action, resource in (
+        ("sagemaker:InvokeEndpointAsync", endpoint),
+        ("s3:ListBucket", bucket),
+        ("s3:GetObject", f"{bucket}/async/responses/r.out"),
+        ("s3:PutObject", f"{bucket}/uploads/f1"),
+    ):
+        assert not role.allows(action, resource, as_thing(OWN)), action
+
+
+def test_a_device_writes_its_own_streams_of_the_log(templates: Templates) -> None:
+    role = exchange(templates, "dev")
+    group = (
+        "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/greengrass/UserComponent/eu-central-1/com.sam3edge.Model"
+    )
+    for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+        assert role.allows(action, f"{group}:log-stream:/2026/11/28/thing/{OWN}", as_thing(OWN))
+        assert not role.allows(action, f"{group}:log-stream:/2026/11/28/thing/{OTHER}", as_thing(OWN))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -301,9 +319,7 @@ def test_the_role_has_what_is_called_and_nothing_more(templates: Templates, stag
     called = {call.name for call in uploader_calls()} | GREENGRASS_LOGS | {"s3:GetObject"}
     options = read_stage(stage)
     if options.fleet.endpoint_fallback == "allowed":
-        asked = recorded(ask_asynchronously if options.endpoint.kind == "async" else ask_in_real_time)
-        called |= {f"{'sagemaker' if call.endpoint else 's3'}:{call.name}" for call in asked}
-        called |= {"s3:ListBucket"} if options.endpoint.kind == "async" else set()
+        called.add(f"sagemaker:{question().name}")
     assert exchange(templates, stage).actions() == called
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
+from moto import mock_aws
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.segmenter.settings import read_settings as read_segmenter_settings
@@ -18,7 +21,7 @@ from sam3edge_infra.stacks.fleet import fleet_of, provisioning_template
 from sam3edge_infra.stages.files import FOLDER, parse_stage, read_stage
 from sam3edge_infra.stages.stage import Stage
 from sam3edge_pipeline.greengrass_build.build import build_component
-from sam3edge_pipeline.provisioning.hook import GROUP_PARAMETER, SERIAL_PARAMETER
+from sam3edge_pipeline.provisioning.hook import ATTEMPT, GROUP_PARAMETER, SERIAL_PARAMETER, Hook
 from sam3edge_pipeline.rollout.versions import CONTENT_TAG
 from support.iam import policy_of, role_policy
 from support.infra_templates import STAGES, Templates
@@ -196,7 +199,7 @@ def test_a_first_deployment_names_whole_versions() -> None:
         parse_stage(document, "prod")
 
 
-def test_a_device_gets_one_name_one_group_one_policy_and_its_certificate_alone(templates: Templates) -> None:
+def test_a_device_gets_one_name_one_group_its_policies_and_its_certificate_alone(templates: Templates) -> None:
     for stage in STAGES:
         options = read_stage(stage)
         fleet = fleet_of(naming_of(options), options)
@@ -204,14 +207,15 @@ def test_a_device_gets_one_name_one_group_one_policy_and_its_certificate_alone(t
         assert template["TemplateName"] == fleet.template
         assert template["TemplateType"] == "FLEET_PROVISIONING"
         body = json.loads(template["TemplateBody"])
-        assert body == provisioning_template(fleet.things, fleet.policy, options.fleet.fleet_group)
+        assert body == provisioning_template(fleet.things, fleet.policies, options.fleet.fleet_group)
         named = body["Resources"]["thing"]["Properties"]
         assert named["ThingName"] == {"Fn::Join": ["", [f"sam3edge-{stage}-", {"Ref": SERIAL_PARAMETER}]]}
         assert named["ThingGroups"] == [{"Ref": GROUP_PARAMETER}]
         assert body["Resources"]["certificate"]["Properties"]["ThingPrincipalType"] == "EXCLUSIVE_THING"
-        assert body["Resources"]["policy"]["Properties"] == {"PolicyName": fleet.policy}
+        attached = [one["Properties"] for one in body["Resources"].values() if one["Type"] == "AWS::IoT::Policy"]
+        assert attached == [{"PolicyName": name} for name in fleet.policies]
         policies = {one["PolicyName"] for one in templates.resources(stage, FLEET, "AWS::IoT::Policy").values()}
-        assert policies == {fleet.policy, fleet.claim_policy}
+        assert policies == {*fleet.policies, fleet.claim_policy}
 
 
 def test_the_hook_is_asked_by_this_template_alone_and_may_do_nothing_but_its_item(templates: Templates) -> None:
@@ -219,18 +223,62 @@ def test_the_hook_is_asked_by_this_template_alone_and_may_do_nothing_but_its_ite
     provisioning = templates.only("dev", FLEET, "AWS::IoT::ProvisioningTemplate")
     function = templates.only("dev", FLEET, "AWS::Lambda::Function")
     assert provisioning["PreProvisioningHook"]["TargetArn"].endswith(f":function:{function['FunctionName']}")
-    assert function["ImageConfig"]["Command"] == ["sam3edge_pipeline.provisioning.hook.allow"]
+    assert (function["Runtime"], function["Handler"]) == ("python3.14", "hook.allow")
     table = templates.only("dev", FLEET, "AWS::DynamoDB::Table")
     assert function["Environment"]["Variables"]["SAM3EDGE_DEVICES_TABLE"] == table["TableName"]
     assert table["KeySchema"] == [{"AttributeName": "serial", "KeyType": "HASH"}]
-    permission = templates.only("dev", FLEET, "AWS::Lambda::Permission")
-    assert permission["Principal"] == "iot.amazonaws.com"
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    permissions = templates.resources("dev", FLEET, "AWS::Lambda::Permission").values()
+    assert {one["Principal"] for one in permissions} == {"iot.amazonaws.com", "events.amazonaws.com"}
+    permission = next(one for one in permissions if one["Principal"] == "iot.amazonaws.com")
     assert permission["SourceArn"].endswith(f":provisioningtemplate/{provisioning['TemplateName']}")
     role = role_policy(template, "ProvisioningHookRole")
-    assert role.actions() == {"dynamodb:UpdateItem", "logs:CreateLogStream", "logs:PutLogEvents"}
-    assert role.resources("dynamodb:UpdateItem") == {
-        f"arn:aws:dynamodb:eu-central-1:111122223333:table/{table['TableName']}"
-    }
+    assert role.actions() == hook_calls() | {"logs:CreateLogStream", "logs:PutLogEvents"}
+    for action in ("dynamodb:GetItem", "dynamodb:UpdateItem"):
+        assert role.resources(action) == {f"arn:aws:dynamodb:eu-central-1:111122223333:table/{table['TableName']}"}
+    assert role.resources("iot:ListThingPrincipals") == {"arn:aws:iot:eu-central-1:111122223333:thing/sam3edge-dev-*"}
+
+
+def hook_calls() -> set[str]:
+    """What the hook asks of AWS when a device comes again after its provisioning has failed, under moto."""
+    called = set()
+
+    def note(model: Any, **_: Any) -> None:
+        called.add(f"{model.service_model.service_name}:{model.name}")
+
+    with mock_aws():
+        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "eu-central-1"}
+        table = boto3.resource("dynamodb", **keys).create_table(
+            TableName="devices",
+            KeySchema=[{"AttributeName": "serial", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "serial", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        now = datetime.now(timezone.utc)
+        tried = {"certificate": "c-1", "provisioned_at": (now - ATTEMPT).isoformat()}
+        table.put_item(Item={"serial": "cam-7", "group": "g", "expires": 9_999_999_999, **tried})
+        iot = boto3.client("iot", **keys)
+        for client in (table.meta.client, iot):
+            client.meta.events.register("provide-client-params.*.*", note)
+        asked = {"certificateId": "c-2", "parameters": {"SerialNumber": "cam-7"}}
+        assert Hook(table, iot, "sam3edge-dev-").decide(asked, now)["allowProvisioning"]
+    return called
+
+
+def test_the_hooks_zip_is_its_module_alone(templates: Templates) -> None:
+    """AWS IoT Core waits five seconds; an image of the other functions' size is too slow when it begins."""
+    [function] = (
+        one for one in templates.stages["dev"][FLEET]["Resources"].values() if one["Type"] == "AWS::Lambda::Function"
+    )
+    digest = function["Properties"]["Code"]["S3Key"].removesuffix(".zip")
+    files = {path.name for path in (templates.root / "dev" / f"asset.{digest}").rglob("*")}
+    assert files == {"__init__.py", "hook.py"}
+
+
+def test_the_hook_is_called_daily_so_that_it_stays_active(templates: Templates) -> None:
+    rule = templates.only("dev", FLEET, "AWS::Events::Rule")
+    assert rule["ScheduleExpression"] == "rate(1 day)"
+    assert [json.loads(one["Input"]) for one in rule["Targets"]] == [{}]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +308,7 @@ def test_the_role_alias_gives_the_exchange_role_to_devices(templates: Templates)
     device = next(
         one["PolicyDocument"]
         for one in templates.resources("dev", FLEET, "AWS::IoT::Policy").values()
-        if one["PolicyName"] == "sam3edge-dev-device"
+        if one["PolicyName"] == "sam3edge-dev-device-nucleus"
     )
     assert policy_of(device).resources("iot:AssumeRoleWithCertificate") == {
         f"arn:aws:iot:eu-central-1:111122223333:rolealias/{alias['RoleAlias']}"
@@ -284,16 +332,36 @@ def test_detections_go_where_the_stage_says(templates: Templates) -> None:
         assert {kind: len(templates.resources(stage, FLEET, kind)) for kind in kinds} == kinds
 
 
-def test_a_device_cannot_speak_for_another_and_what_fails_is_logged(templates: Templates) -> None:
+def test_a_device_cannot_speak_for_another(templates: Templates) -> None:
     rule = templates.only("dev", FLEET, "AWS::IoT::TopicRule")["TopicRulePayload"]
     assert rule["Sql"] == "SELECT * FROM 'sam3edge/+/detections' WHERE device = topic(2)"
-    assert "CloudwatchLogs" in rule["ErrorAction"]
     firehose = next(one["Firehose"] for one in rule["Actions"] if "Firehose" in one)
     assert firehose["Separator"] == "\n"
     stream = templates.only("dev", FLEET, "AWS::KinesisFirehose::DeliveryStream")
     assert firehose["DeliveryStreamName"] == stream["DeliveryStreamName"]
     bucket = naming_of(read_stage("dev")).bucket("detections")
     assert stream["ExtendedS3DestinationConfiguration"]["BucketARN"] == bucket.arn
+
+
+def test_a_rule_that_fails_says_so_where_its_role_may_write(templates: Templates) -> None:
+    seen = set()
+    for stage in STAGES:
+        for stack in templates.stages[stage]:
+            for rule in templates.resources(stage, stack, "AWS::IoT::TopicRule").values():
+                [(kind, action)] = rule["TopicRulePayload"]["ErrorAction"].items()
+                seen.add((stack, kind))
+                if kind == "CloudwatchLogs":
+                    group = templates.stages[stage][stack]["Resources"][action["LogGroupName"]["Ref"]]["Properties"]
+                    arn = f"arn:aws:logs:{place(stage)}:log-group:{group['LogGroupName']}:log-stream:x"
+                    role = role_policy(templates.stages[stage][stack], action["RoleArn"]["Fn::GetAtt"][0][:-8])
+                    for name in ("CreateLogStream", "DescribeLogStreams", "PutLogEvents"):
+                        assert role.allows(f"logs:{name}", arn), (stage, stack, name)
+    assert seen == {(FLEET, "CloudwatchLogs"), ("monitoring", "CloudwatchLogs"), ("rollout", "Sqs")}
+
+
+def place(stage: str) -> str:
+    options = read_stage(stage)
+    return f"{options.region}:{options.account}"
 
 
 def test_each_role_on_the_way_may_do_its_step_alone(templates: Templates) -> None:

@@ -315,7 +315,10 @@ def test_roles_may_do_what_they_do_and_nothing_else(resources: Resources) -> Non
             allowed.setdefault(policy["PolicyName"].split("Role")[0], set()).update(actions)
             assert one["Resource"] != "*"
     assert allowed == {
-        "Heartbeats": {"dynamodb:PutItem"},
+        "Heartbeats": {
+            "dynamodb:PutItem",
+            *("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+        },
         "FleetHealth": {
             *("logs:CreateLogStream", "logs:PutLogEvents", "dynamodb:Scan", "dynamodb:BatchWriteItem"),
             "iot:ListThingsInThingGroup",

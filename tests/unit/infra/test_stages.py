@@ -79,6 +79,7 @@ def test_every_stage_file_is_accepted() -> None:
         ({"endpoint": {"kind": "serverless", "concurrency": 201}}, ["concurrency", "200"]),
         ({"endpoint": {"kind": "none"}}, ["no api with the endpoint kind none"]),
         ({"endpoint": {"kind": "none"}, "api": None}, ["endpoint_fallback: denied"]),
+        ({"endpoint": {"kind": "async", "instance_type": "ml.g6e.xlarge"}}, ["endpoint_fallback: denied", "async"]),
         ({"network__kind": "shared"}, ["network", "'new'", "'existing'"]),
         ({"network__cidr": "8.8.0.0/16"}, ["cidr", "private range", "10.40.0.0/16"]),
         ({"network__cidr": "10.400.0.0/16"}, ["cidr", "private range"]),
@@ -142,7 +143,16 @@ def test_serverless_takes_only_packed_models() -> None:
     for bundle in ({"source": "registry", "version": 1}, {"source": "s3", "uri": "s3://models/yard/"}):
         with pytest.raises(SettingsError, match="not packed"):
             parse_stage(changed(endpoint=serverless, bundle=bundle), "stage")
-    parse_stage(changed(endpoint=serverless, bundle={"source": "s3", "uri": "s3://models/model.tar.gz"}), "stage")
+    packed = {"source": "s3", "uri": "s3://models/model.tar.gz"}
+    parse_stage(changed(endpoint=serverless, bundle=packed, fleet__first_deployment=None), "stage")
+
+
+@pytest.mark.parametrize("bundle", [{"source": "registry", "version": 1}, {"source": "s3", "uri": "s3://models/x/"}])
+def test_devices_cannot_begin_with_a_model_that_no_template_makes(bundle: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"no fleet.first_deployment.model with a bundle from (registry|s3)"):
+        parse_stage(changed(bundle=bundle), "stage")
+    first = {name: value for name, value in DEV["fleet"]["first_deployment"].items() if name != "model"}
+    parse_stage(changed(bundle=bundle, fleet__first_deployment=first), "stage")
 
 
 def test_everything_that_is_wrong_is_named_at_once() -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,10 @@ def test_the_classic_nucleus_is_checked_before_anything_and_installed_with_its_p
         "unzip",
         "systemctl",
         "systemctl",
+        "getent",
+        "getent",
+        "systemctl",
+        "systemctl",
         "unzip",
         "aws iot describe-endpoint",
         "aws iot describe-endpoint",
@@ -178,7 +183,30 @@ def test_the_device_expects_itself_in_its_group_before_it_claims(host: Host) -> 
     host.boot(CLASSIC)
     [put] = [call for call in host.stubs.calls() if "put-item" in call]
     assert f"--table-name {DEVICE.table}" in put
-    assert json.loads(put.split("--item ")[1]) == {"serial": {"S": "simulator"}, "group": {"S": DEVICE.group}}
+    item = json.loads(put.split("--item ")[1])
+    assert 3000 < int(item.pop("expires")["N"]) - time.time() <= 3600
+    assert item == {"serial": {"S": "simulator"}, "group": {"S": DEVICE.group}}
+
+
+@pytest.mark.parametrize("nucleus", [CLASSIC, LITE], ids=["classic", "lite"])
+def test_components_do_not_reach_the_hosts_credentials_from_the_first_on(
+    host: Host, nucleus: ClassicNucleus | LiteNucleus
+) -> None:
+    host.stubs.add("getent", "exit 2")  # an image without the user that components run as
+    assert host.boot(nucleus).returncode == 0
+    calls = host.stubs.calls()
+    closed = calls.index("systemctl enable --now sam3edge-metadata.service")
+    assert calls.index("useradd --system -g ggc_group ggc_user") < closed
+    started = "java " if nucleus.kind == "classic" else "systemctl start greengrass-lite.target"
+    assert closed < next(number for number, call in enumerate(calls) if call.startswith(started))
+    unit = (host.root / "etc/systemd/system/sam3edge-metadata.service").read_text(encoding="utf-8")
+    [line] = [one for one in unit.splitlines() if one.startswith("ExecStart=")]
+    rules = Path(line.split()[-1]).read_text(encoding="utf-8")
+    assert {"ip daddr 169.254.169.254", "ip6 daddr fd00:ec2::254"} == set(
+        re.findall(r"meta skuid ggc_user (.+) reject", rules)
+    )
+    assert "WantedBy=multi-user.target" in unit  # after a restart of the host, too
+    assert any(call.startswith("apt-get install") and " nftables " in call for call in calls)
 
 
 @pytest.mark.parametrize("wrong", ["sha256", "plugin_sha256"])

@@ -43,7 +43,7 @@ download() {
 }
 
 install_packages() {
-  local packages=(unzip python3-venv python3-pip)
+  local packages=(unzip nftables python3-venv python3-pip)
   if [ "$NUCLEUS" = classic ]; then packages+=(openjdk-21-jre-headless); fi
   apt-get update -q
   apt-get install -q -y --no-install-recommends "${packages[@]}"
@@ -86,13 +86,48 @@ UNIT
   systemctl enable --now sam3edge-feed.timer
 }
 
-# claim FOLDER: a claim that is good for five minutes, for this device, which is expected from now on
+# components run as ggc_user: they get the device's credentials of the nucleus, and must not get the host's of EC2
+install_user() {
+  local program=$root/usr/local/lib/sam3edge
+  if ! getent group ggc_group >/dev/null; then groupadd --system ggc_group; fi
+  if ! getent passwd ggc_user >/dev/null; then useradd --system -g ggc_group ggc_user; fi
+  mkdir -p "$program" "$root/etc/systemd/system"
+  cat >"$program/metadata.nft" <<'NFT'
+table inet sam3edge
+delete table inet sam3edge
+table inet sam3edge {
+  chain output {
+    type filter hook output priority filter;
+    meta skuid ggc_user ip daddr 169.254.169.254 reject
+    meta skuid ggc_user ip6 daddr fd00:ec2::254 reject
+  }
+}
+NFT
+  cat >"$root/etc/systemd/system/sam3edge-metadata.service" <<UNIT
+[Unit]
+Description=Components do not reach the credentials of the host
+Before=greengrass.service greengrass-lite.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/nft --file $program/metadata.nft
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+  systemctl daemon-reload
+  systemctl enable --now sam3edge-metadata.service
+}
+
+# claim FOLDER: a claim that is good for five minutes, for this device, which is expected for the next hour
 claim() {
   local folder=$1
   mkdir -p "$folder"
   chmod 0700 "$folder"
-  aws dynamodb put-item --table-name "$DEVICES_TABLE" \
-    --item "{\"serial\": {\"S\": \"$SERIAL\"}, \"group\": {\"S\": \"$THING_GROUP\"}}"
+  local expires=$(($(date +%s) + 3600))
+  aws dynamodb put-item --table-name "$DEVICES_TABLE" --item \
+    "{\"serial\": {\"S\": \"$SERIAL\"}, \"group\": {\"S\": \"$THING_GROUP\"}, \"expires\": {\"N\": \"$expires\"}}"
   (
     umask 077
     aws iot create-provisioning-claim --template-name "$TEMPLATE" --output json >"$folder/claim.json"
@@ -156,8 +191,6 @@ install_lite() {
   local folder=$root/etc/greengrass data credentials
   unzip -q -o "$work/nucleus.zip" -d "$work/nucleus"
   apt-get install -q -y "$work"/nucleus/aws-greengrass-lite-*.deb
-  if ! getent group ggc_group >/dev/null; then groupadd --system ggc_group; fi
-  if ! getent passwd ggc_user >/dev/null; then useradd --system -g ggc_group ggc_user; fi
   mkdir -p "$folder"
   cp "$authority" "$folder/AmazonRootCA1.pem"
   data=$(endpoint iot:Data-ATS)
@@ -207,6 +240,7 @@ if [ ! -e "$authority" ]; then fail "expected Amazon's root certificate at $auth
 once downloaded download
 once packages install_packages
 once feeder install_feeder
+once user install_user
 case $NUCLEUS in
   classic) once nucleus install_classic ;;
   lite) once nucleus install_lite ;;

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+import boto3
 import pytest
 
 from sam3edge.core.errors import SettingsError
@@ -15,7 +16,7 @@ from sam3edge_pipeline.rollout import handlers
 from sam3edge_pipeline.rollout.observations import Observation
 from sam3edge_pipeline.rollout.records import Good
 from sam3edge_simulator.loop.rollout import approval_event as event
-from support.canaries import OLD, detections_messages
+from support.canaries import OLD, as_record, detections_messages
 from support.rollout_rig import CANARY, Rig, rollout_rig
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=timezone.utc)
@@ -74,12 +75,23 @@ def test_a_record_that_is_no_message_is_dropped_and_the_others_are_kept(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     [good] = detections_messages(START, 0, ["dent"])
-    bodies = ["not JSON", "[]", json.dumps({"message_type": "detections"}), json.dumps(good)]
-    records = [{"messageId": f"m{n}", "body": body} for n, body in enumerate(bodies)]
+    bodies = ["not JSON", "[]", json.dumps({"message_type": "detections"}), good]
+    records = [as_record(body, f"m{n}") for n, body in enumerate(bodies)]
     with caplog.at_level(logging.WARNING, handlers.logger.name):
         assert handlers.observe({"Records": records}, None) == {"batchItemFailures": []}
     assert [one.args[0] for one in caplog.records if one.args] == ["m0", "m1", "m2"]
     assert [one.id for one in rig.rollout.watch.table.read("line-7", 0, 9e9, 10)] == [good["id"]]
+
+
+def test_a_devices_clock_that_is_ahead_dates_nothing_to_the_future(rig: Rig) -> None:
+    """Or it would be kept for as long, and be what the device said last; one that was queued is older than received."""
+    ahead, late = (message for n in (0, 1) for message in detections_messages(START, n, ["dent"]))
+    records = [as_record(ahead, delay_s=-86_400 * 365), as_record(late, delay_s=3600)]
+    assert handlers.observe({"Records": records}, None) == {"batchItemFailures": []}
+    kept = {one.id: one.at for one in rig.rollout.watch.table.read("line-7", 0, 9e9, 10)}
+    assert kept == {ahead["id"]: START.timestamp() - 86_400 * 365, late["id"]: START.timestamp()}
+    rows = boto3.resource("dynamodb").Table("observations").scan()["Items"]
+    assert {int(one["expires"]) - float(one["at"].partition("#")[0]) for one in rows} == {21 * 86_400}
 
 
 def test_an_event_that_comes_while_its_roll_out_runs_starts_nothing(rig: Rig) -> None:

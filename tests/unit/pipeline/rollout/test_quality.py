@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sam3edge_pipeline.rollout.quality import SampleRule, judge
+from sam3edge_pipeline.rollout.observations import MAX_PROMPTS
+from sam3edge_pipeline.rollout.quality import MAX_CAMERAS, MAX_REASONS, SampleRule, judge
+from sam3edge_pipeline.rollout.windows import Tally, Window
 from support.canaries import NEW, OLD, Scene, windows
 
 RULE = SampleRule()
@@ -109,6 +111,49 @@ def test_a_camera_that_fell_silent_is_not_passed() -> None:
     verdict = judge(windows(rng, Scene()), silent, RULE)
     assert verdict.outcome == "insufficient"
     assert any("camera-1" in reason and "got 0 in 0" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    "bad", [Scene(finds=0.3), Scene(errors=0.3), Scene(latency_ms=400.0)], ids=["finds less", "fails", "is slow"]
+)
+def test_the_devices_that_a_verdict_is_about_are_named(bad: Scene) -> None:
+    """Whoever reads it can take them out of the canaries."""
+    rng = np.random.default_rng(15)
+    before = [*windows(rng, Scene()), *windows(rng, Scene(), thing="line-8")]
+    after = [*windows(rng, Scene(), digest=NEW), *windows(rng, bad, digest=NEW, thing="line-8")]
+    verdict = judge(before, after, RULE)
+    assert (verdict.outcome, verdict.devices) == ("worse", ("line-8",))
+    overall = [one.subject for one in verdict.comparisons if one.measure == "objects per frame"]
+    assert len(overall) == 1
+    if bad.finds < 1:
+        assert overall[0].startswith("all cameras, most of it by line-8/camera-")
+    silent = judge(before, [one for one in after if one.thing == "line-7"], RULE)
+    assert (silent.outcome, silent.devices) == ("insufficient", ("line-8",))
+    nobody = judge([], after, RULE)
+    assert (nobody.outcome, nobody.devices) == ("insufficient", ())
+
+
+def test_a_device_brings_no_more_cameras_than_can_be_compared() -> None:
+    """What it calls its cameras is its own affair: thousands of them would hide the one that matters."""
+    rng = np.random.default_rng(16)
+    real = [windows(rng, Scene(), digest=digest, blocks=20) for digest in (OLD, NEW)]
+    seen_once = Tally(1, 0, (1, *[0] * 15), (0,) * 20, 0.0)
+    made_up = [Window("line-7", f"made-up-{n:04}", OLD, 0, 1, tallies={"dent @0.5": seen_once}) for n in range(2000)]
+    verdict = judge([*made_up, *real[0]], real[1], RULE)
+    assert len({one.subject for one in verdict.comparisons if one.measure == "latency"}) == 2
+    assert verdict.reasons[-1] == f"and {2 * (MAX_CAMERAS - 2) - MAX_REASONS} more"
+    assert verdict.devices == ("line-7",)
+
+
+def test_nor_more_prompts() -> None:
+    rng = np.random.default_rng(17)
+    [plain] = windows(rng, Scene(), cameras=1, blocks=1)
+    tally = plain.tallies["dent @0.5"]
+    rare = {f"rare {n}": replace(tally, asked=1) for n in range(2 * MAX_PROMPTS)}
+    sides = [[replace(plain, start=n, tallies={**rare, **plain.tallies}) for n in range(12)] for _ in range(2)]
+    compared = {one.subject for one in judge(*sides, RULE).comparisons if one.measure == "presence"}
+    assert len(compared) == MAX_PROMPTS
+    assert {f"{prompt!r} on line-7/camera-0" for prompt in plain.tallies} <= compared
 
 
 def test_objects_too_rare_to_be_missed_are_not_passed() -> None:

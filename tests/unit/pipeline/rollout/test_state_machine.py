@@ -115,7 +115,8 @@ def test_a_canary_that_finds_less_is_rolled_back_from_its_own_store(rig: Rig) ->
     assert (ended["status"], ended["error"]) == ("FAILED", "RolledBack")
     outcome = rig.outcome(ended["name"])
     assert outcome["bake"]["outcome"] == "worse"
-    assert "the canary is worse: objects per frame" in outcome["reason"]
+    assert outcome["bake"]["devices"] == ["line-7"]
+    assert "the canary is worse on line-7: objects per frame of line-7/camera-0" in outcome["reason"]
     assert outcome["reason"] == ended["cause"]
     assert len(rig.deployed(FLEET)) == 1
     _, forth, back = rig.deployed(CANARY)

@@ -15,15 +15,18 @@ from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.messages.errors import bundle_refused, component_error, frame_error
 from sam3edge.core.messages.status import model_activated
 from sam3edge.core.types import Message, ModelInfo
-from sam3edge_pipeline.rollout.observations import Observation, ObservationError, read_observation
+from sam3edge_pipeline.rollout.observations import MAX_PROMPTS, Observation, ObservationError, read_observation
 from sam3edge_pipeline.rollout.windows import COUNT_BINS, aggregate, same_hours
 from support.canaries import NEW, OLD, detections_messages
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=timezone.utc)
 
 
+RECEIVED = START.timestamp() + 30 * 86_400
+
+
 def read(*bodies: Any) -> list[Observation]:
-    return [one for body in bodies if (one := read_observation(body)) is not None]
+    return [one for body in bodies if (one := read_observation(body, RECEIVED)) is not None]
 
 
 def body(message: Message, at: datetime = START) -> dict[str, Any]:
@@ -114,8 +117,8 @@ def test_too_many_observations_are_left_out_and_it_is_said() -> None:
 
 def test_what_the_cloud_found_is_not_the_devices_model() -> None:
     [message] = detections_messages(START, 0, ["dent"])
-    assert read_observation({**message, "origin": {"by": "cloud"}}) is None
-    assert read_observation({**message, "origin": {"by": "device"}}) is not None
+    assert read_observation({**message, "origin": {"by": "cloud"}}, RECEIVED) is None
+    assert read_observation({**message, "origin": {"by": "device"}}, RECEIVED) is not None
 
 
 def test_another_threshold_is_another_question() -> None:
@@ -128,7 +131,7 @@ def test_another_threshold_is_another_question() -> None:
 
 @pytest.mark.parametrize("kind", ["snapshot", "command_response", "ping"])
 def test_other_messages_say_nothing(kind: str) -> None:
-    assert read_observation({"message_type": kind}) is None
+    assert read_observation({"message_type": kind}, RECEIVED) is None
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,15 @@ def test_other_messages_say_nothing(kind: str) -> None:
 )
 def test_what_is_no_message_is_refused(damaged: Any) -> None:
     with pytest.raises(ObservationError, match="expected a message of a device"):
-        read_observation(damaged)
+        read_observation(damaged, RECEIVED)
+
+
+def test_more_prompts_than_a_segmenter_takes_are_of_no_device_of_ours() -> None:
+    [message] = detections_messages(START, 0, [], prompts=[f"prompt {n}" for n in range(MAX_PROMPTS)])
+    [one] = read(message)
+    assert len(one.prompts) == MAX_PROMPTS
+    with pytest.raises(ObservationError, match="prompts"):
+        read({**message, "prompts": [*message["prompts"], {"text": "another", "threshold": 0.5}]})
 
 
 def test_windows_of_other_hours_are_left_out() -> None:
