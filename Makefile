@@ -17,6 +17,7 @@ OUT ?= .demo
 STAGE ?= dev
 OPTIONS ?=
 FLAGS ?=
+CONFIRM ?=
 CDK := infra/node/node_modules/.bin/cdk
 ASSEMBLY := build/cdk/$(STAGE)
 
@@ -113,9 +114,9 @@ deploy: synth $(CDK)
 	$(BIN)/python -m sam3edge_infra.components --stage $(STAGE)
 	$(CDK) deploy --app $(ASSEMBLY) --all --require-approval broadening $(FLAGS)
 
+# asks for the stage's name before anything goes; CONFIRM=name answers, FLAGS=--force the CDK's own question
 destroy: synth $(CDK)
-	$(BIN)/python -m sam3edge_infra.devices retire --stage $(STAGE)
-	$(BIN)/python -m sam3edge_infra.emptying --stage $(STAGE)
+	$(BIN)/python -m sam3edge_infra.destroying --stage $(STAGE) $(if $(CONFIRM),--confirm $(CONFIRM))
 	$(CDK) destroy --app $(ASSEMBLY) '**' $(FLAGS)
 
 $(CDK): infra/node/package-lock.json

@@ -2,13 +2,13 @@
 
     python -m sam3edge_infra.devices expect --stage dev --group canary cam-7 cam-8
     python -m sam3edge_infra.devices claim --stage dev --out claim
-    python -m sam3edge_infra.devices retire --stage dev
 
 ``expect``: a device with that serial number is provisioned when it presents a claim, once; said again, once more.
 ``claim`` makes a certificate and key that devices are made with; with it alone nobody becomes a device.
-``retire``, which ``make destroy`` runs for stages with ``data: delete``: CloudFormation deletes neither a policy that
-certificates have nor what it has not made. So things, certificates and claims go, and what the roll-out has made:
-deployments and component versions.
+
+Their end, ``Devices.retire``, is a part of ``make destroy``: CloudFormation deletes neither a policy that certificates
+have nor what it has not made. So things, certificates and claims go, and what the roll-out has made: deployments and
+component versions.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from sam3edge.core.errors import SettingsError
+from sam3edge_infra.account import session_of
 from sam3edge_infra.constructs.names import Naming, naming_of
 from sam3edge_infra.stages.files import read_stage
 from sam3edge_infra.stages.stage import Stage
@@ -67,13 +69,19 @@ class Devices:
         Raises:
             FileExistsError: there is one already.
         """
+        certificate, key = (out / name for name in (CERTIFICATE, KEY))
+        if there := [str(path) for path in (certificate, key) if path.exists()]:
+            raise FileExistsError(f"expected no claim in {out}, got {', '.join(there)}; name another folder by --out")
         out.mkdir(parents=True, exist_ok=True)
-        for name in (CERTIFICATE, KEY):
-            (out / name).touch(mode=0o600, exist_ok=False)
-        made = self.iot.create_keys_and_certificate(setAsActive=True)
+        key.touch(mode=0o600, exist_ok=False)  # before there is a certificate that nobody could keep
+        try:
+            made = self.iot.create_keys_and_certificate(setAsActive=True)
+        except (BotoCoreError, ClientError):
+            key.unlink()
+            raise
+        key.write_text(made["keyPair"]["PrivateKey"], encoding="utf-8")
+        certificate.write_text(made["certificatePem"], encoding="utf-8")
         self.iot.attach_policy(policyName=self.naming("claim"), target=made["certificateArn"])
-        (out / CERTIFICATE).write_text(made["certificatePem"], encoding="utf-8")
-        (out / KEY).write_text(made["keyPair"]["PrivateKey"], encoding="utf-8")
         return str(made["certificateId"])
 
     def retire(self) -> None:
@@ -133,11 +141,9 @@ class Devices:
             self.greengrass.delete_component(arn=arn)
 
 
-def devices_of(stage: Stage) -> Devices:
+def devices_of(stage: Stage, session: boto3.Session) -> Devices:
     """The devices of a stage, by AWS' clients."""
-    iot, greengrass, dynamodb = (
-        boto3.client(service, region_name=stage.region) for service in ("iot", "greengrassv2", "dynamodb")
-    )
+    iot, greengrass, dynamodb = (session.client(service) for service in ("iot", "greengrassv2", "dynamodb"))
     return Devices(stage, naming_of(stage), iot, greengrass, dynamodb)
 
 
@@ -156,16 +162,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     expect.add_argument("serials", nargs="+", metavar="SERIAL")
     claim = commands.add_parser("claim", parents=[stage], help="make a claim")
     claim.add_argument("--out", type=Path, default=Path("claim"), help="folder")
-    commands.add_parser("retire", parents=[stage], help="delete all devices")
     given = parser.parse_args(arguments)
     try:
-        devices = devices_of(read_stage(given.stage))
+        named = read_stage(given.stage)
+        devices = devices_of(named, session_of(named))
         if given.command == "expect":
             devices.expect(given.serials, given.group)
-        elif given.command == "claim":
-            sys.stdout.write(f"{devices.claim(given.out)}\n")
         else:
-            devices.retire()
+            sys.stdout.write(f"{devices.claim(given.out)}\n")
     except (SettingsError, FileExistsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

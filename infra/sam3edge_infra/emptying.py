@@ -1,27 +1,21 @@
-"""``make destroy``: before the stacks of a stage with ``data: delete`` go, its buckets are emptied.
+"""What a stage with ``data: delete`` holds, deleted before its stacks are: objects in buckets, and models.
 
-    python -m sam3edge_infra.emptying --stage dev
-
-CloudFormation deletes no bucket that holds something. The CDK's own way is a function that stays in the account and may
-empty buckets at any time; this runs as whoever destroys the stage, once.
+CloudFormation deletes no bucket and no group of models that holds something. The CDK's own way is a function that stays
+in the account and may empty buckets at any time; this runs as whoever destroys the stage, once (``destroying.py``).
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.stacks.delivery import BUCKETS as DELIVERY_BUCKETS
+from sam3edge_infra.stacks.registry import registry_of
 from sam3edge_infra.stacks.storage import Storage, storage_of
-from sam3edge_infra.stages.files import read_stage
 from sam3edge_infra.stages.stage import Stage
 
 
@@ -58,23 +52,25 @@ def empty(s3: Any, stage: Stage) -> int:
     return deleted
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sam3edge_infra.emptying",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--stage", required=True, help="name of a file in infra/stages")
-    try:
-        stage = read_stage(parser.parse_args(arguments).stage)
-        deleted = empty(boto3.resource("s3", region_name=stage.region), stage)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    sys.stdout.write(f"{deleted} objects deleted\n")
-    return 0
+def delete_models(sagemaker: Any, stage: Stage) -> int:
+    """Delete every model package of the stage's group; how many there were.
 
+    Args:
+        sagemaker: boto3's client.
 
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises:
+        SettingsError: the stage keeps its data.
+    """
+    if stage.data == "keep":
+        raise SettingsError(f"{stage.name} keeps its data; set data: delete, deploy, and destroy it again")
+    group = registry_of(naming_of(stage)).group_name
+    groups = sagemaker.get_paginator("list_model_package_groups").paginate(NameContains=group)
+    if not any(
+        one["ModelPackageGroupName"] == group for page in groups for one in page["ModelPackageGroupSummaryList"]
+    ):
+        return 0  # its stack is gone, or was never there
+    pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
+    packages = [one["ModelPackageArn"] for page in pages for one in page["ModelPackageSummaryList"]]
+    for arn in packages:
+        sagemaker.delete_model_package(ModelPackageName=arn)
+    return len(packages)
