@@ -30,8 +30,7 @@ def confirm(stage: Stage, answer: str | None, ask: Callable[[str], str]) -> None
     Raises:
         SettingsError: they did not, or the stage keeps its data.
     """
-    if stage.data == "keep":
-        raise SettingsError(f"{stage.name} keeps its data; set data: delete, deploy, and destroy it again")
+    stage.check_deletes_data()
     if answer is None:
         try:
             answer = ask(

@@ -90,8 +90,7 @@ class Devices:
         Raises:
             SettingsError: the stage keeps its data.
         """
-        if self.stage.data == "keep":
-            raise SettingsError(f"{self.stage.name} keeps its data; set data: delete, deploy, and destroy it again")
+        self.stage.check_deletes_data()
         for policy in (self.naming("claim"), self.naming("device")):
             for certificate in list(self._targets(policy)):
                 self._delete_certificate(policy, certificate)

@@ -28,8 +28,7 @@ def empty(s3: Any, stage: Stage) -> int:
     Raises:
         SettingsError: the stage keeps its data, or a bucket is not the account's.
     """
-    if stage.data == "keep":
-        raise SettingsError(f"{stage.name} keeps its data; set data: delete, deploy, and destroy it again")
+    stage.check_deletes_data()
     naming = naming_of(stage)
     storage = storage_of(naming)
     # logs last: emptying the others is logged
@@ -61,8 +60,7 @@ def delete_models(sagemaker: Any, stage: Stage) -> int:
     Raises:
         SettingsError: the stage keeps its data.
     """
-    if stage.data == "keep":
-        raise SettingsError(f"{stage.name} keeps its data; set data: delete, deploy, and destroy it again")
+    stage.check_deletes_data()
     group = registry_of(naming_of(stage)).group_name
     groups = sagemaker.get_paginator("list_model_package_groups").paginate(NameContains=group)
     if not any(

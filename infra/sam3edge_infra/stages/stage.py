@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from sam3edge.core.errors import SettingsError
 from sam3edge_infra.stages.delivery import Consumers, Delivery, LivePage, Monitoring, Simulator
 from sam3edge_infra.stages.learning import Labeling, Training
 from sam3edge_infra.stages.section import Section
@@ -330,6 +331,15 @@ class Stage(Section):
     live_page: LivePage | None = None
     monitoring: Monitoring = Monitoring()
     delivery: Delivery | None = None
+
+    def check_deletes_data(self) -> None:
+        """Go on only where what the stage has gathered may be deleted.
+
+        Raises:
+            SettingsError: the stage keeps its data.
+        """
+        if self.data == "keep":
+            raise SettingsError(f"{self.name} keeps its data; set data: delete, deploy, and destroy it again")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
