@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.core.errors import SettingsError
+from sam3edge_infra.checks import session_of
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.stages.files import ROOT, read_stage
 from sam3edge_infra.stages.stage import AssetsBundle, Stage
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         stage = read_stage(given.stage)
         naming = naming_of(stage)
-        s3 = boto3.client("s3", region_name=stage.region)
+        s3 = session_of(stage).client("s3")
         uploaded = upload(s3, naming.bucket("artifacts").name, components_of(stage))
     except (SettingsError, UploadRefused, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"{error}\n")

@@ -104,6 +104,9 @@ class Devices:
         Raises:
             FileExistsError: there is one already.
         """
+        certificate, key = (out / name for name in (CERTIFICATE, KEY))
+        if there := [str(path) for path in (certificate, key) if path.exists()]:
+            raise FileExistsError(f"expected no claim in {out}, got {', '.join(there)}; name another folder by --out")
         out.mkdir(parents=True, exist_ok=True)
         for name in (CERTIFICATE, KEY):
             if (out / name).exists():

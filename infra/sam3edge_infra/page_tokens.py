@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import boto3
@@ -29,6 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from sam3edge.core.errors import SettingsError
+from sam3edge_infra.checks import session_of
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.stacks.live_page import AUTHORIZER, TOKEN_KEY, TOKENS
 from sam3edge_infra.stages.files import read_stage
@@ -99,11 +99,8 @@ class PageTokens:
         return sorted(self.store.read().values(), key=lambda one: one.expires)
 
 
-def tokens_of(stage: Stage, client: Any) -> PageTokens:
+def tokens_of(stage: Stage, session: boto3.Session) -> PageTokens:
     """The tokens of a stage.
-
-    Args:
-        client: boto3's, of ``secretsmanager``.
 
     Raises:
         SettingsError: the stage has no live page.
@@ -111,7 +108,9 @@ def tokens_of(stage: Stage, client: Any) -> PageTokens:
     if stage.live_page is None:
         raise SettingsError(f"expected a stage with live_page, {stage.name} has none; add it and deploy")
     naming = naming_of(stage)
-    return PageTokens(naming(AUTHORIZER), SecretTokens(client, naming(TOKENS), time.monotonic))
+    return PageTokens(
+        naming(AUTHORIZER), SecretTokens(session.client("secretsmanager"), naming(TOKENS), time.monotonic)
+    )
 
 
 def make_key(out: Path) -> str:
@@ -151,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"live_page:\n  signing_key: |\n    {public}\n")
             return 0
         stage = read_stage(given.stage)
-        tokens = tokens_of(stage, boto3.client("secretsmanager", region_name=stage.region))
+        tokens = tokens_of(stage, session_of(stage))
         if given.command == "issue":
             if not 0 < given.days <= MAX_DAYS:
                 raise SettingsError(f"expected 1 to {MAX_DAYS} days, got {given.days}")

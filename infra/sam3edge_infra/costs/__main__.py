@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stage", help="name of a file in infra/stages; by default all")
     parser.add_argument("--devices", type=int, help="instead of what usage.json says")
     given = parser.parse_args(arguments)
+    if given.devices is not None and given.devices < 0:
+        parser.error(f"argument --devices: expected 0 or more, got {given.devices}")
     prices, usage = read_prices(), read_usage()
     if given.devices is not None:
         usage["devices"] = float(given.devices)

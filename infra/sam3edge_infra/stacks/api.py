@@ -33,6 +33,8 @@ from sam3edge_serving.api.gateway_responses import (
 )
 
 STAGE = "live"
+TLS_POLICY = "SecurityPolicy_TLS13_1_2_2021_06"
+"""TLS 1.2 and 1.3; by itself API Gateway takes 1.0, too."""
 
 _LOGGING = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 _FINDINGS = {
@@ -177,6 +179,8 @@ class ApiStack(StageStack):
             ),
         )
         rest.deployment_stage.node.add_dependency(account)
+        resource = rest.node.default_child
+        resource.security_policy, resource.endpoint_access_mode = TLS_POLICY, "STRICT"
         rest.root.add_resource("{proxy+}").add_method(
             "ANY",
             apigateway.LambdaIntegration(

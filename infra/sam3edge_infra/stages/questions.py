@@ -32,6 +32,7 @@ from sam3edge_infra.stages.values import (
     StageName,
     SubnetId,
     VpcId,
+    Zone,
 )
 
 BETWEEN = "|"
@@ -178,7 +179,7 @@ def questions(taken: Collection[str]) -> tuple[Question, ...]:
             several(kind(SubnetId)),
             when=EXISTING_VPC,
         ),
-        Question("zones", "Their zones", ids, several(str), when=EXISTING_VPC),
+        Question("zones", "Their zones", ids, several(kind(Zone)), when=EXISTING_VPC),
         Question("route-tables", "Their route tables", ids, several(kind(RouteTableId)), when=EXISTING_VPC),
         Question(
             "containers",

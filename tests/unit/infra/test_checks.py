@@ -44,7 +44,7 @@ def test_cfn_lint_finds_nothing(templates: Templates) -> None:
         [CFN_LINT, "--format", "json", "--ignore-checks", *IGNORED, "--template", *paths],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     found = [(one["Rule"]["Id"], one["Filename"], one["Message"]) for one in json.loads(ran.stdout or "[]")]

@@ -27,6 +27,7 @@ BUCKET = "sam3edge-dev-artifacts-111122223333-eu-central-1"
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", read_stage("dev").account)
     with mock_aws():
         client = boto3.client("s3", region_name="eu-central-1")
         client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})

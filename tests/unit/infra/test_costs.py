@@ -127,3 +127,9 @@ def test_the_command_line_names_a_stage_that_is_not_there(capsys: pytest.Capture
     assert "expected a stage of " in capsys.readouterr().err
     assert main(["--stage", "none", "--devices", "1000"]) == 0
     assert "Greengrass core device | 1,000.00 month" in capsys.readouterr().out
+
+
+def test_a_fleet_of_less_than_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--devices", "-5"])
+    assert "expected 0 or more, got -5" in capsys.readouterr().err

@@ -18,6 +18,8 @@ from sam3edge_infra.stages.signing import public_part, read_private_key
 OPTIONS = ["--name", "yard", "--account", "111122223333", "--phrases", "tank|fork lift"]
 CONNECTION = "arn:aws:codeconnections:eu-central-1:111122223333:connection/0123"
 DIGEST = "ab" * 32
+EXISTING = ["--vpc", "vpc-0123456789abcdef0", "--subnets", "subnet-01234567|subnet-01234568"]
+EXISTING += ["--route-tables", "rtb-01234567|rtb-01234568"]
 SIMULATOR = ["--simulator", "m7i.large", "--nucleus-sha256", DIGEST]
 
 
@@ -130,6 +132,8 @@ def test_a_live_page_has_the_public_part_of_the_operators_key(tmp_path: Path) ->
         ([*OPTIONS, "--api", "maybe"], ["--api", "yes or no"]),
         ([*OPTIONS, "--vpc", "mine"], ["--vpc", "expected new, or", "vpc-0123456789abcdef0"]),
         ([*OPTIONS, "--vpc", "vpc-01234567"], ["--subnets", "--zones", "--route-tables"]),
+        ([*OPTIONS, *EXISTING, "--zones", "1|2"], ["--zones", "eu-central-1a"]),
+        ([*OPTIONS, *EXISTING, "--zones", "us-east-1a|us-east-1b"], ["zones of eu-central-1"]),
         ([*OPTIONS, "--cidr", "8.8.8.0/24"], ["--cidr", "10.40.0.0/16"]),
         ([*OPTIONS, "--containers", "latest"], ["--containers", "expected build, or", "not 'latest'"]),
         ([*OPTIONS, "--bundle", "models/x"], ["--bundle", "assets/demo-bundle", "'models/x'"]),
@@ -158,7 +162,7 @@ def test_a_new_stage_that_is_wrong_is_not_written_and_what_is_accepted_is_said(
     assert main(arguments, tmp_path) == 2
     told = capsys.readouterr().err
     assert all(one in told for one in said), told
-    assert told.count("expected") == sum(one.startswith("--") for one in said) or "not packed" in told
+    assert told.count("expected") == max(1, sum(one.startswith("--") for one in said))
     assert not list(tmp_path.iterdir())
 
 

@@ -49,6 +49,7 @@ def stage(key: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", made.region)
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", made.account)
     with mock_aws():
         boto3.client("secretsmanager").create_secret(Name="sam3edge-sim-page-tokens")
         yield made

@@ -368,6 +368,7 @@ def test_a_change_of_the_configuration_makes_another_one(templates: Templates) -
 def test_every_request_needs_a_key_that_the_authorizer_knows(templates: Templates) -> None:
     for stage in ("dev", "prod", "lite"):
         rest = templates.only(stage, "api", "AWS::ApiGateway::RestApi")
+        assert (rest["SecurityPolicy"], rest["EndpointAccessMode"]) == ("SecurityPolicy_TLS13_1_2_2021_06", "STRICT")
         assert rest["ApiKeySourceType"] == "AUTHORIZER"
         assert rest["BinaryMediaTypes"] == ["*/*"]
         method = templates.only(stage, "api", "AWS::ApiGateway::Method")
