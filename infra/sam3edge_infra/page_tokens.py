@@ -24,6 +24,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -162,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for one in tokens.records():
                 until = datetime.fromtimestamp(one.expires, timezone.utc)
                 sys.stdout.write(f"{one.id}  until {until:%Y-%m-%d %H:%M} UTC  {one.owner}\n")
-    except (SettingsError, FileExistsError) as error:
+    except (SettingsError, FileExistsError, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0

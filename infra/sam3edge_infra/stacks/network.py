@@ -46,11 +46,18 @@ class Network:
 
     def subnet_ids(self, scope: Construct) -> list[str]:
         """Of the private subnets."""
-        return [self._read(scope, f"subnet-{number}") for number in range(1, self.zones + 1)]
+        return [self._subnet(scope, number) for number in range(1, self.zones + 1)]
+
+    def first_subnet_id(self, scope: Construct) -> str:
+        """Of one of them, where one is enough."""
+        return self._subnet(scope, 1)
 
     def workloads_id(self, scope: Construct) -> str:
         """Of the security group of what runs in them: nothing comes in, HTTPS goes out."""
         return self._read(scope, "workloads")
+
+    def _subnet(self, scope: Construct, number: int) -> str:
+        return self._read(scope, f"subnet-{number}")
 
     def _read(self, scope: Construct, name: str) -> str:
         return str(ssm.StringParameter.value_for_string_parameter(scope, f"{self.prefix}/{name}"))

@@ -70,8 +70,8 @@ class SimulatorStack(StageStack):
             self,
             "Vpc",
             vpc_id=network.vpc_id(self),
-            availability_zones=self.availability_zones[: network.zones],
-            private_subnet_ids=network.subnet_ids(self),
+            availability_zones=self.availability_zones[:1],
+            private_subnet_ids=[network.first_subnet_id(self)],
         )
         doors = ec2.SecurityGroup(
             self,
@@ -92,7 +92,7 @@ class SimulatorStack(StageStack):
                 GPU_IMAGE if gpu else CPU_IMAGE, os=ec2.OperatingSystemType.LINUX
             ),
             vpc=vpc,
-            vpc_subnets=ec2.SubnetSelection(subnets=[vpc.private_subnets[0]]),
+            vpc_subnets=ec2.SubnetSelection(subnets=vpc.private_subnets),
             security_group=doors,
             role=role,
             user_data=ec2.UserData.custom(script),
