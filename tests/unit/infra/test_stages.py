@@ -147,14 +147,6 @@ def test_serverless_takes_only_packed_models() -> None:
     parse_stage(changed(endpoint=serverless, bundle=packed, fleet__first_deployment=None), "stage")
 
 
-@pytest.mark.parametrize("bundle", [{"source": "registry", "version": 1}, {"source": "s3", "uri": "s3://models/x/"}])
-def test_devices_cannot_begin_with_a_model_that_no_template_makes(bundle: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match=r"no fleet.first_deployment.model with a bundle from (registry|s3)"):
-        parse_stage(changed(bundle=bundle), "stage")
-    first = {name: value for name, value in DEV["fleet"]["first_deployment"].items() if name != "model"}
-    parse_stage(changed(bundle=bundle, fleet__first_deployment=first), "stage")
-
-
 def test_everything_that_is_wrong_is_named_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         parse_stage(changed(account="1", region="x", api__quota=0), "here.yaml")

@@ -35,7 +35,7 @@ from sam3edge_serving.api.keys import presented
 from sam3edge_serving.api.settings import AuthorizerSettings, Settings
 from sam3edge_serving.environment import read_settings
 from sam3edge_simulator.loop.rollout import approval_event
-from support.iam import policy_of
+from support.iam import role_policy
 from support.infra_templates import STAGES, Templates
 
 BUCKET, FUNCTION, RULE = "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Events::Rule"
@@ -186,7 +186,7 @@ def test_without_a_nat_gateway_a_vpc_has_an_endpoint_for_what_its_containers_cal
         for name, one in templates.resources("lite", "training", "AWS::IAM::Role").items()
         if one.get("RoleName") == "sam3edge-lite-training-jobs"
     ]
-    allowed = {action.partition(":")[0] for action in policy_of(templates.stages["lite"]["training"], job).actions()}
+    allowed = {action.partition(":")[0] for action in role_policy(templates.stages["lite"]["training"], job).actions()}
     assert vpc_endpoints(templates, "lite").keys() == {"s3", "sagemaker.api"}
     assert {name.partition(".")[0] for name in vpc_endpoints(templates, "lite")} == called & allowed
     assert len(SERVICES) == INTERFACE_ENDPOINTS == 1
@@ -234,7 +234,8 @@ def test_what_is_where_in_the_network_is_read_and_not_imported(templates: Templa
         for stack in templates.stages[stage]:
             read = network_parameters(templates, stage, stack)
             assert read <= kept.keys()
-            assert bool(read) == (stack == "training" or (stack == "endpoint" and stage != "lite")), (stage, stack)
+            reads = stack in ("training", "simulator") or (stack == "endpoint" and stage != "lite")
+            assert bool(read) == reads, (stage, stack)
 
 
 def test_an_existing_vpc_is_used_and_none_is_made(templates: Templates) -> None:
