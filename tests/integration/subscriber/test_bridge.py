@@ -18,7 +18,7 @@ from sam3edge.subscriber.broker_url import Broker, BrokerUrl
 from sam3edge.subscriber.connection import Arrived, Connection, Outgoing
 from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 from support.device_messages import WHOLE, of_frame
-from support.session_broker import Mosquitto, needs_mosquitto
+from support.mosquitto import Mosquitto, needs_mosquitto
 from support.smart_home import event, heartbeat
 from support.waiting import until
 

@@ -19,7 +19,7 @@ from sam3edge.subscriber.subscriber import Subscriber
 from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
 from support.certificates import Authority
 from support.device_messages import WHOLE, Device
-from support.session_broker import Mosquitto, needs_mosquitto
+from support.mosquitto import Mosquitto, needs_mosquitto
 from support.waiting import until
 
 pytestmark = needs_mosquitto

@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import support.killed_listener as killed_listener
 from support.device_messages import PARTS, Device, of_frame
-from support.session_broker import Mosquitto, needs_mosquitto
+from support.mosquitto import Mosquitto, needs_mosquitto
 from support.waiting import until
 
 pytestmark = [needs_mosquitto, pytest.mark.long]
