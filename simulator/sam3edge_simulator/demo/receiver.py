@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -23,14 +23,14 @@ class Received:
     Attributes:
         name: of the frame.
         topic: where it came from.
-        parts: messages as they came, each once; the error report alone for a frame that could not be used.
+        parts: messages as they came, by id; the error report alone for a frame that could not be used.
         whole: the detections as one message, once all of them are there.
         reason: why the frame could not be used; empty for an answer.
     """
 
     name: str
     topic: str
-    parts: tuple[Mapping[str, Any], ...] = ()
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     whole: Mapping[str, Any] | None = None
     reason: str = ""
 
@@ -109,7 +109,7 @@ class Receiver:
             self._answer(topic, body, payload, whole)
         elif topic.endswith("/errors"):
             if body["kind"] == "frame":
-                self._finish(Received(body["frame"]["name"], topic, (body,), reason=body["reason"]))
+                self._finish(Received(body["frame"]["name"], topic, {body["id"]: body}, reason=body["reason"]))
             else:
                 self.component_errors.append(body["reason"])
         elif topic.endswith("/status"):
@@ -125,7 +125,7 @@ class Receiver:
         path.write_bytes(payload)
         with self._lock:
             known = self._frames.get(name, Received(name, topic))
-            self._frames[name] = received = replace(known, parts=(*known.parts, body), whole=whole)
+            self._frames[name] = received = replace(known, parts={**known.parts, body["id"]: body}, whole=whole)
         if whole is not None:
             self._arrived(received)
 

@@ -113,7 +113,7 @@ class LocalRollout:
         records = []
         for number, received in enumerate(frames.values()):
             at = datetime.fromtimestamp(start + number * FRAME_SECONDS, timezone.utc).isoformat(timespec="milliseconds")
-            records += [{"body": json.dumps({**body, "time": at, "timing": {}})} for body in received.parts]
+            records += [{"body": json.dumps({**body, "time": at, "timing": {}})} for body in received.parts.values()]
         self.rollout.watch.table.put(handlers.observations_in(records))
         return len(frames) * FRAME_SECONDS
 
