@@ -8,9 +8,8 @@ import re
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
+from sam3edge.subscriber.reassembly import Reassembly
 from sam3edge_pipeline.greengrass_build.build import ARTIFACT_LIMIT, NAMES, build_component
 from sam3edge_pipeline.synthetic import draw_scene
 from sam3edge_simulator.deployer import Patience
@@ -74,14 +74,9 @@ class Consumer:
 
     def names(self) -> Counter[str]:
         """How many frames of each name came whole. A frame may come in parts, and these in pieces."""
-        shares: defaultdict[tuple[str, str], dict[int, Fraction]] = defaultdict(dict)
-        missing: dict[tuple[str, str], int] = {}
-        for body in self.on("detections"):
-            key, part = (body["frame"]["name"], body["frame"]["id"]), body["part"]
-            there = shares[key]
-            there[part["index"]] = there.get(part["index"], Fraction()) + Fraction(1, part.get("pieces", 1))
-            missing[key] = part["count"] - sum(share >= 1 for share in there.values())
-        return Counter(name for (name, _), parts in missing.items() if parts == 0)
+        reassembly = Reassembly()
+        whole = [frame for body in self.on("detections") if (frame := reassembly.take(body)) is not None]
+        return Counter(frame["frame"]["name"] for frame in whole)
 
     def was_told(self, reason: str) -> bool:
         """Whether an error gives this reason, a regular expression."""

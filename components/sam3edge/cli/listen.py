@@ -118,8 +118,13 @@ def listen(
     ] = "homeassistant",
     offline_after: Annotated[
         float,
-        typer.Option(min=1, help="Seconds without heartbeat; then a device is unavailable.", rich_help_panel=_BRIDGES),
-    ] = 100,
+        typer.Option(
+            min=0,
+            help="Seconds without heartbeat until a device is unavailable.",
+            show_default="three heartbeats",
+            rich_help_panel=_BRIDGES,
+        ),
+    ] = 0,
     frigate: Annotated[
         bool,
         typer.Option("--frigate-topics", help="Publish counts and events as Frigate does.", rich_help_panel=_BRIDGES),

@@ -210,6 +210,7 @@ class _Counts(_Envelope):
 
 class _Status(_Envelope):
     state: Word
+    heartbeat_seconds: NotRequired[Annotated[Number, Field(ge=0)]]
 
 
 _OTHER: TypeAdapter[Any] = TypeAdapter(_Envelope)

@@ -38,7 +38,7 @@ DEFAULT_BOUNDS = Bounds()
 
 def key_of(message: DeviceMessage) -> str:
     """What all parts of a message have in common, and no other message: 32 hexadecimal digits."""
-    if message["message_type"] == "detections":
+    if message.get("message_type") == "detections":
         identity = [message["device"], message["source"], message["frame"]["id"]]
     else:
         identity = [message["id"]]
@@ -125,7 +125,7 @@ class Reassembly:
             self.repetitions += 1
             return None
         key = key_of(message)
-        if message["message_type"] != "detections":
+        if message.get("message_type") != "detections":
             self._finish(key)
             return message
         parts = self._frames.get(key)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+
+from sam3edge.subscriber.reassembly import Reassembly
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,38 +23,36 @@ class Received:
     Attributes:
         name: of the frame.
         topic: where it came from.
-        parts: payloads by part and piece; the error report as the only part for a frame that could not be used.
-        count: parts there must be.
+        parts: messages as they came, by id; the error report alone for a frame that could not be used.
+        whole: the detections as one message, once all of them are there.
         reason: why the frame could not be used; empty for an answer.
     """
 
     name: str
     topic: str
-    parts: dict[tuple[int, Fraction], dict[str, Any]] = field(default_factory=dict)
-    count: int = 1
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    whole: Mapping[str, Any] | None = None
     reason: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether every part is there, in one piece or in several whose shares add up."""
-        return sum(Fraction(1, body.get("part", {}).get("pieces", 1)) for body in self.parts.values()) == self.count
+        """Whether nothing more is to come."""
+        return self.whole is not None or bool(self.reason)
 
     @property
     def features(self) -> list[dict[str, Any]]:
-        """Every found object, over all parts."""
-        return [f for place in sorted(self.parts) for f in self.parts[place].get("features", [])]
+        """Every found object."""
+        return list((self.whole or {}).get("features", []))
 
     @property
     def timing(self) -> dict[str, float]:
         """Milliseconds by stage."""
-        first = next(iter(self.parts.values()), {})
-        return dict(first.get("timing", {}))
+        return dict((self.whole or {}).get("timing", {}))
 
     @property
     def unsupported_prompts(self) -> dict[str, str]:
         """Prompts that the model cannot answer, with the reason."""
-        first = next(iter(self.parts.values()), {})
-        return dict(first.get("unsupported_prompts", {}))
+        return dict((self.whole or {}).get("unsupported_prompts", {}))
 
 
 class Receiver:
@@ -69,7 +68,7 @@ class Receiver:
         self._folder = folder
         self._arrived = arrived
         self._lock = threading.Lock()
-        self._seen: set[str] = set()
+        self._reassembly = Reassembly()
         self._frames: dict[str, Received] = {}
         self.repetitions = 0
         self.component_errors: list[str] = []
@@ -102,22 +101,21 @@ class Receiver:
     def _take(self, topic: str, payload: bytes) -> None:
         body = json.loads(payload)
         with self._lock:
-            if body["id"] in self._seen:
+            if self._reassembly.knows(body):
                 self.repetitions += 1
                 return
-            self._seen.add(body["id"])
+            whole = self._reassembly.take(body)
         if topic.endswith("/detections"):
-            self._answer(topic, body, payload)
+            self._answer(topic, body, payload, whole)
         elif topic.endswith("/errors"):
             if body["kind"] == "frame":
-                name = body["frame"]["name"]
-                self._finish(Received(name, topic, {(0, Fraction(0)): body}, reason=body["reason"]))
+                self._finish(Received(body["frame"]["name"], topic, {body["id"]: body}, reason=body["reason"]))
             else:
                 self.component_errors.append(body["reason"])
         elif topic.endswith("/status"):
             self.model = (body.get("model") or {}).get("digest", "")
 
-    def _answer(self, topic: str, body: dict[str, Any], payload: bytes) -> None:
+    def _answer(self, topic: str, body: dict[str, Any], payload: bytes, whole: Mapping[str, Any] | None) -> None:
         name, part = body["frame"]["name"], body["part"]
         suffix = "" if part["count"] == 1 else f".part{part['index']}"
         if "piece" in part:
@@ -126,12 +124,10 @@ class Receiver:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(payload)
         with self._lock:
-            known = self._frames.get(name) or Received(name, topic, {}, part["count"])
-            self._frames[name] = known
-            known.parts[part["index"], Fraction(part.get("piece", 0), part.get("pieces", 1))] = body
-            complete = known.complete
-        if complete:
-            self._arrived(known)
+            known = self._frames.get(name, Received(name, topic))
+            self._frames[name] = received = replace(known, parts={**known.parts, body["id"]: body}, whole=whole)
+        if whole is not None:
+            self._arrived(received)
 
     def _finish(self, received: Received) -> None:
         with self._lock:

@@ -251,6 +251,19 @@ def test_a_device_is_available_while_its_heart_beats_whatever_its_clock_says() -
     assert list(bridge.take(heartbeat("stopping"))) == [Outgoing(topic, b"offline", retain=True)]
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"), [({}, 100), ({"heartbeat_seconds": 2}, 16), ({"heartbeat_seconds": 600}, 1810)]
+)
+def test_a_device_is_missed_after_three_heartbeats(said: dict[str, float], seconds: float) -> None:
+    clock = Clock()
+    bridge = HomeAssistant("states", clock=clock)
+    list(bridge.take({**heartbeat(), **said}))
+    clock.now = seconds
+    assert list(bridge.tick()) == []
+    clock.now = seconds + 1
+    assert list(bridge.tick()) != []
+
+
 def test_a_device_that_fell_silent_while_the_bridge_was_away_becomes_unavailable() -> None:
     clock = Clock()
     bridge = HomeAssistant("states", offline_seconds=100, clock=clock)

@@ -24,13 +24,16 @@ from sam3edge.subscriber.names import camera_id, identifier, one_line
 from sam3edge.subscriber.reading import DeviceMessage
 
 DISCOVERY_PREFIX = "homeassistant"
-OFFLINE_SECONDS = 100.0
-"""A device of which no heartbeat has come for so long is unavailable; they come every 30 seconds unless configured
-otherwise."""
+MISSED_BEATS = 3
+"""A device is unavailable when so many heartbeats have not come."""
+
+HEARTBEAT_SECONDS = 30.0
+"""Between two of them, where they do not say it themselves."""
 
 ONLINE, OFFLINE = b"online", b"offline"
 _MAX_NAME = 100
 _MAX_DEVICES = 10_000
+_SLACK_SECONDS = 10.0
 _OURS = "sam3edge_"
 _ENTITY = re.compile(rf"{_OURS}[A-Za-z0-9_-]{{1,300}}")
 _PLATFORMS = ("sensor", "binary_sensor")
@@ -58,7 +61,7 @@ class HomeAssistant:
     Args:
         states: topic below which states are published; another one for every bridge.
         discovery_prefix: as it is configured in Home Assistant.
-        offline_seconds: without a heartbeat, until a device is unavailable.
+        offline_seconds: without a heartbeat, until a device is unavailable; 0 for what ``MISSED_BEATS`` take.
         clock: seconds, monotonic: wrong clocks of devices do not matter.
     """
 
@@ -66,7 +69,7 @@ class HomeAssistant:
         self,
         states: str,
         discovery_prefix: str = DISCOVERY_PREFIX,
-        offline_seconds: float = OFFLINE_SECONDS,
+        offline_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._states = states
@@ -77,7 +80,7 @@ class HomeAssistant:
         self._models: dict[Camera, str] = {}
         self._documents: dict[str, _Known] = {}  # by topic
         self._retained = Retained()
-        self._heard_at: dict[str, float] = {}  # heartbeats, by the device's identifier; of those that are available
+        self._due: dict[str, float] = {}  # until when a heartbeat must come, by the device; of those that are available
 
     @property
     def will(self) -> Outgoing:
@@ -101,7 +104,7 @@ class HomeAssistant:
     def take(self, message: DeviceMessage) -> Iterable[Outgoing]:
         """See ``Translator``."""
         if message["message_type"] == "status":
-            yield from self._heartbeat(identifier(message["device"]), message["state"])
+            yield from self._heartbeat(message)
         for camera in self._tallies.take(message):
             if message["message_type"] == "detections":
                 self._models[camera] = f"{message['model']['name']} {message['model']['version']}"
@@ -113,8 +116,8 @@ class HomeAssistant:
             if payload == ONLINE and not retained:
                 yield from self._again()
         elif retained and topic.startswith(f"{self._states}/"):
-            if payload == ONLINE:  # it is as if it were heard now: from now on it may be silent for too long
-                self._heard_at.setdefault(topic.split("/")[-2], self._clock())
+            if payload == ONLINE:  # as if it were heard now: from now on it may be silent for too long
+                self._due.setdefault(topic.split("/")[-2], self._clock() + self._patience(HEARTBEAT_SECONDS))
                 self._retained.learn(topic, payload)
         elif retained and topic.startswith(f"{self._discovery}/device/{_OURS}"):
             left = _Known(payload, _platforms(payload))
@@ -124,17 +127,20 @@ class HomeAssistant:
     def tick(self) -> Iterable[Outgoing]:
         """See ``Translator``."""
         now = self._clock()
-        silent = [device for device, heard in self._heard_at.items() if now - heard > self._offline_seconds]
-        for device in silent:
-            del self._heard_at[device]
+        for device in [device for device, due in self._due.items() if now > due]:
+            del self._due[device]
             yield from self._retained.put(self._availability(device), OFFLINE)
 
-    def _heartbeat(self, device: str, state: str) -> Iterator[Outgoing]:
-        if state == "stopping":
-            self._heard_at.pop(device, None)
-        elif device in self._heard_at or len(self._heard_at) < _MAX_DEVICES:
-            self._heard_at[device] = self._clock()
-        yield from self._retained.put(self._availability(device), ONLINE if device in self._heard_at else OFFLINE)
+    def _heartbeat(self, message: DeviceMessage) -> Iterator[Outgoing]:
+        device = identifier(message["device"])
+        if message["state"] == "stopping":
+            self._due.pop(device, None)
+        elif device in self._due or len(self._due) < _MAX_DEVICES:
+            self._due[device] = self._clock() + self._patience(message.get("heartbeat_seconds", HEARTBEAT_SECONDS))
+        yield from self._retained.put(self._availability(device), ONLINE if device in self._due else OFFLINE)
+
+    def _patience(self, heartbeat_seconds: float) -> float:
+        return self._offline_seconds or MISSED_BEATS * heartbeat_seconds + _SLACK_SECONDS
 
     def _update(self, camera: Camera) -> Iterator[Outgoing]:
         """What is new about a camera: its document where its entities are others, and states that have changed."""
