@@ -28,3 +28,7 @@ def test_every_frame_arrives(tmp_path: Path, profile: str) -> None:
     assert len({body["frame"]["name"] for body in written}) == 4
     assert sum(len(body["features"]) for body in written) > 4
     assert len([path for path in (tmp_path / "out" / "overlays").rglob("*") if path.is_file()]) == 4
+    assert "live page http://127.0.0.1:" in done.stdout
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("<figure>") == page.count("<image ") == 4
+    assert page.count('class="outline"') == sum(len(body["features"]) for body in written)

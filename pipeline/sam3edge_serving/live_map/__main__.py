@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         help="whether images leave devices: never (by default), ask (a person does, each time), or a number of seconds",
     )
     add("--map-style", type=Path, help="a MapLibre style, JSON, instead of a plain background")
-    add("--map-tiles", type=Path, help="a PMTiles archive below the outlines")
+    add("--map-tiles", type=Path, help="a PMTiles archive below the outlines; pmtiles://map.pmtiles in a style")
     add("--map-origin", action="append", default=[], help="where the style may load from, such as https://host")
     add("--port", type=int, default=0, help="of the page; any free one by default")
     add("--open", action="store_true", help="open the page in a browser")

@@ -45,7 +45,7 @@ class PageConfiguration:
             asks. Pictures leave the device with them, so ``pictures`` must be true.
         pictures: whether pictures are shown and asked for at all.
         map_style: a MapLibre style of the operator's, instead of a plain background.
-        map_tiles: a PMTiles archive, drawn below the outlines.
+        map_tiles: a PMTiles archive, drawn below the outlines; a style names it ``pmtiles://map.pmtiles``.
         map_origins: where that style may load from, such as ``https://tiles.example.org``.
     """
 
@@ -72,8 +72,6 @@ class PageConfiguration:
                 )
         if self.sign_in == "aws" and not self.region:
             raise SettingsError(f"expected the AWS region of {self.broker}, which its name does not say; give --region")
-        if self.map_style is not None and self.map_tiles is not None:
-            raise SettingsError("expected a map style or map tiles, got both; name the tiles in the style")
         for origin in self.map_origins:
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:

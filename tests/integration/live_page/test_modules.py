@@ -486,15 +486,30 @@ class TestPictures:
         counts = modules.settled(
             f"""{self.ASK}
             const counts = [], tick = (devices, now) => {{ pictures.tick(devices, now); counts.push(sent.length); }};
-            tick([one, two], 0); tick([one, two], 60_000);
+            tick([one, two], 0);
+            for (const device of [one, two]) pictures.answered(device, sent[device.key - 1][1], true, 100);
+            tick([one, two], 60_000);
             pictures.arrived(one, sent[0][1], 61_000);
             tick([one, two], 70_000); tick([one, two], 72_000);
-            pictures.refused(two, sent[1][1], 72_000);
-            tick([one, two], 100_000); tick([one, two], 133_000); tick([], 140_000);
+            pictures.answered(two, sent[1][1], false, 72_000);
+            tick([two], 100_000); tick([two], 133_000); tick([], 140_000);
             return counts;""",
             10,
         )
         assert counts == [2, 2, 2, 3, 3, 4, 4]
+
+    def test_a_command_that_was_not_answered_is_sent_again_as_the_same_one(self, modules: Browser) -> None:
+        """A device that was not listening yet."""
+        ids = modules.settled(
+            f"""{self.ASK}
+            for (const now of [0, 4000, 6000]) pictures.tick([one], now);
+            pictures.answered(one, sent[1][1], true, 7000);
+            for (const now of [20_000, 90_000]) pictures.tick([one], now);
+            return sent.map(([, id]) => id);""",
+            0,
+        )
+        assert len(ids) == 2
+        assert ids[0] == ids[1]
 
     def test_none_where_the_operator_said_nothing(self, modules: Browser) -> None:
         assert modules.settled(f"{self.ASK} pictures.tick([one, two], 1e12); return sent;", None) == []

@@ -456,6 +456,25 @@ class TestRights:
             browser.until("!document.querySelector('#sign-in').hidden")
             assert browser.evaluate("document.querySelector('#sign-in input[name=password]').value") == ""
 
+    def test_what_was_typed_can_be_typed_again_where_the_broker_does_not_say_why_it_refuses(
+        self, browser: Browser
+    ) -> None:
+        """AWS IoT Core answers wrong credentials with an HTTP status, which browsers keep to themselves."""
+        server = PageServer()
+        with server.serving(PageConfiguration(f"ws://127.0.0.1:{free_port()}", sign_in="aws", region="eu-central-1")):
+            page = LivePage(browser, server.address, connected=False)
+            for name in ("accessKeyId", "secretAccessKey", "sessionToken"):
+                page.write(f"#sign-in input[name={name}]", "wrong")
+            browser.press(Keys.ENTER)
+            page.until_problem("is not reached")
+            assert not browser.evaluate("document.querySelector('#sign-in').hidden")
+            page.write("#sign-in input[name=accessKeyId]", "right")
+            page.until_problem("Next attempt in")
+            assert browser.evaluate("document.activeElement.value") == "right"
+            [address, *_] = browser.foreign_requests()
+            assert "X-Amz-Credential=wrong%2F" in address
+            assert "X-Amz-Security-Token=wrong" in address
+
     def sign_in(self, page: LivePage, user: str, password: str) -> None:
         page.browser.until("!document.querySelector('#sign-in').hidden")
         page.write("#sign-in input[name=username]", user)

@@ -47,7 +47,6 @@ def test_brokers_that_a_page_cannot_use_are_refused(broker: str, words: str) -> 
         ({"prefixes": ("sam3edge//x",)}, "expected topic levels"),
         ({"prefixes": ("sam3edge/x+",)}, "expected topic levels"),
         ({"sign_in": "aws"}, "give --region"),
-        ({"map_style": Path("a"), "map_tiles": Path("b")}, "got both"),
         ({"map_origins": ("tiles.example.org",)}, "expected an origin"),
         ({"map_origins": ("https://tiles.example.org/path",)}, "expected an origin"),
     ],

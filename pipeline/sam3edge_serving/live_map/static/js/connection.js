@@ -26,7 +26,6 @@ export class Connection {
   reason = ""; // why it is not connected
   retryAt = null; // when it tries again
   since = null; // when it was connected
-  ever = false; // whether it was, in this phase of the page's life
   denied = []; // filters that the broker does not grant
   granted = 0;
 
@@ -90,7 +89,6 @@ export class Connection {
     client.on("connect", () => {
       if (!mine()) return;
       this.since = Date.now();
-      this.ever = true;
       this.denied = [];
       this.granted = 0;
       this.#become("connected", "");

@@ -31,7 +31,8 @@ class Selection {
 
 class Page {
   #config;
-  #typed = {};
+  #typed = {}; // credentials
+  #signIn = true; // whether the page asks for them
   #state = new State();
   #selection = new Selection();
   #connection;
@@ -98,7 +99,7 @@ class Page {
     }
     if (message.kind === "commands/response") {
       this.#commands.answered(message);
-      if (message.status !== "SUCCEEDED") this.#pictures.refused(device, message.command, now);
+      this.#pictures.answered(device, message.command, message.status === "SUCCEEDED", now);
     }
   }
 
@@ -117,8 +118,11 @@ class Page {
   }
 
   #changed() {
-    const { phase } = this.#connection;
-    find("sign-in").hidden = !WAYS[this.#config.signIn].fields.length || !["stopped", "refused"].includes(phase);
+    const { phase, reason } = this.#connection;
+    // where a broker cannot be reached, it may be for what was typed; it stays while somebody types something else
+    if (phase === "connected") this.#signIn = false;
+    if (phase === "refused" || reason === "unreachable") this.#signIn = true;
+    find("sign-in").hidden = !this.#signIn || !WAYS[this.#config.signIn].fields.length;
     find("connection").dataset.phase = phase;
     say(find("connection-text"), `${PHASES[phase]}${phase === "connected" ? ` to ${new URL(this.#config.broker).host}` : ""}`);
   }

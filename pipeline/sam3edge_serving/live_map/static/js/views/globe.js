@@ -8,7 +8,15 @@ const CLOSEST = 20; // zoom
 const GROUND = { light: "#eef0ee", dark: "#191c20" };
 const LAND = { light: "#c8cfc8", dark: "#3a4148" };
 
-export class GlobeMap {
+// The map in an element; see GlobeMap for the rest.
+export async function globeMap(box, config, dark, says) {
+  if (config.mapTiles) archives ??= await protocol();
+  return new GlobeMap(box, config, dark, says);
+}
+
+let archives = null; // what reads them, once there is one
+
+class GlobeMap {
   #map;
   #ready = false;
   #objects = [];
@@ -31,7 +39,9 @@ export class GlobeMap {
     this.#map.on("webglcontextrestored", () => note(""));
     this.#map.on("click", "objects", ({ features }) => choose(features[0].properties.words));
     this.#map.on("load", async () => {
-      if (config.mapTiles) await archive(this.#map, config.mapTiles, scheme).catch((error) => note(`The map's archive cannot be read: ${error.message}`));
+      if (config.mapTiles && !config.mapStyle) {
+        await archive(this.#map, config.mapTiles, scheme).catch((error) => note(`The map's archive cannot be read: ${error.message}`));
+      }
       outlines(this.#map, dark);
       this.#ready = true;
       this.#put();
@@ -86,14 +96,11 @@ function outlines(map, dark) {
 
 // The operator's archive of tiles: pictures as they are, or the lines and areas of all its layers in one colour.
 async function archive(map, path, scheme) {
-  const { PMTiles, Protocol } = await library();
-  const protocol = new Protocol();
-  const tiles = new PMTiles(new URL(path, location.href).href);
-  protocol.add(tiles);
-  addProtocol("pmtiles", protocol.tile);
+  const tiles = new archives.PMTiles(path);
+  archives.protocol.add(tiles);
   const [header, metadata] = [await tiles.getHeader(), await tiles.getMetadata()];
   const vector = header.tileType === 1;
-  map.addSource(ARCHIVE, { type: vector ? "vector" : "raster", url: `pmtiles://${tiles.source.getKey()}`, tileSize: 256,
+  map.addSource(ARCHIVE, { type: vector ? "vector" : "raster", url: `pmtiles://${path}`, tileSize: 256,
     attribution: metadata.attribution ?? "" });
   if (!vector) return map.addLayer({ id: ARCHIVE, type: "raster", source: ARCHIVE });
   for (const { id } of metadata.vector_layers) {
@@ -113,11 +120,13 @@ function attributions(map) {
   return [...new Set(said)].filter(Boolean).join(" | ").slice(0, 500);
 }
 
-// The library is a plain script: it is loaded where there is an archive only.
-function library() {
-  return new Promise((resolve, reject) => {
-    const script = make("script", { src: "vendor/pmtiles/pmtiles.js", onload: () => resolve(globalThis.pmtiles),
-      onerror: () => reject(new Error("its library cannot be loaded")) });
-    document.head.append(script);
+// Addresses that begin with pmtiles:// lead into archives. The library is a plain script, loaded where there is one only.
+async function protocol() {
+  const { PMTiles, Protocol } = await new Promise((resolve, reject) => {
+    document.head.append(make("script", { src: "vendor/pmtiles/pmtiles.js", onload: () => resolve(globalThis.pmtiles),
+      onerror: () => reject(new Error("the library of archives cannot be loaded")) }));
   });
+  const reader = new Protocol();
+  addProtocol("pmtiles", reader.tile);
+  return { PMTiles, protocol: reader };
 }

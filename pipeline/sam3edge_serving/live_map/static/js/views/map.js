@@ -72,8 +72,8 @@ export class MapView {
       return;
     }
     try {
-      const { GlobeMap } = await import("./globe.js");
-      this.#map = new GlobeMap(box, this.#config, this.#dark.matches, says);
+      const { globeMap } = await import("./globe.js");
+      this.#map = await globeMap(box, this.#config, this.#dark.matches, says);
     } catch (error) {
       this.#note(`The map cannot be drawn by WebGL (${error.message}): this is a plain drawing.`);
       box.replaceChildren();
