@@ -64,9 +64,14 @@ def test_a_file_written_piece_by_piece_is_there_when_it_is_whole(tmp_path: Path,
 @pytest.mark.parametrize("error", [OSError("disk full"), ValueError("no number"), KeyboardInterrupt()])
 def test_a_file_that_was_not_finished_is_gone(tmp_path: Path, error: BaseException) -> None:
     (tmp_path / "a.json").write_bytes(b"before")
-    with pytest.raises(type(error)), durable.new_file(tmp_path / "a.json") as stream:
-        stream.write(b"1")
-        raise error
+
+    def write() -> None:
+        with durable.new_file(tmp_path / "a.json") as stream:
+            stream.write(b"1")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_bytes() == b"before"
 

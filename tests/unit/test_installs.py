@@ -81,6 +81,7 @@ def test_the_install_step_asks_for_what_the_extra_asks_for() -> None:
         ("edge", "sam3edge.uploader.__main__"),
         ("geo", "sam3edge.geo.frames"),
         ("geo", "sam3edge.geo.stage"),
+        ("geo", "sam3edge.rasters.segment"),
         ("client", "sam3edge.cli.main"),
         ("client", "sam3edge.cli.detect"),
         ("export", "sam3edge_export.cli"),

@@ -111,8 +111,7 @@ class Ground:
         """``steps``, or the reason why there are none as FrameError."""
         if self.steps is None:
             raise self.refusal(
-                f"{what} needs the size of a pixel on the ground, which is not known: {self.no_place}; leave the metres "
-                "out, or state pixels"
+                f"{what} needs the size of a pixel on the ground, which is not known: {self.no_place}; leave metres out"
             )
         return self.steps
 

@@ -188,9 +188,11 @@ class RasterFile:
         return np.repeat(eight, 3, axis=0) if len(eight) == 1 else eight
 
     def _numbers(self, bands: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """As they are stretched: those of 8 bits, too, where that is asked for."""
+        """As they are stretched: those of 8 bits, too, where less than their full range is asked for."""
         numbers, _ = scalable(bands, DepthOptions())
-        return numbers.astype(np.uint16) if numbers.dtype == np.uint8 and self._options.depth is not None else numbers
+        depth = self._options.depth
+        is_narrowed = depth is not None and depth.depth is not Depth.FULL_RANGE
+        return numbers.astype(np.uint16) if numbers.dtype == np.uint8 and is_narrowed else numbers
 
     @cached_property
     def _depths(self) -> list[DepthOptions]:

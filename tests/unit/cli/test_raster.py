@@ -81,6 +81,8 @@ def test_every_option_is_one_of_the_library(run: Run, engine: Alive, tmp_path: P
         (["a.tif", "--prompts", "red", "--out", "a.geojson", "--bands", "7"], "expected bands of 1 to 3"),
         (["a.tif", "--prompts", "red@0.001", "--out", "a.geojson"], "metres a pixel or more"),
         (["a.tif", "--prompts", "red", "--out", "a.geojson", "--tile", "3"], "tiles of 64 pixels or more"),
+        (["a.tif", "--prompts", "red", "--out", "a.geojson", "--max-pixels", "9"], "at most 9 pixels"),
+        (["a.tif", "--prompts", "red", "--out", "a.tif/a.geojson"], "cannot be used"),
     ],
 )
 def test_what_is_wrong_is_said(arguments: list[str], reason: str, run: Run, engine: Alive, tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def test_eight_bits_are_stretched_where_that_is_asked_for(tmp_path: Path) -> Non
     assert stretched.max() == 255
     fixed = view(path, ReadOptions(depth=DepthOptions(Depth.FIXED, (0.0, 510.0)))).image
     assert 50 <= fixed.min() <= fixed.max() <= 60
+    whole = view(path, ReadOptions(depth=DepthOptions(Depth.FULL_RANGE))).image
+    np.testing.assert_array_equal(whole, view(path).image)
 
 
 def test_bands_are_stretched_each_or_jointly(tmp_path: Path) -> None:
