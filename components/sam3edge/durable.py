@@ -37,8 +37,8 @@ def write_file(path: Path, data: bytes, *, private: bool = False, draft: Path | 
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that is written piece by piece: it gets its name, durably, when the block ends; if the block raises, it is
-    removed.
+    """A file that is written piece by piece: it gets its name, durably, when the block ends, and is removed if the
+    block raises.
 
     Raises:
         OSError: it could not be written; what was there before is still there.

@@ -17,6 +17,7 @@ from rasterio.transform import Affine
 from shapely import affinity
 from shapely.geometry import MultiPolygon, Polygon, shape
 
+from sam3edge.core.errors import EngineError
 from sam3edge.core.flow import DetectionOptions, detect
 from sam3edge.core.matching import outline_iou, pair_best_first
 from sam3edge.core.messages.features import Feature
@@ -25,6 +26,8 @@ from sam3edge.core.types import EngineOutput, Frame, Instance, Prompt
 from sam3edge.engines.fake import FakeEngine
 from sam3edge.rasters.options import RasterPrompt, SegmentOptions
 from sam3edge.rasters.segment import segment_raster
+from sam3edge_pipeline.synthetic.canvas import Canvas
+from sam3edge_pipeline.synthetic.overhead import draw_overhead
 from support.places import not_yet_georeferenced
 from support.samples import frame
 
@@ -62,6 +65,24 @@ class Alive(FakeEngine):
         self.frames += 1
         self._given = [*(given for given in self._given if given() is not None), weakref.ref(frame.image)]
         self.most = max(self.most, len(self._given))
+        return super().segment(frame, prompts)
+
+
+class Failing(Alive):
+    """Fails at one of its tiles, as a model does that has no memory left.
+
+    Args:
+        at: number of tiles before it.
+    """
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def segment(self, frame: Frame, prompts: Sequence[Prompt]) -> EngineOutput:
+        """See ``Engine``."""
+        if self.frames == self._at:
+            raise EngineError("no memory left")
         return super().segment(frame, prompts)
 
 
@@ -144,3 +165,11 @@ def share_of_same(one: Sequence[Outline], other: Sequence[Outline], iou: float =
 def within(found: Sequence[Outline], *box: float) -> list[Outline]:
     """Those that lie in a box as a whole."""
     return [one for one in found if shapely.box(*box).contains(one)]
+
+
+def drawn_from_above(seed: int, width: int, height: int, crowd: int) -> npt.NDArray[np.uint8]:
+    """A harbour, town or farmland as the demo model knows them, of any size, with about so many small things."""
+    canvas = Canvas(np.zeros((height, width, 3), np.float32), np.random.default_rng(seed))
+    draw_overhead(canvas, crowd)
+    noise = canvas.rng.normal(0, 2, canvas.image.shape)
+    return np.clip(cv2.GaussianBlur(canvas.image, (0, 0), 0.7) + noise, 0, 255).astype(np.uint8)

@@ -51,6 +51,31 @@ def test_a_file_is_on_the_medium_before_it_has_its_name_and_its_name_before_it_c
     assert (tmp_path / "a.json").read_bytes() == b"1"
 
 
+def test_a_file_written_piece_by_piece_is_there_when_it_is_whole(tmp_path: Path, calls: Calls) -> None:
+    (tmp_path / "a.json").write_bytes(b"before")
+    with durable.new_file(tmp_path / "a.json") as stream:
+        stream.write(b"1")
+        stream.write(b"2")
+        assert (tmp_path / "a.json").read_bytes() == b"before"
+    assert calls == [("fsync", ".a.json.new"), ("replace", "a.json"), ("fsync", tmp_path.name)]
+    assert (tmp_path / "a.json").read_bytes() == b"12"
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), ValueError("no number"), KeyboardInterrupt()])
+def test_a_file_that_was_not_finished_is_gone(tmp_path: Path, error: BaseException) -> None:
+    (tmp_path / "a.json").write_bytes(b"before")
+
+    def write() -> None:
+        with durable.new_file(tmp_path / "a.json") as stream:
+            stream.write(b"1")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_bytes() == b"before"
+
+
 def test_folders_that_are_made_are_names_of_their_parents(tmp_path: Path, calls: Calls) -> None:
     durable.make_folder(tmp_path / "a" / "b")
     assert calls == [("mkdir", "a"), ("fsync", tmp_path.name), ("mkdir", "b"), ("fsync", "a")]

@@ -49,6 +49,7 @@ def raster(
     extent: Annotated[str, typer.Option(help="The part that counts, x0,y0,x1,y1 in pixels.")] = "",
     crs: Annotated[str, typer.Option(help="Reference system of a raster that names none, such as EPSG:25833.")] = "",
     allow: Annotated[list[str] | None, typer.Option(help="A file system of GDAL's to read, such as /vsis3/.")] = None,
+    max_pixels: Annotated[int, typer.Option(help="Rasters with more pixels are refused.")] = 20_000_000_000,
     checkpoint: Annotated[
         Path | None, typer.Option(help="File by which an ended run goes on; beside the output by default.")
     ] = None,
@@ -77,6 +78,7 @@ def raster(
             mask=mask or None,
             mask_values=texts.read_values(mask_values) if mask_values else (),
             virtual=tuple(allow or ()),
+            max_pixels=max_pixels,
         )
         source = stack.enter_context(open_raster_file(path, reading))
         files = model_files(bundle, verify(bundle, None))
@@ -86,7 +88,6 @@ def raster(
             largest=texts.read_size(largest) if largest else None,
             extent=texts.read_extent(extent) if extent else None,
         )
-        out.parent.mkdir(parents=True, exist_ok=True)
         kept = checkpoint or out.with_name(f".{out.name}.checkpoint")
         store = stack.enter_context(open_checkpoint(kept))
         engine = stack.enter_context(closing(open_engine(files)))

@@ -16,6 +16,7 @@ from pathlib import Path
 import shapely
 
 from sam3edge.core.errors import SettingsError
+from sam3edge.durable import make_folder
 from sam3edge.rasters.grid import Tile
 from sam3edge.rasters.joining import Part
 
@@ -81,12 +82,13 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
-    """The checkpoint in this file, which is made if it is not there.
+    """The checkpoint in this file, which is made with its folder if it is not there.
 
     Raises:
         SettingsError: it is another file, or cannot be written.
     """
     with _in_words(path):
+        make_folder(path.absolute().parent)
         database = sqlite3.connect(path, timeout=10.0)
     with closing(database):
         with _in_words(path):
@@ -100,7 +102,7 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
 def _in_words(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise SettingsError(f"the checkpoint {path} cannot be used: {error}; remove it, or name another") from error
 
 

@@ -16,7 +16,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from sam3edge.core.errors import FrameError
-from sam3edge.core.polygons import simplify
+from sam3edge.core.polygons import areas_only, simplify
 from sam3edge.core.types import Box
 from sam3edge.rasters.grid import Grid, Tile
 from sam3edge.rasters.options import RasterPrompt, SegmentOptions
@@ -43,7 +43,8 @@ class Look:
         scale: pixels of the raster a pixel, across and down.
         origin: of the grid, in pixels of the raster.
         grid: the tiles.
-        bounds: of the part that counts, in pixels.
+        bounds: of the raster, in pixels.
+        extent: of the part of it that counts, in pixels.
     """
 
     prompts: tuple[int, ...]
@@ -51,16 +52,25 @@ class Look:
     origin: tuple[float, float]
     grid: Grid
     bounds: Box
+    extent: Box
 
     @property
     def count(self) -> int:
         """Number of tiles."""
-        rows, columns = self.grid.over(self.bounds)
+        rows, columns = self.grid.over(self._area)
         return len(rows) * len(columns)
 
     def tiles(self) -> Iterator[Tile]:
-        """In the order in which they are looked at."""
-        return self.grid.tiles(self.bounds)
+        """Those that show some of the extent, in the order in which they are looked at."""
+        return self.grid.tiles(self._area)
+
+    @property
+    def _area(self) -> Box:
+        """What cores of tiles have to cover: the raster, or the extent and around it what tiles have in common, so that
+        all that is in the extent is seen by as many tiles as it is without one."""
+        half = self.grid.overlap // 2
+        (x0, y0, x1, y1), (left, top, right, bottom) = self.extent, self.bounds
+        return max(left, x0 - half), max(top, y0 - half), min(right, x1 + half), min(bottom, y1 + half)
 
     def in_raster(self, tile: Tile) -> Box:
         """What a tile shows, in pixels of the raster; it may reach beyond it."""
@@ -69,9 +79,10 @@ class Look:
         return left + x0 * across, top + y0 * down, left + x1 * across, top + y1 * down
 
     def to_raster(self, outline: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
-        """An outline in pixels of the raster, on the grid of ``core.polygons.GRID``."""
-        moved = shapely.transform(outline, lambda at: at * self.scale + self.origin)
-        return simplify(moved, 0.0)
+        """An outline in pixels of the raster, as far as it counts, on the grid of ``core.polygons.GRID``."""
+        if self.extent != self.bounds:
+            outline = areas_only(shapely.intersection(outline, shapely.box(*self.extent)))
+        return simplify(shapely.transform(outline, lambda at: at * self.scale + self.origin), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,7 @@ class Ground:
         """``steps``, or the reason why there are none as FrameError."""
         if self.steps is None:
             raise self.refusal(
-                f"{what} needs the size of a pixel on the ground, which is not known: {self.no_place}; leave the metres out, or state pixels"
+                f"{what} needs the size of a pixel on the ground, which is not known: {self.no_place}; leave metres out"
             )
         return self.steps
 
@@ -140,13 +151,17 @@ def _look(prompts: tuple[int, ...], scale: tuple[float, float], ground: Ground, 
     grid = Grid.for_objects(options.tile, _largest(scale, ground, options))
     x, y = (_origin(first, factor, grid) for first, factor in zip(ground.anchor, scale, strict=True))
     width, height = ground.size
-    wanted = options.extent or (0.0, 0.0, width, height)
-    counts = (max(0.0, wanted[0]), max(0.0, wanted[1]), min(width, wanted[2]), min(height, wanted[3]))
+    whole: Box = (0.0, 0.0, width, height)
+    x0, y0, x1, y1 = options.extent or whole
+    counts = (max(0.0, x0), max(0.0, y0), min(width, x1), min(height, y1))
     if not (counts[0] < counts[2] and counts[1] < counts[3]):
-        raise ground.refusal(f"expected an extent within the raster of {width} x {height} pixels, got {wanted}")
-    bounds = (np.array(counts).reshape(2, 2) - (x, y)) / scale
-    x0, y0, x1, y1 = map(float, bounds.ravel())
-    return Look(prompts, scale, (x, y), grid, (x0, y0, x1, y1))
+        raise ground.refusal(f"expected an extent within the raster of {width} x {height} pixels, got {options.extent}")
+
+    def in_look(box: Box) -> Box:
+        left, top, right, bottom = ((np.array(box).reshape(2, 2) - (x, y)) / scale).ravel().tolist()
+        return left, top, right, bottom
+
+    return Look(prompts, scale, (x, y), grid, in_look(whole), in_look(counts))
 
 
 def _origin(first: int, factor: float, grid: Grid) -> float:

@@ -30,6 +30,7 @@ from sam3edge.geo.places import steps
 from sam3edge.geo.raster import RasterGeoreference, georeference_of
 from sam3edge.images.bands import colored, scalable, visible_bands
 from sam3edge.images.depth import Depth, DepthOptions, bounds_of, to_eight_bits
+from sam3edge.images.filling import filled
 from sam3edge.rasters.looks import Ground
 from sam3edge.rasters.mask import CountingMask
 from sam3edge.rasters.options import ReadOptions
@@ -65,7 +66,7 @@ class View:
     """A window of a raster as it is looked at.
 
     Attributes:
-        image: uint8 [side, side, 3], RGB; black where there is no data.
+        image: uint8 [side, side, 3], RGB; beyond the data it goes on with the colours at their rim.
         counts: bool [side, side]: within the raster, with data, and not masked.
     """
 
@@ -108,10 +109,10 @@ class RasterFile:
 
     @cached_property
     def identity(self) -> str:
-        """What is in the raster, with all that files beside it say of its place and data."""
-        d, mask = self._dataset, self._options.mask
+        """What is in the raster, and which of it counts; files beside it may say so, too."""
+        dataset, mask = self._dataset, self._options.mask
         masked = "" if mask is None or str(mask).startswith(_VIRTUAL) else _sha256(Path(mask))
-        return repr((self.digest, self.size, d.transform, d.crs, d.nodatavals, d.mask_flag_enums, masked))
+        return repr((self.digest, dataset.nodatavals, dataset.mask_flag_enums, masked))
 
     @property
     def clock(self) -> Clock:
@@ -150,11 +151,9 @@ class RasterFile:
             return View(np.zeros((side, side, 3), np.uint8), np.zeros((side, side), bool))
         with self._reading(f"the pixels from {part.x.start:.0f}, {part.y.start:.0f} on"):
             bands, valid = self._read(part.window, part.shape)
-            image = self._eight_bits(bands)
-            image[:, ~valid] = 0
-            if self._mask is not None:
-                valid = valid & self._mask.read(part)
-        return View(part.placed(image.transpose(1, 2, 0)), part.placed(valid))
+            clear = valid if self._mask is None else valid & self._mask.read(part)
+            image = self._eight_bits(bands).transpose(1, 2, 0)
+        return View(filled(part.placed(image), part.placed(valid)), part.placed(clear))
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:
@@ -189,9 +188,11 @@ class RasterFile:
         return np.repeat(eight, 3, axis=0) if len(eight) == 1 else eight
 
     def _numbers(self, bands: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """As they are stretched: those of 8 bits, too, where that is asked for."""
+        """As they are stretched: those of 8 bits, too, where less than their full range is asked for."""
         numbers, _ = scalable(bands, DepthOptions())
-        return numbers.astype(np.uint16) if numbers.dtype == np.uint8 and self._options.depth is not None else numbers
+        depth = self._options.depth
+        is_narrowed = depth is not None and depth.depth is not Depth.FULL_RANGE
+        return numbers.astype(np.uint16) if numbers.dtype == np.uint8 and is_narrowed else numbers
 
     @cached_property
     def _depths(self) -> list[DepthOptions]:

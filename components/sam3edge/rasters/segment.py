@@ -28,7 +28,7 @@ from sam3edge.core.flow import DetectionOptions, Outlining, segment
 from sam3edge.core.messages.detections import DetectionsMessage, FrameMember, collection
 from sam3edge.core.messages.envelope import envelope, model_member, stable_id, timestamp
 from sam3edge.core.messages.features import Feature, ModelMetadata, exact, feature
-from sam3edge.core.polygons import areas_only
+from sam3edge.core.polygons import SLIVER, areas_only
 from sam3edge.core.ports import Engine
 from sam3edge.core.types import Detection, Detections, Frame, Prompt
 from sam3edge.geo.places import place_of
@@ -108,7 +108,7 @@ class RasterRun:
         ]
         self._checkpoint = checkpoint
         self._id = raster.digest.removeprefix("sha256:")[:32]
-        run = repr((FORMAT, raster.identity, engine.model, self._prompts, options))
+        run = repr((FORMAT, raster.identity, engine.model, self._prompts, options, self._looks))
         self._run = hashlib.sha256(run.encode("utf-8", "replace")).hexdigest()
         self.unsupported_prompts: dict[str, str] = {}
 
@@ -193,7 +193,7 @@ class RasterRun:
             outline = _moved(detection.geometry, x, y)
             if not counts.covers(outline):
                 outline = areas_only(shapely.intersection(outline, counts))
-            if outline.area > 0:
+            if outline.area >= SLIVER:
                 parts.append(Part(asked[detection.prompt], detection.score, outline))
         return parts
 

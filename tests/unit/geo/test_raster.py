@@ -99,6 +99,20 @@ def test_a_raster_off_the_earth_is_refused(tmp_path: Path) -> None:
         open_raster(path, RasterOptions())
 
 
+@pytest.mark.parametrize("crs", ['LOCAL_CS["site",UNIT["m",1]]', "+proj=longlat +a=3396190 +b=3376200 +no_defs"])
+def test_a_raster_that_is_nowhere_on_earth_is_refused(crs: str, tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", crs=crs, transform=UTM.transform)
+    with pytest.raises(GeoreferenceError, match="PROJ cannot read the reference system"):
+        open_raster(path, RasterOptions())
+
+
+def test_beyond_the_pole_there_is_no_place(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", crs="EPSG:4326", transform=Affine(1e-3, 0, 10, 0, -1e-3, 90.1))
+    positions = open_raster(path, RasterOptions()).to_world(np.array([[5.0, 50.0], [5.0, 150.0]]))
+    assert np.isnan(positions[0]).all()
+    assert positions[1] == pytest.approx((10.005, 89.95))
+
+
 def test_a_file_that_names_other_files_is_not_followed(tmp_path: Path) -> None:
     by_transform(tmp_path)
     vrt = tmp_path / "b.tif"

@@ -63,6 +63,8 @@ def test_eight_bits_are_stretched_where_that_is_asked_for(tmp_path: Path) -> Non
     assert stretched.max() == 255
     fixed = view(path, ReadOptions(depth=DepthOptions(Depth.FIXED, (0.0, 510.0)))).image
     assert 50 <= fixed.min() <= fixed.max() <= 60
+    whole = view(path, ReadOptions(depth=DepthOptions(Depth.FULL_RANGE))).image
+    np.testing.assert_array_equal(whole, view(path).image)
 
 
 def test_bands_are_stretched_each_or_jointly(tmp_path: Path) -> None:
@@ -80,7 +82,6 @@ def test_what_is_not_valid_does_not_count_for_the_stretch(tmp_path: Path) -> Non
     seen = view(write(tmp_path / "a.tif", image, nodata=65535))
     assert not seen.counts[:20].any()
     assert seen.counts[20:].all()
-    assert seen.image[:20].max() == 0
     assert seen.image[20:].min() == 0
     assert seen.image[20:].max() == 255
     real = image.astype(np.float32)
@@ -88,6 +89,17 @@ def test_what_is_not_valid_does_not_count_for_the_stretch(tmp_path: Path) -> Non
     as_numbers = view(write(tmp_path / "b.tif", real))
     np.testing.assert_array_equal(as_numbers.counts, seen.counts)
     assert np.abs(as_numbers.image.astype(int) - seen.image).max() <= 1
+
+
+def test_where_there_is_no_data_colors_go_on(tmp_path: Path) -> None:
+    """Beyond the raster, too: a model takes black for a thing."""
+    image = noise("uint8", 40, 90)
+    image[:20] = 0
+    seen = view(write(tmp_path / "a.tif", image, nodata=0), window=(-16, 0, 48, 64))
+    np.testing.assert_array_equal(seen.image[20:, 16:], image[20:, :48])
+    np.testing.assert_array_equal(seen.image[:20, 16:], np.broadcast_to(image[20, :48], (20, 48, 3)))
+    np.testing.assert_array_equal(seen.image[20:, :16], np.broadcast_to(image[20:, :1], (44, 16, 3)))
+    assert not seen.counts[:, :16].any()
 
 
 def test_percentiles_may_be_others(tmp_path: Path) -> None:
@@ -234,7 +246,8 @@ def test_features_end_where_the_data_do(tmp_path: Path) -> None:
     image[100:140, 50:450] = (255, 0, 0)
     image[:, 300:320] = 0
     image[60:220, 405:] = 0
-    path = write(tmp_path / "a.tif", image, nodata=0, **UTM)
-    found = features(path)
-    assert sorted(one.bounds[2] for one in outlines(found)) == pytest.approx([300, 405], abs=0.6)
-    assert all(one["geometry"] is not None for one in found)
+    [one] = features(write(tmp_path / "a.tif", image, nodata=0, **UTM))
+    [outline] = outlines([one])
+    assert sorted(part.bounds[2] for part in outline.geoms) == pytest.approx([300, 405], abs=0.6)
+    assert one["properties"]["area_m2"] == pytest.approx((250 + 85) * 40 / 4, rel=0.01)
+    assert "outside" not in one["properties"]

@@ -209,7 +209,7 @@ def test_prompts_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
 
 def test_sizes_in_metres_need_a_place(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", ground(640, 640))
-    with pytest.raises(FrameError, match="red@0.5 needs the size of a pixel .* expected a GeoTIFF"):
+    with pytest.raises(FrameError, match=r"red@0\.5 needs the size of a pixel .* expected a GeoTIFF"):
         features(path, prompts=[RasterPrompt(Prompt("red"), 0.5)])
     with pytest.raises(FrameError, match="an object of 30m needs"):
         features(path, SegmentOptions(tile=128, largest=ObjectSize(30, "m")))

@@ -1,0 +1,116 @@
+"""``sam3edge raster``: what people type, and what they get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner, Result
+
+from sam3edge.bundle.manifest import read_manifest
+from sam3edge.cli.main import app
+from sam3edge.cli.schemas import detections_schema
+from sam3edge.engines import open_engine
+from support.rasters import UTM, Alive, Failing, scattered, write
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Alive:
+    one = Alive()
+    monkeypatch.setattr(open_engine, "open_engine", lambda files: one)
+    return one
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_bundle: Path) -> Run:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.tif", scattered(4, 400, 300, 60), **UTM)
+    return lambda *arguments: CliRunner().invoke(app, ["raster", *arguments, "--bundle", str(demo_bundle)])
+
+
+def test_a_raster_becomes_a_collection(run: Run, engine: Alive, tmp_path: Path) -> None:
+    result = run("a.tif", "--prompts", "red, purple", "--out", "out/a.geojson")
+    assert result.exit_code == 0, result.output
+    body = json.loads((tmp_path / "out/a.geojson").read_bytes())
+    jsonschema.Draft202012Validator(detections_schema()).validate(body)
+    count = len(body["features"])
+    assert count > 5
+    assert body["unsupported_prompts"] == {"purple": "not one of red, green, blue"}
+    assert "the model does not know purple" in result.output
+    assert f"{count} found, in out/a.geojson" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.geojson"]
+    assert engine.closed
+    assert run("a.tif", "--prompts", "red", "--out", "a.ndjson").exit_code == 0
+    assert len((tmp_path / "a.ndjson").read_text().splitlines()) == count
+
+
+def test_tiles_are_the_models_input(run: Run, engine: Alive, demo_bundle: Path) -> None:
+    run("a.tif", "--prompts", "red", "--out", "a.geojson")
+    assert read_manifest(demo_bundle).input_size == 128
+    by_default, engine.frames = engine.frames, 0
+    run("a.tif", "--prompts", "red", "--out", "a.geojson", "--tile", "128", "--largest", "32px")
+    assert engine.frames == by_default
+    engine.frames = 0
+    run("a.tif", "--prompts", "red@1", "--out", "a.geojson")
+    assert engine.frames < by_default
+
+
+def test_every_option_is_one_of_the_library(run: Run, engine: Alive, tmp_path: Path) -> None:
+    write(tmp_path / "mask.tif", scattered(4, 400, 300, 60)[..., :1])
+    options = ["--bands", "1,2,3", "--stretch", "0,255", "--jointly", "--mask", "mask.tif", "--mask-values", "255"]
+    result = run("a.tif", "--prompts", "red", "--out", "a.geojson", *options, "--extent", "0,0,200,300")
+    assert result.exit_code == 0, result.output
+    boxes = [one["properties"]["imageBBox"] for one in json.loads((tmp_path / "a.geojson").read_bytes())["features"]]
+    assert boxes
+    assert max(x1 for _, _, x1, _ in boxes) <= 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["a.tif", "--prompts", "red@", "--out", "a.geojson"], "as in building@0.5"),
+        (["a.tif", "--prompts", "red", "--out", "a.txt"], "ends in .geojson"),
+        (["b.tif", "--prompts", "red", "--out", "a.geojson"], "expected a file"),
+        (["/vsicurl/http://127.0.0.1/a.tif", "--prompts", "red", "--out", "a.geojson"], "where they are allowed"),
+        (["a.tif", "--prompts", "red", "--out", "a.geojson", "--crs", "EPSG:0"], "such as EPSG:25833"),
+        (["a.tif", "--prompts", "red", "--out", "a.geojson", "--bands", "7"], "expected bands of 1 to 3"),
+        (["a.tif", "--prompts", "red@0.001", "--out", "a.geojson"], "metres a pixel or more"),
+        (["a.tif", "--prompts", "red", "--out", "a.geojson", "--tile", "3"], "tiles of 64 pixels or more"),
+        (["a.tif", "--prompts", "red", "--out", "a.geojson", "--max-pixels", "9"], "at most 9 pixels"),
+        (["a.tif", "--prompts", "red", "--out", "a.tif/a.geojson"], "cannot be used"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments: list[str], reason: str, run: Run, engine: Alive, tmp_path: Path) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert reason in " ".join(result.output.split())
+    assert not (tmp_path / arguments[4]).exists()
+
+
+def test_a_raster_without_a_place_is_told_of(run: Run, engine: Alive, tmp_path: Path) -> None:
+    write(tmp_path / "b.tif", scattered(4, 200, 200, 60))
+    result = run("b.tif", "--prompts", "red", "--out", "b.geojson")
+    assert result.exit_code == 0
+    assert "without places on Earth" in result.output
+
+
+def test_a_run_that_failed_goes_on_when_it_is_started_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Failing(6), Alive()
+    engines = iter([first, second])
+    monkeypatch.setattr(open_engine, "open_engine", lambda files: next(engines))
+    arguments = ("a.tif", "--prompts", "red", "--out", "a.geojson")
+    failed = run(*arguments)
+    assert failed.exit_code == 2
+    assert "no memory left" in failed.output
+    assert not (tmp_path / "a.geojson").exists()
+    assert (tmp_path / ".a.geojson.checkpoint").exists()
+    assert run(*arguments).exit_code == 0
+    assert not (tmp_path / ".a.geojson.checkpoint").exists()
+    assert first.frames + second.frames == 24
