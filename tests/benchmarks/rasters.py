@@ -1,10 +1,10 @@
 """How fast large rasters are, against a plain loop over tiles: ``python -m benchmarks.rasters``, from ``tests``.
 
-A drawn town of 4096 x 4096 pixels as a tiled TIFF, the demo bundle, three prompts, at four pixels to one. The plain loop
-reads every tile of the same grid at full size, makes it smaller, asks the model, brings every mask to the size of the
-tile, takes its contours, and in the end drops polygons that overlap a better one, as tiled inference usually does.
-Both are run in turn, several times, so that they see the same machine; the model's own share is that of the tiles alone.
-Results are written to ``results`` beside this file, with the date.
+A drawn town of 4096 x 4096 pixels as a tiled TIFF, the demo bundle, three prompts, at four pixels to one. The plain
+loop reads every tile of the same grid at full size, makes it smaller, asks the model, brings every mask to the size of
+the tile, takes its contours, and in the end drops polygons that overlap a better one, as tiled inference usually does.
+Both are run in turn, several times, so that they see the same machine; the model's own share is that of the tiles
+alone. Results are written to ``results`` beside this file, with the date.
 """
 
 from __future__ import annotations

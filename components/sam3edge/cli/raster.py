@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.markup import escape
@@ -21,7 +21,10 @@ DEVICE = "command-line"
 """Where a device writes its name."""
 
 COLLECTIONS, LINES = (".geojson", ".json"), (".ndjson", ".geojsonl")
-"""How files end that hold one FeatureCollection, and a feature a line."""
+"""How files end that hold one FeatureCollection, and a feature a line. Others are of ``vector.files``."""
+
+Write: TypeAlias = "Callable[[RasterRun, Iterable[Feature]], object]"
+"""Writes the features of a run into a file, whole or not at all."""
 
 
 def raster(
@@ -31,7 +34,7 @@ def raster(
     prompts: Annotated[
         str, typer.Option(help="Phrases with commas between; phrase@0.5 is looked for at half a metre a pixel.")
     ],
-    out: Annotated[Path, typer.Option(help="File that is written: .geojson, or .ndjson for a feature a line.")],
+    out: Annotated[Path, typer.Option(help="Ends in .geojson, .ndjson, .gpkg, .fgb, .parquet or .coco.json.")],
     bundle: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("assets/demo-bundle"),
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Scores above this count.")] = 0.5,
     tile: Annotated[int, typer.Option(help="Pixels of a tile's side; the model's input by default.")] = 0,
@@ -57,7 +60,6 @@ def raster(
     """Find what the prompts name in a raster of any size, tile by tile. Ended and started again, it goes on."""
     with errors_in_words(), ExitStack() as stack:
         from sam3edge.bundle.verify import model_files, verify
-        from sam3edge.core.errors import SettingsError
         from sam3edge.engines.open_engine import open_engine
         from sam3edge.geo.raster import RasterOptions, require_crs
         from sam3edge.rasters import texts
@@ -66,8 +68,7 @@ def raster(
         from sam3edge.rasters.raster_file import open_raster_file
         from sam3edge.rasters.segment import RasterRun
 
-        if out.suffix.lower() not in COLLECTIONS + LINES:
-            raise SettingsError(f"expected a file that ends in {', '.join(COLLECTIONS + LINES)}, got {out.name}")
+        write = _writer_for(out)
         require_crs(crs)
         asked = texts.read_prompts(prompts, threshold)
         reading = ReadOptions(
@@ -92,7 +93,7 @@ def raster(
         store = stack.enter_context(open_checkpoint(kept))
         engine = stack.enter_context(closing(open_engine(files)))
         run = RasterRun(source, engine, asked, options, store)
-        count = _write(run, out)
+        count = _written(run, out, write)
         if source.no_place:
             say(f"[bold yellow]without places on Earth:[/] {escape(source.no_place)}")
         if run.unsupported_prompts:
@@ -102,10 +103,32 @@ def raster(
             store.remove()
 
 
-def _write(run: RasterRun, out: Path) -> int:
-    """Returns the number of features."""
+def _writer_for(out: Path) -> Write:
+    """By the end of the file's name; known before anything is looked at."""
     from sam3edge.core.errors import SettingsError
     from sam3edge.rasters.feature_files import write_collection, write_lines
+
+    if out.suffix.lower() in COLLECTIONS and not out.name.lower().endswith(".coco.json"):
+        return lambda run, features: write_collection(out, features, lambda: run.collection(DEVICE))
+    if out.suffix.lower() in LINES:
+        return lambda run, features: write_lines(out, features)
+    try:
+        from sam3edge.vector.files import FORMATS, write_features
+        from sam3edge.vector.rows import features_of
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"expected a file that ends in {', '.join(COLLECTIONS + LINES)}, got {out.name}; for GIS programs' formats "
+            "pip install 'sam3edge[client,vector]'"
+        ) from error
+    if not any(out.name.lower().endswith(end) for end in FORMATS):
+        ends = dict.fromkeys([*COLLECTIONS, *LINES, *FORMATS])
+        raise SettingsError(f"expected a file that ends in {', '.join(ends)}, got {out.name}")
+    return lambda run, features: write_features(out, features_of({**run.collection(DEVICE), "features": features}))
+
+
+def _written(run: RasterRun, out: Path, write: Write) -> int:
+    """Returns the number of features."""
+    from sam3edge.core.errors import SettingsError
 
     count = 0
 
@@ -119,10 +142,7 @@ def _write(run: RasterRun, out: Path) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console) as bar:
-            if out.suffix.lower() in COLLECTIONS:
-                write_collection(out, features(bar), lambda: run.collection(DEVICE))
-            else:
-                write_lines(out, features(bar))
+            write(run, features(bar))
     except OSError as error:
         raise SettingsError(f"{out} cannot be written: {error.strerror or error}") from error
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,7 +85,7 @@ class RayProcesses:
                     "object_store_memory": OBJECT_STORE,
                     "_temp_dir": logs,
                 }
-            ray.init(**here, log_to_driver=False, logging_level="ERROR")
+            ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
             stack.callback(ray.shutdown)
             ray.data.DataContext.get_current().enable_progress_bars = False
             yield ray

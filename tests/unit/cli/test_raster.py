@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas
 import jsonschema
+import pyogrio
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -47,6 +49,23 @@ def test_a_raster_becomes_a_collection(run: Run, engine: Alive, tmp_path: Path) 
     assert engine.closed
     assert run("a.tif", "--prompts", "red", "--out", "a.ndjson").exit_code == 0
     assert len((tmp_path / "a.ndjson").read_text().splitlines()) == count
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.fgb", "a.parquet", "a.coco.json"])
+def test_a_raster_becomes_a_file_of_another_program(name: str, run: Run, engine: Alive, tmp_path: Path) -> None:
+    assert run("a.tif", "--prompts", "red", "--out", "a.ndjson").exit_code == 0
+    ids = {json.loads(line)["id"] for line in (tmp_path / "a.ndjson").read_text().splitlines()}
+    result = run("a.tif", "--prompts", "red", "--out", name)
+    assert result.exit_code == 0, result.output
+    assert f"{len(ids)} found, in {name}" in result.output
+    if name.endswith(".json"):
+        assert len(json.loads((tmp_path / name).read_bytes())["annotations"]) == len(ids)
+    elif name.endswith(".parquet"):
+        assert set(geopandas.read_parquet(tmp_path / name)["id"]) == ids
+    else:
+        read = pyogrio.read_dataframe(tmp_path / name, layer=0)
+        assert set(read["id"]) == ids
+        assert set(read["frame"]) == {"a.tif"}
 
 
 def test_tiles_are_the_models_input(run: Run, engine: Alive, demo_bundle: Path) -> None:
