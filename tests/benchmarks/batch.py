@@ -1,6 +1,6 @@
 """Many rasters: two processes of Ray against one process, on the same rasters, in one run.
 
-    PYTHONPATH=tests .venv/bin/python -m benchmarks.batch
+    python -m benchmarks.batch, from tests
 
 One process has one core to compute with, as each of the two has; and once more it has both, which is how it runs by
 default. Ray's start is part of its time.
