@@ -26,7 +26,7 @@ from constructs import Construct
 from sam3edge_infra.constructs.acknowledged import acknowledge
 from sam3edge_infra.constructs.bucket import private_bucket
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import Statement, allow, bound_trusts, for_account
+from sam3edge_infra.constructs.permissions import Statement, allow, for_account, limit_trusts
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.wildcards import Wildcard, accept_wildcards
 from sam3edge_infra.stacks.storage import storage_of
@@ -233,7 +233,7 @@ class DeliveryStack(StageStack):
 
     def _accept(self) -> None:
         """What CDK Pipelines makes: its roles are the account's services' alone, and what cdk-nag finds is accepted."""
-        bound_trusts(self._pipeline, self._naming)
+        limit_trusts(self._pipeline, self._naming)
         accept_wildcards(self._pipeline, ACCEPTED)
         acknowledge(self._pipeline, {"AwsSolutions-CB4": UNENCRYPTED})
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.validation import first_complaint
-from sam3edge_infra.stages.files import is_bundle, wording
+from sam3edge_infra.stages.files import is_bundle
 from sam3edge_infra.stages.signing import public_part, read_private_key
 from sam3edge_infra.stages.stage import AssetsBundle, Bundle
 from sam3edge_infra.stages.values import (
@@ -34,6 +34,7 @@ from sam3edge_infra.stages.values import (
     VpcId,
     Zone,
 )
+from sam3edge_infra.stages.wording import wording
 
 BETWEEN = "|"
 NONE = "none"
@@ -165,13 +166,13 @@ def questions(taken: Collection[str]) -> tuple[Question, ...]:
         Question("vpc", "Network", "new, or the id of an existing VPC", _vpc, default="new"),
         Question(
             "egress",
-            "Way out of the new VPC",
+            "Outbound internet access of the new VPC",
             "none, or nat to reach the internet",
             one_of("none", "nat"),
             default="none",
             when=NEW_VPC,
         ),
-        Question("cidr", "Range of the VPC", "such as 10.40.0.0/16", kind(Cidr), default="10.40.0.0/16"),
+        Question("cidr", "CIDR of the VPC", "such as 10.40.0.0/16", kind(Cidr), default="10.40.0.0/16"),
         Question(
             "subnets",
             "Private subnets",
@@ -227,7 +228,7 @@ def questions(taken: Collection[str]) -> tuple[Question, ...]:
             default="denied",
             when=WITH_PAGE,
         ),
-        Question("email", "Who gets alarms", "an address of e-mail, or none", unless(NONE, kind(Email)), default=NONE),
+        Question("email", "Who gets alarms", "an email address, or none", unless(NONE, kind(Email)), default=NONE),
         Question(
             "delivery",
             "A pipeline that deploys what is pushed",

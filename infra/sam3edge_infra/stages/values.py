@@ -21,7 +21,7 @@ MIN_KEY_BITS = 2048
 """Of keys that AWS IoT Core checks signatures with."""
 
 PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
-"""RFC 1918; a VPC has a range of /16 to /28 in it."""
+"""RFC 1918; a VPC has a CIDR of /16 to /28 in it."""
 
 REGIONS = (
     "ap-northeast-1",
@@ -88,13 +88,13 @@ def _rsa_key(value: str) -> str:
     return value
 
 
-def _private_range(value: str) -> str:
+def _private_cidr(value: str) -> str:
     try:
         network = ipaddress.IPv4Network(value)
     except ValueError:
         network = None
     if network is None or not any(network.subnet_of(one) for one in PRIVATE) or not 16 <= network.prefixlen <= 28:
-        raise ValueError(f"expected a private range of /16 to /28 such as 10.40.0.0/16, got {value!r}")
+        raise ValueError(f"expected a private CIDR of /16 to /28 such as 10.40.0.0/16, got {value!r}")
     return value
 
 
@@ -133,8 +133,8 @@ RouteTableId: TypeAlias = Annotated[
 Zone: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone such as eu-central-1a"))
 ]
-Cidr: TypeAlias = Annotated[str, AfterValidator(_private_range)]
-Email: TypeAlias = Annotated[str, AfterValidator(_matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address of e-mail"))]
+Cidr: TypeAlias = Annotated[str, AfterValidator(_private_cidr)]
+Email: TypeAlias = Annotated[str, AfterValidator(_matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an email address"))]
 Schedule: TypeAlias = Annotated[
     str,
     AfterValidator(

@@ -67,7 +67,7 @@ def test_it_names_no_model_that_only_a_roll_out_makes_and_may_be_left_out(tmp_pa
 
 
 @pytest.mark.parametrize("nucleus", ["classic", "lite"])
-def test_a_simulator_brings_its_digests_and_a_way_out(tmp_path: Path, nucleus: str) -> None:
+def test_a_simulator_brings_its_digests_and_internet_access(tmp_path: Path, nucleus: str) -> None:
     plugin = ["--plugin-sha256", "cd" * 32] if nucleus == "classic" else []
     assert main([*OPTIONS, *SIMULATOR, *plugin, "--nucleus", nucleus, "--simulator-group", "fleet"], tmp_path) == 0
     stage = read_stage("yard", tmp_path)
@@ -148,7 +148,7 @@ def test_a_live_page_has_the_public_part_of_the_operators_key(tmp_path: Path) ->
         ([*OPTIONS, "--first-deployment", "|"], ["--first-deployment", "expected none, or", "one or more"]),
         ([*OPTIONS, "--consumers", "kafka"], ["--consumers", "firehose or eventbridge"]),
         ([*OPTIONS, "--live-page", "key.pem"], ["--live-page", "expected none, or a private RSA key in key.pem"]),
-        ([*OPTIONS, "--email", "ada"], ["--email", "e-mail"]),
+        ([*OPTIONS, "--email", "ada"], ["--email", "email address"]),
         ([*OPTIONS, "--delivery", "svn"], ["--delivery", "codeconnections, codecommit or s3"]),
         ([*OPTIONS, "--delivery", "codeconnections"], ["--connection", "--repository"]),
         ([*OPTIONS, "--delivery", "s3"], ["--sources-bucket", "--sources-key"]),
