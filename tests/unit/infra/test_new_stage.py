@@ -10,7 +10,7 @@ import pytest
 
 import sam3edge
 from sam3edge_infra.page_tokens import make_key
-from sam3edge_infra.stages.files import read_stage
+from sam3edge_infra.stages.files import ROOT, read_stage
 from sam3edge_infra.stages.new_stage import PROGRAM, main
 from sam3edge_infra.stages.questions import questions
 from sam3edge_infra.stages.signing import public_part, read_private_key
@@ -64,6 +64,30 @@ def test_it_names_no_model_that_only_a_roll_out_makes_and_may_be_left_out(tmp_pa
     other = ["--name", "other", *OPTIONS[2:], "--first-deployment", "none"]
     assert main(other, tmp_path) == 0
     assert read_stage("other", tmp_path).fleet.first_deployment is None
+
+
+@pytest.mark.parametrize("nucleus", ["classic", "lite"])
+@pytest.mark.parametrize(("allowed", "fallback"), [("allowed", "endpoint"), ("denied", "none")])
+def test_the_first_deployment_has_the_nucleus_and_the_fallback_of_the_stage(
+    tmp_path: Path, nucleus: str, allowed: str, fallback: str
+) -> None:
+    assert main([*OPTIONS, "--nucleus", nucleus, "--fallback", allowed], tmp_path) == 0
+    stage = read_stage("yard", tmp_path)
+    first = stage.fleet.first_deployment
+    assert first is not None
+    assert first.nucleus is not None
+    assert (first.nucleus.kind, first.nucleus.version) == (nucleus, stage.nucleus.version)
+    assert first.fallback == fallback
+
+
+def test_the_egress_question_says_what_each_answer_costs() -> None:
+    """As the guide's table does, where ``lite`` has ``none`` and ``dev`` has ``nat``."""
+    (egress,) = [one for one in questions(()) if one.option == "egress"]
+    rows = (ROOT / "docs" / "deployment.md").read_text().splitlines()
+    (header,) = [row.split("|") for row in rows if row.startswith("| USD a month |")]
+    (network,) = [row.split("|") for row in rows if row.startswith("| network |")]
+    cells = {name.strip(" `"): cell.strip() for name, cell in zip(header, network, strict=True)}
+    assert egress.accepted == f"none, {cells['lite']} USD a month, or nat, {cells['dev']} USD"
 
 
 @pytest.mark.parametrize("nucleus", ["classic", "lite"])
@@ -170,6 +194,7 @@ def test_a_new_stage_that_is_wrong_is_not_written_and_what_is_accepted_is_said(
     ("arguments", "said"),
     [
         (["--endpoint", "none", "--api", "no"], "--api"),
+        (["--endpoint", "async", "--fallback", "denied"], "--fallback"),
         (["--endpoint", "serverless", "--instance", "ml.c7i.xlarge"], "--instance"),
         (["--nucleus-sha256", DIGEST], "--nucleus-sha256"),
         ([*SIMULATOR, "--nucleus", "lite", "--plugin-sha256", DIGEST], "--plugin-sha256"),
