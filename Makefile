@@ -101,7 +101,7 @@ $(VENV)/node-is-installed: $(NODE_CLIENT)/package-lock.json infra/node/package-l
 new_stage: env-dev
 	@$(BIN)/python -m sam3edge_infra.stages.new_stage $(OPTIONS)
 
-# templates of a stage: no account, no network, no Docker
+# templates of a stage: no account, no Docker, and once env-dev has its packages no network
 synth: env-dev
 	rm -rf $(ASSEMBLY)
 	$(BIN)/python -m sam3edge_infra.app --stage $(STAGE) --out $(ASSEMBLY)
