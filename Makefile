@@ -24,7 +24,7 @@ CDK := infra/node/node_modules/.bin/cdk
 ASSEMBLY := build/cdk/$(STAGE)
 
 .PHONY: demo loop test check pytest benchmark env env-dev format schema picture demo-bundle definition clean \
-	new_stage synth diff deploy destroy named snapshots architecture
+	new_stage synth diff push-images deploy destroy named snapshots architecture
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
@@ -108,6 +108,11 @@ synth: env-dev
 
 diff: synth $(CDK)
 	$(CDK) diff --app $(ASSEMBLY) '**' $(FLAGS)
+
+# before "make deploy" of a stage with containers: {source: pull}; the storage stack has the repositories
+push-images: synth $(CDK)
+	$(CDK) deploy --app $(ASSEMBLY) '**/storage' --require-approval broadening $(FLAGS)
+	$(BIN)/python -m sam3edge_infra.push_images --stage $(STAGE)
 
 # needs credentials of the stage's account, "cdk bootstrap" once, and Docker where images are built. --all is the top
 # level: of a stage with a delivery that is its pipeline, which deploys the others; ** is everything

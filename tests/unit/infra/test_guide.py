@@ -15,7 +15,8 @@ from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.devices import CERTIFICATE, KEY
 from sam3edge_infra.stacks.fleet import fleet_of
 from sam3edge_infra.stacks.user_data import FOLDER as USER_DATA
-from sam3edge_infra.stages.files import ROOT, read_stage
+from sam3edge_infra.stages.files import FOLDER as STAGES
+from sam3edge_infra.stages.files import ROOT, parse_stage, read_stage
 from sam3edge_infra.stages.stage import ClassicNucleus
 
 TEXTS = {name: (ROOT / name).read_text() for name in ("docs/deployment.md", "infra/devices.md", "infra/README.md")}
@@ -74,3 +75,12 @@ def test_a_devices_nucleus_is_configured_as_the_simulators(nucleus: str) -> None
     (written,) = [yaml.safe_load(one) for one in blocks if f"aws.greengrass.{name}" in one]
     assert written == yaml.safe_load(wanted)
     assert all(f"/greengrass/claim/{one}" in str(written) for one in (CERTIFICATE, KEY))
+
+
+def test_prod_is_accepted_as_the_guide_deploys_it_first() -> None:
+    """Nothing of it needs a model package of its own, or an endpoint."""
+    (told,) = re.findall(r"```yaml\n(   endpoint: .*?)```", TEXTS["docs/deployment.md"], re.DOTALL)
+    prod = yaml.safe_load((STAGES / "prod.yaml").read_text())
+    del prod["api"]
+    first = parse_stage(prod | yaml.safe_load(told), "the guide")
+    assert (first.endpoint.kind, first.bundle.source, first.containers.source) == ("none", "assets", "pull")
