@@ -76,7 +76,7 @@ def test_every_stage_file_is_accepted() -> None:
         ({"region": "eu-central-9"}, ["region", "eu-central-1", "us-west-2"]),
         ({"data": "maybe"}, ["data", "'keep'", "'delete'"]),
         ({"endpoint__kind": "spot"}, ["endpoint", "'instance'", "'async'", "'serverless'", "'none'"]),
-        ({"endpoint__instance_type": "ml.x9.large"}, ["instance", "c7i", "g6e", "xlarge", "ml.x9.large"]),
+        ({"endpoint__instance_type": "ml.x9.large"}, ["instance", "c7i", "g6e", "'ml.x9.large'"]),
         ({"endpoint__instance_type": "g6e.xlarge"}, ["instance", "ml.<family>.<size>"]),
         ({"endpoint__min_instances": 0}, ["min_instances", "expected 1 or more"]),
         ({"endpoint__min_instances": 3}, ["max_instances of 3 or more"]),
@@ -116,6 +116,26 @@ def test_every_stage_file_is_accepted() -> None:
         ({"training__schedule": "rate(0 days)"}, ["schedule", "rate(7 days)"]),
         ({"training__schedule": "cron(0 3 * * SUN *)"}, ["schedule", "with a ? for one of its days"]),
         ({"training__schedule": "cron(0 3 ? * ? *)"}, ["schedule", "with a ? for one of its days"]),
+        *(
+            ({"training__schedule": f"cron({wrong})"}, ["schedule", "cron(0 3 ? * SUN *)", wrong])
+            for wrong in (
+                *("99 99 ? * SUN *", "60 3 ? * SUN *", "0 24 ? * SUN *", "0 3 32 * ? *", "0 3 ? 13 SUN *"),
+                *(
+                    "0 3 ? * FOO *",
+                    "0 3 ? * 8 *",
+                    "0 3 ? * SUN 1960",
+                    "0 9-3 ? * SUN *",
+                    "0/0 3 ? * SUN *",
+                    "0 3 ? * SUN",
+                ),
+            )
+        ),
+        ({"account": "000000000000"}, ["account", "not all 0"]),
+        ({"endpoint__instance_type": "ml.g6e.large"}, ["ml.g6e.<size>", "xlarge", "48xlarge", "'ml.g6e.large'"]),
+        ({"endpoint__instance_type": "ml.m6i.48xlarge"}, ["ml.m6i.<size>", "24xlarge"]),
+        ({"training__training_instance": "ml.p4d.xlarge"}, ["of the sizes 24xlarge;"]),
+        ({"simulator": {"instance_type": "t3.48xlarge"}}, ["t3.<size>", "medium", "2xlarge"]),
+        ({"labeling__phrases": [f"{number:02}" + 98 * "x" for number in range(50)]}, ["2000 bytes", "got 5050"]),
         ({"training__training_instance": "ml.m7i.large"}, ["with a GPU"]),
         ({"training__checkpoint": "s3://bucket/sam3.pt"}, ["checkpoint", "ends with '/'"]),
         ({"api__waf": True}, ["waf", "'managed'", "'none'"]),
@@ -185,6 +205,12 @@ def test_a_stage_is_a_value_that_nobody_changes() -> None:
 def test_what_is_written_beside_these_is_accepted() -> None:
     """The good neighbours of what is refused above."""
     schedules = ("rate(1 day)", "rate(12 hours)", "cron(0 3 ? * SUN *)", "cron(30 4 1 * ? *)")
+    schedules += (
+        "cron(0/5 3-4 ? JAN,7 MON-FRI *)",
+        "cron(0 3 L * ? 2027/2)",
+        "cron(0 3 ? * 6#3 *)",
+        "cron(*/10 8 1W * ? *)",
+    )
     for accepted in (
         *({"training__schedule": schedule} for schedule in schedules),
         {"network": EXISTING},
