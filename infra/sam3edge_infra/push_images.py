@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.checks import session_of
-from sam3edge_infra.constructs.images import DOCKERFILES, PulledImages, images_of
+from sam3edge_infra.constructs.images import DOCKERFILES, ImageName, PulledImages, images_of
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.stages.files import ROOT, read_stage
 from sam3edge_infra.stages.stage import Stage
@@ -35,7 +35,7 @@ Run = Callable[[Sequence[str], bytes], None]
 """Runs a command with something on its standard input; raises ``subprocess.CalledProcessError`` if it fails."""
 
 
-def push(ecr: Any, stage: Stage, run: Run) -> list[str]:
+def push(ecr: Any, stage: Stage, run: Run) -> list[ImageName]:
     """Build and push what is not there under the stage's tag; returns the names of these images.
 
     Raises:

@@ -20,8 +20,8 @@ import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.stages.files import FOLDER, ROOT, stage_names, write_stage
-from sam3edge_infra.stages.questions import Given, Question, kind, questions
-from sam3edge_infra.stages.stage import Nucleus
+from sam3edge_infra.stages.questions import Given, Question, questions
+from sam3edge_infra.stages.stage import ClassicNucleus, LiteNucleus
 
 PROGRAM = "python -m sam3edge_infra.stages.new_stage"
 
@@ -168,7 +168,7 @@ def _fleet(name: str, given: Given) -> dict[str, Any]:
     if "fallback" in given:
         fleet["endpoint_fallback"] = given["fallback"]
     if given["first-deployment"] is not None:
-        nucleus = kind(Nucleus)({"kind": given["nucleus"]})
+        nucleus = ClassicNucleus(kind="classic") if given["nucleus"] == "classic" else LiteNucleus(kind="lite")
         first: dict[str, Any] = {
             "code": sam3edge.__version__,
             "nucleus": {"kind": nucleus.kind, "version": nucleus.version},
