@@ -24,7 +24,7 @@ CDK := infra/node/node_modules/.bin/cdk
 ASSEMBLY := build/cdk/$(STAGE)
 
 .PHONY: demo loop test check pytest benchmark env env-dev format schema picture demo-bundle definition clean \
-	new_stage synth diff deploy destroy named snapshots architecture
+	new_stage synth diff push-images deploy destroy named snapshots architecture
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
@@ -101,13 +101,18 @@ $(VENV)/node-is-installed: $(NODE_CLIENT)/package-lock.json infra/node/package-l
 new_stage: env-dev
 	@$(BIN)/python -m sam3edge_infra.stages.new_stage $(OPTIONS)
 
-# templates of a stage: no account, no network, no Docker
+# templates of a stage: no account, no Docker, and once env-dev has its packages no network
 synth: env-dev
 	rm -rf $(ASSEMBLY)
 	$(BIN)/python -m sam3edge_infra.app --stage $(STAGE) --out $(ASSEMBLY)
 
 diff: synth $(CDK)
 	$(CDK) diff --app $(ASSEMBLY) '**' $(FLAGS)
+
+# before "make deploy" of a stage with containers: {source: pull}; the storage stack has the repositories
+push-images: synth $(CDK)
+	$(CDK) deploy --app $(ASSEMBLY) '**/storage' --require-approval broadening $(FLAGS)
+	$(BIN)/python -m sam3edge_infra.push_images --stage $(STAGE)
 
 # needs credentials of the stage's account, "cdk bootstrap" once, and Docker where images are built. --all is the top
 # level: of a stage with a delivery that is its pipeline, which deploys the others; ** is everything

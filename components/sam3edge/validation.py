@@ -5,7 +5,9 @@ The value is not part of the text, since it may be an image or a password.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,12 +21,14 @@ class Complaint:
         expected: pydantic's message.
         kind: pydantic's type of the error, such as ``missing``.
         got: the value at fault; for ``missing`` and the like what it should be in.
+        limits: what pydantic's message says of what is accepted, such as ``ge``, by its names.
     """
 
     location: tuple[int | str, ...]
     expected: str
     kind: str = ""
     got: object = field(default=None, repr=False)
+    limits: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def within(self, document: object) -> Complaint:
         """The same, by members and indices that ``document`` has: for alternatives pydantic writes the names of our
@@ -53,8 +57,10 @@ class Complaint:
 
 def complaints(error: ValidationError) -> list[Complaint]:
     """Everything that is wrong, in pydantic's order; at least one."""
-    details = error.errors(include_url=False, include_context=False)
-    return [Complaint(fault["loc"], fault["msg"], fault["type"], fault["input"]) for fault in details]
+    details = error.errors(include_url=False)
+    return [
+        Complaint(fault["loc"], fault["msg"], fault["type"], fault["input"], fault.get("ctx", {})) for fault in details
+    ]
 
 
 def first_complaint(error: ValidationError) -> Complaint:

@@ -40,7 +40,7 @@ from sam3edge_infra.stages.stage import NoEndpoint, Stage
 
 FLAGS = {
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,  # logs without access control lists
-    "@aws-cdk/aws-iam:minimizePolicies": True,  # statements that say the same are one: policies have a bound in bytes
+    "@aws-cdk/aws-iam:minimizePolicies": True,  # statements that say the same are one: policies have a limit in bytes
     "@aws-cdk/core:target-partitions": ["aws"],
     "@aws-cdk/core:enablePartitionLiterals": True,
     "@aws-cdk/aws-ec2:restrictDefaultSecurityGroup": False,  # it would take a function that may change security groups

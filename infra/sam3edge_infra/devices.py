@@ -108,9 +108,6 @@ class Devices:
         if there := [str(path) for path in (certificate, key) if path.exists()]:
             raise FileExistsError(f"expected no claim in {out}, got {', '.join(there)}; name another folder by --out")
         out.mkdir(parents=True, exist_ok=True)
-        for name in (CERTIFICATE, KEY):
-            if (out / name).exists():
-                raise FileExistsError(f"{out / name} is there already; name another folder")
         made = self.iot.create_keys_and_certificate(setAsActive=True)
         self.iot.attach_policy(policyName=self.naming("claim"), target=made["certificateArn"])
         for name, text in ((KEY, made["keyPair"]["PrivateKey"]), (CERTIFICATE, made["certificatePem"])):

@@ -7,7 +7,8 @@
 
 ``key`` makes the operator's key: the private part stays in the file, the public part goes into the stage, as
 ``live_page.signing_key``. ``issue`` prints what a person types into the page: a user name, which has the signed id of
-the token, and the token itself, which is shown this once. A revoked or expired token ends its connections within some
+the token, and the token itself, which is shown this once. The page is served with ``--sign-in authorizer`` and without
+``--authorizer``: the user name has that name. A revoked or expired token ends its connections within some
 minutes.
 """
 

@@ -60,7 +60,7 @@ def for_account(service: str, naming: Naming) -> iam.ServicePrincipal:
     return iam.ServicePrincipal(service, conditions={"StringEquals": {"aws:SourceAccount": naming.account}})
 
 
-def bound_trusts(scope: IConstruct, naming: Naming) -> None:
+def limit_trusts(scope: IConstruct, naming: Naming) -> None:
     """Let services take the roles below a construct, which CDK has made, as ``for_account`` does."""
     for one in scope.node.find_all():
         if isinstance(one, iam.CfnRole):
@@ -80,7 +80,7 @@ def in_network(naming: Naming, subnets: Sequence[str], groups: Sequence[str]) ->
         Statement(
             ["ec2:CreateNetworkInterface"],
             [interfaces, *places],
-            "interfaces are named by EC2; where they are is bounded",
+            "interfaces are named by EC2; where they are is limited",
         ),
         Statement(
             [

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam3edge.core.errors import SettingsError
-from sam3edge_infra.stages.stage import AsyncEndpoint, InstanceEndpoint, NewNetwork, ServerlessEndpoint, Stage
+from sam3edge_infra.stages.stage import (
+    AsyncEndpoint,
+    InstanceEndpoint,
+    Network,
+    NewNetwork,
+    ServerlessEndpoint,
+    Stage,
+)
 
 FOLDER = Path(__file__).parent
 DAYS = 365 / 12
@@ -77,7 +84,7 @@ def items_of(stage: Stage, usage: Mapping[str, float]) -> list[Item]:
     """Everything that a stage is billed for, but for what is below a cent or so."""
     return [
         *_endpoint(stage, usage),
-        *_network(stage, usage),
+        *network_items(stage.network, usage),
         *_devices(stage, usage),
         *_training(stage, usage),
         Item("storage", "S3 standard", usage["other_gb"] + _examples_gb(usage) * stage.retention.examples),
@@ -106,8 +113,8 @@ def _endpoint(stage: Stage, usage: Mapping[str, float]) -> list[Item]:
     return []
 
 
-def _network(stage: Stage, usage: Mapping[str, float]) -> list[Item]:
-    network = stage.network
+def network_items(network: Network, usage: Mapping[str, float]) -> list[Item]:
+    """What a network is billed for; nothing of one that is there."""
     if not isinstance(network, NewNetwork):
         return []
     if network.egress == "nat":

@@ -26,13 +26,22 @@ from constructs import Construct
 from sam3edge_infra.constructs.acknowledged import acknowledge
 from sam3edge_infra.constructs.bucket import private_bucket
 from sam3edge_infra.constructs.names import Naming
-from sam3edge_infra.constructs.permissions import Statement, allow, bound_trusts, for_account
+from sam3edge_infra.constructs.permissions import Statement, allow, for_account, limit_trusts
 from sam3edge_infra.constructs.stack import StageStack
 from sam3edge_infra.constructs.wildcards import Wildcard, accept_wildcards
 from sam3edge_infra.stacks.storage import storage_of
 from sam3edge_infra.stages.delivery import CodeCommitSource, CodeConnectionSource, Delivery, S3Source
 
-PYTHON = "3.12"
+PYTHON, NODE = "3.12", "22"
+"""Of CodeBuild's own image, beside the one of tests."""
+
+TEST_IMAGE = "public.ecr.aws/docker/library/node:22.14.0-bookworm"
+"""What ``.ci/run`` can work on: Debian, whose packages it installs, with make and compilers, and the dev container's
+Node.js. CodeBuild's own image is Ubuntu, which has no Chromium but a snap."""
+
+TEST_INSTALL = ("apt-get update -qq", "apt-get install -y -qq --no-install-recommends python3-venv")
+"""What the image lacks: Debian has it beside its Python."""
+
 CDK_CLI, CDK_ASSETS = "2.1148.1", "4.7.3"
 """Pinned: npm's ``latest`` is not always the greatest of version 2."""
 
@@ -114,6 +123,7 @@ ACCEPTED = (
 """In what CDK Pipelines makes."""
 
 UNENCRYPTED = "artifacts are encrypted by S3 in a private bucket; a key of their own would cost and add nothing"
+DEBIAN = "the tests install packages of Debian; CodeBuild's own images are Ubuntu and Amazon Linux"
 
 
 class DeliveryStack(StageStack):
@@ -122,7 +132,7 @@ class DeliveryStack(StageStack):
     def __init__(self, scope: Construct, naming: Naming, options: Delivery) -> None:
         super().__init__(scope, "delivery", naming, "sam3edge: the pipeline that deploys the other stacks")
         self._naming = naming
-        self._after = options.after
+        self._options = options
         kept, logged = BUCKETS
         logs = private_bucket(self, logged, naming, None, expiring={"": HISTORY_DAYS})
         artifacts = private_bucket(self, kept, naming, logs, expiring={"": HISTORY_DAYS})
@@ -130,8 +140,12 @@ class DeliveryStack(StageStack):
         test = pipelines.CodeBuildStep(
             "Test",
             input=source,
+            install_commands=list(TEST_INSTALL),
             commands=[".ci/run"],
-            build_environment=codebuild.BuildEnvironment(compute_type=codebuild.ComputeType.LARGE),
+            build_environment=codebuild.BuildEnvironment(
+                compute_type=codebuild.ComputeType.LARGE,
+                build_image=codebuild.LinuxBuildImage.from_docker_registry(TEST_IMAGE),
+            ),
             timeout=cdk.Duration.minutes(TEST_MINUTES),
         )
         synth = pipelines.CodeBuildStep(
@@ -139,6 +153,7 @@ class DeliveryStack(StageStack):
             input=source,
             install_commands=[INSTALL],
             commands=[f"python -m sam3edge_infra.app --stage {naming.stage} --out {ASSEMBLY}"],
+            partial_build_spec=versions(python=PYTHON, nodejs=NODE),
             primary_output_directory=ASSEMBLY,
         )
         synth.add_step_dependency(test)
@@ -157,11 +172,10 @@ class DeliveryStack(StageStack):
             publish_assets_in_parallel=False,
             use_pipeline_role_for_actions=True,
             code_build_defaults=pipelines.CodeBuildOptions(
-                build_environment=codebuild.BuildEnvironment(build_image=codebuild.LinuxBuildImage.STANDARD_7_0),
-                partial_build_spec=codebuild.BuildSpec.from_object(
-                    {"phases": {"install": {"runtime-versions": {"python": PYTHON}}}}
-                ),
+                build_environment=codebuild.BuildEnvironment(build_image=codebuild.LinuxBuildImage.STANDARD_7_0)
             ),
+            self_mutation_code_build_defaults=pipelines.CodeBuildOptions(partial_build_spec=versions(nodejs=NODE)),
+            asset_publishing_code_build_defaults=pipelines.CodeBuildOptions(partial_build_spec=versions(nodejs=NODE)),
         )
         self._starts(options)
 
@@ -171,11 +185,19 @@ class DeliveryStack(StageStack):
         Args:
             storage: the stack of buckets, which artifacts of components are uploaded to before the others come.
         """
-        after = [self._ask_for_labels()] if self._after == "label" else []
+        before = [pipelines.ManualApprovalStep("Approve")] if self._options.approval == "manual" else []
+        after = [self._ask_for_labels()] if self._options.after == "label" else []
         uploading = pipelines.StackSteps(stack=storage, post=[self._upload_components()])
-        self._pipeline.add_stage(stage, post=after, stack_steps=[uploading])
+        self._pipeline.add_stage(stage, pre=before, post=after, stack_steps=[uploading])
         self._pipeline.build_pipeline()
+        self._may_use_connection()
         self._accept()
+
+    def _may_use_connection(self) -> None:
+        """CDK allows it by the old prefix of CodeConnections; that of an action has to be its resource's."""
+        source = self._options.source
+        if isinstance(source, CodeConnectionSource) and source.connection.split(":")[2] == "codeconnections":
+            allow(self._pipeline.pipeline.role, Statement(["codeconnections:UseConnection"], [source.connection]))
 
     def _upload_components(self) -> pipelines.CodeBuildStep:
         """As ``make deploy`` does: Greengrass reads artifacts when the fleet's stack makes a component version."""
@@ -185,6 +207,7 @@ class DeliveryStack(StageStack):
             input=self._source,
             install_commands=[INSTALL],
             commands=[f"python -m sam3edge_infra.components --stage {self._naming.stage}"],
+            partial_build_spec=versions(python=PYTHON),
             role_policy_statements=[
                 iam.PolicyStatement(actions=["s3:ListBucket"], resources=[artifacts.arn]),
                 iam.PolicyStatement(actions=list(UPLOADS), resources=artifacts.below("")),
@@ -233,9 +256,14 @@ class DeliveryStack(StageStack):
 
     def _accept(self) -> None:
         """What CDK Pipelines makes: its roles are the account's services' alone, and what cdk-nag finds is accepted."""
-        bound_trusts(self._pipeline, self._naming)
+        limit_trusts(self._pipeline, self._naming)
         accept_wildcards(self._pipeline, ACCEPTED)
-        acknowledge(self._pipeline, {"AwsSolutions-CB4": UNENCRYPTED})
+        acknowledge(self._pipeline, {"AwsSolutions-CB4": UNENCRYPTED, "AwsSolutions-CB5": DEBIAN})
+
+
+def versions(**of: str) -> codebuild.BuildSpec:
+    """Of what CodeBuild's own image has several of; of another image they are not accepted."""
+    return codebuild.BuildSpec.from_object({"phases": {"install": {"runtime-versions": of}}})
 
 
 def source_of(

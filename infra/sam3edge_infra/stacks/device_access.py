@@ -10,7 +10,7 @@ topics or objects:
 - ``${credentials-iot:ThingName}`` in keys of S3
   (https://docs.aws.amazon.com/iot/latest/developerguide/authorizing-direct-aws.html).
 
-Greengrass' own operations come by HTTP, where the first is not known, so they are bounded by components and not by
+Greengrass' own operations come by HTTP, where the first is not known, so they are limited by components and not by
 devices (https://docs.aws.amazon.com/greengrass/v2/developerguide/device-auth.html#greengrass-core-minimal-iot-policy).
 ``tests/unit/infra/test_device_access.py`` compares all this with what the components do.
 """
@@ -159,7 +159,7 @@ def exchange_statements(naming: Naming, storage: Storage, endpoint: Endpoint | N
 
 
 def provisioning_statements(naming: Naming, things: str, groups: tuple[str, ...]) -> tuple[Statement, ...]:
-    """What AWS IoT Core does as the provisioning role: AWSIoTThingsRegistration, bounded to our things and groups.
+    """What AWS IoT Core does as the provisioning role: AWSIoTThingsRegistration, limited to our things and groups.
 
     Args:
         things: what names of things begin with.

@@ -21,7 +21,7 @@ LOG_PREFIX = "aws-waf-logs-"
 """WAF writes to no log group of another name."""
 
 _MANAGED = {
-    # images are larger than the 8 KB that this rule allows a body; API Gateway has a bound of its own
+    # images are larger than the 8 KB that this rule allows a body; API Gateway has a limit of its own
     "AWSManagedRulesCommonRuleSet": ("SizeRestrictions_BODY",),
     "AWSManagedRulesKnownBadInputsRuleSet": (),
     "AWSManagedRulesAmazonIpReputationList": (),

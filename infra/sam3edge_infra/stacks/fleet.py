@@ -1,8 +1,8 @@
 """Devices: thing groups, how they are provisioned, what they may do, what they run first, and who else gets detections.
 
-A device comes in by a claim, which all devices are made with. AWS IoT Core asks ``provisioning/hook.py`` whether it is
-expected, makes the thing ``sam3edge-<stage>-<serial>``, puts it into the group that the table of devices says, and
-gives it a certificate with the policies of all devices.
+Devices are provisioned by claim, a certificate that all are made with. AWS IoT Core asks ``provisioning/hook.py``
+whether one is expected, makes the thing ``sam3edge-<stage>-<serial>``, puts it into the group that the table of devices
+says, and gives it a certificate with the policies of all devices.
 """
 
 from __future__ import annotations

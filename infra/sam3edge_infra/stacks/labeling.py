@@ -81,8 +81,8 @@ class LabelingStack(StageStack):
             function = image_function(self, spec, naming, image)
             allow(function.role, *_access(storage), *_labels(naming, step, environment))
         arns = {step: naming.function_arn(f"labeling-{step}") for step in STEPS}
-        bounds = WorkflowSettings(minimum=options.minimum, maximum=options.maximum)
-        machine = definition(StepFunctions(**arns), bounds)
+        limits = WorkflowSettings(minimum=options.minimum, maximum=options.maximum)
+        machine = definition(StepFunctions(**arns), limits)
         state_machine(self, "labeling", naming, to_text(machine), list(arns.values()))
 
     def _ground_truth(self, naming: Naming, storage: Storage, options: GroundTruth) -> dict[str, str]:

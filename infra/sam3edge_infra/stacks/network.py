@@ -53,7 +53,7 @@ class Network:
         return self._subnet(scope, 1)
 
     def workloads_id(self, scope: Construct) -> str:
-        """Of the security group of what runs in them: nothing comes in, HTTPS goes out."""
+        """Of the security group of what runs in them: no inbound traffic, HTTPS outbound."""
         return self._read(scope, "workloads")
 
     def _subnet(self, scope: Construct, number: int) -> str:

@@ -135,7 +135,7 @@ class Access:
         return Statement(["greengrass:ListDeployments"], ["*"], NO_RESOURCES)
 
     def _deploys(self) -> tuple[Statement, ...]:
-        """Greengrass makes a deployment's job as whoever calls it; so it is the job's target that is bounded."""
+        """Greengrass makes a deployment's job as whoever calls it; so it is the job's target that is limited."""
         return (
             Statement(["greengrass:CreateDeployment"], ["*"], NO_RESOURCES + "; iot:CreateJob names the groups"),
             Statement(["iot:CreateJob"], [self.naming.arn("iot", "job/*"), *self.groups.values()], _OF_JOBS),

@@ -1,6 +1,6 @@
-"""An EC2 instance that is a device: it comes in as any device does, by a claim that it asks for, and sees scenes.
+"""An EC2 instance that is a device: it is provisioned by claim as any device is, and sees scenes.
 
-Nothing comes in: no key pair, no open port; people reach it by Systems Manager. What it does when it boots is in
+No inbound access: no key pair, no open port; people reach it by Systems Manager. What it does when it boots is in
 ``user_data/simulator.sh``.
 """
 
@@ -35,7 +35,7 @@ is deployed, and a newer image makes a new instance; what the old one had sent i
 DISK_GB = {False: 30, True: 100}
 """By whether there is a GPU, whose image is larger."""
 
-DOORS_OUT = {80: "packages of Ubuntu, which are signed", 443: "AWS' services", 8443: "Greengrass", 8883: "MQTT"}
+OUTBOUND_PORTS = {80: "packages of Ubuntu, which are signed", 443: "AWS' services", 8443: "Greengrass", 8883: "MQTT"}
 
 
 class SimulatorStack(StageStack):
@@ -73,15 +73,15 @@ class SimulatorStack(StageStack):
             availability_zones=self.availability_zones[:1],
             private_subnet_ids=[network.first_subnet_id(self)],
         )
-        doors = ec2.SecurityGroup(
+        security_group = ec2.SecurityGroup(
             self,
-            "Doors",
+            "SecurityGroup",
             vpc=vpc,
-            description="A simulator: nothing comes in",
+            description="A simulator: no inbound traffic",
             allow_all_outbound=False,
         )
-        for port, why in DOORS_OUT.items():
-            doors.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), why)
+        for port, why in OUTBOUND_PORTS.items():
+            security_group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), why)
         gpu = has_gpu(options.instance_type)
         instance = ec2.Instance(
             self,
@@ -93,7 +93,7 @@ class SimulatorStack(StageStack):
             ),
             vpc=vpc,
             vpc_subnets=ec2.SubnetSelection(subnets=vpc.private_subnets),
-            security_group=doors,
+            security_group=security_group,
             role=role,
             user_data=ec2.UserData.custom(script),
             user_data_causes_replacement=True,

@@ -115,9 +115,12 @@ class Delivery(Section):
 
     Attributes:
         schedule: of the pipeline itself, beside pushes; None for none.
+        approval: ``manual`` waits, once everything is tested and synthesised, for a person to approve the deployment.
+            It does not guard the pipeline's change of itself, which comes before.
         after: a deployment, ``label`` asks for labels of whatever has come in, as ``training.schedule`` does.
     """
 
     source: Source
     schedule: Schedule | None = None
+    approval: Literal["none", "manual"] = "none"
     after: Literal["label", "nothing"] = "label"

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from sam3edge.bundle.manifest import MANIFEST
 from sam3edge.core.errors import SettingsError
-from sam3edge.validation import Complaint, complaints
+from sam3edge.validation import complaints
 from sam3edge_infra.stages.stage import AssetsBundle, Stage
+from sam3edge_infra.stages.wording import wording
 
 ROOT = Path(__file__).parents[3]
 """Of the repository."""
@@ -85,10 +86,3 @@ def write_stage(document: Mapping[str, Any], folder: Path = FOLDER) -> Path:
     except FileExistsError as error:
         raise SettingsError(f"{path} is there already; change it, or choose another name") from error
     return path
-
-
-def wording(complaint: Complaint) -> str:
-    """What was expected, as we say it."""
-    if complaint.kind == "string_type":
-        return f"expected text, in quotes where YAML reads something else; got {complaint.got!r}"
-    return complaint.expected.replace("Value error, ", "").replace("Input should be", "expected")

@@ -35,6 +35,11 @@ class GroundTruth(Section):
     ui_template: S3Uri
 
 
+MAX_PHRASES_BYTES = 2000
+"""Of all phrases and one byte between two: a hyperparameter of SageMaker holds 2,500 characters, and the environment of
+a Lambda function 4 KB, names and its other values included."""
+
+
 class Labeling(Section):
     """Who labels what devices send back.
 
@@ -53,6 +58,8 @@ class Labeling(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if (size := sum(len(one.encode()) + 1 for one in self.phrases)) > MAX_PHRASES_BYTES:
+            raise ValueError(f"expected phrases of {MAX_PHRASES_BYTES} bytes together or less, got {size}")
         if self.minimum > self.maximum:
             raise ValueError(f"expected a maximum of {self.minimum} or more, got {self.maximum}")
         if (self.backend == "ground-truth") != (self.ground_truth is not None):

@@ -21,6 +21,7 @@ from sam3edge.bundle.manifest import read_manifest
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.stages.files import FOLDER, ROOT, stage_names, write_stage
 from sam3edge_infra.stages.questions import Given, Question, questions
+from sam3edge_infra.stages.stage import ClassicNucleus, LiteNucleus
 
 PROGRAM = "python -m sam3edge_infra.stages.new_stage"
 
@@ -167,7 +168,13 @@ def _fleet(name: str, given: Given) -> dict[str, Any]:
     if "fallback" in given:
         fleet["endpoint_fallback"] = given["fallback"]
     if given["first-deployment"] is not None:
-        first: dict[str, Any] = {"code": sam3edge.__version__, "prompts": given["first-deployment"]}
+        nucleus = ClassicNucleus(kind="classic") if given["nucleus"] == "classic" else LiteNucleus(kind="lite")
+        first: dict[str, Any] = {
+            "code": sam3edge.__version__,
+            "nucleus": {"kind": nucleus.kind, "version": nucleus.version},
+            "fallback": "endpoint" if fleet.get("endpoint_fallback") == "allowed" else "none",
+            "prompts": given["first-deployment"],
+        }
         if given["bundle"]["source"] == "assets":  # of any other bundle the roll-out makes the component
             first["model"] = read_manifest(ROOT / given["bundle"]["path"]).version
         fleet["first_deployment"] = first

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.validation import first_complaint
-from sam3edge_infra.stages.files import is_bundle, wording
+from sam3edge_infra.costs.estimate import cost, network_items, read_prices, read_usage
+from sam3edge_infra.stages.files import is_bundle
 from sam3edge_infra.stages.signing import public_part, read_private_key
-from sam3edge_infra.stages.stage import AssetsBundle, Bundle
+from sam3edge_infra.stages.stage import AssetsBundle, Bundle, NewNetwork
 from sam3edge_infra.stages.values import (
     Account,
     BucketName,
@@ -34,6 +35,7 @@ from sam3edge_infra.stages.values import (
     VpcId,
     Zone,
 )
+from sam3edge_infra.stages.wording import wording
 
 BETWEEN = "|"
 NONE = "none"
@@ -61,6 +63,9 @@ ALWAYS = When("", lambda given: True)
 WITH_INSTANCES = When("--endpoint instance or async", lambda given: given["endpoint"] in ("instance", "async"))
 WITH_ENDPOINT = When(
     "--endpoint instance, async or serverless", lambda given: given["endpoint"] in ("instance", "async", "serverless")
+)
+WITH_SYNCHRONOUS = When(
+    "--endpoint instance or serverless", lambda given: given["endpoint"] in ("instance", "serverless")
 )
 WITH_SIMULATOR = When("--simulator", lambda given: given["simulator"] is not None)
 WITH_PLUGIN = When(
@@ -142,7 +147,7 @@ def questions(taken: Collection[str]) -> tuple[Question, ...]:
             "allowed or denied",
             one_of("allowed", "denied"),
             default="denied",
-            when=WITH_ENDPOINT,
+            when=WITH_SYNCHRONOUS,
         ),
         Question("nucleus", "Nucleus of devices", "classic or lite", one_of("classic", "lite"), default="classic"),
         Question(
@@ -165,13 +170,13 @@ def questions(taken: Collection[str]) -> tuple[Question, ...]:
         Question("vpc", "Network", "new, or the id of an existing VPC", _vpc, default="new"),
         Question(
             "egress",
-            "Way out of the new VPC",
-            "none, or nat to reach the internet",
+            "Outbound internet access of the new VPC",
+            f"none, {_usd_a_month('none')} USD a month, or nat, {_usd_a_month('nat')} USD",
             one_of("none", "nat"),
             default="none",
             when=NEW_VPC,
         ),
-        Question("cidr", "Range of the VPC", "such as 10.40.0.0/16", kind(Cidr), default="10.40.0.0/16"),
+        Question("cidr", "CIDR of the VPC", "such as 10.40.0.0/16", kind(Cidr), default="10.40.0.0/16"),
         Question(
             "subnets",
             "Private subnets",
@@ -227,7 +232,7 @@ def questions(taken: Collection[str]) -> tuple[Question, ...]:
             default="denied",
             when=WITH_PAGE,
         ),
-        Question("email", "Who gets alarms", "an address of e-mail, or none", unless(NONE, kind(Email)), default=NONE),
+        Question("email", "Who gets alarms", "an email address, or none", unless(NONE, kind(Email)), default=NONE),
         Question(
             "delivery",
             "A pipeline that deploys what is pushed",
@@ -248,6 +253,13 @@ def questions(taken: Collection[str]) -> tuple[Question, ...]:
         Question("sources-bucket", "Bucket of the sources", "its name", kind(BucketName), when=BY_UPLOAD),
         Question("sources-key", "Key of the zip with the sources", "such as sam3edge.zip", str, when=BY_UPLOAD),
     )
+
+
+def _usd_a_month(egress: Literal["none", "nat"]) -> str:
+    """What a new VPC costs, as the guide's table says."""
+    prices = read_prices()
+    items = network_items(NewNetwork(kind="new", egress=egress), read_usage())
+    return f"{sum(cost(one, prices) for one in items):.0f}"
 
 
 def kind(of: Any) -> Read:

@@ -115,12 +115,12 @@ class NewNetwork(Section):
     @model_validator(mode="after")
     def _has_room(self) -> Self:
         if int(self.cidr.partition("/")[2]) > MAX_NEW_PREFIX:
-            raise ValueError(f"expected a range of /16 to /{MAX_NEW_PREFIX} for a new VPC, got {self.cidr}")
+            raise ValueError(f"expected a CIDR of /16 to /{MAX_NEW_PREFIX} for a new VPC, got {self.cidr}")
         return self
 
 
 class ExistingNetwork(Section):
-    """A VPC that is there; whoever runs it sees to endpoints of AWS' services, or to a way out.
+    """A VPC that is there; whoever runs it sees to endpoints of AWS' services, or to outbound internet access.
 
     Attributes:
         subnets: private ones, each in a zone of its own; ``zones`` and ``route_tables`` in the same order.
@@ -262,7 +262,7 @@ class Api(Section):
     Attributes:
         rate, burst: requests a second of one key, and at once.
         quota: requests of one key a day.
-        waf: ``managed`` puts AWS' managed rules and a bound for each address in front; ``none`` does not.
+        waf: ``managed`` puts AWS' managed rules and a rate limit for each address in front; ``none`` does not.
         image_hosts: from which images may be fetched.
     """
 

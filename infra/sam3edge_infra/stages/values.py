@@ -11,17 +11,28 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import AfterValidator
 
+from sam3edge_infra.stages.schedules import is_schedule
+
 GPU_FAMILIES = ("g4dn", "g5", "g6", "g6e", "p4d", "p5")
 CPU_FAMILIES = ("m6i", "m7i", "c6i", "c7i", "r6i", "r7i")
-SIZES = ("large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge", "24xlarge", "48xlarge")
 EC2_FAMILIES = ("t3", "m6i", "m7i", "c6i", "c7i", "g4dn", "g5", "g6", "g6e")
-EC2_SIZES = ("medium", *SIZES)
+_COMMON = ("xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge")
+SIZES = {
+    "t3": ("medium", "large", "xlarge", "2xlarge"),
+    **dict.fromkeys(("m6i", "c6i", "r6i"), ("large", *_COMMON, "24xlarge")),
+    **dict.fromkeys(("m7i", "c7i", "r7i"), ("large", *_COMMON, "24xlarge", "48xlarge")),
+    "g4dn": _COMMON,
+    **dict.fromkeys(("g5", "g6", "g6e"), (*_COMMON, "24xlarge", "48xlarge")),
+    "p4d": ("24xlarge",),
+    "p5": ("48xlarge",),
+}
+"""Sizes that SageMaker and EC2 both have of a family."""
 
 MIN_KEY_BITS = 2048
 """Of keys that AWS IoT Core checks signatures with."""
 
 PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
-"""RFC 1918; a VPC has a range of /16 to /28 in it."""
+"""RFC 1918; a VPC has a CIDR of /16 to /28 in it."""
 
 REGIONS = (
     "ap-northeast-1",
@@ -63,17 +74,27 @@ def _one_of(accepted: tuple[str, ...], what: str) -> Callable[[str], str]:
     return check
 
 
-def _instance(prefix: str, families: tuple[str, ...], sizes: tuple[str, ...]) -> Callable[[str], str]:
+def _instance(prefix: str, families: tuple[str, ...]) -> Callable[[str], str]:
     def check(value: str) -> str:
-        parts = value.removeprefix(prefix).split(".")
-        if not value.startswith(prefix) or len(parts) != 2 or parts[0] not in families or parts[1] not in sizes:
+        family, _, size = value.removeprefix(prefix).partition(".")
+        if not value.startswith(prefix) or family not in families:
+            raise ValueError(f"expected {prefix}<family>.<size>, of the families {', '.join(families)}; got {value!r}")
+        if size not in SIZES[family]:
             raise ValueError(
-                f"expected {prefix}<family>.<size>, of the families {', '.join(families)} "
-                f"and the sizes {', '.join(sizes)}; got {value!r}"
+                f"expected {prefix}{family}.<size>, of the sizes {', '.join(SIZES[family])}; got {value!r}"
             )
         return value
 
     return check
+
+
+def _schedule(value: str) -> str:
+    if not is_schedule(value):
+        raise ValueError(
+            "expected a schedule such as rate(1 day), rate(7 days) or cron(0 3 ? * SUN *), with a ? for one of its "
+            f"days, got {value!r}"
+        )
+    return value
 
 
 def _rsa_key(value: str) -> str:
@@ -88,13 +109,13 @@ def _rsa_key(value: str) -> str:
     return value
 
 
-def _private_range(value: str) -> str:
+def _private_cidr(value: str) -> str:
     try:
         network = ipaddress.IPv4Network(value)
     except ValueError:
         network = None
     if network is None or not any(network.subnet_of(one) for one in PRIVATE) or not 16 <= network.prefixlen <= 28:
-        raise ValueError(f"expected a private range of /16 to /28 such as 10.40.0.0/16, got {value!r}")
+        raise ValueError(f"expected a private CIDR of /16 to /28 such as 10.40.0.0/16, got {value!r}")
     return value
 
 
@@ -108,10 +129,10 @@ StageName: TypeAlias = Annotated[
 ]
 """Not ``page``: its things would have the client ids of live pages, ``sam3edge-page-...``."""
 
-Account: TypeAlias = Annotated[str, AfterValidator(_matching(r"\d{12}", "12 digits"))]
+Account: TypeAlias = Annotated[str, AfterValidator(_matching(r"(?!0{12})\d{12}", "12 digits that are not all 0"))]
 Region: TypeAlias = Annotated[str, AfterValidator(_one_of(REGIONS, "one of the regions"))]
-SageMakerInstance: TypeAlias = Annotated[str, AfterValidator(_instance("ml.", (*CPU_FAMILIES, *GPU_FAMILIES), SIZES))]
-Ec2Instance: TypeAlias = Annotated[str, AfterValidator(_instance("", EC2_FAMILIES, EC2_SIZES))]
+SageMakerInstance: TypeAlias = Annotated[str, AfterValidator(_instance("ml.", (*CPU_FAMILIES, *GPU_FAMILIES)))]
+Ec2Instance: TypeAlias = Annotated[str, AfterValidator(_instance("", EC2_FAMILIES))]
 Sha256: TypeAlias = Annotated[str, AfterValidator(_matching(r"[0-9a-f]{64}", "64 hexadecimal digits in lower case"))]
 PublicKey: TypeAlias = Annotated[str, AfterValidator(_rsa_key)]
 UNKNOWN_SHA256 = "0" * 64
@@ -133,18 +154,9 @@ RouteTableId: TypeAlias = Annotated[
 Zone: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone such as eu-central-1a"))
 ]
-Cidr: TypeAlias = Annotated[str, AfterValidator(_private_range)]
-Email: TypeAlias = Annotated[str, AfterValidator(_matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address of e-mail"))]
-Schedule: TypeAlias = Annotated[
-    str,
-    AfterValidator(
-        _matching(
-            r"rate\((1 (hour|day)|([2-9]|[1-9]\d+) (hours|days))\)"
-            r"|cron\([^()\s]+ [^()\s]+ (\? [^()\s]+ [^()\s?]+|[^()\s?]+ [^()\s]+ \?) [^()\s]+\)",
-            "a schedule such as rate(1 day), rate(7 days) or cron(0 3 ? * SUN *), with a ? for one of its days",
-        )
-    ),
-]
+Cidr: TypeAlias = Annotated[str, AfterValidator(_private_cidr)]
+Email: TypeAlias = Annotated[str, AfterValidator(_matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an email address"))]
+Schedule: TypeAlias = Annotated[str, AfterValidator(_schedule)]
 Phrase: TypeAlias = Annotated[str, AfterValidator(_matching(r"[^,|\s][^,|]{0,99}", "a phrase without commas"))]
 ThingGroupName: TypeAlias = Annotated[
     str, AfterValidator(_matching(r"[a-zA-Z0-9:_-]{1,100}", "1 to 100 letters, digits, colons, dashes, underscores"))

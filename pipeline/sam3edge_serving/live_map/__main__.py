@@ -4,7 +4,7 @@ It serves the page on this computer, for this computer only, until Ctrl-C; the b
 The broker needs a WebSocket listener (mosquitto: ``listener 9001`` and ``protocol websockets``; AWS IoT Core has one).
 For AWS IoT Core the endpoint is enough: ``--broker wss://xxxx-ats.iot.eu-central-1.amazonaws.com``; the page asks for
 temporary credentials, or for the token of a custom authorizer (``--sign-in authorizer``), and keeps them in the tab's
-memory.
+memory. User names that ``page_tokens`` of the CDK application issues name the authorizer, and need no ``--authorizer``.
 """
 
 from __future__ import annotations
@@ -94,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
         help="how the page proves itself; by default aws for endpoints of AWS IoT Core, none for others",
     )
     add("--region", default="", help="AWS region, where the endpoint does not name it")
-    add("--authorizer", default="", help="name of the custom authorizer; without it the account's default one")
+    add(
+        "--authorizer",
+        default="",
+        help="name of the custom authorizer; without it that of the user name, or the account's default one",
+    )
     add(
         "--prefix",
         action="append",

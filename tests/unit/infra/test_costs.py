@@ -55,7 +55,7 @@ def test_an_endpoint_costs_by_its_kind() -> None:
     assert usd("none", "endpoint") == 0
 
 
-def test_a_network_costs_by_its_way_out() -> None:
+def test_a_network_costs_by_its_egress() -> None:
     assert usd("lite", "network", hours=100) == pytest.approx(INTERFACE_ENDPOINTS * 2 * 100 * 0.01)
     assert usd("dev", "network", hours=100, nat_gb=10) == pytest.approx(100 * 0.045 + 10 * 0.045)
     assert usd("prod", "network") == 0  # somebody else's

@@ -22,7 +22,7 @@ from sam3edge_infra.app import FLAGS
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.constructs.wildcards import Wildcard, accept_wildcards, resource_text
 from sam3edge_infra.emptying import empty
-from sam3edge_infra.stacks.delivery import CDK_CLI, INSTALL, DeliveryStack
+from sam3edge_infra.stacks.delivery import CDK_CLI, INSTALL, NODE, PYTHON, DeliveryStack
 from sam3edge_infra.stacks.storage import StorageStack
 from sam3edge_infra.stages.delivery import CodeConnectionSource, Delivery
 from sam3edge_infra.stages.files import read_stage
@@ -68,7 +68,9 @@ def pushed(templates: Templates) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def uploaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    return synthesised(tmp_path_factory.mktemp("uploaded"), "s3", schedule="rate(7 days)", after="nothing")
+    return synthesised(
+        tmp_path_factory.mktemp("uploaded"), "s3", schedule="rate(7 days)", after="nothing", approval="manual"
+    )
 
 
 def of_type(resources: dict[str, dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -192,6 +194,68 @@ def test_projects_do_what_a_checkout_can(pushed: dict[str, dict[str, Any]]) -> N
     (extra,) = re.findall(r"\.\[(\w+)\]", INSTALL)
     assert extra in extras
     assert INSTALL.replace('"', "") in said.replace("\\", "").replace('"', "")
+
+
+def projects(resources: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """CodeBuild's, by the end of their logical ids without digests."""
+    return {
+        re.sub(r"[0-9A-F]{8}$", "", name): one["Properties"]
+        for name, one in resources.items()
+        if one["Type"] == "AWS::CodeBuild::Project"
+    }
+
+
+def test_the_tests_run_where_debians_packages_can_be_installed(pushed: dict[str, dict[str, Any]]) -> None:
+    """On Ubuntu ``chromium`` is a snap, which no container runs; the Node.js is the dev container's."""
+    test = projects(pushed)["PipelineBuildTest"]
+    dockerfile = (ROOT / ".devcontainer" / "Dockerfile").read_text()
+    (node,) = re.findall(r"^ARG NODE=([\d.]+-bookworm)-slim$", dockerfile, re.MULTILINE)
+    assert test["Environment"]["Image"] == f"public.ecr.aws/docker/library/node:{node}"
+    assert test["Environment"]["PrivilegedMode"] is False
+    build = json.loads(test["Source"]["BuildSpec"])["phases"]
+    assert build["build"]["commands"] == [".ci/run"]
+    assert "python3-venv" in build["install"]["commands"][-1].split()
+
+
+def test_only_codebuilds_own_image_is_asked_for_versions(pushed: dict[str, dict[str, Any]]) -> None:
+    """CodeBuild refuses a build that asks another one; where Python or Node.js is needed, they are pinned."""
+    asked = {}
+    for name, one in projects(pushed).items():
+        install = (
+            json.loads(one["Source"]["BuildSpec"])["phases"].get("install", {})
+            if "{" in one["Source"].get("BuildSpec", "")
+            else {}
+        )
+        asked[name] = install.get("runtime-versions", {})
+        own = one["Environment"]["Image"].startswith("aws/codebuild/")
+        assert own or not asked[name], name
+        assert one["Environment"]["ImagePullCredentialsType"] == ("CODEBUILD" if own else "SERVICE_ROLE")
+    assert asked["PipelineBuildSynthCdkBuildProject"] == {"python": PYTHON, "nodejs": NODE}
+    assert asked["PipelineUpdatePipelineSelfMutation"] == {"nodejs": NODE}
+
+
+def test_the_pipeline_may_use_its_connection_by_either_prefix(pushed: dict[str, dict[str, Any]]) -> None:
+    statements = [
+        one for policy in of_type(pushed, "AWS::IAM::Policy") for one in policy["PolicyDocument"]["Statement"]
+    ]
+    assert STAGE.delivery is not None
+    assert isinstance(STAGE.delivery.source, CodeConnectionSource)
+    allowed = {
+        action
+        for one in statements
+        if one["Resource"] == STAGE.delivery.source.connection
+        for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+    }
+    assert {"codestar-connections:UseConnection", "codeconnections:UseConnection"} <= allowed
+
+
+def test_somebody_approves_a_deployment_before_anything_of_it_where_the_stage_says_so(
+    pushed: dict[str, dict[str, Any]], uploaded: dict[str, dict[str, Any]]
+) -> None:
+    approved = {name: run for run, name in dict(actions_in(uploaded))["delivered"]}
+    assert min(approved, key=lambda name: approved[name]) == "Approve"
+    assert list(approved.values()).count(approved["Approve"]) == 1
+    assert "Approve" not in [name for _, actions in actions_in(pushed) for _, name in actions]
 
 
 def test_the_pipeline_has_the_command_line_that_make_deploy_has(pushed: dict[str, dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from botocore.validate import ParamValidator
 from moto import mock_aws
 
 from sam3edge.core.errors import SettingsError
@@ -18,7 +20,7 @@ from sam3edge.uploader.settings import read_settings as read_uploader_settings
 from sam3edge_infra.components import components_of
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.stacks.fleet import fleet_of, provisioning_template
-from sam3edge_infra.stages.files import FOLDER, parse_stage, read_stage
+from sam3edge_infra.stages.files import FOLDER, ROOT, parse_stage, read_stage
 from sam3edge_infra.stages.stage import Stage
 from sam3edge_pipeline.greengrass_build.build import build_component
 from sam3edge_pipeline.provisioning.hook import ATTEMPT, GROUP_PARAMETER, SERIAL_PARAMETER, Hook
@@ -125,11 +127,12 @@ def test_a_later_version_of_the_code_does_not_touch_the_first_deployment(monkeyp
     assert first_components(read_stage("dev")) == before
 
 
+FALLBACK_DENIED = yaml.safe_load((FOLDER / "dev.yaml").read_text())["fleet"] | {"endpoint_fallback": "denied"}
 CHANGES: tuple[dict[str, Any], ...] = (
     {"nucleus": {"kind": "lite", "version": "2.6.0"}},
     {"endpoint": {"kind": "serverless"}},
     {"endpoint": {"kind": "instance", "instance_type": "ml.g6e.xlarge"}},
-    {"endpoint": {"kind": "async", "instance_type": "ml.g6e.xlarge"}, "fleet": "denied"},
+    {"endpoint": {"kind": "async", "instance_type": "ml.g6e.xlarge"}, "fleet": FALLBACK_DENIED},
     {"bundle": {"source": "registry", "version": 7}},
     {"containers": {"source": "pull", "tag": "2.0.0"}},
     {"network": {"kind": "new", "cidr": "10.41.0.0/16"}},
@@ -137,19 +140,16 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"training": {"schedule": None}},
     {"consumers": {"destinations": []}},
     {"monitoring": {"silent_minutes": 5}},
-    {"fleet": "denied"},
 )
-"""Of sections of a stage; of ``fleet``, what ``endpoint_fallback`` becomes."""
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: "-".join(change))
+@pytest.mark.parametrize("change", [*CHANGES, {"fleet": FALLBACK_DENIED}], ids=lambda change: "-".join(change))
 def test_no_change_of_a_stage_takes_the_fleet_back_to_its_first_day(change: dict[str, Any]) -> None:
     """CloudFormation would replace both deployments with what they said on the first day, code and model included."""
     document = yaml.safe_load((FOLDER / "dev.yaml").read_text())
     before = first_deployments_of(parse_stage(document, "dev"))
     assert len(before) == 2
-    fallback = change.get("fleet", document["fleet"]["endpoint_fallback"])
-    document |= change | {"fleet": {**document["fleet"], "endpoint_fallback": fallback}}
+    document |= change
     assert first_deployments_of(parse_stage(document, "dev")) == before
 
 
@@ -391,3 +391,27 @@ def test_no_role_has_a_managed_policy_or_an_action_with_a_wildcard(templates: Te
             assert "ManagedPolicyArns" not in role
         for policy in templates.resources(stage, FLEET, "AWS::IAM::Policy").values():
             assert not [one for one in policy_of(policy["PolicyDocument"]).actions() if "*" in one]
+
+
+def test_the_guides_deployment_by_hand_is_what_the_template_would_make() -> None:
+    guide = (ROOT / "docs" / "deployment.md").read_text()
+    sections = [yaml.safe_load(one) for one in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)]
+    (by_hand,) = [one for one in sections if "targetArn" in one]
+    (told,) = [one for one in sections if "fleet" in one]
+    shape = boto3.Session().client("greengrassv2", region_name="eu-central-1").meta.service_model
+    report = ParamValidator().validate(by_hand, shape.operation_model("CreateDeployment").input_shape)
+    assert not report.has_errors(), report.generate_report()
+    document = yaml.safe_load((FOLDER / "dev.yaml").read_text()) | {"name": "test"} | told
+    deployments = first_deployments_of(parse_stage(document, "the guide")).values()
+    (made,) = [one for one in deployments if one["DeploymentName"] == by_hand["deploymentName"]]
+    assert by_hand["targetArn"] == made["TargetArn"]
+    assert read_components(by_hand["components"]) == read_components(made["Components"])
+
+
+def read_components(components: dict[str, Any]) -> dict[str, Any]:
+    """Of a deployment, as the API or a template writes them: each with its version and its configuration."""
+    found = {}
+    for name, written in components.items():
+        one = {key[0].lower() + key[1:]: value for key, value in written.items()}
+        found[name] = one["componentVersion"], json.loads(one.get("configurationUpdate", {}).get("merge", "{}"))
+    return found

@@ -10,7 +10,7 @@ import pytest
 
 import sam3edge
 from sam3edge_infra.page_tokens import make_key
-from sam3edge_infra.stages.files import read_stage
+from sam3edge_infra.stages.files import ROOT, read_stage
 from sam3edge_infra.stages.new_stage import PROGRAM, main
 from sam3edge_infra.stages.questions import questions
 from sam3edge_infra.stages.signing import public_part, read_private_key
@@ -67,7 +67,31 @@ def test_it_names_no_model_that_only_a_roll_out_makes_and_may_be_left_out(tmp_pa
 
 
 @pytest.mark.parametrize("nucleus", ["classic", "lite"])
-def test_a_simulator_brings_its_digests_and_a_way_out(tmp_path: Path, nucleus: str) -> None:
+@pytest.mark.parametrize(("allowed", "fallback"), [("allowed", "endpoint"), ("denied", "none")])
+def test_the_first_deployment_has_the_nucleus_and_the_fallback_of_the_stage(
+    tmp_path: Path, nucleus: str, allowed: str, fallback: str
+) -> None:
+    assert main([*OPTIONS, "--nucleus", nucleus, "--fallback", allowed], tmp_path) == 0
+    stage = read_stage("yard", tmp_path)
+    first = stage.fleet.first_deployment
+    assert first is not None
+    assert first.nucleus is not None
+    assert (first.nucleus.kind, first.nucleus.version) == (nucleus, stage.nucleus.version)
+    assert first.fallback == fallback
+
+
+def test_the_egress_question_says_what_each_answer_costs() -> None:
+    """As the guide's table does, where ``lite`` has ``none`` and ``dev`` has ``nat``."""
+    (egress,) = [one for one in questions(()) if one.option == "egress"]
+    rows = (ROOT / "docs" / "deployment.md").read_text().splitlines()
+    (header,) = [row.split("|") for row in rows if row.startswith("| USD a month |")]
+    (network,) = [row.split("|") for row in rows if row.startswith("| network |")]
+    cells = {name.strip(" `"): cell.strip() for name, cell in zip(header, network, strict=True)}
+    assert egress.accepted == f"none, {cells['lite']} USD a month, or nat, {cells['dev']} USD"
+
+
+@pytest.mark.parametrize("nucleus", ["classic", "lite"])
+def test_a_simulator_brings_its_digests_and_internet_access(tmp_path: Path, nucleus: str) -> None:
     plugin = ["--plugin-sha256", "cd" * 32] if nucleus == "classic" else []
     assert main([*OPTIONS, *SIMULATOR, *plugin, "--nucleus", nucleus, "--simulator-group", "fleet"], tmp_path) == 0
     stage = read_stage("yard", tmp_path)
@@ -148,7 +172,7 @@ def test_a_live_page_has_the_public_part_of_the_operators_key(tmp_path: Path) ->
         ([*OPTIONS, "--first-deployment", "|"], ["--first-deployment", "expected none, or", "one or more"]),
         ([*OPTIONS, "--consumers", "kafka"], ["--consumers", "firehose or eventbridge"]),
         ([*OPTIONS, "--live-page", "key.pem"], ["--live-page", "expected none, or a private RSA key in key.pem"]),
-        ([*OPTIONS, "--email", "ada"], ["--email", "e-mail"]),
+        ([*OPTIONS, "--email", "ada"], ["--email", "email address"]),
         ([*OPTIONS, "--delivery", "svn"], ["--delivery", "codeconnections, codecommit or s3"]),
         ([*OPTIONS, "--delivery", "codeconnections"], ["--connection", "--repository"]),
         ([*OPTIONS, "--delivery", "s3"], ["--sources-bucket", "--sources-key"]),
@@ -170,6 +194,7 @@ def test_a_new_stage_that_is_wrong_is_not_written_and_what_is_accepted_is_said(
     ("arguments", "said"),
     [
         (["--endpoint", "none", "--api", "no"], "--api"),
+        (["--endpoint", "async", "--fallback", "denied"], "--fallback"),
         (["--endpoint", "serverless", "--instance", "ml.c7i.xlarge"], "--instance"),
         (["--nucleus-sha256", DIGEST], "--nucleus-sha256"),
         ([*SIMULATOR, "--nucleus", "lite", "--plugin-sha256", DIGEST], "--plugin-sha256"),

@@ -54,9 +54,9 @@ def told(template: dict[str, Any]) -> dict[str, str]:
 def test_nothing_comes_in_and_metadata_need_a_token(devices: dict[str, dict[str, Any]]) -> None:
     for template in devices.values():
         instance = only(template, "AWS::EC2::Instance")
-        doors = only(template, "AWS::EC2::SecurityGroup")
-        assert "SecurityGroupIngress" not in doors
-        assert {one["FromPort"] for one in doors["SecurityGroupEgress"]} == {80, 443, 8443, 8883}
+        group = only(template, "AWS::EC2::SecurityGroup")
+        assert "SecurityGroupIngress" not in group
+        assert {one["FromPort"] for one in group["SecurityGroupEgress"]} == {80, 443, 8443, 8883}
         assert not [one for one in template["Resources"].values() if one["Type"] == "AWS::EC2::SecurityGroupIngress"]
         assert "KeyName" not in instance
         assert instance["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}

@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +23,7 @@ from sam3edge.core.errors import SettingsError
 from sam3edge.core.messages.topics import NAMES
 from sam3edge_serving.environment import read_settings
 from sam3edge_serving.live_map import authorizer
-from sam3edge_serving.live_map.authorizer import AuthorizerSettings, authorize, policies
+from sam3edge_serving.live_map.authorizer import LISTENED, AuthorizerSettings, authorize, policies
 from sam3edge_serving.live_map.tokens import SecretTokens, TokenRecord, new_token
 from support.iam import Policy, policy_of
 
@@ -30,6 +32,7 @@ PLACE = "arn:aws:iot:eu-central-1:111122223333"
 TOLD = {"SAM3EDGE_PAGE_SECRET": "tokens", "SAM3EDGE_PAGE_THINGS": "sam3edge-dev-"}
 SETTINGS = read_settings(AuthorizerSettings, TOLD)
 COMMANDING = read_settings(AuthorizerSettings, {**TOLD, "SAM3EDGE_PAGE_COMMANDS": "allowed"})
+PAGE = Path(authorizer.__file__).parent / "static" / "js" / "messages.js"
 SECRET, RECORD = new_token("ada", int(NOW) + 86_400)
 OWN = "sam3edge-dev-cam-7"
 
@@ -278,3 +281,10 @@ def test_without_its_records_it_fails_and_lets_nobody_in(secrets_manager: Any) -
     client = SimpleNamespace(get_secret_value=fails, exceptions=secrets_manager.exceptions)
     with pytest.raises(ConnectionError):
         authorize(event(), SecretTokens(client, "tokens", lambda: 0.0), SETTINGS, PLACE, NOW)
+
+
+def test_a_page_may_hear_what_it_asks_for_and_nothing_else() -> None:
+    """AWS IoT Core ends a connection that asks for a topic that it was not granted."""
+    (readers,) = re.findall(r"const READERS = \{(.*?)\};", PAGE.read_text(), re.DOTALL)
+    topics = [one.partition(":")[0].strip().strip('"') for one in readers.split(",") if one.strip()]
+    assert sorted(topics) == sorted(LISTENED)
