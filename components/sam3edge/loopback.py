@@ -11,9 +11,9 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from functools import partial
 from http import HTTPStatus
-from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import socket
 from types import TracebackType
@@ -47,7 +47,7 @@ class Request:
 
     method: str
     target: str
-    headers: HTTPMessage
+    headers: Message
     read: Callable[[int], bytes]
 
 
@@ -130,7 +130,7 @@ class LoopbackServer:
         except Refused as refused:
             return Response(refused.status, json.dumps({"error": str(refused)}).encode())
 
-    def _require_this_host(self, headers: HTTPMessage) -> None:
+    def _require_this_host(self, headers: Message) -> None:
         hosts = headers.get_all("Host") or []
         if len(hosts) != 1 or f"http://{hosts[0].lower()}" not in self.origins:
             raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "expected the address that this server has printed")

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import json
 import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -62,4 +61,4 @@ def _download(package: str, folder: Path) -> Path:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    sys.exit(fetch())
+    fetch()

@@ -12,9 +12,9 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from functools import partial
 from http import HTTPStatus
-from http.client import HTTPMessage
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -104,7 +104,7 @@ class ReviewServer:
             return Response(HTTPStatus.OK, self._work(partial(self._desk.jpeg, image)), "image/jpeg")
         raise Refused(HTTPStatus.NOT_FOUND, "there is nothing by this name")
 
-    def _post(self, path: str, headers: HTTPMessage, body: Callable[[int], bytes]) -> Response:
+    def _post(self, path: str, headers: Message, body: Callable[[int], bytes]) -> Response:
         match path.split("/"):
             case ["items", image, "actions"] if self._desk.knows(image):
                 return self._json(partial(self._desk.act, image, _request(headers, body)))
@@ -127,7 +127,7 @@ class ReviewServer:
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
 
 
-def _request(headers: HTTPMessage, body: Callable[[int], bytes]) -> ActionRequest:
+def _request(headers: Message, body: Callable[[int], bytes]) -> ActionRequest:
     if headers.get_content_type() != "application/json" or not headers.get("Content-Type"):
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
     lengths = headers.get_all("Content-Length") or []

@@ -1,5 +1,6 @@
 // The page: puts its parts together, and draws when there is something new.
 import "./trust.js";
+import { Palette } from "./colors.js";
 import { Commands } from "./commands.js";
 import { Connection } from "./connection.js";
 import { Elements, find, make, say } from "./dom.js";
@@ -48,7 +49,7 @@ class Page {
 
   constructor(config) {
     this.#config = config;
-    const way = WAYS[config.signIn];
+    const way = WAYS[config.signIn], palette = new Palette();
     const publish = (topic, text) => this.#connection.publish(topic, text);
     this.#connection = new Connection({
       open: () => way.open(config, this.#typed),
@@ -59,12 +60,12 @@ class Page {
     });
     this.#commands = new Commands(publish, (entry) => this.#told(entry));
     this.#pictures = new Pictures(config.pictures && config.commands ? config.pictureSeconds : null, publish);
-    this.#cameras = new CamerasView(this.#state, config, this.#selection,
+    this.#cameras = new CamerasView(this.#state, config, this.#selection, palette,
       (camera) => this.#commands.send(camera.device, "snapshot", {}));
-    this.#chart = new ChartView(this.#state);
+    this.#chart = new ChartView(this.#state, palette);
     const commands = new CommandsView(this.#state, this.#commands, config);
     this.#selection.on((key) => commands.choose(key));
-    this.#views = [new DevicesView(this.#state, this.#selection), this.#cameras, new MapView(this.#state, config), commands,
+    this.#views = [new DevicesView(this.#state, this.#selection), this.#cameras, new MapView(this.#state, config, palette), commands,
       new EventsView(this.#state), new ErrorsView(this.#state)];
     for (const prefix of config.prefixes) if (!prefix.includes("+")) this.#state.expect(prefix);
   }

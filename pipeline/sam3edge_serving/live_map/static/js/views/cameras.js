@@ -1,5 +1,4 @@
 // The last frame of each camera with its outlines.
-import { colorOf } from "../colors.js";
 import { Elements, draw, find, make, say } from "../dom.js";
 import { pathOf } from "../geometry.js";
 import { LIMITS } from "../limits.js";
@@ -11,6 +10,7 @@ export class CamerasView {
   #state;
   #config;
   #selection;
+  #palette;
   #ask;
   #cards;
   #drawn = new WeakMap(); // what a card shows: { version, pictured }
@@ -18,10 +18,11 @@ export class CamerasView {
   onScreen = new Set(); // cameras of those
 
   // ask(camera): have the device send a picture.
-  constructor(state, config, selection, ask) {
+  constructor(state, config, selection, palette, ask) {
     this.#state = state;
     this.#config = config;
     this.#selection = selection;
+    this.#palette = palette;
     this.#ask = ask;
     this.#cards = new Elements(find("camera-list"), (camera) => this.#card(camera), (card, camera) => this.#update(card, camera));
     this.#seen = new IntersectionObserver((entries) => {
@@ -78,7 +79,7 @@ export class CamerasView {
     this.#drawn.set(card, { version: camera.version, pictured });
     image.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
     image.setAttribute("aria-label", `${frame.name}: ${tally(frame.objects)}`);
-    image.replaceChildren(...picture(frame, pictured ? camera.picture.url : null));
+    image.replaceChildren(...picture(frame, pictured ? camera.picture.url : null, this.#palette));
     say(details.firstElementChild, tally(frame.objects));
     if (details.open) this.#fill(details, frame);
     details.ontoggle = () => { if (details.open) this.#fill(details, frame); };
@@ -101,21 +102,21 @@ function remarks(camera, frame, pictured, config) {
 }
 
 // The frame: its picture, or a blank of its size, and the outlines, the largest at the back.
-function picture(frame, url) {
+function picture(frame, url, palette) {
   const { width, height } = frame;
   const ground = url === null ? draw("rect", { class: "blank", width, height })
     : draw("image", { href: url, width, height, preserveAspectRatio: "none" });
   const area = ({ bounds }) => (bounds[2] - bounds[0]) * (bounds[3] - bounds[1]);
   const order = frame.objects.map((one, index) => [one, index]).sort((one, other) => area(other[0]) - area(one[0]));
   const named = new Set([...frame.objects].sort((one, other) => other.score - one.score).slice(0, LIMITS.named));
-  return [ground, ...order.map(([one, index]) => outline(one, index)),
+  return [ground, ...order.map(([one, index]) => outline(one, index, palette.colorOf(one.label))),
     ...order.filter(([one]) => named.has(one)).map(([one]) => name(one, frame))];
 }
 
-function outline(one, index) {
+function outline(one, index, color) {
   const d = pathOf(one.shape);
   return draw("g", { "data-object": index, class: one.coarse ? "coarse" : "" }, draw("path", { d, class: "seam" }),
-    draw("path", { d, class: "outline", stroke: colorOf(one.label), fill: colorOf(one.label) }));
+    draw("path", { d, class: "outline", stroke: color, fill: color }));
 }
 
 // What an object is, at the upper left of its outline, inside of the frame.

@@ -89,7 +89,8 @@ function outlines(map, dark) {
   map.addLayer({ id: "objects", type: "fill", source: "objects", paint: { "fill-color": ["get", "color"], "fill-opacity": 0.3 } });
   map.addLayer({ id: "edges", type: "line", source: "objects", paint: { "line-color": ["get", "color"], "line-width": 2 } });
   map.addLayer({
-    id: "names", type: "symbol", source: "objects", layout: { "text-field": ["get", "label"], "text-size": 12 },
+    id: "names", type: "symbol", source: "objects", layout: { "text-field": ["get", "label"], "text-size": 11,
+      "text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 0.7 },
     paint: { "text-color": dark ? "#fff" : "#111", "text-halo-color": dark ? "#000" : "#fff", "text-halo-width": 1.5 },
   });
 }

@@ -1,5 +1,4 @@
 // Objects on Earth: by MapLibre where there is WebGL, else by a plain drawing.
-import { inkOf } from "../colors.js";
 import { find, make, say } from "../dom.js";
 import { unionOf } from "../geometry.js";
 import { counted } from "../words.js";
@@ -10,6 +9,7 @@ const PAUSE = 500; // milliseconds between two drawings
 export class MapView {
   #state;
   #config;
+  #palette;
   #map = null;
   #making = false;
   #shown = ""; // what was drawn
@@ -17,8 +17,9 @@ export class MapView {
   #dark = matchMedia("(prefers-color-scheme: dark)");
   problem = ""; // why it is not the map that it should be
 
-  constructor(state, config) {
+  constructor(state, config, palette) {
     this.#state = state;
+    this.#palette = palette;
     this.#config = config;
     find("map-fit").onclick = () => this.#map?.fit(this.#bounds);
     this.#dark.addEventListener("change", () => {
@@ -43,7 +44,7 @@ export class MapView {
     this.#shown = shown;
     this.#drawnAt = now;
     const objects = placed.flatMap(({ camera, frame }) => frame.objects.filter((one) => one.place !== null)
-      .map((one) => described(camera, frame, one, this.#dark.matches)));
+      .map((one) => described(camera, frame, one, this.#palette.inkOf(one.label, this.#dark.matches))));
     this.#bounds = unionOf(objects.map((one) => one.bounds));
     this.#map.show(objects, this.#bounds);
     say(find("map-count"), `${counted(objects.length, "object")} of ${counted(placed.length, "frame")}`);
@@ -89,7 +90,7 @@ export class MapView {
 }
 
 // What a map draws of an object, and says of it.
-function described(camera, frame, one, dark) {
+function described(camera, frame, one, color) {
   const { place } = one;
   const words = [
     `${one.label} ${one.score.toFixed(2)}`, one.track && `track ${one.track.slice(-4)}`, one.zones.join(", "),
@@ -97,6 +98,6 @@ function described(camera, frame, one, dark) {
     place.accuracy !== null && `right to ${place.accuracy.toPrecision(2)} m`,
     `${camera.device.name}, ${frame.name}`,
   ];
-  return { shape: place.shape, bounds: place.bounds, label: one.label, color: inkOf(one.label, dark),
+  return { shape: place.shape, bounds: place.bounds, label: one.label, color,
     words: words.filter(Boolean).join(" · ") };
 }
