@@ -23,8 +23,8 @@ YES ?=
 CDK := infra/node/node_modules/.bin/cdk
 ASSEMBLY := build/cdk/$(STAGE)
 
-.PHONY: demo loop test check pytest benchmark env env-dev format schema picture demo-bundle definition clean \
-	new_stage synth diff push-images deploy destroy named snapshots architecture
+.PHONY: demo loop test check pytest benchmark env env-dev format schema picture page-picture vendor demo-bundle \
+	definition clean new_stage synth diff push-images deploy destroy named snapshots architecture
 
 demo: env
 	@$(BIN)/python -m sam3edge_simulator.demo --images "$(IMAGES)" --prompts "$(PROMPTS)" --profile $(PROFILE) \
@@ -59,6 +59,14 @@ schema: env-dev
 # the picture in the README, from the overlays of the last demo
 picture: env
 	$(BIN)/python -m sam3edge_simulator.demo.picture --overlays "$(OUT)/overlays" --target assets/demo.jpg
+
+# the pictures of the live page in the README, from the page itself; needs Chromium
+page-picture: env-dev
+	PYTHONPATH=tests $(BIN)/python -m support.page_pictures --picture assets/live-page.jpg --moving assets/live-page.webp
+
+# the libraries of the live page, as npm has them, by the versions in their manifest
+vendor: env-dev
+	$(BIN)/python -m sam3edge_serving.live_map.vendoring
 
 # the demo bundle from its checkpoint, as any bundle is made; then how good it is on scenes that it has never seen
 DEMO_RELEASE := $(OUT)/sam3edge-demo-1.3.0

@@ -48,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(server: PageServer, opened: bool) -> None:
-    logger.info("the page is at %s, for this computer only; Ctrl-C ends it", server.address)
-    if opened and not webbrowser.open(server.address):
-        logger.warning("no browser could be opened; open the address yourself")
     with suppress(KeyboardInterrupt):
+        logger.info("the page is at %s, for this computer only; Ctrl-C ends it", server.address)
+        if opened and not webbrowser.open(server.address):
+            logger.warning("no browser could be opened; open the address yourself")
         threading.Event().wait()
     logger.info("stopped")
 

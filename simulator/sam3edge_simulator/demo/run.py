@@ -146,12 +146,12 @@ def _open(page: PageServer, broker: Broker, console: Console) -> bool:
 
 def _stay(console: Console, out: Path) -> None:
     """Keep the device and its page until Ctrl-C."""
-    console.print(
-        f"the device goes on: put images into {out / 'watched'}, or send it commands from the page; Ctrl-C ends it",
-        highlight=False,
-        soft_wrap=True,
-    )
     with suppress(KeyboardInterrupt):
+        console.print(
+            f"the device goes on: put images into {out / 'watched'}, or send it commands from the page; Ctrl-C ends it",
+            highlight=False,
+            soft_wrap=True,
+        )
         threading.Event().wait()
 
 

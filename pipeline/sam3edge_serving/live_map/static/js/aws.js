@@ -1,6 +1,6 @@
 // The address of AWS IoT Core for one connection, signed with temporary credentials: Signature Version 4 in the query
-// (https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html). The session token is not signed but added
-// afterwards, which is IoT Core's own rule (https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html).
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html). The session token is not signed but
+// added afterwards, IoT Core's own rule (https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html).
 const SERVICE = "iotdevicegateway";
 const EMPTY_BODY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; // its SHA-256
 const encoder = new TextEncoder();
@@ -15,7 +15,8 @@ async function hmac(key, text) {
 }
 
 // As RFC 3986 wants it; encodeURIComponent leaves five characters more.
-const encoded = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+const encoded = (text) =>
+  encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 
 // credentials: { accessKeyId, secretAccessKey, sessionToken }; now: a Date.
 export async function signedAddress(broker, region, credentials, now) {
@@ -28,7 +29,9 @@ export async function signedAddress(broker, region, credentials, now) {
     "X-Amz-Credential": `${credentials.accessKeyId}/${scope}`,
     "X-Amz-Date": stamp,
     "X-Amz-SignedHeaders": "host",
-  }).map(([name, value]) => `${name}=${encoded(value)}`).join("&");
+  })
+    .map(([name, value]) => `${name}=${encoded(value)}`)
+    .join("&");
   const request = ["GET", address.pathname, query, `host:${address.host}`, "", "host", EMPTY_BODY].join("\n");
   const text = ["AWS4-HMAC-SHA256", stamp, scope, await sha256(request)].join("\n");
   let key = encoder.encode(`AWS4${credentials.secretAccessKey}`);

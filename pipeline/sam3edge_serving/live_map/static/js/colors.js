@@ -1,19 +1,31 @@
-// A colour for each label, the same everywhere and at every visit.
-const GOLDEN = 137.508; // degrees: hues of neighbouring numbers lie far apart
+// A colour for each label, the same in all views; neighbours lie far apart.
+import { LIMITS } from "./limits.js";
 
-function number(text) {
-  let hash = 2166136261; // FNV-1a
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 16777619);
-  return hash >>> 0;
-}
+const FIRST = 150,
+  GOLDEN = 137.508; // degrees of hue: of the first label, and between two of them
 
-export function colorOf(label) {
-  const seed = number(label);
-  return `hsl(${Math.round((seed % 360) * GOLDEN) % 360} 90% ${60 + (seed >>> 16) % 12}%)`;
-}
+export class Palette {
+  #numbers = new Map(); // by label, in the order in which they were asked for
 
-// The same for lines on the page's own background.
-export function inkOf(label, dark) {
-  const hue = Math.round((number(label) % 360) * GOLDEN) % 360;
-  return `hsl(${hue} ${dark ? "85% 68%" : "80% 36%"})`;
+  // For outlines on images, which have a dark seam.
+  colorOf(label) {
+    return `hsl(${this.#hue(label)} 90% 62%)`;
+  }
+
+  // For lines on the page's own background.
+  inkOf(label, dark) {
+    return `hsl(${this.#hue(label)} ${dark ? "85% 68%" : "80% 36%"})`;
+  }
+
+  #hue(label) {
+    let number = this.#numbers.get(label);
+    if (number === undefined) {
+      if (this.#numbers.size === LIMITS.colors) this.#numbers.delete(this.#numbers.keys().next().value);
+      number = this.#next++;
+      this.#numbers.set(label, number);
+    }
+    return Math.round(FIRST + number * GOLDEN) % 360;
+  }
+
+  #next = 0;
 }

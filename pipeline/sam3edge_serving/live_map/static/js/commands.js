@@ -20,9 +20,11 @@ export class Commands {
     const entry = { id, key: device.key, device: device.name, name, values, at: now, state: "sent", text: "" };
     this.list.unshift(entry);
     if (this.list.length > LIMITS.commands) this.list.pop();
-    this.#publish(`${device.prefix}/commands`, JSON.stringify({ id, command: name, arguments: values })).catch((error) => {
-      if (entry.state === "sent") this.#settle(entry, "not confirmed", error.message);
-    });
+    this.#publish(`${device.prefix}/commands`, JSON.stringify({ id, command: name, arguments: values })).catch(
+      (error) => {
+        if (entry.state === "sent") this.#settle(entry, "not confirmed", error.message);
+      },
+    );
     this.#onChange();
     return entry;
   }
@@ -37,8 +39,11 @@ export class Commands {
   tick(now) {
     for (const entry of this.list) {
       if (entry.state === "sent" && now - entry.at > PATIENCE) {
-        this.#settle(entry, "no response", `nothing within ${PATIENCE / 1000} s; the device may be offline, or may not `
-          + "listen to this broker");
+        this.#settle(
+          entry,
+          "no response",
+          `nothing within ${PATIENCE / 1000} s; the device may be offline, or may not ` + "listen to this broker",
+        );
       }
     }
   }

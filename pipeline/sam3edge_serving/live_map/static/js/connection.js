@@ -1,15 +1,19 @@
-// MQTT 3.1.1 over WebSockets, for as long as the page is open: connects, subscribes, comes back after a loss. A new client
-// for each connection, so that addresses can be signed anew, and nothing that was refused is sent again.
+// MQTT 3.1.1 over WebSockets, for as long as the page is open: connects, subscribes, comes back after a loss. A new
+// client for each connection, so that addresses can be signed anew, and nothing that was refused is sent again.
 import mqtt from "../vendor/mqtt/mqtt.esm.js";
 
-const FIRST_PAUSE = 1000, LONGEST_PAUSE = 30_000; // milliseconds between attempts
+const FIRST_PAUSE = 1000,
+  LONGEST_PAUSE = 30_000; // milliseconds between attempts
 const SETTLED = 10_000; // connected for so long, the next loss is a new one
 const SHORT = 5000; // a connection that is closed sooner was closed for a reason
 const CONNECT_TIMEOUT = 15_000;
 const KEEP_ALIVE = 240; // seconds; browsers wake hidden tabs once a minute only
 const REFUSALS = {
-  1: "it does not speak MQTT 3.1.1", 2: "it does not take the client's id", 3: "its MQTT service is unavailable",
-  4: "user name or password is wrong", 5: "not authorized",
+  1: "it does not speak MQTT 3.1.1",
+  2: "it does not take the client's id",
+  3: "its MQTT service is unavailable",
+  4: "user name or password is wrong",
+  5: "not authorized",
 };
 
 export class Connection {
@@ -65,12 +69,18 @@ export class Connection {
     const client = this.#client;
     if (client === null || !client.connected) return Promise.reject(new Error("there is no connection to the broker"));
     return new Promise((resolve, reject) => {
-      const lost = () => reject(new Error("the connection was closed before the broker confirmed the command; AWS IoT Core "
-        + `does that where the right to publish to ${topic} is missing`));
+      const lost = () =>
+        reject(
+          new Error(
+            "the connection was closed before the broker confirmed the command; AWS IoT Core " +
+              `does that where the right to publish to ${topic} is missing`,
+          ),
+        );
       client.once("close", lost);
       client.publish(topic, text, { qos: 1 }, (error) => {
         client.off("close", lost);
-        if (error) lost(); else resolve();
+        if (error) lost();
+        else resolve();
       });
     });
   }
@@ -80,8 +90,13 @@ export class Connection {
     const client = mqtt.connect(address, {
       transformWsUrl: () => address, // whole, with its query
       clientId: `sam3edge-page-${crypto.randomUUID()}`,
-      username, password,
-      protocolVersion: 4, clean: true, reconnectPeriod: 0, resubscribe: false, connectTimeout: CONNECT_TIMEOUT,
+      username,
+      password,
+      protocolVersion: 4,
+      clean: true,
+      reconnectPeriod: 0,
+      resubscribe: false,
+      connectTimeout: CONNECT_TIMEOUT,
       keepalive: KEEP_ALIVE,
       timerVariant: "native", // others need a worker out of a blob, which the Content-Security-Policy forbids
     });
@@ -94,9 +109,15 @@ export class Connection {
       this.#become("connected", "");
       for (const filter of this.#filters) this.#subscribe(client, filter, mine);
     });
-    client.on("message", (topic, payload, packet) => { if (mine()) this.#onMessage(topic, payload, packet.retain); });
-    client.on("error", (error) => { if (mine() && error.code in REFUSALS) this.#refused(REFUSALS[error.code]); });
-    client.on("close", () => { if (mine()) this.#lost(); });
+    client.on("message", (topic, payload, packet) => {
+      if (mine()) this.#onMessage(topic, payload, packet.retain);
+    });
+    client.on("error", (error) => {
+      if (mine() && error.code in REFUSALS) this.#refused(REFUSALS[error.code]);
+    });
+    client.on("close", () => {
+      if (mine()) this.#lost();
+    });
   }
 
   // One by one, so that the broker says of each whether it is granted.

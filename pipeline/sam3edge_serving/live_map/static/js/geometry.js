@@ -56,9 +56,13 @@ export function boundsOf(shape) {
 
 // The smallest box around boxes; null for none.
 export function unionOf(boxes) {
-  return boxes.reduce((all, box) => (all === null ? box : [
-    Math.min(all[0], box[0]), Math.min(all[1], box[1]), Math.max(all[2], box[2]), Math.max(all[3], box[3]),
-  ]), null);
+  return boxes.reduce(
+    (all, box) =>
+      all === null
+        ? box
+        : [Math.min(all[0], box[0]), Math.min(all[1], box[1]), Math.max(all[2], box[2]), Math.max(all[3], box[3])],
+    null,
+  );
 }
 
 // The d of an SVG path; with fill-rule evenodd, holes are holes. move turns a point into where it is drawn.

@@ -7,6 +7,7 @@ export const LIMITS = Object.freeze({
   objects: 2000, // of a frame
   vertices: 50_000, // of a frame's outlines, and of its outlines on Earth
   named: 60, // objects of a frame whose label is written beside the outline, best scores first
+  colors: 500, // labels that have one
   labels: 8, // of a chart; what else there is is counted as "others"
   bins: 3600, // of a chart, a second each
   devices: 200, // those that were heard last

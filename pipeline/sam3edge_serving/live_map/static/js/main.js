@@ -1,5 +1,6 @@
 // The page: puts its parts together, and draws when there is something new.
 import "./trust.js";
+import { Palette } from "./colors.js";
 import { Commands } from "./commands.js";
 import { Connection } from "./connection.js";
 import { Elements, find, make, say } from "./dom.js";
@@ -16,8 +17,15 @@ import { DevicesView } from "./views/devices.js";
 import { MapView } from "./views/map.js";
 import { ErrorsView, EventsView } from "./views/rows.js";
 
-const DRAW_EVERY = 250, CHART_EVERY = 1000; // milliseconds
-const PHASES = { stopped: "not connected", connecting: "connecting", connected: "connected", waiting: "not connected", refused: "refused" };
+const DRAW_EVERY = 250,
+  CHART_EVERY = 1000; // milliseconds
+const PHASES = {
+  stopped: "not connected",
+  connecting: "connecting",
+  connected: "connected",
+  waiting: "not connected",
+  refused: "refused",
+};
 
 class Selection {
   key = null; // of the device that was chosen
@@ -26,7 +34,9 @@ class Selection {
     this.key = key;
     for (const told of this.#onChoose) told(key);
   }
-  on(told) { this.#onChoose.push(told); }
+  on(told) {
+    this.#onChoose.push(told);
+  }
 }
 
 class Page {
@@ -41,50 +51,78 @@ class Page {
   #views;
   #cameras;
   #chart;
-  #problems = new Elements(find("problems"), () => make("li", { className: "problem" }), (item, text) => say(item, text));
+  #problems = new Elements(
+    find("problems"),
+    () => make("li", { className: "problem" }),
+    (item, text) => say(item, text),
+  );
   #presence = new Map();
   #rate = { at: Date.now(), messages: 0, text: "" };
   #chartAt = 0;
 
   constructor(config) {
     this.#config = config;
-    const way = WAYS[config.signIn];
+    const way = WAYS[config.signIn],
+      palette = new Palette();
     const publish = (topic, text) => this.#connection.publish(topic, text);
     this.#connection = new Connection({
       open: () => way.open(config, this.#typed),
-      filters: config.prefixes.flatMap((prefix) => TOPICS.filter((topic) => topic !== "snapshots" || config.pictures)
-        .map((topic) => `${prefix}/${topic}`)),
+      filters: config.prefixes.flatMap((prefix) =>
+        TOPICS.filter((topic) => topic !== "snapshots" || config.pictures).map((topic) => `${prefix}/${topic}`),
+      ),
       onMessage: (topic, payload, retained) => this.#take(topic, payload, retained),
       onChange: () => this.#changed(),
     });
     this.#commands = new Commands(publish, (entry) => this.#told(entry));
     this.#pictures = new Pictures(config.pictures && config.commands ? config.pictureSeconds : null, publish);
-    this.#cameras = new CamerasView(this.#state, config, this.#selection,
-      (camera) => this.#commands.send(camera.device, "snapshot", {}));
-    this.#chart = new ChartView(this.#state);
+    this.#cameras = new CamerasView(this.#state, config, this.#selection, palette, (camera) =>
+      this.#commands.send(camera.device, "snapshot", {}),
+    );
+    this.#chart = new ChartView(this.#state, palette);
     const commands = new CommandsView(this.#state, this.#commands, config);
     this.#selection.on((key) => commands.choose(key));
-    this.#views = [new DevicesView(this.#state, this.#selection), this.#cameras, new MapView(this.#state, config), commands,
-      new EventsView(this.#state), new ErrorsView(this.#state)];
+    this.#views = [
+      new DevicesView(this.#state, this.#selection),
+      this.#cameras,
+      new MapView(this.#state, config, palette),
+      commands,
+      new EventsView(this.#state),
+      new ErrorsView(this.#state),
+    ];
     for (const prefix of config.prefixes) if (!prefix.includes("+")) this.#state.expect(prefix);
   }
 
   start() {
     const { fields } = WAYS[this.#config.signIn];
-    find("sign-in-fields").append(...fields.map(({ name, label, type, required }) => make("label", { textContent: `${label} ` },
-      make("input", { name, type, required, autocomplete: "off", spellcheck: false }))));
+    find("sign-in-fields").append(
+      ...fields.map(({ name, label, type, required }) =>
+        make(
+          "label",
+          { textContent: `${label} ` },
+          make("input", { name, type, required, autocomplete: "off", spellcheck: false }),
+        ),
+      ),
+    );
     find("sign-in-form").onsubmit = (event) => {
       event.preventDefault();
       this.#typed = Object.fromEntries(new FormData(event.target));
       event.target.reset();
       this.#connection.start();
     };
-    if (fields.length) this.#changed(); else this.#connection.start();
-    addEventListener("online", () => { if (this.#connection.phase === "waiting") this.#connection.start(); });
+    if (fields.length) this.#changed();
+    else this.#connection.start();
+    addEventListener("online", () => {
+      if (this.#connection.phase === "waiting") this.#connection.start();
+    });
     addEventListener("pagehide", () => this.#connection.stop());
-    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) location.reload();
+    });
     setInterval(() => this.#tick(), DRAW_EVERY);
-    const draw = () => { this.#draw(Date.now()); setTimeout(() => requestAnimationFrame(draw), DRAW_EVERY); };
+    const draw = () => {
+      this.#draw(Date.now());
+      setTimeout(() => requestAnimationFrame(draw), DRAW_EVERY);
+    };
     requestAnimationFrame(draw);
   }
 
@@ -106,9 +144,12 @@ class Page {
   // Devices that somebody looks at: of those the page asks for pictures.
   #looked() {
     if (document.hidden || this.#connection.phase !== "connected") return [];
-    return [...this.#state.devices.values()].filter((device) => (device.key === (this.#selection.key ?? device.key))
-      && presence(device, Date.now()).word === "online"
-      && (!device.cameras.size || [...device.cameras.values()].some((camera) => this.#cameras.onScreen.has(camera))));
+    return [...this.#state.devices.values()].filter(
+      (device) =>
+        device.key === (this.#selection.key ?? device.key) &&
+        presence(device, Date.now()).word === "online" &&
+        (!device.cameras.size || [...device.cameras.values()].some((camera) => this.#cameras.onScreen.has(camera))),
+    );
   }
 
   #tick() {
@@ -124,15 +165,21 @@ class Page {
     if (phase === "refused" || reason === "unreachable") this.#signIn = true;
     find("sign-in").hidden = !this.#signIn || !WAYS[this.#config.signIn].fields.length;
     find("connection").dataset.phase = phase;
-    say(find("connection-text"), `${PHASES[phase]}${phase === "connected" ? ` to ${new URL(this.#config.broker).host}` : ""}`);
+    say(
+      find("connection-text"),
+      `${PHASES[phase]}${phase === "connected" ? ` to ${new URL(this.#config.broker).host}` : ""}`,
+    );
   }
 
   // A command was answered, or was not: that is said aloud, too.
   #told(entry) {
-    if (entry) this.#announce(`${entry.name.replace("_", " ")} on ${entry.device}: ${entry.state.toLowerCase()}. ${entry.text}`);
+    if (entry)
+      this.#announce(`${entry.name.replace("_", " ")} on ${entry.device}: ${entry.state.toLowerCase()}. ${entry.text}`);
   }
 
-  #announce(text) { find("announcements").textContent = text; }
+  #announce(text) {
+    find("announcements").textContent = text;
+  }
 
   #draw(now) {
     for (const view of this.#views) view.render(now);
@@ -143,8 +190,12 @@ class Page {
     this.#problems.show([...problems(this.#config, this.#connection, this.#state, now)]);
     this.#follow(now);
     if (now - this.#rate.at > 2000) this.#measure(now);
-    say(find("rate"), [counted(this.#state.devices.size, "device"), counted(this.#state.messages, "message"), this.#rate.text]
-      .filter(Boolean).join(" · "));
+    say(
+      find("rate"),
+      [counted(this.#state.devices.size, "device"), counted(this.#state.messages, "message"), this.#rate.text]
+        .filter(Boolean)
+        .join(" · "),
+    );
   }
 
   #measure(now) {
@@ -161,7 +212,8 @@ class Page {
       this.#presence.set(device.key, word);
     }
     for (const key of this.#presence.keys()) if (!this.#state.devices.has(key)) this.#presence.delete(key);
-    if (changed.length) this.#announce(changed.length > 5 ? `${changed.length} devices have changed their state` : changed.join(", "));
+    if (changed.length)
+      this.#announce(changed.length > 5 ? `${changed.length} devices have changed their state` : changed.join(", "));
   }
 }
 
@@ -172,8 +224,14 @@ async function start() {
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
     config = await response.json();
   } catch (error) {
-    find("problems").append(make("li", { className: "problem", textContent: "This page's own server does not answer "
-      + `(${error.message}): it may have been stopped. Start it again and open the address that it prints.` }));
+    find("problems").append(
+      make("li", {
+        className: "problem",
+        textContent:
+          "This page's own server does not answer " +
+          `(${error.message}): it may have been stopped. Start it again and open the address that it prints.`,
+      }),
+    );
     say(find("connection-text"), "not connected");
     return;
   }

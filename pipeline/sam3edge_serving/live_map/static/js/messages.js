@@ -1,14 +1,19 @@
-// What devices publish (docs/messages.md), as values that the page may keep and draw. Everything is checked and bounded;
-// what is not as a device of ours writes it raises NotOurs.
+// What devices publish (docs/messages.md), as values that the page may keep and draw. Everything is checked and
+// bounded; what is not as a device of ours writes it raises NotOurs.
 import { LIMITS } from "./limits.js";
 import { boundsOf, pixelPolygons, verticesOf, worldPolygons } from "./geometry.js";
-import {
-  NotOurs, identity, list, moment, number, object, optional, text, texts, whole,
-} from "./reading.js";
+import { NotOurs, identity, list, moment, number, object, optional, text, texts, whole } from "./reading.js";
 
 const READERS = {
-  detections, events, errors, status, "status/model": modelStatus, "status/uploader": uploaderStatus,
-  "commands/response": response, snapshots, availability: null,
+  detections,
+  events,
+  errors,
+  status,
+  "status/model": modelStatus,
+  "status/uploader": uploaderStatus,
+  "commands/response": response,
+  snapshots,
+  availability: null,
 };
 
 // What follows the prefix of the topics that the page listens to.
@@ -29,7 +34,8 @@ export function read(topic, payload, now) {
   const { prefix, name } = split(topic);
   if (payload.length > LIMITS.payloadBytes) throw new NotOurs(`expected at most ${LIMITS.payloadBytes} bytes`);
   const written = new TextDecoder().decode(payload);
-  if (name === "availability") return { kind: name, prefix, device: lastLevel(prefix), available: availability(written) };
+  if (name === "availability")
+    return { kind: name, prefix, device: lastLevel(prefix), available: availability(written) };
   const body = object(parse(written), "a message");
   const head = {
     kind: name,
@@ -59,10 +65,12 @@ function availability(written) {
 }
 
 function detections(body) {
-  const frame = object(body.frame, "frame"), part = object(body.part, "part");
+  const frame = object(body.frame, "frame"),
+    part = object(body.part, "part");
   const pieces = optional(whole, part.pieces, "pieces", 1, LIMITS.pieces) ?? 1;
   const count = whole(part.count, "count", 1, LIMITS.parts);
-  const budget = { vertices: LIMITS.vertices }, worldBudget = { vertices: LIMITS.vertices };
+  const budget = { vertices: LIMITS.vertices },
+    worldBudget = { vertices: LIMITS.vertices };
   const features = list(body.features, "features");
   const objects = features.slice(0, LIMITS.objects).map((feature) => outlined(feature, budget, worldBudget));
   return {
@@ -77,9 +85,14 @@ function detections(body) {
     model: optional(model, body.model),
     by: body.origin?.by === "cloud" ? "cloud" : "device",
     unsupported: Object.keys(object(body.unsupported_prompts ?? {}, "unsupported_prompts"))
-      .slice(0, LIMITS.prompts).map((one) => text(one, "a phrase")),
-    part: { index: whole(part.index, "index", 0, count - 1), count,
-      piece: optional(whole, part.piece, "piece", 0, pieces - 1) ?? 0, pieces },
+      .slice(0, LIMITS.prompts)
+      .map((one) => text(one, "a phrase")),
+    part: {
+      index: whole(part.index, "index", 0, count - 1),
+      count,
+      piece: optional(whole, part.piece, "piece", 0, pieces - 1) ?? 0,
+      pieces,
+    },
     objects: objects.filter((one) => one !== null),
     omitted: features.length - objects.filter((one) => one !== null).length,
   };
@@ -127,16 +140,24 @@ function place(feature, properties, budget) {
 
 function model(body) {
   const { name, version, precision, provider } = object(body, "model");
-  return { name: text(name, "name"), version: text(version, "version"), precision: text(precision, "precision"),
-    provider: text(provider, "provider") };
+  return {
+    name: text(name, "name"),
+    version: text(version, "version"),
+    precision: text(precision, "precision"),
+    provider: text(provider, "provider"),
+  };
 }
 
 function status(body) {
-  const counts = object(body.counts, "counts"), delivery = object(body.delivery, "delivery");
-  const prompts = list(body.prompts, "prompts").slice(0, LIMITS.prompts).map((one) => ({
-    text: text(object(one, "a prompt").text, "text"), label: text(one.label, "label"),
-    threshold: number(one.threshold, "threshold", 0, 1),
-  }));
+  const counts = object(body.counts, "counts"),
+    delivery = object(body.delivery, "delivery");
+  const prompts = list(body.prompts, "prompts")
+    .slice(0, LIMITS.prompts)
+    .map((one) => ({
+      text: text(object(one, "a prompt").text, "text"),
+      label: text(one.label, "label"),
+      threshold: number(one.threshold, "threshold", 0, 1),
+    }));
   return {
     state: text(body.state, "state"),
     model: optional(model, body.model),
@@ -154,10 +175,14 @@ function status(body) {
     lastError: text(body.last_error, "last_error", LIMITS.reasonLength),
     georeference: optional(georeference, body.georeference),
     tracks: optional(whole, body.tracking?.tracks, "tracks"),
-    alarms: optional(list, body.drift?.alarms, "alarms")?.slice(0, 4).map((one) => ({
-      source: text(object(one, "an alarm").source, "source"), prompt: text(one.prompt, "prompt"),
-      metric: text(one.metric, "metric"),
-    })) ?? [],
+    alarms:
+      optional(list, body.drift?.alarms, "alarms")
+        ?.slice(0, 4)
+        .map((one) => ({
+          source: text(object(one, "an alarm").source, "source"),
+          prompt: text(one.prompt, "prompt"),
+          metric: text(one.metric, "metric"),
+        })) ?? [],
   };
 }
 
@@ -172,8 +197,10 @@ function modelStatus(body) {
 function uploaderStatus(body) {
   const examples = object(body.examples, "examples");
   return {
-    state: text(body.state, "state"), waiting: whole(examples.waiting, "waiting"),
-    uploaded: whole(examples.uploaded, "uploaded"), lastError: text(body.last_error, "last_error", LIMITS.reasonLength),
+    state: text(body.state, "state"),
+    waiting: whole(examples.waiting, "waiting"),
+    uploaded: whole(examples.uploaded, "uploaded"),
+    lastError: text(body.last_error, "last_error", LIMITS.reasonLength),
   };
 }
 
@@ -186,13 +213,24 @@ function errors(body) {
 }
 
 function events(body) {
-  const source = text(body.source, "source"), at = moment(body.event_time, "event_time");
+  const source = text(body.source, "source"),
+    at = moment(body.event_time, "event_time");
   if (body.message_type === "counts") {
-    const rows = (value, what, names) => list(value, what).slice(0, LIMITS.prompts).map((one) => Object.fromEntries(
-      names.map((name) => [name, typeof object(one, what)[name] === "number" ? whole(one[name], name) : text(one[name], name)]),
-    ));
+    const rows = (value, what, names) =>
+      list(value, what)
+        .slice(0, LIMITS.prompts)
+        .map((one) =>
+          Object.fromEntries(
+            names.map((name) => [
+              name,
+              typeof object(one, what)[name] === "number" ? whole(one[name], name) : text(one[name], name),
+            ]),
+          ),
+        );
     return {
-      source, at, counts: {
+      source,
+      at,
+      counts: {
         objects: rows(body.objects, "objects", ["label", "current", "total"]),
         zones: rows(body.zones, "zones", ["zone", "label", "current", "entered"]),
         lines: rows(body.lines, "lines", ["line", "label", "forward", "backward"]),
@@ -201,12 +239,17 @@ function events(body) {
   }
   const after = object(body.after, "after");
   return {
-    source, at, event: {
+    source,
+    at,
+    event: {
       type: text(body.type, "type"),
-      reasons: list(body.reasons, "reasons").slice(0, 16).map((one) => ({
-        kind: text(object(one, "a reason").kind, "kind"), name: optional(text, one.name, "name") ?? "",
-        direction: optional(text, one.direction, "direction") ?? "",
-      })),
+      reasons: list(body.reasons, "reasons")
+        .slice(0, 16)
+        .map((one) => ({
+          kind: text(object(one, "a reason").kind, "kind"),
+          name: optional(text, one.name, "name") ?? "",
+          direction: optional(text, one.direction, "direction") ?? "",
+        })),
       track: text(after.id, "after.id"),
       label: text(after.label, "after.label"),
       zones: texts(after.current_zones, "current_zones", 16),

@@ -1,5 +1,5 @@
-// Pictures of cameras, asked for by the page itself where the operator has said how often: one at a time from each device,
-// and only of what somebody looks at. The device answers with the next frame that it works on.
+// Pictures of cameras, asked for by the page itself where the operator has said how often: one at a time from each
+// device, and only of what somebody looks at. The device answers with the next frame that it works on.
 const UNANSWERED = 5000; // milliseconds, after which the same command is sent again: devices know it by its id
 const PATIENCE = 600_000; // until a picture that was promised and did not come is asked for again
 const AFTER_REFUSAL = 60_000;
@@ -34,7 +34,8 @@ export class Pictures {
   answered(device, request, succeeded, now) {
     const asked = this.#asked.get(device.key);
     if (asked?.id !== request) return;
-    if (succeeded) asked.promised = true; else this.#done(device, now + AFTER_REFUSAL);
+    if (succeeded) asked.promised = true;
+    else this.#done(device, now + AFTER_REFUSAL);
   }
 
   // A picture has come.
@@ -44,8 +45,9 @@ export class Pictures {
 
   #ask(device, id, now) {
     this.#asked.set(device.key, { id, at: now, promised: false });
-    this.#publish(`${device.prefix}/commands`, JSON.stringify({ id, command: "snapshot", arguments: {} }))
-      .catch(() => this.answered(device, id, false, now));
+    this.#publish(`${device.prefix}/commands`, JSON.stringify({ id, command: "snapshot", arguments: {} })).catch(() =>
+      this.answered(device, id, false, now),
+    );
   }
 
   #done(device, notBefore) {

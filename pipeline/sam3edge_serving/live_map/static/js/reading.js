@@ -8,7 +8,8 @@ export class NotOurs extends Error {}
 const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
 export function object(value, what) {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) throw new NotOurs(`expected ${what} as an object`);
+  if (value === null || typeof value !== "object" || Array.isArray(value))
+    throw new NotOurs(`expected ${what} as an object`);
   return value;
 }
 
@@ -54,4 +55,7 @@ export function moment(value, what) {
 // The same for what may be absent.
 export const optional = (read, value, ...rest) => (value === undefined || value === null ? null : read(value, ...rest));
 
-export const texts = (value, what, most) => list(value, what).slice(0, most).map((one) => text(one, what));
+export const texts = (value, what, most) =>
+  list(value, what)
+    .slice(0, most)
+    .map((one) => text(one, what));

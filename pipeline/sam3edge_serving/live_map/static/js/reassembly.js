@@ -11,8 +11,10 @@ function gcd(a, b) {
 
 // Whether a share of a part, piece of pieces, lies in another.
 function within(one, other) {
-  return other.piece * one.pieces <= one.piece * other.pieces
-    && (one.piece + 1) * other.pieces <= (other.piece + 1) * one.pieces;
+  return (
+    other.piece * one.pieces <= one.piece * other.pieces &&
+    (one.piece + 1) * other.pieces <= (other.piece + 1) * one.pieces
+  );
 }
 
 // What has come of a frame: messages by part, and by which share of it they are.
@@ -31,9 +33,9 @@ class Parts {
     const { index, pieces } = message.part;
     const there = this.there.get(index) ?? [];
     if (there.some((one) => within(message.part, one.part))) return;
-    const common = this.common / gcd(this.common, pieces) * pieces;
+    const common = (this.common / gcd(this.common, pieces)) * pieces;
     if (common > MAX_COMMON) throw new NotOurs("pieces that were never of one part");
-    this.sum = this.sum / this.common * common;
+    this.sum = (this.sum / this.common) * common;
     this.common = common;
     const [inner, others] = [true, false].map((is) => there.filter((one) => within(one.part, message.part) === is));
     for (const one of inner) this.#count(one, -1);
@@ -41,7 +43,9 @@ class Parts {
     this.there.set(index, [...others, message]);
   }
 
-  complete() { return this.sum === this.count * this.common; }
+  complete() {
+    return this.sum === this.count * this.common;
+  }
 
   ordered() {
     const indices = [...this.there.keys()].sort((one, other) => one - other);
@@ -50,7 +54,7 @@ class Parts {
   }
 
   #count(message, sign) {
-    this.sum += sign * this.common / message.part.pieces;
+    this.sum += (sign * this.common) / message.part.pieces;
     this.bytes += sign * message.bytes;
   }
 }
@@ -59,9 +63,15 @@ class Parts {
 export class Recent {
   #keys = new Set();
   #size;
-  constructor(size) { this.#size = size; }
-  get size() { return this.#keys.size; }
-  has(key) { return this.#keys.has(key); }
+  constructor(size) {
+    this.#size = size;
+  }
+  get size() {
+    return this.#keys.size;
+  }
+  has(key) {
+    return this.#keys.has(key);
+  }
   add(key) {
     this.#keys.add(key);
     if (this.#keys.size > this.#size) this.#keys.delete(this.#keys.values().next().value);
@@ -82,7 +92,9 @@ export class Reassembly {
     this.#waitingBytes = bytes;
   }
 
-  get waiting() { return this.#frames.size; }
+  get waiting() {
+    return this.#frames.size;
+  }
 
   // Take a message of detections that was not seen before. Gives the frame's messages, in order, when nothing of it is
   // missing any more, else null.

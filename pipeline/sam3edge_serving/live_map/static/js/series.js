@@ -29,14 +29,18 @@ export class Series {
     for (const [label, count] of counts) this.#sums[at * this.#slots + this.#slotOf(label)] += count;
   }
 
-  get labels() { return [...this.#labels.keys()]; }
+  get labels() {
+    return [...this.#labels.keys()];
+  }
 
   // Times in seconds since 1970, and the mean counts by label; a second without a frame is not there.
   table(seconds = this.#bins) {
-    const times = [], values = Array.from({ length: this.#slots }, () => []);
+    const times = [],
+      values = Array.from({ length: this.#slots }, () => []);
     const span = Math.min(seconds, this.#bins);
     for (let bin = Math.max(0, this.#newest - span + 1); bin <= this.#newest; bin++) {
-      const at = bin % this.#bins, frames = this.#frames[at];
+      const at = bin % this.#bins,
+        frames = this.#frames[at];
       if (!frames) continue;
       times.push(bin);
       for (let slot = 0; slot < this.#slots; slot++) values[slot].push(this.#sums[at * this.#slots + slot] / frames);

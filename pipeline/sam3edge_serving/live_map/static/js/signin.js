@@ -1,5 +1,5 @@
-// How the page proves itself to the broker, by the configuration's signIn: what it asks a person for, and what it makes of
-// that for each connection. What was typed stays in the memory of this tab.
+// How the page proves itself to the broker, by the configuration's signIn: what it asks a person for, and what it makes
+// of that for each connection. What was typed stays in the memory of this tab.
 import { signedAddress } from "./aws.js";
 
 const field = (name, label, type = "password", required = true) => ({ name, label, type, required });
@@ -12,7 +12,8 @@ export const WAYS = {
   },
   aws: {
     fields: [
-      field("accessKeyId", "Access key id", "text"), field("secretAccessKey", "Secret access key"),
+      field("accessKeyId", "Access key id", "text"),
+      field("secretAccessKey", "Secret access key"),
       field("sessionToken", "Session token"),
     ],
     open: async (config, typed) => ({ address: await signedAddress(config.broker, config.region, typed, new Date()) }),

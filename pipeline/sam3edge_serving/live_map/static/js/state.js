@@ -22,7 +22,9 @@ class Camera {
     this.version = 0; // another when there is something else to draw
   }
 
-  get frame() { return this.recent[0] ?? null; }
+  get frame() {
+    return this.recent[0] ?? null;
+  }
 
   get vertices() {
     return [...new Set([...this.recent, this.pictured])].reduce((sum, frame) => sum + (frame?.vertices ?? 0), 0);
@@ -71,16 +73,27 @@ export class State {
     this.#reassembly = new Reassembly();
   }
 
-  get incomplete() { return this.#reassembly.dropped; }
-  get cameras() { return [...this.devices.values()].flatMap((device) => [...device.cameras.values()]); }
+  get incomplete() {
+    return this.#reassembly.dropped;
+  }
+  get cameras() {
+    return [...this.devices.values()].flatMap((device) => [...device.cameras.values()]);
+  }
 
   // How much is kept, by what there are bounds for.
   get sizes() {
     return {
-      devices: this.devices.size, cameras: this.cameras.length, vertices: this.#vertices, seen: this.#seen.size,
-      pictureBytes: this.#pictureBytes, trail: this.trail.length, trailVertices: this.#trailVertices,
-      rows: this.errors.length + this.events.length, refusals: this.refusals.size,
-      waiting: this.#reassembly.waiting, waitingBytes: this.#reassembly.bytes,
+      devices: this.devices.size,
+      cameras: this.cameras.length,
+      vertices: this.#vertices,
+      seen: this.#seen.size,
+      pictureBytes: this.#pictureBytes,
+      trail: this.trail.length,
+      trailVertices: this.#trailVertices,
+      rows: this.errors.length + this.events.length,
+      refusals: this.refusals.size,
+      waiting: this.#reassembly.waiting,
+      waitingBytes: this.#reassembly.bytes,
     };
   }
 
@@ -125,18 +138,27 @@ export class State {
       device.clockOffset = message.kind === "status" ? message.sentAt - now : device.clockOffset;
     }
     switch (message.kind) {
-      case "detections": return this.#detections(device, message, now);
-      case "snapshots": return this.#picture(device, message, now);
+      case "detections":
+        return this.#detections(device, message, now);
+      case "snapshots":
+        return this.#picture(device, message, now);
       case "status":
         if (device.statusAt !== null && message.time < device.status.time) return undefined; // delivered late
         device.status = message;
         device.statusAt = retained ? message.time : now;
         return undefined;
-      case "status/model": device.model = message.model; return undefined;
-      case "status/uploader": device.uploader = message; return undefined;
-      case "errors": return this.#row(this.errors, { device: device.name, ...message });
-      case "events": return this.#event(device, message);
-      default: return undefined;
+      case "status/model":
+        device.model = message.model;
+        return undefined;
+      case "status/uploader":
+        device.uploader = message;
+        return undefined;
+      case "errors":
+        return this.#row(this.errors, { device: device.name, ...message });
+      case "events":
+        return this.#event(device, message);
+      default:
+        return undefined;
     }
   }
 
@@ -182,7 +204,9 @@ export class State {
     for (const { label } of frame.objects) counts.set(label, (counts.get(label) ?? 0) + 1);
     camera.series.add(frame.time, counts);
     if (camera.frame !== null && frame.time < camera.frame.time) return; // delivered late: not the last frame
-    this.#change(camera, () => { camera.recent = [frame, ...camera.recent].slice(0, RECENT_FRAMES); });
+    this.#change(camera, () => {
+      camera.recent = [frame, ...camera.recent].slice(0, RECENT_FRAMES);
+    });
     if (frame.objects.some((one) => one.place !== null)) this.#follow(camera, frame);
     const waiting = device.waitingPicture;
     if (waiting?.frame.id === frame.id) {
@@ -257,7 +281,8 @@ export class State {
   #event(device, message) {
     const camera = this.#camera(device, message.source);
     if (message.counts) {
-      if (camera.counts === null || message.time >= camera.counts.time) camera.counts = { ...message.counts, time: message.time };
+      if (camera.counts === null || message.time >= camera.counts.time)
+        camera.counts = { ...message.counts, time: message.time };
       return;
     }
     this.#row(this.events, { device: device.name, ...message });
@@ -284,7 +309,8 @@ const placeVertices = (frame) => frame.objects.reduce((sum, one) => sum + (one.p
 function joined(messages, limits) {
   const [first] = messages;
   const objects = [];
-  let vertices = 0, found = 0;
+  let vertices = 0,
+    found = 0;
   for (const one of messages.flatMap((message) => message.objects)) {
     found += 1;
     const cost = one.vertices + (one.place?.vertices ?? 0);
@@ -293,8 +319,16 @@ function joined(messages, limits) {
     objects.push(one);
   }
   const omitted = messages.reduce((sum, message) => sum + message.omitted, found - objects.length);
-  return { ...first.frame, time: first.time, model: first.model, by: first.by, unsupported: first.unsupported,
-    objects, omitted, vertices };
+  return {
+    ...first.frame,
+    time: first.time,
+    model: first.model,
+    by: first.by,
+    unsupported: first.unsupported,
+    objects,
+    omitted,
+    vertices,
+  };
 }
 
 const ONLINE = { running: "online", "waiting for a model": "waiting", restarting: "restarting", stopping: "stopped" };

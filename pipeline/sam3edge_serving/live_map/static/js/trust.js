@@ -1,7 +1,8 @@
-// Trusted Types, where the browser has them: no text becomes markup or code on this page. Two of its own files are loaded
-// by address: the map's worker, and the library of archives.
-const OWN = ["vendor/maplibre-gl/maplibre-gl-worker.mjs", "vendor/pmtiles/pmtiles.js"]
-  .map((path) => new URL(path, document.baseURI).href);
+// Trusted Types, where the browser has them: no text becomes markup or code on this page. Two of its own files are
+// loaded by address: the map's worker, and the library of archives.
+const OWN = ["vendor/maplibre-gl/maplibre-gl-worker.mjs", "vendor/pmtiles/pmtiles.js"].map(
+  (path) => new URL(path, document.baseURI).href,
+);
 
 globalThis.trustedTypes?.createPolicy("default", {
   createScriptURL(text) {

@@ -1,5 +1,4 @@
 // The last frame of each camera with its outlines.
-import { colorOf } from "../colors.js";
 import { Elements, draw, find, make, say } from "../dom.js";
 import { pathOf } from "../geometry.js";
 import { LIMITS } from "../limits.js";
@@ -11,6 +10,7 @@ export class CamerasView {
   #state;
   #config;
   #selection;
+  #palette;
   #ask;
   #cards;
   #drawn = new WeakMap(); // what a card shows: { version, pictured }
@@ -18,23 +18,33 @@ export class CamerasView {
   onScreen = new Set(); // cameras of those
 
   // ask(camera): have the device send a picture.
-  constructor(state, config, selection, ask) {
+  constructor(state, config, selection, palette, ask) {
     this.#state = state;
     this.#config = config;
     this.#selection = selection;
+    this.#palette = palette;
     this.#ask = ask;
-    this.#cards = new Elements(find("camera-list"), (camera) => this.#card(camera), (card, camera) => this.#update(card, camera));
-    this.#seen = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) {
-        if (isIntersecting) this.onScreen.add(target.camera); else this.onScreen.delete(target.camera);
-      }
-    }, { rootMargin: "200px" });
+    this.#cards = new Elements(
+      find("camera-list"),
+      (camera) => this.#card(camera),
+      (card, camera) => this.#update(card, camera),
+    );
+    this.#seen = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries) {
+          if (isIntersecting) this.onScreen.add(target.camera);
+          else this.onScreen.delete(target.camera);
+        }
+      },
+      { rootMargin: "200px" },
+    );
   }
 
   render(now) {
     this.now = now;
     const chosen = this.#selection.key;
-    const cameras = this.#state.cameras.filter((camera) => camera.frame && (chosen === null || camera.device.key === chosen))
+    const cameras = this.#state.cameras
+      .filter((camera) => camera.frame && (chosen === null || camera.device.key === chosen))
       .sort((one, other) => (one.key < other.key ? -1 : 1));
     find("no-cameras").hidden = cameras.length > 0;
     this.#cards.show(cameras.map((camera) => [camera.key, camera]));
@@ -43,50 +53,100 @@ export class CamerasView {
 
   #card(camera) {
     const title = make("h3", { textContent: `${camera.device.name} · ${camera.source}` });
-    const figure = make("figure", {},
-      draw("svg", { role: "img", preserveAspectRatio: "xMidYMid meet" }), make("figcaption"));
+    const figure = make(
+      "figure",
+      {},
+      draw("svg", { role: "img", preserveAspectRatio: "xMidYMid meet" }),
+      make("figcaption"),
+    );
     const tools = make("p", { className: "row" });
     if (this.#config.pictures && this.#config.commands) {
-      const button = make("button", { type: "button", textContent: "Picture", title: "Ask the device for the next frame as a picture" });
+      const button = make("button", {
+        type: "button",
+        textContent: "Picture",
+        title: "Ask the device for the next frame as a picture",
+      });
       button.onclick = () => this.#ask(camera);
       tools.append(button);
     }
     const live = make("button", { type: "button", textContent: "Latest outlines", "aria-pressed": "false" });
     live.onclick = () => live.setAttribute("aria-pressed", live.getAttribute("aria-pressed") !== "true");
     tools.append(live);
-    const table = make("table", {}, make("thead", {}, make("tr", {},
-      ...["object", "score", "zones", "track"].map((name) => make("th", { textContent: name, scope: "col" })))), make("tbody"));
-    const card = make("li", { className: "camera" }, title, figure, tools,
-      make("details", {}, make("summary"), make("div", { className: "scroll" }, table)));
+    const table = make(
+      "table",
+      {},
+      make(
+        "thead",
+        {},
+        make(
+          "tr",
+          {},
+          ...["object", "score", "zones", "track"].map((name) => make("th", { textContent: name, scope: "col" })),
+        ),
+      ),
+      make("tbody"),
+    );
+    const card = make(
+      "li",
+      { className: "camera" },
+      title,
+      figure,
+      tools,
+      make("details", {}, make("summary"), make("div", { className: "scroll" }, table)),
+    );
     card.camera = camera;
     this.#seen.observe(card);
     return card;
   }
 
   #update(card, camera) {
-    const [, figure, tools, details] = card.children, [image, caption] = figure.children;
+    const [, figure, tools, details] = card.children,
+      [image, caption] = figure.children;
     card.camera = camera;
     const live = tools.lastElementChild;
     live.hidden = camera.picture === null;
     const pictured = camera.picture !== null && live.getAttribute("aria-pressed") !== "true";
     const frame = pictured ? camera.pictured : camera.frame;
     const taken = `captured ${clock(frame.capturedAt)}, ${duration(this.now - frame.time)} ago`;
-    say(caption, [frame.name, taken, counted(frame.objects.length, "object"), ...remarks(camera, frame, pictured, this.#config)].join(" · "));
+    say(
+      caption,
+      [
+        frame.name,
+        taken,
+        counted(frame.objects.length, "object"),
+        ...remarks(camera, frame, pictured, this.#config),
+      ].join(" · "),
+    );
     if (!this.onScreen.has(camera)) return;
     const before = this.#drawn.get(card);
     if (before?.version === camera.version && before.pictured === pictured) return;
     this.#drawn.set(card, { version: camera.version, pictured });
     image.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
     image.setAttribute("aria-label", `${frame.name}: ${tally(frame.objects)}`);
-    image.replaceChildren(...picture(frame, pictured ? camera.picture.url : null));
+    image.replaceChildren(...picture(frame, pictured ? camera.picture.url : null, this.#palette));
     say(details.firstElementChild, tally(frame.objects));
     if (details.open) this.#fill(details, frame);
-    details.ontoggle = () => { if (details.open) this.#fill(details, frame); };
+    details.ontoggle = () => {
+      if (details.open) this.#fill(details, frame);
+    };
   }
 
   #fill(details, frame) {
-    details.querySelector("tbody").replaceChildren(...frame.objects.slice(0, LIMITS.rows).map((one) => make("tr", {},
-      ...[one.label, one.score.toFixed(2), one.zones.join(", "), one.track?.slice(-6) ?? ""].map((text) => make("td", { textContent: text })))));
+    details
+      .querySelector("tbody")
+      .replaceChildren(
+        ...frame.objects
+          .slice(0, LIMITS.rows)
+          .map((one) =>
+            make(
+              "tr",
+              {},
+              ...[one.label, one.score.toFixed(2), one.zones.join(", "), one.track?.slice(-6) ?? ""].map((text) =>
+                make("td", { textContent: text }),
+              ),
+            ),
+          ),
+      );
   }
 }
 
@@ -101,27 +161,38 @@ function remarks(camera, frame, pictured, config) {
 }
 
 // The frame: its picture, or a blank of its size, and the outlines, the largest at the back.
-function picture(frame, url) {
+function picture(frame, url, palette) {
   const { width, height } = frame;
-  const ground = url === null ? draw("rect", { class: "blank", width, height })
-    : draw("image", { href: url, width, height, preserveAspectRatio: "none" });
+  const ground =
+    url === null
+      ? draw("rect", { class: "blank", width, height })
+      : draw("image", { href: url, width, height, preserveAspectRatio: "none" });
   const area = ({ bounds }) => (bounds[2] - bounds[0]) * (bounds[3] - bounds[1]);
   const order = frame.objects.map((one, index) => [one, index]).sort((one, other) => area(other[0]) - area(one[0]));
   const named = new Set([...frame.objects].sort((one, other) => other.score - one.score).slice(0, LIMITS.named));
-  return [ground, ...order.map(([one, index]) => outline(one, index)),
-    ...order.filter(([one]) => named.has(one)).map(([one]) => name(one, frame))];
+  return [
+    ground,
+    ...order.map(([one, index]) => outline(one, index, palette.colorOf(one.label))),
+    ...order.filter(([one]) => named.has(one)).map(([one]) => name(one, frame)),
+  ];
 }
 
-function outline(one, index) {
+function outline(one, index, color) {
   const d = pathOf(one.shape);
-  return draw("g", { "data-object": index, class: one.coarse ? "coarse" : "" }, draw("path", { d, class: "seam" }),
-    draw("path", { d, class: "outline", stroke: colorOf(one.label), fill: colorOf(one.label) }));
+  return draw(
+    "g",
+    { "data-object": index, class: one.coarse ? "coarse" : "" },
+    draw("path", { d, class: "seam" }),
+    draw("path", { d, class: "outline", stroke: color, fill: color }),
+  );
 }
 
 // What an object is, at the upper left of its outline, inside of the frame.
 function name(one, { width, height }) {
   const size = Math.max(width / 44, height / 44);
-  const words = [`${one.label} ${one.score.toFixed(2)}`, one.track && `#${one.track.slice(-4)}`, ...one.zones].filter(Boolean).join(" · ");
+  const words = [`${one.label} ${one.score.toFixed(2)}`, one.track && `#${one.track.slice(-4)}`, ...one.zones]
+    .filter(Boolean)
+    .join(" · ");
   const x = Math.max(0, Math.min(one.bounds[0], width - words.length * size * LETTER));
   const y = Math.max(size, Math.min(one.bounds[1] - size / 4, height - size / 4));
   return draw("text", { x, y, "font-size": size, "stroke-width": size / 4 }, words);

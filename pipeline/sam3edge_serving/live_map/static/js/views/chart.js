@@ -1,6 +1,5 @@
 // Counts over time, of one camera.
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
-import { inkOf } from "../colors.js";
 import { find, make, say } from "../dom.js";
 import { tally } from "../words.js";
 
@@ -10,13 +9,15 @@ const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5]]; // lines are told ap
 
 export class ChartView {
   #state;
+  #palette;
   #plot = null;
   #plotted = ""; // of which series and colours the plot is made
   #dark = matchMedia("(prefers-color-scheme: dark)");
   #select = find("counts-camera");
 
-  constructor(state) {
+  constructor(state, palette) {
     this.#state = state;
+    this.#palette = palette;
   }
 
   render() {
@@ -24,7 +25,10 @@ export class ChartView {
     find("no-counts").hidden = cameras.length > 0;
     find("counts-box").hidden = cameras.length === 0;
     if (!cameras.length) return;
-    options(this.#select, cameras.map((camera) => [camera.key, `${camera.device.name} · ${camera.source}`]));
+    options(
+      this.#select,
+      cameras.map((camera) => [camera.key, `${camera.device.name} · ${camera.source}`]),
+    );
     const camera = cameras.find((one) => one.key === this.#select.value) ?? cameras[0];
     this.#draw(camera, Number(find("counts-span").value));
     say(find("counts-summary"), `Last frame: ${tally(camera.frame.objects)}.`);
@@ -33,32 +37,48 @@ export class ChartView {
 
   #draw(camera, seconds) {
     const { times, series } = camera.series.table(seconds);
-    const box = find("chart"), width = box.clientWidth;
+    const box = find("chart"),
+      width = box.clientWidth;
     const plotted = JSON.stringify([camera.key, series.map((one) => one.label), this.#dark.matches]);
     if (plotted !== this.#plotted) {
       this.#plot?.destroy();
-      this.#plot = new uPlot(settings(series, width, this.#dark.matches), [times, ...series.map((one) => one.values)], box);
+      this.#plot = new uPlot(
+        this.#settings(series, width, this.#dark.matches),
+        [times, ...series.map((one) => one.values)],
+        box,
+      );
       this.#plotted = plotted;
       return;
     }
     if (this.#plot.width !== width) this.#plot.setSize({ width, height: HEIGHT });
     this.#plot.setData([times, ...series.map((one) => one.values)]);
   }
-}
 
-function settings(series, width, dark) {
-  const ink = dark ? "#b9c0c9" : "#4d545e", line = dark ? "#33383f" : "#d5d9df";
-  const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
-  return {
-    width, height: HEIGHT,
-    cursor: { drag: { x: false, y: false } },
-    scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
-    axes: [{ ...axis, incrs: SECONDS }, { ...axis, size: 48 }],
-    series: [{}, ...series.map(({ label }, at) => ({
-      label, stroke: inkOf(label, dark), width: 2, dash: DASHES[at % DASHES.length],
-      value: (_, value) => (value === null ? "–" : value.toFixed(1)),
-    }))],
-  };
+  #settings(series, width, dark) {
+    const ink = dark ? "#b9c0c9" : "#4d545e",
+      line = dark ? "#33383f" : "#d5d9df";
+    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+    return {
+      width,
+      height: HEIGHT,
+      cursor: { drag: { x: false, y: false } },
+      scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
+      axes: [
+        { ...axis, incrs: SECONDS },
+        { ...axis, size: 48 },
+      ],
+      series: [
+        {},
+        ...series.map(({ label }, at) => ({
+          label,
+          stroke: this.#palette.inkOf(label, dark),
+          width: 2,
+          dash: DASHES[at % DASHES.length],
+          value: (_, value) => (value === null ? "–" : value.toFixed(1)),
+        })),
+      ],
+    };
+  }
 }
 
 // The entries of a select, [value, text], without a change of what is chosen.
@@ -74,15 +94,32 @@ export function options(select, wanted) {
 // What a device that tracks has counted.
 function tables({ objects, zones, lines }) {
   return [
-    table("Objects", ["label", "now", "in all"], objects.map((one) => [one.label, one.current, one.total])),
-    table("Zones", ["zone", "label", "now", "entered"], zones.map((one) => [one.zone, one.label, one.current, one.entered])),
-    table("Lines", ["line", "label", "forward", "backward"], lines.map((one) => [one.line, one.label, one.forward, one.backward])),
+    table(
+      "Objects",
+      ["label", "now", "in all"],
+      objects.map((one) => [one.label, one.current, one.total]),
+    ),
+    table(
+      "Zones",
+      ["zone", "label", "now", "entered"],
+      zones.map((one) => [one.zone, one.label, one.current, one.entered]),
+    ),
+    table(
+      "Lines",
+      ["line", "label", "forward", "backward"],
+      lines.map((one) => [one.line, one.label, one.forward, one.backward]),
+    ),
   ].filter(Boolean);
 }
 
 function table(title, heads, rows) {
   if (!rows.length) return null;
   const cells = (name, texts) => texts.map((text) => make(name, { textContent: text }));
-  return make("table", {}, make("caption", { textContent: title }), make("thead", {}, make("tr", {}, ...cells("th", heads))),
-    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...cells("td", row)))));
+  return make(
+    "table",
+    {},
+    make("caption", { textContent: title }),
+    make("thead", {}, make("tr", {}, ...cells("th", heads))),
+    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...cells("td", row)))),
+  );
 }

@@ -5,7 +5,11 @@ import { options } from "./chart.js";
 
 const NAMES = { set_prompts: "set prompts", set_threshold: "set threshold", snapshot: "picture" };
 const STATES = {
-  sent: "… waiting", SUCCEEDED: "✓ done", REJECTED: "✕ refused", FAILED: "✕ failed", "no response": "? no response",
+  sent: "… waiting",
+  SUCCEEDED: "✓ done",
+  REJECTED: "✕ refused",
+  FAILED: "✕ failed",
+  "no response": "? no response",
   "not confirmed": "? not confirmed",
 };
 
@@ -22,27 +26,46 @@ export class CommandsView {
     this.#state = state;
     this.#commands = commands;
     this.#config = config;
-    this.#list = new Elements(find("command-list"), (entry) => make("li", {}, make("time", { textContent: clock(entry.at) }), " ",
-      make("strong", { textContent: entry.device }), ` ${NAMES[entry.name]} `, make("span", { className: "state" }), " ",
-      make("span", { className: "quiet" })), (row, entry) => {
-      const [, , state, text] = row.children;
-      row.dataset.state = entry.state;
-      say(state, STATES[entry.state] ?? entry.state);
-      say(text, entry.text);
-    });
+    this.#list = new Elements(
+      find("command-list"),
+      (entry) =>
+        make(
+          "li",
+          {},
+          make("time", { textContent: clock(entry.at) }),
+          " ",
+          make("strong", { textContent: entry.device }),
+          ` ${NAMES[entry.name]} `,
+          make("span", { className: "state" }),
+          " ",
+          make("span", { className: "quiet" }),
+        ),
+      (row, entry) => {
+        const [, , state, text] = row.children;
+        row.dataset.state = entry.state;
+        say(state, STATES[entry.state] ?? entry.state);
+        say(text, entry.text);
+      },
+    );
     find("command-form").onsubmit = (event) => this.#submit(event);
-    find("command-reset").onclick = () => { this.#written = null; };
+    find("command-reset").onclick = () => {
+      this.#written = null;
+    };
     find("command-snapshot").hidden = !config.pictures;
     if (!config.commands) find("no-commands").textContent = "This page was started without commands (--read-only).";
   }
 
   render() {
-    const devices = [...this.#state.devices.values()].filter((device) => device.heard !== null || device.status !== null)
+    const devices = [...this.#state.devices.values()]
+      .filter((device) => device.heard !== null || device.status !== null)
       .sort((one, other) => (one.name < other.name ? -1 : 1));
     const usable = this.#config.commands && devices.length > 0;
     find("no-commands").hidden = usable;
     find("command-form").hidden = !usable;
-    options(this.#select, devices.map((device) => [device.key, device.name]));
+    options(
+      this.#select,
+      devices.map((device) => [device.key, device.name]),
+    );
     const device = this.#device;
     if (usable && device) this.#fill(device);
     this.#list.show(this.#commands.list.map((entry) => [entry.id, entry]));
@@ -53,7 +76,9 @@ export class CommandsView {
     if (key !== null) this.#select.value = key;
   }
 
-  get #device() { return this.#state.devices.get(this.#select.value); }
+  get #device() {
+    return this.#state.devices.get(this.#select.value);
+  }
 
   // What the device looks for, unless somebody is writing something else.
   #fill({ key, status }) {
@@ -65,14 +90,19 @@ export class CommandsView {
       this.#prompts.value = text;
       this.#written = { key, text };
     }
-    say(find("command-note"), whole
-      ? "Replaces the whole list. Phrases without a threshold of their own get the device's."
-      : `The device looks for ${status.promptCount} phrases, more or longer ones than its heartbeat holds: write all down.`);
+    say(
+      find("command-note"),
+      whole
+        ? "Replaces the whole list. Phrases without a threshold of their own get the device's."
+        : `The device looks for ${status.promptCount} phrases, more or longer ones than its heartbeat holds: write ` +
+            "all down.",
+    );
   }
 
   #submit(event) {
     event.preventDefault();
-    const device = this.#device, name = event.submitter?.value ?? "set_prompts";
+    const device = this.#device,
+      name = event.submitter?.value ?? "set_prompts";
     if (!device) return;
     try {
       this.#commands.send(device, name, VALUES[name]());
@@ -97,11 +127,17 @@ const VALUES = {
 
 // Prompts of lines "phrase | label | threshold".
 function prompts(text) {
-  const lines = text.split("\n").map((line) => line.split("|").map((part) => part.trim())).filter(([phrase]) => phrase);
+  const lines = text
+    .split("\n")
+    .map((line) => line.split("|").map((part) => part.trim()))
+    .filter(([phrase]) => phrase);
   if (!lines.length) throw new RangeError("Expected a phrase at least.");
   return lines.map(([phrase, label = "", threshold = "", ...rest]) => {
     if (rest.length || (threshold && !(Number(threshold) >= 0 && Number(threshold) <= 1))) {
-      throw new RangeError(`Expected "phrase | label | threshold" with a threshold from 0 to 1, got "${phrase} | ${label} | ${threshold}".`);
+      throw new RangeError(
+        'Expected "phrase | label | threshold" with a threshold from 0 to 1, got ' +
+          `"${phrase} | ${label} | ${threshold}".`,
+      );
     }
     if (!label && !threshold) return phrase;
     return { Text: phrase, ...(label && { Label: label }), ...(threshold && { Threshold: Number(threshold) }) };
@@ -111,11 +147,13 @@ function prompts(text) {
 // The same of what a heartbeat says. Where all have one threshold it is taken for the device's, and not written.
 function written(all) {
   const same = all.every((one) => one.threshold === all[0].threshold);
-  return all.map(({ text, label, threshold }) => {
-    const parts = [text, label === text ? "" : label, same ? "" : String(threshold)];
-    while (parts.at(-1) === "") parts.pop();
-    return parts.join(" | ").replace("|  |", "| |");
-  }).join("\n");
+  return all
+    .map(({ text, label, threshold }) => {
+      const parts = [text, label === text ? "" : label, same ? "" : String(threshold)];
+      while (parts.at(-1) === "") parts.pop();
+      return parts.join(" | ").replace("|  |", "| |");
+    })
+    .join("\n");
 }
 
 // Whether a heartbeat names all phrases, and none of them cut.

@@ -16,10 +16,17 @@ export class DevicesView {
   constructor(state, selection) {
     this.#state = state;
     this.#selection = selection;
-    this.#list = new Elements(find("device-list"), (device) => this.#row(device), (row, device) => this.#update(row, device));
+    this.#list = new Elements(
+      find("device-list"),
+      (device) => this.#row(device),
+      (row, device) => this.#update(row, device),
+    );
     const facts = find("device-details").appendChild(make("dl"));
-    this.#facts = new Elements(facts, ([name]) => make("div", {}, make("dt", { textContent: name }), make("dd")),
-      (row, [, text]) => say(row.lastElementChild, text));
+    this.#facts = new Elements(
+      facts,
+      ([name]) => make("div", {}, make("dt", { textContent: name }), make("dd")),
+      (row, [, text]) => say(row.lastElementChild, text),
+    );
   }
 
   render(now) {
@@ -33,9 +40,14 @@ export class DevicesView {
   }
 
   #row(device) {
-    const button = make("button", { type: "button" },
-      make("span", { className: "sign", "aria-hidden": "true" }), make("span", { className: "name", textContent: device.name }),
-      make("span", { className: "word" }), make("span", { className: "quiet" }));
+    const button = make(
+      "button",
+      { type: "button" },
+      make("span", { className: "sign", "aria-hidden": "true" }),
+      make("span", { className: "name", textContent: device.name }),
+      make("span", { className: "word" }),
+      make("span", { className: "quiet" }),
+    );
     button.onclick = () => this.#selection.choose(this.#selection.key === device.key ? null : device.key);
     return make("li", {}, button);
   }
@@ -67,19 +79,40 @@ function facts(device, now) {
     model && ["model", `${model.name} ${model.version}, ${model.precision} on ${model.provider}`],
     status && ["looks for", status.prompts.map(prompt).join(", ") + more(status.promptCount - status.prompts.length)],
     status && ["up for", duration(status.uptime * 1000)],
-    status && ["frames", `${status.frames}, with ${counted(status.instances, "object")}; ${status.rejected} could not be used`
-      + (status.backlog ? `; ${status.backlog} wait` : "")],
-    status && ["not delivered yet", counted(status.queued, "message")
-      + (status.queued ? `, the oldest for ${duration(status.oldest * 1000)}` : "")],
+    status && [
+      "frames",
+      `${status.frames}, with ${counted(status.instances, "object")}; ${status.rejected} could not be used` +
+        (status.backlog ? `; ${status.backlog} wait` : ""),
+    ],
+    status && [
+      "not delivered yet",
+      counted(status.queued, "message") + (status.queued ? `, the oldest for ${duration(status.oldest * 1000)}` : ""),
+    ],
     status?.tracks !== null && status && ["tracks now", String(status.tracks)],
-    status?.georeference && ["places on Earth", [status.georeference.state, status.georeference.reason].filter(Boolean).join(": ")],
-    status?.alarms.length > 0 && ["drift", status.alarms.map((one) => `${one.metric} of ${one.prompt} (${one.source})`).join(", ")],
+    status?.georeference && [
+      "places on Earth",
+      [status.georeference.state, status.georeference.reason].filter(Boolean).join(": "),
+    ],
+    status?.alarms.length > 0 && [
+      "drift",
+      status.alarms.map((one) => `${one.metric} of ${one.prompt} (${one.source})`).join(", "),
+    ],
     status?.lastError && ["last error", status.lastError],
-    uploader && ["uploader", `${uploader.state}; ${counted(uploader.waiting, "example")} wait, ${uploader.uploaded} uploaded`
-      + (uploader.lastError ? `; ${uploader.lastError}` : "")],
-    Math.abs(device.clockOffset) > SKEW && ["clock", `${duration(Math.abs(device.clockOffset))} `
-      + (device.clockOffset > 0 ? "ahead of" : "behind") + " this computer's"],
-    device.statusAt !== null && ["last heartbeat", `${moment(device.statusAt)}, ${duration(now - device.statusAt)} ago`],
+    uploader && [
+      "uploader",
+      `${uploader.state}; ${counted(uploader.waiting, "example")} wait, ${uploader.uploaded} uploaded` +
+        (uploader.lastError ? `; ${uploader.lastError}` : ""),
+    ],
+    Math.abs(device.clockOffset) > SKEW && [
+      "clock",
+      `${duration(Math.abs(device.clockOffset))} ` +
+        (device.clockOffset > 0 ? "ahead of" : "behind") +
+        " this computer's",
+    ],
+    device.statusAt !== null && [
+      "last heartbeat",
+      `${moment(device.statusAt)}, ${duration(now - device.statusAt)} ago`,
+    ],
   ].filter(Boolean);
 }
 

@@ -23,24 +23,36 @@ class GlobeMap {
   #bounds = null;
   #moved = false; // whether a person has moved it
 
-  // choose(text): of the object that was clicked; note(text): what is wrong with the map; credit(text): whose map it is.
+  // choose(text): of the object that was clicked; note(text): what is wrong with the map; credit(text): whose it is.
   constructor(box, config, dark, { choose, note, credit }) {
     const scheme = dark ? "dark" : "light";
     this.#map = new Base({
-      container: box, style: config.mapStyle ?? plain(scheme), attributionControl: false, center: [0, 0], zoom: 1,
-      maxPitch: 0, dragRotate: false, renderWorldCopies: false, fadeDuration: 0, cooperativeGestures: true,
+      container: box,
+      style: config.mapStyle ?? plain(scheme),
+      attributionControl: false,
+      center: [0, 0],
+      zoom: 1,
+      maxPitch: 0,
+      dragRotate: false,
+      renderWorldCopies: false,
+      fadeDuration: 0,
+      cooperativeGestures: true,
     });
     this.#map.addControl(new NavigationControl({ showCompass: false }));
     this.#map.addControl(new ScaleControl());
     this.#map.on("sourcedata", () => credit(attributions(this.#map)));
-    this.#map.on("movestart", (event) => { if (event.originalEvent) this.#moved = true; });
+    this.#map.on("movestart", (event) => {
+      if (event.originalEvent) this.#moved = true;
+    });
     this.#map.on("error", ({ error }) => note(`The background map cannot be loaded: ${error.message}`));
     this.#map.on("webglcontextlost", () => note("The graphics processor was lost; the map comes back with it."));
     this.#map.on("webglcontextrestored", () => note(""));
     this.#map.on("click", "objects", ({ features }) => choose(features[0].properties.words));
     this.#map.on("load", async () => {
       if (config.mapTiles && !config.mapStyle) {
-        await archive(this.#map, config.mapTiles, scheme).catch((error) => note(`The map's archive cannot be read: ${error.message}`));
+        await archive(this.#map, config.mapTiles, scheme).catch((error) =>
+          note(`The map's archive cannot be read: ${error.message}`),
+        );
       }
       outlines(this.#map, dark);
       this.#ready = true;
@@ -60,25 +72,36 @@ class GlobeMap {
   fit(bounds) {
     if (!bounds || !this.#ready) return;
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.#map.fitBounds([bounds.slice(0, 2), bounds.slice(2)], { padding: 40, maxZoom: CLOSEST, animate: !still, duration: 300 });
+    this.#map.fitBounds([bounds.slice(0, 2), bounds.slice(2)], {
+      padding: 40,
+      maxZoom: CLOSEST,
+      animate: !still,
+      duration: 300,
+    });
     this.#moved = false;
   }
 
-  remove() { this.#map.remove(); }
+  remove() {
+    this.#map.remove();
+  }
 
   #put() {
     if (!this.#ready) return;
     this.#map.getSource("objects").setData({
       type: "FeatureCollection",
       features: this.#objects.map(({ shape, label, color, words }) => ({
-        type: "Feature", geometry: multiPolygon(shape), properties: { label, color, words },
+        type: "Feature",
+        geometry: multiPolygon(shape),
+        properties: { label, color, words },
       })),
     });
   }
 }
 
 const plain = (scheme) => ({
-  version: 8, sources: {}, layers: [{ id: "ground", type: "background", paint: { "background-color": GROUND[scheme] } }],
+  version: 8,
+  sources: {},
+  layers: [{ id: "ground", type: "background", paint: { "background-color": GROUND[scheme] } }],
 });
 
 const holds = (box, [west, south, east, north]) =>
@@ -86,10 +109,28 @@ const holds = (box, [west, south, east, north]) =>
 
 function outlines(map, dark) {
   map.addSource("objects", { type: "geojson", data: { type: "FeatureCollection", features: [] } });
-  map.addLayer({ id: "objects", type: "fill", source: "objects", paint: { "fill-color": ["get", "color"], "fill-opacity": 0.3 } });
-  map.addLayer({ id: "edges", type: "line", source: "objects", paint: { "line-color": ["get", "color"], "line-width": 2 } });
   map.addLayer({
-    id: "names", type: "symbol", source: "objects", layout: { "text-field": ["get", "label"], "text-size": 12 },
+    id: "objects",
+    type: "fill",
+    source: "objects",
+    paint: { "fill-color": ["get", "color"], "fill-opacity": 0.3 },
+  });
+  map.addLayer({
+    id: "edges",
+    type: "line",
+    source: "objects",
+    paint: { "line-color": ["get", "color"], "line-width": 2 },
+  });
+  map.addLayer({
+    id: "names",
+    type: "symbol",
+    source: "objects",
+    layout: {
+      "text-field": ["get", "label"],
+      "text-size": 11,
+      "text-variable-anchor": ["top", "bottom", "left", "right"],
+      "text-radial-offset": 0.7,
+    },
     paint: { "text-color": dark ? "#fff" : "#111", "text-halo-color": dark ? "#000" : "#fff", "text-halo-width": 1.5 },
   });
 }
@@ -100,31 +141,52 @@ async function archive(map, path, scheme) {
   archives.protocol.add(tiles);
   const [header, metadata] = [await tiles.getHeader(), await tiles.getMetadata()];
   const vector = header.tileType === 1;
-  map.addSource(ARCHIVE, { type: vector ? "vector" : "raster", url: `pmtiles://${path}`, tileSize: 256,
-    attribution: metadata.attribution ?? "" });
+  map.addSource(ARCHIVE, {
+    type: vector ? "vector" : "raster",
+    url: `pmtiles://${path}`,
+    tileSize: 256,
+    attribution: metadata.attribution ?? "",
+  });
   if (!vector) return map.addLayer({ id: ARCHIVE, type: "raster", source: ARCHIVE });
   for (const { id } of metadata.vector_layers) {
     const common = { source: ARCHIVE, "source-layer": id };
-    map.addLayer({ id: `${id} areas`, type: "fill", ...common, filter: ["==", ["geometry-type"], "Polygon"],
-      paint: { "fill-color": LAND[scheme], "fill-opacity": 0.4 } });
-    map.addLayer({ id: `${id} lines`, type: "line", ...common, filter: ["==", ["geometry-type"], "LineString"],
-      paint: { "line-color": LAND[scheme] } });
+    map.addLayer({
+      id: `${id} areas`,
+      type: "fill",
+      ...common,
+      filter: ["==", ["geometry-type"], "Polygon"],
+      paint: { "fill-color": LAND[scheme], "fill-opacity": 0.4 },
+    });
+    map.addLayer({
+      id: `${id} lines`,
+      type: "line",
+      ...common,
+      filter: ["==", ["geometry-type"], "LineString"],
+      paint: { "line-color": LAND[scheme] },
+    });
   }
   return undefined;
 }
 
 // What the map's sources want to be said of them, as text: MapLibre's own control makes markup of it.
 function attributions(map) {
-  const said = Object.keys(map.getStyle()?.sources ?? {}).map((id) => map.getSource(id)?.attribution)
-    .filter((one) => typeof one === "string").map((one) => one.replace(/<[^>]*>/g, "").trim());
+  const said = Object.keys(map.getStyle()?.sources ?? {})
+    .map((id) => map.getSource(id)?.attribution)
+    .filter((one) => typeof one === "string")
+    .map((one) => one.replace(/<[^>]*>/g, "").trim());
   return [...new Set(said)].filter(Boolean).join(" | ").slice(0, 500);
 }
 
-// Addresses that begin with pmtiles:// lead into archives. The library is a plain script, loaded where there is one only.
+// Addresses that begin with pmtiles:// lead into archives. The library is a plain script, loaded only where one is.
 async function protocol() {
   const { PMTiles, Protocol } = await new Promise((resolve, reject) => {
-    document.head.append(make("script", { src: "vendor/pmtiles/pmtiles.js", onload: () => resolve(globalThis.pmtiles),
-      onerror: () => reject(new Error("the library of archives cannot be loaded")) }));
+    document.head.append(
+      make("script", {
+        src: "vendor/pmtiles/pmtiles.js",
+        onload: () => resolve(globalThis.pmtiles),
+        onerror: () => reject(new Error("the library of archives cannot be loaded")),
+      }),
+    );
   });
   const reader = new Protocol();
   addProtocol("pmtiles", reader.tile);

@@ -1,5 +1,4 @@
 // Objects on Earth: by MapLibre where there is WebGL, else by a plain drawing.
-import { inkOf } from "../colors.js";
 import { find, make, say } from "../dom.js";
 import { unionOf } from "../geometry.js";
 import { counted } from "../words.js";
@@ -10,6 +9,7 @@ const PAUSE = 500; // milliseconds between two drawings
 export class MapView {
   #state;
   #config;
+  #palette;
   #map = null;
   #making = false;
   #shown = ""; // what was drawn
@@ -17,8 +17,9 @@ export class MapView {
   #dark = matchMedia("(prefers-color-scheme: dark)");
   problem = ""; // why it is not the map that it should be
 
-  constructor(state, config) {
+  constructor(state, config, palette) {
     this.#state = state;
+    this.#palette = palette;
     this.#config = config;
     find("map-fit").onclick = () => this.#map?.fit(this.#bounds);
     this.#dark.addEventListener("change", () => {
@@ -42,8 +43,11 @@ export class MapView {
     if (shown === this.#shown) return;
     this.#shown = shown;
     this.#drawnAt = now;
-    const objects = placed.flatMap(({ camera, frame }) => frame.objects.filter((one) => one.place !== null)
-      .map((one) => described(camera, frame, one, this.#dark.matches)));
+    const objects = placed.flatMap(({ camera, frame }) =>
+      frame.objects
+        .filter((one) => one.place !== null)
+        .map((one) => described(camera, frame, one, this.#palette.inkOf(one.label, this.#dark.matches))),
+    );
     this.#bounds = unionOf(objects.map((one) => one.bounds));
     this.#map.show(objects, this.#bounds);
     say(find("map-count"), `${counted(objects.length, "object")} of ${counted(placed.length, "frame")}`);
@@ -54,20 +58,26 @@ export class MapView {
   // Frames with places: { camera, frame }.
   #frames(wanted) {
     if (wanted === "all") return this.#state.trail;
-    return this.#state.cameras.filter(({ frame }) => frame?.objects.some((one) => one.place !== null))
+    return this.#state.cameras
+      .filter(({ frame }) => frame?.objects.some((one) => one.place !== null))
       .map((camera) => ({ camera, frame: camera.frame }));
   }
 
   // MapLibre is a megabyte: it is loaded where there is something for it to draw.
   async #make() {
     this.#making = true;
-    const says = { choose: (text) => say(find("map-object"), text), note: (text) => this.#note(text),
-      credit: (text) => say(find("map-credit"), text) };
+    const says = {
+      choose: (text) => say(find("map-object"), text),
+      note: (text) => this.#note(text),
+      credit: (text) => say(find("map-credit"), text),
+    };
     const box = find("map");
     box.replaceChildren();
     if (make("canvas").getContext("webgl2") === null) {
-      this.#note("This browser has no WebGL, or has it switched off: this is a plain drawing in longitude and latitude"
-        + (this.#config.mapStyle || this.#config.mapTiles ? ", without the background map." : "."));
+      this.#note(
+        "This browser has no WebGL, or has it switched off: this is a plain drawing in longitude and latitude" +
+          (this.#config.mapStyle || this.#config.mapTiles ? ", without the background map." : "."),
+      );
       this.#map = new PlainMap(box, says.choose);
       return;
     }
@@ -89,14 +99,21 @@ export class MapView {
 }
 
 // What a map draws of an object, and says of it.
-function described(camera, frame, one, dark) {
+function described(camera, frame, one, color) {
   const { place } = one;
   const words = [
-    `${one.label} ${one.score.toFixed(2)}`, one.track && `track ${one.track.slice(-4)}`, one.zones.join(", "),
+    `${one.label} ${one.score.toFixed(2)}`,
+    one.track && `track ${one.track.slice(-4)}`,
+    one.zones.join(", "),
     place.squareMetres !== null && `${place.squareMetres.toPrecision(3)} m²`,
     place.accuracy !== null && `right to ${place.accuracy.toPrecision(2)} m`,
     `${camera.device.name}, ${frame.name}`,
   ];
-  return { shape: place.shape, bounds: place.bounds, label: one.label, color: inkOf(one.label, dark),
-    words: words.filter(Boolean).join(" · ") };
+  return {
+    shape: place.shape,
+    bounds: place.bounds,
+    label: one.label,
+    color,
+    words: words.filter(Boolean).join(" · "),
+  };
 }

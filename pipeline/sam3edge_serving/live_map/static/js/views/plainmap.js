@@ -41,29 +41,43 @@ export class PlainMap {
   #drawing() {
     const { clientWidth: width, clientHeight: height } = this.#box;
     const [west, south, east, north] = this.#bounds;
-    const middle = (south + north) / 2, squeeze = Math.max(0.01, Math.cos((middle * Math.PI) / 180));
-    const scale = Math.min((width - 2 * MARGIN) / Math.max(LEAST, (east - west) * squeeze),
-      (height - 2 * MARGIN) / Math.max(LEAST, north - south)); // CSS pixels of a degree of latitude
-    const place = (lon, lat) => [width / 2 + (lon - (west + east) / 2) * squeeze * scale, height / 2 - (lat - middle) * scale];
+    const middle = (south + north) / 2,
+      squeeze = Math.max(0.01, Math.cos((middle * Math.PI) / 180));
+    const scale = Math.min(
+      (width - 2 * MARGIN) / Math.max(LEAST, (east - west) * squeeze),
+      (height - 2 * MARGIN) / Math.max(LEAST, north - south),
+    ); // CSS pixels of a degree of latitude
+    const place = (lon, lat) => [
+      width / 2 + (lon - (west + east) / 2) * squeeze * scale,
+      height / 2 - (lat - middle) * scale,
+    ];
     const outlines = this.#objects.map((one, index) => {
-      const path = draw("path", { d: pathOf(one.shape, place), fill: one.color, stroke: one.color, "data-object": index });
+      const path = draw("path", {
+        d: pathOf(one.shape, place),
+        fill: one.color,
+        stroke: one.color,
+        "data-object": index,
+      });
       path.append(draw("title", {}, one.words));
       path.addEventListener("click", () => this.#choose(one.words));
       return path;
     });
-    return draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${this.#objects.length} objects between `
-      + `${degrees(west, "E", "W")}, ${degrees(south, "N", "S")} and ${degrees(east, "E", "W")}, ${degrees(north, "N", "S")}` },
-    ...outlines, ...frame([west, south, east, north]), ...bar(METRES_PER_DEGREE / scale, width, height));
-
-    function frame(box) {
-      const text = (x, y, anchor, words) => draw("text", { x, y, "text-anchor": anchor }, words);
-      return [
-        text(6, 14, "start", `${degrees(box[3], "N", "S")}, ${degrees(box[0], "E", "W")}`),
-        text(width - 6, height - 6, "end", `${degrees(box[1], "N", "S")}, ${degrees(box[2], "E", "W")}`),
-      ];
-    }
+    return draw(
+      "svg",
+      {
+        viewBox: `0 0 ${width} ${height}`,
+        role: "img",
+        "aria-label": `${this.#objects.length} objects between ${corner(west, south)} and ${corner(east, north)}`,
+      },
+      ...outlines,
+      draw("text", { x: 6, y: 14 }, corner(west, north)),
+      draw("text", { x: width - 6, y: height - 6, "text-anchor": "end" }, corner(east, south)),
+      ...bar(METRES_PER_DEGREE / scale, width, height),
+    );
   }
 }
+
+const corner = (lon, lat) => `${degrees(lat, "N", "S")}, ${degrees(lon, "E", "W")}`;
 
 const degrees = (value, positive, negative) => `${Math.abs(value).toFixed(5)}° ${value < 0 ? negative : positive}`;
 
@@ -71,9 +85,12 @@ const degrees = (value, positive, negative) => `${Math.abs(value).toFixed(5)}° 
 function bar(metresPerPixel, width, height) {
   const most = (metresPerPixel * width) / 4;
   const power = 10 ** Math.floor(Math.log10(most));
-  const metres = STEPS.map((step) => step * power).filter((value) => value <= most).pop();
+  const metres = STEPS.map((step) => step * power)
+    .filter((value) => value <= most)
+    .pop();
   const length = metres / metresPerPixel;
-  const words = metres >= 1000 ? `${metres / 1000} km` : metres >= 1 ? `${metres} m` : `${Math.round(metres * 1000) / 10} cm`;
+  const words =
+    metres >= 1000 ? `${metres / 1000} km` : metres >= 1 ? `${metres} m` : `${Math.round(metres * 1000) / 10} cm`;
   return [
     draw("path", { class: "bar", d: `M8 ${height - 14}v6h${length}v-6` }),
     draw("text", { x: 12, y: height - 14 }, words),

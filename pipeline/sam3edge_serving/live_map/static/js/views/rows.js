@@ -14,11 +14,27 @@ class Rows {
     this.#rows = rows;
     const [, empty, list] = find(section).children;
     this.#empty = empty;
-    this.#list = new Elements(list, (row) => {
-      const [strong, text] = words(row);
-      return make("li", {}, make("time", { textContent: clock(row.at ?? row.time), dateTime: new Date(row.at ?? row.time).toISOString() }),
-        " ", make("strong", { textContent: row.device }), " ", make("span", { textContent: strong }), " ", make("span", { className: "quiet", textContent: text }));
-    }, () => {});
+    this.#list = new Elements(
+      list,
+      (row) => {
+        const [strong, text] = words(row);
+        return make(
+          "li",
+          {},
+          make("time", {
+            textContent: clock(row.at ?? row.time),
+            dateTime: new Date(row.at ?? row.time).toISOString(),
+          }),
+          " ",
+          make("strong", { textContent: row.device }),
+          " ",
+          make("span", { textContent: strong }),
+          " ",
+          make("span", { className: "quiet", textContent: text }),
+        );
+      },
+      () => {},
+    );
   }
 
   render() {
@@ -40,8 +56,13 @@ export class EventsView extends Rows {
   constructor(state) {
     super("events", state.events, ({ event, source }) => [
       `${event.label} #${event.track.slice(-4)} ${LIFE[event.type] ?? event.type}`,
-      [...event.reasons.map((one) => [spaced(one.kind), one.name, one.direction].filter(Boolean).join(" ")),
-        event.zones.length ? `in ${event.zones.join(", ")}` : "", source].filter(Boolean).join(" · "),
+      [
+        ...event.reasons.map((one) => [spaced(one.kind), one.name, one.direction].filter(Boolean).join(" ")),
+        event.zones.length ? `in ${event.zones.join(", ")}` : "",
+        source,
+      ]
+        .filter(Boolean)
+        .join(" · "),
     ]);
   }
 }
