@@ -18,7 +18,14 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.rpc import RPC
 
+from sam3edge.core.georeference import Georeference
+from sam3edge.core.types import Detections, Frame
+from sam3edge.geo.calibrate import PointAccuracy, calibrate
+from sam3edge.geo.calibration_file import write_calibration
+from sam3edge.geo.control_points import ControlPoint
 from sam3edge.geo.pose import CameraPose, PoseAccuracy, camera_of
+from sam3edge.geo.stage import Locate
+from support.moving_scenes import frame_at
 
 ELLIPSOID = Geod(ellps="WGS84")
 
@@ -64,6 +71,29 @@ RPCS = RPC(
 def metres(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """[n], between positions [n, 2] of longitude, latitude."""
     return np.asarray(ELLIPSOID.inv(one[:, 0], one[:, 1], other[:, 0], other[:, 1])[2])
+
+
+class Fixed:
+    """A ``Georeferencing`` of one camera."""
+
+    def __init__(self, georeference: Georeference) -> None:
+        self._georeference = georeference
+
+    def georeference_of(self, frame: Frame) -> Georeference:
+        return self._georeference
+
+
+def located(georeference: Georeference, detections: Detections) -> Detections:
+    """As the device's stage places them."""
+    return Locate(Fixed(georeference), lambda error: None)(frame_at(0), detections)
+
+
+def write_camera(path: Path, width: int = 320, height: int = 240) -> None:
+    """The calibration of a folder's frames of this size, which show what ``CAMERA`` shows."""
+    share = np.array([[0.06, 0.75], [0.94, 0.83], [0.5, 0.62], [0.19, 0.42], [0.88, 0.46], [0.47, 0.92]])
+    pairs = zip(share * [width, height], CAMERA.to_world(share * CAMERA.size), strict=True)
+    calibration = calibrate([ControlPoint(*m, *w) for m, w in pairs], (width, height), PointAccuracy())
+    write_calibration(path, calibration, PointAccuracy(), "folder")
 
 
 def write_raster(path: Path, width: int = 640, height: int = 512, driver: str = "GTiff", **keys: object) -> Path:

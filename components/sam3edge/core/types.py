@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from shapely.geometry import MultiPolygon, Polygon
+
+if TYPE_CHECKING:
+    from sam3edge.core.georeference import Georeference
 
 RgbImage = npt.NDArray[np.uint8]
 """uint8 [height, width, 3], red-green-blue, upright (EXIF orientation applied)."""
@@ -345,6 +348,7 @@ class Detections:
         unsupported_prompts, confidence: as in ``EngineOutput``.
         origin: whose detections they are, and why.
         messages: what stages have to say beside them; they become durable with the frame's own messages, all or none.
+        georeference: where on Earth the frame's pixels are; None where that is not known.
     """
 
     model: ModelInfo
@@ -354,6 +358,7 @@ class Detections:
     confidence: Mapping[Prompt, Confidence] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
     messages: tuple[Message, ...] = ()
+    georeference: Georeference | None = None
 
 
 @dataclass(frozen=True, slots=True)

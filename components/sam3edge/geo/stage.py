@@ -13,7 +13,8 @@ from sam3edge.geo.places import place_of
 
 
 class Locate:
-    """A ``DetectionStage``: gives every detection its place. Where a frame has none, all stays in pixels.
+    """A ``DetectionStage``: gives every detection its place, and later stages the frame's georeference. Where a frame
+    has none, all stays in pixels.
 
     Args:
         georeferencing: what knows where frames are.
@@ -35,4 +36,4 @@ class Locate:
             return detections
         self._located(None)
         timing = {**detections.timing, "places": (time.perf_counter() - started) * 1000}
-        return replace(detections, detections=placed, timing=timing)
+        return replace(detections, detections=placed, timing=timing, georeference=georeference)

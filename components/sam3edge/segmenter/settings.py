@@ -191,6 +191,16 @@ class Live(PlaceSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _places_on_earth_need_a_georeference(self) -> Live:
+        names = self.on_earth()
+        if names and self.georeference.type == "none":
+            raise ValueError(
+                f"expected a Georeference for Coordinates: world of {', '.join(names)}, got none; say where the frames "
+                "are (Georeference.Type), or draw them in the frame"
+            )
+        return self
+
     def detection_options(self, max_payload: int) -> DetectionOptions:
         """What the flow looks for, and how it says it."""
         prompts = tuple(

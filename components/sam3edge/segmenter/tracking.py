@@ -8,6 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import shapely
 from pydantic import Field, model_validator
 
@@ -19,11 +21,14 @@ from sam3edge.core.stages import DetectionStage
 from sam3edge.core.types import Prompt
 from sam3edge.greengrass.settings import Seconds, SecondsOrNever, SettingsModel, Unit
 from sam3edge.tracking.complements import DerivedLabel, DeriveLabels
+from sam3edge.tracking.earth import offset
 from sam3edge.tracking.places import (
     Coordinates,
     Line,
+    OnEarth,
     PixelsOfFrame,
     Places,
+    Point,
     RelativeToFrame,
     TestPoint,
     Zone,
@@ -43,15 +48,18 @@ MAX_DERIVED = 16
 Coordinate: TypeAlias = Annotated[float, Field(ge=-1e6, le=1e6)]
 PlaceName: TypeAlias = Annotated[str, Field(pattern=rf"^[A-Za-z0-9_.-]{{1,{MAX_PLACE_NAME}}}$")]
 PromptText: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
-CoordinatesName: TypeAlias = Literal["relative", "pixels"]
+CoordinatesName: TypeAlias = Literal["relative", "pixels", "world"]
 TestPointName: TypeAlias = Literal["bottom-center", "centroid"]
 
-COORDINATES: dict[CoordinatesName, Coordinates] = {"relative": RelativeToFrame(), "pixels": PixelsOfFrame()}
+MAX_DEGREES = 90.0
+"""Between the first corner and another one: what is wider may go round a pole, where longitudes enclose nothing."""
+
 TEST_POINTS: dict[TestPointName, TestPoint] = {"bottom-center": bottom_center, "centroid": centroid}
 
 
 class ZoneSettings(SettingsModel):
-    """A zone; see ``tracking/places.py``. ``Prompts`` are texts; none for all."""
+    """A zone; see ``tracking/places.py``. ``Prompts`` are texts; none for all. With ``Coordinates: world``, corners are
+    longitude and latitude as in GeoJSON, whose rings end where they begin."""
 
     name: PlaceName
     polygon: list[tuple[Coordinate, Coordinate]] = Field(min_length=3, max_length=64)
@@ -62,10 +70,10 @@ class ZoneSettings(SettingsModel):
 
     @model_validator(mode="after")
     def _encloses_something(self) -> ZoneSettings:
-        polygon = shapely.Polygon(self.polygon)
+        _require_within(self.coordinates, self.polygon)
+        polygon = shapely.Polygon(_on_a_plane(self.coordinates, self.polygon))
         if not polygon.is_valid or polygon.area == 0:
             raise ValueError(f"expected a Polygon that does not cross itself, got: {shapely.is_valid_reason(polygon)}")
-        _require_relative(self.coordinates, self.polygon)
         return self
 
     def zone(self) -> Zone:
@@ -73,7 +81,7 @@ class ZoneSettings(SettingsModel):
         return Zone(
             self.name,
             tuple(self.polygon),
-            COORDINATES[self.coordinates],
+            _coordinates(self.coordinates, self.polygon[0]),
             self.kind,
             _texts(self.prompts),
             self.dwell_seconds,
@@ -93,12 +101,13 @@ class LineSettings(SettingsModel):
     def _has_a_length(self) -> LineSettings:
         if self.from_ == self.to:
             raise ValueError("expected From and To to be two points, got one")
-        _require_relative(self.coordinates, [self.from_, self.to])
+        _require_within(self.coordinates, [self.from_, self.to])
         return self
 
     def line(self) -> Line:
         """As stages take it."""
-        return Line(self.name, self.from_, self.to, COORDINATES[self.coordinates], _texts(self.prompts))
+        coordinates = _coordinates(self.coordinates, self.from_)
+        return Line(self.name, self.from_, self.to, coordinates, _texts(self.prompts))
 
 
 class DerivedLabelSettings(SettingsModel):
@@ -168,6 +177,11 @@ class PlaceSettings(SettingsModel):
         )
         return Rules(places, tuple(derived.derived() for derived in self.derived_labels))
 
+    def on_earth(self) -> list[str]:
+        """Names of zones and lines that are drawn in world coordinates."""
+        every: tuple[ZoneSettings | LineSettings, ...] = (*self.zones, *self.lines)
+        return [one.name for one in every if one.coordinates == "world"]
+
     def named_prompts(self) -> set[str]:
         """Texts of prompts that zones, lines and derived labels speak of."""
         places = chain.from_iterable([*(zone.prompts for zone in self.zones), *(line.prompts for line in self.lines)])
@@ -231,7 +245,28 @@ def _texts(prompts: Sequence[str]) -> frozenset[str]:
     return frozenset(map(single_spaced, prompts))
 
 
-def _require_relative(coordinates: CoordinatesName, points: Sequence[tuple[float, float]]) -> None:
-    """What is given in pixels by mistake would lie outside of every frame."""
+def _coordinates(name: CoordinatesName, first: Point) -> Coordinates:
+    """What is drawn in these, beginning with a point."""
+    if name == "world":
+        return OnEarth(first)
+    return RelativeToFrame() if name == "relative" else PixelsOfFrame()
+
+
+def _on_a_plane(name: CoordinatesName, points: Sequence[Point]) -> npt.NDArray[np.float64]:
+    """Corners as they are compared, but for the size of the frame."""
+    corners = np.array(points, np.float64)
+    return offset(points[0], corners) if name == "world" else corners
+
+
+def _require_within(coordinates: CoordinatesName, points: Sequence[Point]) -> None:
+    """What is given in pixels by mistake would lie outside of every frame, and what is not in degrees on no map."""
     if coordinates == "relative" and any(not -1 <= value <= 2 for point in points for value in point):
-        raise ValueError("expected relative coordinates, 0 to 1, got pixels; add Coordinates: pixels")
+        raise ValueError(
+            "expected relative coordinates, 0 to 1, got others; add Coordinates: pixels, or world for longitude and "
+            "latitude"
+        )
+    if coordinates == "world":
+        if any(abs(longitude) > 180 or abs(latitude) > 90 for longitude, latitude in points):
+            raise ValueError("expected longitudes within -180..180 and latitudes within -90..90; longitude comes first")
+        if any(abs((longitude - points[0][0] + 180) % 360 - 180) > MAX_DEGREES for longitude, _ in points):
+            raise ValueError(f"expected longitudes within {MAX_DEGREES:g} degrees of the first one; divide the zone")

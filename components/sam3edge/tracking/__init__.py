@@ -1,6 +1,7 @@
 """Where objects are and which they are: zones, derived labels, tracks over frames, and the events of tracks.
 
 places, zone_stage      zones and lines; what is dropped, and which zones a detection is in
+earth                   metres around a position
 complements             labels that follow from two prompts on one object
 motion, association     where a track should be now, and which detection it is
 track, presence         what is known of one object; its zones, lines and rest

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sam3edge.core.matching import box_iou
-from sam3edge.core.types import Box
+from sam3edge.core.types import Box, Detection
+from sam3edge.tracking.earth import Position
 from sam3edge.tracking.places import PlacesInFrame, Point, crossing, side_of
 
 LINE_MARGIN = 0.05
@@ -42,12 +43,24 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where a track was clearly on one side of a line.
+
+    Attributes:
+        origin: of the plane, as in ``Coordinates``: on another one, as after the line was drawn anew, it says nothing.
+    """
+
+    point: Point
+    origin: Position | None
+
+
+@dataclass(frozen=True, slots=True)
 class Presence:
     """Where a track has been.
 
     Attributes:
         stays: by the name of every zone that it has been in, in the order it first entered.
-        anchors: by line, where it was last clearly on one side, pixels.
+        anchors: by line, where it was last clearly on one side.
         crossings: by line, how often it went forward and backward.
         rest_box: with which it may have come to rest, pixels.
         rest_since: when.
@@ -57,7 +70,7 @@ class Presence:
     rest_box: Box
     rest_since: float
     stays: Mapping[str, Stay] = field(default_factory=dict)
-    anchors: Mapping[str, Point] = field(default_factory=dict)
+    anchors: Mapping[str, Anchor] = field(default_factory=dict)
     crossings: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     stationary: bool = False
 
@@ -67,41 +80,32 @@ class Presence:
         return tuple(name for name, stay in self.stays.items() if stay.since is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """Where an object was seen: its test point, box and size (root of its area) in pixels, and when."""
-
-    point: Point
-    box: Box
-    size: float
-    at: float
-
-
-def seen(presence: Presence, prompt: str, sighting: Sighting, places: PlacesInFrame, rest_seconds: float) -> Presence:
-    """After one more sighting. Zones and lines that are there no more are forgotten.
+def seen(presence: Presence, detection: Detection, at: float, places: PlacesInFrame, rest_seconds: float) -> Presence:
+    """After one more sighting. Zones and lines that are there no more are forgotten; of those that cannot be compared
+    with what is in this frame, nothing changes.
 
     Args:
-        prompt: text of the track's prompt.
+        at: when.
         rest_seconds: that a box has to stay where it is.
     """
-    anchors, crossings = _lines(presence, prompt, sighting, places)
-    moved = box_iou([presence.rest_box], [sighting.box])[0, 0] < REST_IOU
-    since = sighting.at if moved else presence.rest_since
+    anchors, crossings = _lines(presence, detection, places)
+    moved = box_iou([presence.rest_box], [detection.box])[0, 0] < REST_IOU
+    since = at if moved else presence.rest_since
     return Presence(
-        sighting.box if moved else presence.rest_box,
+        detection.box if moved else presence.rest_box,
         since,
-        _stays(presence.stays, prompt, sighting, places),
+        _stays(presence.stays, detection, at, places),
         anchors,
         crossings,
-        not moved and sighting.at - since >= rest_seconds,
+        not moved and at - since >= rest_seconds,
     )
 
 
-def _stays(before: Mapping[str, Stay], prompt: str, sighting: Sighting, places: PlacesInFrame) -> dict[str, Stay]:
-    now = sighting.at
+def _stays(before: Mapping[str, Stay], detection: Detection, now: float, places: PlacesInFrame) -> dict[str, Stay]:
+    prompt = detection.prompt.text
     zones = {zone.name: zone for zone, _ in places.zones if zone.is_for(prompt) and zone.kind != "exclude"}
-    inside = {zone.name for zone in places.zones_at(sighting.point, prompt)} & zones.keys()
-    after = {name: stay for name, stay in before.items() if name in zones}
+    inside = {zone.name for zone in places.zones_of(detection)} & zones.keys()
+    after = {name: stay for name, stay in before.items() if name in zones or name in places.unknown}
     for name, zone in zones.items():
         stay = after.get(name)
         if name in inside:
@@ -116,20 +120,23 @@ def _stays(before: Mapping[str, Stay], prompt: str, sighting: Sighting, places: 
 
 
 def _lines(
-    presence: Presence, prompt: str, sighting: Sighting, places: PlacesInFrame
-) -> tuple[dict[str, Point], dict[str, tuple[int, int]]]:
-    anchors: dict[str, Point] = {}
-    crossings: dict[str, tuple[int, int]] = {}
+    presence: Presence, detection: Detection, places: PlacesInFrame
+) -> tuple[dict[str, Anchor], dict[str, tuple[int, int]]]:
+    anchors = {name: anchor for name, anchor in presence.anchors.items() if name in places.unknown}
+    crossings = {name: count for name, count in presence.crossings.items() if name in places.unknown}
     for line, start, end in places.lines:
-        if not line.is_for(prompt):
+        if not line.is_for(detection.prompt.text):
             continue
+        origin, spot = line.coordinates.origin, line.coordinates.spot(detection, places.test_point)
         anchor, count = presence.anchors.get(line.name), presence.crossings.get(line.name)
-        if abs(side_of(sighting.point, start, end)) >= LINE_MARGIN * sighting.size:
-            direction = None if anchor is None else crossing(anchor, sighting.point, start, end)
+        if spot is not None and abs(side_of(spot.point, start, end)) >= LINE_MARGIN * spot.size:
+            direction = None
+            if anchor is not None and anchor.origin == origin:
+                direction = crossing(anchor.point, spot.point, start, end)
             if direction is not None:
                 forward, backward = count or (0, 0)
                 count = (forward + 1, backward) if direction == "forward" else (forward, backward + 1)
-            anchor = sighting.point
+            anchor = Anchor(spot.point, origin)
         if anchor is not None:
             anchors[line.name] = anchor
         if count is not None:

@@ -69,7 +69,7 @@ class TrackObjects:
             owners: Mapping[int, Track] = dict(_recognised(scene, detections.detections))
             events = self._remembered.events
         else:
-            step = advance(scene, frame, detections.detections, self._places(), self._options)
+            step = advance(scene, frame, detections, self._places(), self._options)
             waiting = self._remembered.events if self._resumed else ()
             events = (*waiting, *(self._event(frame, change) for change in step.changes))
             owners = step.owners

@@ -24,7 +24,7 @@ from sam3edge.core.types import Box, Message
 from sam3edge.durable import make_folder, write_file
 from sam3edge.tracking.counters import MAX_COUNTERS, Totals
 from sam3edge.tracking.motion import Motion
-from sam3edge.tracking.presence import Presence, Stay
+from sam3edge.tracking.presence import Anchor, Presence, Stay
 from sam3edge.tracking.track import Track
 from sam3edge.tracking.tracker import MAX_TRACKS, Scene
 
@@ -128,7 +128,7 @@ def _track(track: Track) -> dict[str, Any]:
         "announced": track.announced,
         "rest": [presence.rest_box, presence.rest_since, presence.stationary],
         "stays": [[name, s.entries, s.total, s.since, s.outside, s.told] for name, s in presence.stays.items()],
-        "anchors": [[name, *at] for name, at in presence.anchors.items()],
+        "anchors": [[name, *anchor.point, *(anchor.origin or ())] for name, anchor in presence.anchors.items()],
         "crossings": [[name, *count] for name, count in presence.crossings.items()],
     }
 
@@ -160,11 +160,15 @@ def _read_track(entry: Mapping[str, Any]) -> Track:
                 str(name): Stay(int(entries), float(total), _maybe(since), _maybe(outside), bool(told))
                 for name, entries, total, since, outside, told in entry["stays"]
             },
-            {str(name): (float(x), float(y)) for name, x, y in entry["anchors"]},
+            {str(name): _anchor(*map(float, numbers)) for name, *numbers in entry["anchors"]},
             {str(name): (int(forward), int(backward)) for name, forward, backward in entry["crossings"]},
             bool(stationary),
         ),
     )
+
+
+def _anchor(x: float, y: float, *origin: float) -> Anchor:
+    return Anchor((x, y), (origin[0], origin[1]) if origin else None)
 
 
 def _box(values: Any) -> Box:

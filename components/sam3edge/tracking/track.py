@@ -17,7 +17,7 @@ from sam3edge.core.messages.events import EventReason, TrackView
 from sam3edge.core.types import Box, Detection
 from sam3edge.tracking.motion import HORIZON, Motion, first_seen
 from sam3edge.tracking.places import PlacesInFrame
-from sam3edge.tracking.presence import Presence, Sighting, seen
+from sam3edge.tracking.presence import Presence, seen
 
 LABEL_LOOKS = 5
 """A track is called what it was called in most of its last so many frames."""
@@ -144,8 +144,7 @@ def seen_again(track: Track, detection: Detection, outline: Polygon, at: float) 
 
 def placed(track: Track, detection: Detection, places: PlacesInFrame, rest_seconds: float) -> Track:
     """The track with what it does in zones, at lines and at rest, after it was seen."""
-    sighting = Sighting(places.test_point(detection), track.box, track.size, track.seen)
-    return replace(track, presence=seen(track.presence, track.prompt, sighting, places, rest_seconds))
+    return replace(track, presence=seen(track.presence, detection, track.seen, places, rest_seconds))
 
 
 def reasons_between(before: Track, after: Track) -> Iterator[EventReason]:

@@ -12,11 +12,11 @@ any time apart, compare boxes, number tracks by a counter of the process, and ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sam3edge.core.messages.events import EventReason, Lifecycle
-from sam3edge.core.types import Detection, Frame
+from sam3edge.core.types import Detection, Detections, Frame
 from sam3edge.tracking.association import Seen, associate
 from sam3edge.tracking.counters import Totals
 from sam3edge.tracking.places import Places, PlacesInFrame
@@ -94,10 +94,13 @@ class Step:
     owners: Mapping[int, Track] = field(default_factory=dict)
 
 
-def advance(
-    scene: Scene, frame: Frame, detections: Sequence[Detection], places: Places, options: TrackingOptions
-) -> Step:
-    """The scene one frame later. A frame that is up to ``max_gap`` older than the last one changes nothing."""
+def advance(scene: Scene, frame: Frame, looked: Detections, places: Places, options: TrackingOptions) -> Step:
+    """The scene one frame later. A frame that is up to ``max_gap`` older than the last one changes nothing.
+
+    Args:
+        looked: what was found in the frame.
+    """
+    detections = looked.detections
     at, size = frame.captured_at.timestamp(), (frame.width, frame.height)
     pause = at - scene.time
     ended: list[Change] = []
@@ -117,7 +120,7 @@ def advance(
     ]
     pairs = associate(known, seen, at)
     outlines = {one.number: one.outline for one in seen}
-    here = places.within(frame)
+    here = places.within(frame, looked.georeference)
     before: list[Track] = []
     after: list[Track] = []
     owners: dict[int, Track] = {}

@@ -11,7 +11,8 @@ from sam3edge.tracking.places import Places, PlacesInFrame
 
 class ApplyZones:
     """A ``DetectionStage``: drops what is in an excluded zone or outside all included ones, and says of the rest in
-    which zones it is, by their names: the property ``zones``, where there is a zone for its prompt.
+    which zones it is, by their names: the property ``zones``, where there is a zone for its prompt. In a frame of which
+    nobody knows where on Earth it is, zones on Earth name nobody and drop nothing.
 
     Args:
         places: what there is at present; asked for every frame.
@@ -25,7 +26,8 @@ class ApplyZones:
         places = self._places()
         if not places.zones:
             return detections
-        return replace(detections, detections=tuple(_kept(detections.detections, places.within(frame))))
+        here = places.within(frame, detections.georeference)
+        return replace(detections, detections=tuple(_kept(detections.detections, here)))
 
 
 def _kept(detections: tuple[Detection, ...], places: PlacesInFrame) -> Iterator[Detection]:
@@ -35,7 +37,7 @@ def _kept(detections: tuple[Detection, ...], places: PlacesInFrame) -> Iterator[
         if not meant:
             yield detection
             continue
-        inside = places.zones_at(places.test_point(detection), prompt)
+        inside = places.zones_of(detection)
         kinds = {zone.kind for zone in inside}
         confined = any(zone.kind == "include" for zone in meant)
         if "exclude" not in kinds and ("include" in kinds or not confined):

@@ -12,17 +12,12 @@ import numpy as np
 import pytest
 
 from sam3edge.core.errors import GeoreferenceError, SettingsError
-from sam3edge.geo.calibrate import PointAccuracy, calibrate
-from sam3edge.geo.calibration_file import write_calibration
-from sam3edge.geo.control_points import ControlPoint
 from sam3edge.segmenter.places import REPORT_PAUSE, Places
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge_pipeline.synthetic.georeferenced import WORLDS, draw_world, write_geotiff
-from support.places import CAMERA, metres
+from support.places import CAMERA, metres, write_camera
 from support.samples import red_square
 from support.segmenter import Device, use_fake_engines
-
-MARKS = np.array([[20.0, 180], [300, 200], [160, 150], [60, 100], [280, 110], [150, 220]])
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +30,6 @@ def device(tmp_path: Path) -> Iterator[Device]:
     one = Device(tmp_path)
     yield one
     one.close()
-
-
-def write_camera(path: Path, width: int = 320, height: int = 240) -> None:
-    """A calibration of frames of this size; ``red_square`` has 320 x 240 pixels."""
-    scale = np.array([CAMERA.size[0] / 320, CAMERA.size[1] / 240])
-    marks = MARKS * [width / 320, height / 240]
-    pairs = zip(marks, CAMERA.to_world(MARKS * scale), strict=True)
-    points = [ControlPoint(*m, *w) for m, w in pairs]
-    write_calibration(path, calibrate(points, (width, height), PointAccuracy()), PointAccuracy(), "folder")
 
 
 def configure(device: Device, **keys: Any) -> None:

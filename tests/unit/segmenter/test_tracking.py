@@ -10,12 +10,21 @@ import pytest
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.segmenter.settings import Settings, read_settings
-from sam3edge.tracking.places import centroid
+from sam3edge.tracking.places import OnEarth, RelativeToFrame, centroid
+from support.places import write_camera
 from support.samples import red_square
 from support.segmenter import Device, use_fake_engines
 
 LEFT = {"Name": "left", "Polygon": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}
 GATE = {"Name": "gate", "From": [0.5, 0], "To": [0.5, 1]}
+YARD: dict[str, Any] = {
+    "Name": "yard", "Polygon": [[13.39, 52.5], [13.41, 52.5], [13.41, 52.51], [13.39, 52.5]], "Coordinates": "world",
+}  # fmt: skip
+"""A ring as GeoJSON writes it, which ends where it begins."""
+
+POSE = {
+    "Type": "pose", "Longitude": 13.4, "Latitude": 52.5, "CameraHeight": 8, "Heading": 0, "Tilt": 25, "FieldOfView": 65,
+}  # fmt: skip
 
 
 def settings(**keys: object) -> Settings:
@@ -31,9 +40,24 @@ def test_zones_and_lines_are_read_as_the_nucleus_hands_them_over() -> None:
     assert rules.places.test_point is centroid
 
 
+def test_zones_and_lines_may_be_drawn_on_the_map() -> None:
+    across = [[179.9, 0], [-179.9, 0], [-179.9, 0.1], [179.9, 0.1]]
+    zones = [YARD, {**YARD, "Name": "sea", "Polygon": across}, LEFT]
+    line = {**GATE, "From": [13.4, 52.5], "To": [13.4, 52.6], "Coordinates": "world"}
+    rules = settings(Zones=zones, Lines=[line], Georeference=POSE).rules().places
+    assert [zone.coordinates for zone in rules.zones[:2]] == [OnEarth((13.39, 52.5)), OnEarth((179.9, 0))]
+    assert rules.zones[2].coordinates == RelativeToFrame()
+    assert rules.lines[0].coordinates == OnEarth((13.4, 52.5))
+
+
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
+        ({"Zones": [YARD]}, "expected a Georeference for Coordinates: world of yard, got none"),
+        ({"Zones": [{**YARD, "Polygon": [[52.5, 113.4], [0, 1], [1, 1]]}]}, "longitude comes first"),
+        ({"Zones": [{**YARD, "Polygon": [[-150, 80], [-30, 80], [90, 80]]}]}, "divide the zone"),
+        ({"Zones": [{**YARD, "Polygon": [[179, 0], [-179, 1], [-179, 0], [179, 1]]}]}, "cross itself"),
+        ({"Lines": [{**GATE, "To": [0.5, 95], "Coordinates": "world"}]}, "longitude comes first"),
         ({"Zones": [{**LEFT, "Polygon": [[0, 0], [1, 1], [1, 0], [0, 1]]}]}, "does not cross itself"),
         ({"Zones": [{**LEFT, "Polygon": [[0, 0], [1, 1]]}]}, "Zones.0.Polygon"),
         ({"Zones": [{**LEFT, "Polygon": [[0, 0], [1, 1], [0.5, 0.5]]}]}, "does not cross itself"),
@@ -106,3 +130,38 @@ def test_a_rebuild_keeps_the_tracks(device: Device) -> None:
     assert len({found["track_id"] for found in features(device)}) == 1
     news = [body for body in device.published("events") if body.get("type") == "new"]
     assert len({body["id"] for body in news}) == 1
+
+
+def configure(device: Device, **keys: Any) -> None:
+    device.nucleus.configure({**device.nucleus.configuration(), **keys})
+    device.nucleus.settle()
+
+
+def test_zones_on_the_map_are_live_and_rest_while_frames_have_no_place(tmp_path: Path, device: Device) -> None:
+    """Where nobody knows where a frame is, what is in an included zone is not dropped, and that is told once."""
+    confined, calibration = {**YARD, "Kind": "include"}, tmp_path / "c.json"
+    located = {"Type": "calibration", "Path": str(calibration)}
+
+    def shows(name: str, count: int) -> None:
+        device.put(name, red_square(60 + count))
+        device.wait(lambda: len({message["id"] for message in device.published("detections")}) == count)
+
+    write_camera(calibration)
+    shows("a.png", 1)
+    configure(device, Zones=[LEFT, confined], Georeference=located)
+    shows("b.png", 2)
+    write_camera(calibration, 640, 480)
+    shows("c.png", 3)
+    shows("d.png", 4)
+    assert [found["zones"] for found in features(device)] == [["left"], ["left", "yard"], ["left"], ["left"]]
+    device.wait(lambda: device.published("status")[-1].get("georeference", {}).get("unlocated") == 2)
+    [error] = device.published("errors")
+    assert "for frames of 640 x 480 pixels, got 320 x 240" in error["reason"]
+    configure(device, Georeference={"Type": "none"})
+    device.wait(lambda: len(device.published("errors")) == 2)
+    assert "expected a Georeference for Coordinates: world of yard" in device.published("errors")[1]["reason"]
+    write_camera(calibration)
+    elsewhere = {**confined, "Polygon": [[x + 1, y] for x, y in YARD["Polygon"]]}
+    configure(device, Zones=[LEFT, elsewhere], Georeference=located)
+    shows("e.png", 5)
+    assert len(features(device)) == 4

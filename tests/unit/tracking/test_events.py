@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from sam3edge.core.georeference import Georeference
 from sam3edge.core.messages.schemas import schema
 from sam3edge.core.types import Detection, Prompt
 from sam3edge.tracking.places import Line, PixelsOfFrame, Places, Zone
@@ -35,10 +36,12 @@ class Camera:
         self.at = 0.0
         self.messages: list[dict[str, Any]] = []
 
-    def sees(self, *detections: Detection, after: float = 1.0) -> list[dict[str, Any]]:
+    def sees(
+        self, *detections: Detection, after: float = 1.0, georeference: Georeference | None = None
+    ) -> list[dict[str, Any]]:
         """One frame: the messages it led to."""
         self.at += after
-        result = self.stage(frame_at(self.at), found(*detections))
+        result = self.stage(frame_at(self.at), replace(found(*detections), georeference=georeference))
         bodies = [json.loads(message.payload) for message in result.messages]
         for body in bodies:
             jsonschema.Draft202012Validator(schema("events")).validate(body)

@@ -108,7 +108,7 @@ def test_a_crossing_is_what_shapely_says_and_turns_with_the_direction(
 
 def test_upwards_over_a_line_from_left_to_right_is_forward() -> None:
     line = Line("gate", (0, 0.5), (1, 0.5), RelativeToFrame())
-    [(_, start, end)] = Places((), (line,)).within(frame_at(0)).lines
+    [(_, start, end)] = Places((), (line,)).within(frame_at(0), None).lines
     assert (start, end) == ((0, 360), (1280, 360))
     assert crossing((600, 400), (600, 300), start, end) == "forward"
 

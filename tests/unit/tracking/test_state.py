@@ -15,11 +15,11 @@ from sam3edge.core.messages.events import MAX_LINES, MAX_PLACE_NAME, MAX_ZONES
 from sam3edge.core.types import Message, Prompt
 from sam3edge.tracking.counters import MAX_COUNTERS, Totals
 from sam3edge.tracking.places import Line, Places, RelativeToFrame, Zone
-from sam3edge.tracking.presence import Presence, Stay
+from sam3edge.tracking.presence import Anchor, Presence, Stay
 from sam3edge.tracking.state import MAX_EVENTS, Remembered, from_bytes, read, to_bytes, write
 from sam3edge.tracking.track import LABEL_LOOKS, OUTLINE_VERTICES, compact
 from sam3edge.tracking.tracker import MAX_TRACKS, Scene, TrackingOptions, advance
-from support.moving_scenes import crowd, detection_of, ellipse, film, frame_at
+from support.moving_scenes import crowd, detection_of, ellipse, film, found, frame_at
 from support.samples import wobbly
 
 PLACES = Places(
@@ -31,7 +31,7 @@ PLACES = Places(
 def test_what_was_written_is_read_to_the_last_digit(tmp_path: Path) -> None:
     scene = Scene()
     for moment in film(crowd(1, 8, 20), np.arange(0, 20, 0.7).tolist(), 1):
-        scene = advance(scene, moment.frame, moment.detections.detections, PLACES, TrackingOptions()).scene
+        scene = advance(scene, moment.frame, moment.detections, PLACES, TrackingOptions()).scene
         remembered = Remembered(scene, (Message("i", "t", b'{"a":"\xc3\xa9"}'),))
         write(remembered, tmp_path / "tracks.json")
         assert read(tmp_path / "tracks.json") == remembered
@@ -54,7 +54,7 @@ def test_a_damaged_file_is_as_none(damage: bytes, tmp_path: Path, caplog: pytest
 def test_every_part_of_a_file_that_is_cut_off_is_harmless(tmp_path: Path) -> None:
     scene = Scene()
     for moment in film(crowd(1, 3, 6), [3.0, 4.0, 5.0], 1):
-        scene = advance(scene, moment.frame, moment.detections.detections, PLACES, TrackingOptions()).scene
+        scene = advance(scene, moment.frame, moment.detections, PLACES, TrackingOptions()).scene
     whole = to_bytes(Remembered(scene))
     body = json.loads(whole)
     assert body["tracks"]
@@ -90,10 +90,11 @@ def test_the_largest_state_there_can_be_is_bounded() -> None:
     presence = Presence(
         (third,) * 4, 1.7e9 + third,
         dict.fromkeys(zones, Stay(10**6, 1e6 + third, 1.7e9 + third, 1.7e9 + third, True)),
-        dict.fromkeys(lines, (1e3 + third, 1e3 + third)), dict.fromkeys(lines, (10**6, 10**6)), True,
+        dict.fromkeys(lines, Anchor((1e3 + third, 1e3 + third), (13 + third, 52 + third))),
+        dict.fromkeys(lines, (10**6, 10**6)), True,
     )  # fmt: skip
     moment = film(crowd(1, 3, 6), [5.0], 1)[0]
-    one = advance(Scene(), moment.frame, moment.detections.detections, PLACES, TrackingOptions()).scene.tracks[0]
+    one = advance(Scene(), moment.frame, moment.detections, PLACES, TrackingOptions()).scene.tracks[0]
     worst = replace(one, prompt=long, label=long, labels=(long,) * LABEL_LOOKS, outline=outline, presence=presence)
     totals = Totals(
         {f"{i}{long}": 10**6 for i in range(MAX_COUNTERS)},
@@ -124,7 +125,7 @@ def test_a_week_leaves_no_more_behind_than_an_hour() -> None:
             for _ in range(chance.integers(0, 3))
         ]
         look = replace(frame, id=str(minute), captured_at=frame.captured_at + timedelta(minutes=minute))
-        scene = advance(scene, look, seen, places, TrackingOptions()).scene
+        scene = advance(scene, look, found(*seen), places, TrackingOptions()).scene
         assert len(scene.tracks) <= 8
         assert all(len(track.presence.stays) <= 1 and len(track.presence.anchors) <= 1 for track in scene.tracks)
         assert max(map(len, (scene.totals.objects, scene.totals.entered, scene.totals.crossed))) <= MAX_COUNTERS
