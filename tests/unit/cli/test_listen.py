@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 from sam3edge.cli.main import app
 from sam3edge_simulator.mqtt.broker import Broker
 from support.device_messages import PARTS, WHOLE, Device, of_frame
+from support.listener_rig import whole_lines
 from support.smart_home import EVENT
 from support.waiting import until
 
@@ -58,17 +58,13 @@ class Running:
         return self._process.wait(60)
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def subscribed(device: Device, out: Path) -> None:
     """Publish until the first line is there: who keeps no session misses what came before it had subscribed."""
     numbers = iter(range(10_000))
 
     def arrived() -> bool:
         device.publish([of_frame(WHOLE, f"probe-{next(numbers)}")])
-        return bool(lines(out))
+        return bool(whole_lines(out))
 
     until(arrived)
 
@@ -80,10 +76,10 @@ def test_without_anything_asked_for_it_writes_lines_and_leaves_nothing_behind(tm
     subscribed(device, running.out)
     device.publish([of_frame(part, "x") for part in PARTS])
     device.publish_text("rubbish")
-    until(lambda: lines(running.out)[-1]["frame"]["id"] == "x")
+    until(lambda: whole_lines(running.out)[-1]["frame"]["id"] == "x")
     device.close()
     assert running.stop(signal.SIGINT) == 0
-    assert len(lines(running.out)[-1]["features"]) == len(WHOLE["features"])
+    assert len(whole_lines(running.out)[-1]["features"]) == len(WHOLE["features"])
     assert "not kept" in running.errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["errors", "out"]
 
@@ -96,17 +92,17 @@ def test_files_an_address_and_a_restart(tmp_path: Path, broker: Broker) -> None:
     device = Device(broker.url)
     subscribed(device, tmp_path / "x.ndjson")
     device.publish([EVENT], "events")
-    until(lambda: lines(tmp_path / "x.ndjson")[-1] == EVENT)
+    until(lambda: whole_lines(tmp_path / "x.ndjson")[-1] == EVENT)
     assert running.stop() == 0
-    before = len(lines(tmp_path / "x.ndjson"))
+    before = len(whole_lines(tmp_path / "x.ndjson"))
     again = Running(tmp_path, *arguments)
     again.wait_listening()
     device.publish([of_frame(WHOLE, "probe-0")])  # known
     device.publish([of_frame(WHOLE, "later")])
-    until(lambda: lines(tmp_path / "x.ndjson")[-1]["frame"]["id"] == "later")
+    until(lambda: whole_lines(tmp_path / "x.ndjson")[-1]["frame"]["id"] == "later")
     assert again.stop() == 0
     device.close()
-    assert len(lines(tmp_path / "x.ndjson")) == before + 1
+    assert len(whole_lines(tmp_path / "x.ndjson")) == before + 1
     assert len(list((tmp_path / "g").rglob("*.geojson"))) == before  # an event is not a frame
     assert (tmp_path / ".sam3edge-listen" / "journal.db").exists()
 
