@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sam3edge.subscriber.connection import Arrived, Connection
@@ -13,6 +14,12 @@ from sam3edge.subscriber.listener import Listener, Sink
 from sam3edge.subscriber.reading import DeviceMessage
 from sam3edge.subscriber.reassembly import Bounds
 from support.device_messages import TOPIC
+
+
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """What is in a file of lines; the one that is being written is left out."""
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 class Feed:

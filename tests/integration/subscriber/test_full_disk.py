@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,7 +14,7 @@ from sam3edge.subscriber.journal import DiskJournal
 from sam3edge.subscriber.sinks.geojson_files import GeoJsonFiles
 from sam3edge.subscriber.sinks.ndjson import NdjsonFile
 from support.device_messages import PARTS, of_frame
-from support.listener_rig import Feed, Running
+from support.listener_rig import Feed, Running, whole_lines
 from support.waiting import until
 
 
@@ -43,7 +42,7 @@ def listening(disk: Path, feed: Feed) -> Iterator[Running]:
 
 
 def lines(disk: Path) -> list[str]:
-    return [json.loads(line)["frame"]["id"] for line in (disk / "x.ndjson").read_text().splitlines()]
+    return [line["frame"]["id"] for line in whole_lines(disk / "x.ndjson")]
 
 
 def test_a_full_disk_ends_it_with_a_reason_and_when_there_is_room_nothing_is_missing(disk: Path) -> None:

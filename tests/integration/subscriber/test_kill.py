@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import support.killed_listener as killed_listener
 from support.device_messages import PARTS, Device, of_frame
+from support.listener_rig import whole_lines
 from support.mosquitto import Mosquitto, needs_mosquitto
 from support.waiting import until
 
@@ -45,8 +45,7 @@ def start(root: Path, broker: Mosquitto, *kill_at: str) -> subprocess.Popen[byte
 
 
 def lines(root: Path) -> list[str]:
-    files = root.glob("lines.ndjson*")
-    return [json.loads(line)["frame"]["id"] for path in files for line in path.read_text().splitlines()]
+    return [line["frame"]["id"] for path in root.glob("lines.ndjson*") for line in whole_lines(path)]
 
 
 def test_killed_at_every_moment_it_writes_every_frame_once(tmp_path: Path, broker: Mosquitto) -> None:
@@ -74,6 +73,7 @@ def test_killed_at_every_moment_it_writes_every_frame_once(tmp_path: Path, broke
         assert process.wait(60) == 0
         device.close()
     assert sorted(lines(root)) == frames
+    assert all(path.read_bytes().endswith(b"\n") for path in root.glob("lines.ndjson*"))
     assert len(list((root / "geojson").rglob("*.geojson"))) == len(frames)
     collected = [name for path in (root / "geopackages").glob("*.gpkg") for name in path.read_text().split()]
     assert sorted(collected) == frames

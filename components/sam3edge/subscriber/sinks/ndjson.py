@@ -66,9 +66,9 @@ class NdjsonFile:
         self._files = files
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._written = self._last_keys()
             self._stream = self._open()
             self._cut_torn_line()
-            self._written = self._last_keys()
         except OSError as error:
             raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -181,5 +181,5 @@ def _key_of_line(line: bytes) -> str:
     """Empty for a line that is not ours."""
     try:
         return key_of(json.loads(line))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return ""
