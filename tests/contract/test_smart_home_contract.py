@@ -10,10 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from sam3edge.cli.listening import HOME_ASSISTANT_STATES
 from sam3edge.core.messages.events import Noticed
 from sam3edge.subscriber.bridges.frigate import Frigate
 from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
 from sam3edge.subscriber.connection import Outgoing
+from sam3edge.subscriber.names import MAX_LENGTH
 from support.device_messages import WHOLE
 from support.smart_home import AT, counts, event, heartbeat
 
@@ -48,18 +50,19 @@ def documents(published: list[Outgoing]) -> list[Any]:
 
 
 def test_home_assistant_discovers_whatever_things_are_called() -> None:
-    bridge = HomeAssistant("states")
-    published = [*bridge.take(frame(ODD, source="a/b#c"))]
+    states = f"{HOME_ASSISTANT_STATES}/{'c' * MAX_LENGTH}"
+    bridge = HomeAssistant(states)
+    published = [*bridge.take(frame(ODD, source="a/b#c" * 50, device="d" * 128))]
+    assert max(len(one.topic) for one in published) <= 256  # as AWS IoT Core has it
     [document] = documents(published)
     components = document["components"]
     assert len(components) == 2 * 2 * len(ODD)  # of each a count and an occupancy, in all and in its zone
     assert all(one["unique_id"] == name for name, one in components.items())
-    states = {one.topic: one for one in published if one.topic.startswith("states/")}
+    by_topic = {one.topic: one for one in published if one.topic.startswith(f"{states}/")}
     for one in components.values():
         expected = b"1" if one["platform"] == "sensor" else b"ON"
-        assert states[one["state_topic"]] == Outgoing(one["state_topic"], expected, retain=True)
-    for topic in states:
-        assert re.fullmatch(r"states/[a-zA-Z0-9_/-]+", topic)
+        assert by_topic[one["state_topic"]] == Outgoing(one["state_topic"], expected, retain=True)
+    assert all(re.fullmatch(r"[a-zA-Z0-9_/-]+", topic) for topic in by_topic)
 
 
 def test_home_assistant_is_told_of_entities_that_are_gone() -> None:

@@ -14,13 +14,14 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sam3edge.core.errors import MessageRefused
+from sam3edge.core.messages.envelope import to_json
 from sam3edge.subscriber.connection import Arrived, Connection
 from sam3edge.subscriber.journal import Journal
-from sam3edge.subscriber.reading import DeviceMessage, read_message
+from sam3edge.subscriber.reading import MAX_PAYLOAD, DeviceMessage, read_message
 from sam3edge.subscriber.reassembly import DEFAULT_BOUNDS, Bounds, Reassembly, key_of
 
 logger = logging.getLogger(__name__)
@@ -113,7 +114,9 @@ class Listener:
         self._stopping.set()
 
     def _enqueue(self, arrived: Arrived) -> None:
-        """In the connection's thread: with a full queue the broker waits, too."""
+        """In the connection's thread: with a full queue the broker waits, too. What is too large needs no room."""
+        if len(arrived.payload) > MAX_PAYLOAD:
+            arrived = replace(arrived, payload=arrived.payload[: MAX_PAYLOAD + 1])
         while not self._stopping.is_set():
             with suppress(queue.Full):
                 self._queue.put(arrived, timeout=_IDLE_SECONDS)
@@ -153,7 +156,7 @@ class Listener:
         """Finish what was taken over before; what waits for other parts waits on."""
         waiting: list[DeviceMessage] = []
         for message in self._journal.open():
-            whole = self._reassembly.take(message)
+            whole = self._reassembly.take(message, len(to_json(message)))
             if whole is not None:
                 waiting.append(whole)
             if len(waiting) == BATCH:

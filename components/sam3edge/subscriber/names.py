@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-MAX_LENGTH = 64
+MAX_LENGTH = 40
+"""So that a topic of several of them stays below the 256 bytes that AWS IoT Core allows."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*")  # without "__", which joins identifiers
 _DIGEST = re.compile(r"-[0-9a-f]{8}")
@@ -28,7 +29,7 @@ def readable(name: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """A name of letters, digits, ``-`` and single ``_`` between them, at most 64 characters. It is a file name, a level
+    """A name of letters, digits, ``-`` and single ``_`` between them, at most 40 characters. It is a file name, a level
     of a topic, and what Home Assistant allows in identifiers, and may be joined with others by ``__``."""
     return name if _PLAIN.fullmatch(name) and _is_free(name) else _with_digest(readable(name), name)
 

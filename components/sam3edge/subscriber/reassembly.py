@@ -25,12 +25,12 @@ class Bounds:
     Attributes:
         remembered: whole messages that are known as seen; what comes again after so many others is new.
         waiting: frames of which parts are missing; of more, the one that has waited longest is dropped.
-        waiting_bytes: likewise, of their payloads.
+        waiting_bytes: likewise, of their payloads; as objects they take several times as much.
     """
 
     remembered: int = 100_000
     waiting: int = 1_000
-    waiting_bytes: int = 64 << 20
+    waiting_bytes: int = 16 << 20
 
 
 DEFAULT_BOUNDS = Bounds()

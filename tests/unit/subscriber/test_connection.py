@@ -13,6 +13,7 @@ from sam3edge.core.backoff import Backoff
 from sam3edge.core.errors import SubscriptionError
 from sam3edge.subscriber.broker_url import Broker, BrokerUrl, TlsFiles
 from sam3edge.subscriber.connection import PATIENCE, Connection
+from sam3edge_simulator.nucleus import Nucleus
 
 CONNACK = b"\x20\x02\x00"
 ACCEPTED, BAD_USER, UNAVAILABLE = (CONNACK + bytes([code]) for code in (0, 4, 3))
@@ -136,6 +137,13 @@ def test_addresses(url: str, expected: BrokerUrl) -> None:
 def test_other_addresses_are_refused_without_their_passwords(url: str) -> None:
     with pytest.raises(ValueError, match="expected mqtt://") as raised:
         BrokerUrl.parse(url)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1", "mqtt://me:secret@127.0.0.1"])
+def test_a_device_of_the_simulator_connects_as_devices_do(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ValueError, match="as devices connect") as raised:
+        Nucleus(tmp_path, broker_url=url)
     assert "secret" not in str(raised.value)
 
 

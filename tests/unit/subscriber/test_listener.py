@@ -12,7 +12,7 @@ import pytest
 from sam3edge.core.errors import SubscriptionError
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
 from sam3edge.subscriber.listener import BATCH, Listener
-from sam3edge.subscriber.reading import DeviceMessage
+from sam3edge.subscriber.reading import MAX_PAYLOAD, DeviceMessage
 from sam3edge.subscriber.reassembly import Bounds
 from support.device_messages import PARTS, WHOLE, of_frame
 from support.listener_rig import Feed, Memory, Running
@@ -39,11 +39,12 @@ def test_whole_messages_go_to_every_sink_once_and_everything_is_acknowledged() -
     for message in given:
         feed.send(message)
     feed.send(b"no JSON")
-    until(lambda: len(feed.acknowledged) == len(given) + 1)
+    feed.send(b" " * (MAX_PAYLOAD + 100))
+    until(lambda: len(feed.acknowledged) == len(given) + 2)
     assert running.stop() is None
     for sink in sinks:
         assert [m["id"] for m in sink.written] == [WHOLE["id"], f"b-{WHOLE['id']}", EVENT["id"]]
-    assert running.listener.statistics.refused == 1
+    assert running.listener.statistics.refused == 2
     assert running.listener.statistics.repeated == len(PARTS) + 1
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sam3edge.subscriber.names import MAX_LENGTH, camera_id, identifier, one_line, readable, topic_level
 
-SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+SAFE = re.compile(r"[A-Za-z0-9_-]{1,40}")
 ANY = st.text(max_size=200)
 TRICKY = st.text(alphabet="ab_-/+#.$ 0\n", max_size=12)
 
