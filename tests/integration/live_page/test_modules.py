@@ -412,12 +412,30 @@ class TestPresence:
         assert self.words(modules, [will], [6]) == ["offline"]
         assert self.words(modules, [beat, online], [6]) == ["online"]
 
+    def test_who_is_expected_is_who_comes_by_whatever_name(self, modules: Browser) -> None:
+        """With a ``TopicPrefix`` of its own, a device is not called as its topics are."""
+        [message] = written(Sender().heartbeat())
+        own, will = [message[0].replace("sam3edge/line-7", "yard/north"), message[1]], "yard/north/availability"
+        look = "[...state.devices.values()].map((one) => [one.name, one.prefix, one.available])"
+        expecting = TAKE.replace("const given", "state.expect('yard/north'); const given")
+        for sent in ([raw(will, "online"), own], [own, raw(will, "online")]):
+            assert modules.settled(f"{expecting} return {look};", sent) == [["line-7", "yard/north", True]]
+        assert modules.settled(f"{expecting} return {look};", []) == [["north", "yard/north", None]]
+
     def test_what_it_says_of_itself(self, modules: Browser) -> None:
         said = [
             self.words(modules, [self.at(Sender().heartbeat(state))], [1])[0]
             for state in ("running", "waiting for a model", "stopping", "restarting")
         ]  # type: ignore[arg-type]
         assert said == ["online", "waiting", "stopped", "restarting"]
+
+    def test_who_sends_frames_has_a_model_whatever_it_said_before(self, modules: Browser) -> None:
+        device = Sender()
+        beat, [frame] = device.heartbeat("waiting for a model"), device.detections()
+        assert self.words(modules, [self.at(beat), self.at(frame, seconds=1)], [2]) == ["online"]
+        assert self.words(modules, [self.at(frame), self.at(device.heartbeat("stopping"), seconds=1)], [2]) == [
+            "stopped"
+        ]
 
 
 class TestCommands:
