@@ -36,6 +36,9 @@ START_SECONDS = 120.0
 FRAME_SECONDS = 60.0
 """How long the demo waits for the next frame's message before it gives up."""
 
+HEARTBEAT_SECONDS = 5
+"""Whoever looks at the page does not wait for half a minute."""
+
 PAGE_SECONDS = 20.0
 """How long it waits for a browser that it has opened to listen, so that nothing is missed there."""
 
@@ -185,6 +188,7 @@ def _deployment(options: Options, prompts: Sequence[str], model_version: str) ->
     segmenter = {
         "Prompts": list(prompts),
         "Threshold": options.threshold,
+        "HeartbeatSeconds": HEARTBEAT_SECONDS,
         "Source": {"Type": "folder", "Path": str((options.out / "watched").absolute()), "Recursive": True},
         "Install": install,
     }

@@ -91,7 +91,7 @@ def test_objects_lie_where_they_are_on_earth(browser: Browser, device: Sender) -
             row = rows.min() + (y - 100) / 280 * height
             return bool(drawn[round(row), round(column)])
 
-        assert [at(125, 180), at(275, 180), at(450, 350)] == [True] * 3
+        assert [at(125, 180), at(275, 180), at(410, 310)] == [True] * 3  # beside its name
         assert [at(165, 180), at(350, 150), at(150, 330)] == [False] * 3  # in the hole, and beside
         assert not [entry for entry in browser.console() if entry.source != "rendering"]
         assert set(browser.foreign_requests()) == {f"{place.broker.websocket_url}/"}

@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +40,13 @@ def written(*messages: Message) -> list[list[str]]:
 
 def raw(topic: str, payload: bytes | str) -> list[str]:
     return [topic, base64.b64encode(payload if isinstance(payload, bytes) else payload.encode()).decode()]
+
+
+def moved(message: Message, seconds: float) -> Message:
+    """The same as if it had been made so much later."""
+    body = json.loads(message.payload)
+    time = datetime.fromisoformat(body["time"]) + timedelta(seconds=seconds)
+    return replace(message, payload=json.dumps({**body, "time": time.isoformat()}).encode())
 
 
 def the_example() -> ModuleType:
@@ -186,9 +194,7 @@ class TestWhatIsKept:
     def test_the_last_frame_is_the_last_in_the_devices_time_and_repetitions_are_dropped(self, modules: Browser) -> None:
         device = Sender()
         [message] = device.detections(detection(RING, "old"), frame=device.frame("old"))
-        body = json.loads(message.payload)
-        earlier = datetime.fromisoformat(body["time"]) - timedelta(seconds=30)
-        old = raw(message.topic, json.dumps({**body, "time": earlier.isoformat()}))
+        [old] = written(moved(message, -30))
         [new] = written(*device.detections(detection(RING, "new"), frame=device.frame("new")))
         look = "state.cameras.map((one) => [one.frame.name, one.series.table().series])"
         kept = modules.settled(f"{TAKE} return [state.repetitions, {look}];", [new, old, new, old])
@@ -412,12 +418,30 @@ class TestPresence:
         assert self.words(modules, [will], [6]) == ["offline"]
         assert self.words(modules, [beat, online], [6]) == ["online"]
 
+    def test_who_is_expected_is_who_comes_by_whatever_name(self, modules: Browser) -> None:
+        """With a ``TopicPrefix`` of its own, a device is not called as its topics are."""
+        [message] = written(Sender().heartbeat())
+        own, will = [message[0].replace("sam3edge/line-7", "yard/north"), message[1]], "yard/north/availability"
+        look = "[...state.devices.values()].map((one) => [one.name, one.prefix, one.available])"
+        expecting = TAKE.replace("const given", "state.expect('yard/north'); const given")
+        for sent in ([raw(will, "online"), own], [own, raw(will, "online")]):
+            assert modules.settled(f"{expecting} return {look};", sent) == [["line-7", "yard/north", True]]
+        assert modules.settled(f"{expecting} return {look};", []) == [["north", "yard/north", None]]
+
     def test_what_it_says_of_itself(self, modules: Browser) -> None:
         said = [
             self.words(modules, [self.at(Sender().heartbeat(state))], [1])[0]
             for state in ("running", "waiting for a model", "stopping", "restarting")
         ]  # type: ignore[arg-type]
         assert said == ["online", "waiting", "stopped", "restarting"]
+
+    def test_who_sends_frames_has_a_model_whatever_it_said_before(self, modules: Browser) -> None:
+        device = Sender()
+        beat, [frame], end = device.heartbeat("waiting for a model"), device.detections(), device.heartbeat("stopping")
+        frame, end = moved(frame, 1), moved(end, 2)
+        assert self.words(modules, [self.at(beat), self.at(frame)], [1]) == ["online"]
+        assert self.words(modules, [self.at(beat), self.at(frame), self.at(end)], [1]) == ["stopped"]
+        assert self.words(modules, [self.at(end), self.at(frame)], [1]) == ["stopped"]
 
 
 class TestCommands:

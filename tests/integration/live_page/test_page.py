@@ -171,6 +171,16 @@ class TestDevices:
         assert page.devices["slow"] == "online"
         assert "quick is offline" in page.browser.text("#announcements")
 
+    def test_a_device_that_calls_itself_as_another_is_seen_to_do_so(self, place: Stand, page: LivePage) -> None:
+        true, false = Sender("line-7").heartbeat(), Sender("line-7").heartbeat()
+        place.send(true)
+        place.publisher.send_bytes("sam3edge/intruder/status", false.payload)
+        page.browser.until("document.querySelectorAll('#device-list > li').length === 2")
+        rows = page.browser.evaluate(
+            "[...document.querySelectorAll('#device-list > li')].map((one) => one.textContent)"
+        )
+        assert ["below sam3edge/intruder" in row for row in rows] in ([True, False], [False, True])
+
     def test_a_last_will_is_heard_and_a_reload_loses_nothing_that_is_retained(
         self, place: Stand, page: LivePage, device: Sender
     ) -> None:
@@ -326,6 +336,7 @@ class TestConnection:
         place.broker.stop()
         page.until_problem("Next attempt in")
         page.until_problem("is not reached")
+        assert "connection to the broker was lost" in page.browser.text("#announcements")
         assert len(page.cards) == 1
         place.broker.start()
         page.connected()

@@ -7,7 +7,7 @@ const FIRST_PAUSE = 1000,
 const SETTLED = 10_000; // connected for so long, the next loss is a new one
 const SHORT = 5000; // a connection that is closed sooner was closed for a reason
 const CONNECT_TIMEOUT = 15_000;
-const KEEP_ALIVE = 240; // seconds; browsers wake hidden tabs once a minute only
+const KEEP_ALIVE = 50; // seconds: less than the minute after which proxies close what is silent
 const REFUSALS = {
   1: "it does not speak MQTT 3.1.1",
   2: "it does not take the client's id",

@@ -8,7 +8,7 @@ import { TOPICS } from "./messages.js";
 import { Pictures } from "./pictures.js";
 import { problems } from "./problems.js";
 import { WAYS } from "./signin.js";
-import { State, presence } from "./state.js";
+import { State, keyOf, presence } from "./state.js";
 import { counted } from "./words.js";
 import { CamerasView } from "./views/cameras.js";
 import { ChartView } from "./views/chart.js";
@@ -17,8 +17,10 @@ import { DevicesView } from "./views/devices.js";
 import { MapView } from "./views/map.js";
 import { ErrorsView, EventsView } from "./views/rows.js";
 
+const MANY = 5; // changes, above which they are counted and not named
 const DRAW_EVERY = 250,
   CHART_EVERY = 1000; // milliseconds
+const PRESENT = ["online", "waiting", "restarting"]; // devices that take commands, now or soon
 const PHASES = {
   stopped: "not connected",
   connecting: "connecting",
@@ -56,7 +58,8 @@ class Page {
     () => make("li", { className: "problem" }),
     (item, text) => say(item, text),
   );
-  #presence = new Map();
+  #presence = new Map(); // what was last said of each device
+  #wrong = new Set(); // keys of problems that were said
   #rate = { at: Date.now(), messages: 0, text: "" };
   #chartAt = 0;
 
@@ -130,7 +133,7 @@ class Page {
     const now = Date.now();
     const message = this.#state.take(topic, payload, now, retained);
     if (message === null) return;
-    const device = this.#state.devices.get(JSON.stringify([message.prefix, message.device]));
+    const device = this.#state.devices.get(keyOf(message.prefix, message.device));
     if (message.kind === "snapshots") {
       this.#pictures.arrived(device, message.request, now);
       this.#pictures.tick(this.#looked(), now);
@@ -147,7 +150,7 @@ class Page {
     return [...this.#state.devices.values()].filter(
       (device) =>
         device.key === (this.#selection.key ?? device.key) &&
-        presence(device, Date.now()).word === "online" &&
+        PRESENT.includes(presence(device, Date.now()).word) &&
         (!device.cameras.size || [...device.cameras.values()].some((camera) => this.#cameras.onScreen.has(camera))),
     );
   }
@@ -174,21 +177,23 @@ class Page {
   // A command was answered, or was not: that is said aloud, too.
   #told(entry) {
     if (entry)
-      this.#announce(`${entry.name.replace("_", " ")} on ${entry.device}: ${entry.state.toLowerCase()}. ${entry.text}`);
+      this.#say([`${entry.name.replace("_", " ")} on ${entry.device}: ${entry.state.toLowerCase()}`, entry.text]);
   }
 
-  #announce(text) {
-    find("announcements").textContent = text;
+  #say(texts) {
+    if (texts.length) find("announcements").textContent = texts.join(". ");
   }
 
   #draw(now) {
+    if (this.#selection.key !== null && !this.#state.devices.has(this.#selection.key)) this.#selection.choose(null);
     for (const view of this.#views) view.render(now);
     if (now - this.#chartAt > CHART_EVERY) {
       this.#chartAt = now;
       this.#chart.render();
     }
-    this.#problems.show([...problems(this.#config, this.#connection, this.#state, now)]);
-    this.#follow(now);
+    const wrong = [...problems(this.#config, this.#connection, this.#state, now)];
+    this.#problems.show(wrong);
+    this.#say([...this.#newProblems(wrong), ...this.#changes(now)]);
     if (now - this.#rate.at > 2000) this.#measure(now);
     say(
       find("rate"),
@@ -203,8 +208,15 @@ class Page {
     this.#rate = { at: now, messages: this.#state.messages, text: `${rate.toFixed(1)}/s` };
   }
 
-  // Say aloud which devices have come, gone, or changed their state.
-  #follow(now) {
+  // What is said aloud: what was not wrong before; a countdown in its text is not news.
+  #newProblems(wrong) {
+    const before = this.#wrong;
+    this.#wrong = new Set(wrong.map(([key]) => key));
+    return wrong.filter(([key]) => !before.has(key)).map(([, text]) => text);
+  }
+
+  // Which devices have come, gone, or changed their state.
+  #changes(now) {
     const changed = [];
     for (const device of this.#state.devices.values()) {
       const { word } = presence(device, now);
@@ -212,8 +224,7 @@ class Page {
       this.#presence.set(device.key, word);
     }
     for (const key of this.#presence.keys()) if (!this.#state.devices.has(key)) this.#presence.delete(key);
-    if (changed.length)
-      this.#announce(changed.length > 5 ? `${changed.length} devices have changed their state` : changed.join(", "));
+    return changed.length > MANY ? [`${changed.length} devices have changed their state`] : changed;
   }
 }
 

@@ -34,8 +34,7 @@ export function read(topic, payload, now) {
   const { prefix, name } = split(topic);
   if (payload.length > LIMITS.payloadBytes) throw new NotOurs(`expected at most ${LIMITS.payloadBytes} bytes`);
   const written = new TextDecoder().decode(payload);
-  if (name === "availability")
-    return { kind: name, prefix, device: lastLevel(prefix), available: availability(written) };
+  if (name === "availability") return { kind: name, prefix, available: availability(written) };
   const body = object(parse(written), "a message");
   const head = {
     kind: name,
@@ -55,8 +54,6 @@ function parse(written) {
     throw new NotOurs("expected JSON");
   }
 }
-
-const lastLevel = (prefix) => prefix.slice(prefix.lastIndexOf("/") + 1);
 
 // As Frigate and Home Assistant write it.
 function availability(written) {

@@ -32,8 +32,7 @@ class Camera {
 }
 
 class Device {
-  constructor(key, prefix, name) {
-    this.key = key;
+  constructor(prefix, name) {
     this.prefix = prefix;
     this.name = name;
     this.heard = null; // when a message of its own came, now and not retained
@@ -47,7 +46,18 @@ class Device {
     this.cameras = new Map();
     this.waitingPicture = null; // one that came before its frame
   }
+
+  get key() {
+    return keyOf(this.prefix, this.name);
+  }
+
+  // Whether nothing is known of it but its topics: its name is a guess.
+  get unheard() {
+    return this.heard === null && this.status === null && this.cameras.size === 0;
+  }
 }
+
+export const keyOf = (prefix, name) => JSON.stringify([prefix, name]);
 
 export class State {
   #limits;
@@ -97,10 +107,9 @@ export class State {
     };
   }
 
-  // A device that is to be there, though nothing has come from it yet.
+  // A device that is to be there, though nothing has come from it yet. It is called as its topics are.
   expect(prefix) {
-    const name = prefix.slice(prefix.lastIndexOf("/") + 1);
-    this.#device(prefix, name);
+    return this.#device(prefix, prefix.slice(prefix.lastIndexOf("/") + 1));
   }
 
   // Take a message; gives what it says, or null for a repetition and for what is not ours.
@@ -127,12 +136,15 @@ export class State {
   }
 
   #apply(message, now, retained) {
-    const device = this.#device(message.prefix, message.device);
     if (message.kind === "availability") {
-      device.available = message.available;
-      device.availableAt = now;
+      const those = [...this.devices.values()].filter((one) => one.prefix === message.prefix);
+      for (const device of those.length ? those : [this.expect(message.prefix)]) {
+        device.available = message.available;
+        device.availableAt = now;
+      }
       return;
     }
+    const device = this.#device(message.prefix, message.device);
     if (!retained) {
       device.heard = now;
       device.clockOffset = message.kind === "status" ? message.sentAt - now : device.clockOffset;
@@ -164,9 +176,10 @@ export class State {
 
   // The device of a topic. One that is heard goes to the end; of too many, that which was silent for longest goes.
   #device(prefix, name) {
-    const key = JSON.stringify([prefix, name]);
-    const device = this.devices.get(key) ?? new Device(key, prefix, name);
-    this.devices.delete(key);
+    const key = keyOf(prefix, name);
+    const device = this.devices.get(key) ?? this.#unheard(prefix) ?? new Device(prefix, name);
+    this.devices.delete(device.key);
+    device.name = name;
     this.devices.set(key, device);
     if (this.devices.size > this.#limits.devices) {
       const [oldest] = this.devices.values();
@@ -175,6 +188,11 @@ export class State {
       this.evicted += 1;
     }
     return device;
+  }
+
+  // The one that was expected below this prefix, by whatever name.
+  #unheard(prefix) {
+    return [...this.devices.values()].find((device) => device.prefix === prefix && device.unheard);
   }
 
   #camera(device, source) {
@@ -331,7 +349,13 @@ function joined(messages, limits) {
   };
 }
 
-const ONLINE = { running: "online", "waiting for a model": "waiting", restarting: "restarting", stopping: "stopped" };
+const WORDS = { running: "online", "waiting for a model": "waiting", restarting: "restarting", stopping: "stopped" };
+
+// What a device said last: a heartbeat before its first model is followed by frames before it is by another one.
+function said({ status, cameras }) {
+  const frames = [...cameras.values()].some(({ frame }) => frame !== null && frame.time > (status?.time ?? 0));
+  return frames ? "online" : (WORDS[status?.state] ?? "online");
+}
 
 // Whether a device is there: what its last will says, else how old its heartbeat is. { word, why }
 export function presence(device, now) {
@@ -341,10 +365,10 @@ export function presence(device, now) {
     return { word: "offline", why: "its last will says so" };
   }
   if (!last) return { word: "unknown", why: "nothing has come from it yet" };
-  const word = ONLINE[device.status?.state] ?? "online";
+  const word = said(device);
   if (word === "stopped") return { word, why: "it said that it stops" };
   if (now - last > MISSED * interval) {
-    return { word: "offline", why: `expected a heartbeat every ${interval / 1000} s`, since: last };
+    return { word: "offline", why: `expected a heartbeat every ${interval / 1000} s` };
   }
   return { word, why: word === "waiting" ? "it has no model yet" : "" };
 }

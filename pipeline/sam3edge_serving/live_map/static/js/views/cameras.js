@@ -102,7 +102,11 @@ export class CamerasView {
   #update(card, camera) {
     const [, figure, tools, details] = card.children,
       [image, caption] = figure.children;
-    card.camera = camera;
+    if (card.camera !== camera) {
+      // another one under the same name, after the one before had made room
+      if (this.onScreen.delete(card.camera)) this.onScreen.add(camera);
+      card.camera = camera;
+    }
     const live = tools.lastElementChild;
     live.hidden = camera.picture === null;
     const pictured = camera.picture !== null && live.getAttribute("aria-pressed") !== "true";

@@ -59,7 +59,10 @@ export class DevicesView {
     row.firstElementChild.setAttribute("aria-pressed", device.key === this.#selection.key);
     say(sign, SIGNS[word]);
     say(written, word);
-    say(detail, [age(device, this.now), why, word === "online" && rate(device)].filter(Boolean).join(" · "));
+    say(
+      detail,
+      [age(device, this.now), why, word === "online" && rate(device), elsewhere(device)].filter(Boolean).join(" · "),
+    );
   }
 }
 
@@ -67,6 +70,9 @@ function age(device, now) {
   if (device.statusAt === null) return device.heard === null ? "" : `heard ${duration(now - device.heard)} ago`;
   return `heartbeat ${duration(now - device.statusAt)} ago`;
 }
+
+// Who says to be somebody else than its topics say is seen.
+const elsewhere = ({ prefix, name }) => (prefix.endsWith(`/${name}`) ? "" : `below ${prefix}`);
 
 const rate = ({ status }) => (status ? `${status.framesPerSecond.toFixed(1)} frames/s` : "");
 
