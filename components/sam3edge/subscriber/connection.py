@@ -246,9 +246,8 @@ class Connection:
         while self._client.loop(_LOOP_SECONDS) == mqtt.MQTT_ERR_SUCCESS:  # until acknowledgements and the end are sent
             pass
         self._went_down()
-        for (
-            callback
-        ) in _CALLBACKS:  # the client, which has sockets, goes with this then
+        # that the client, which has sockets, does not hold this, and goes with it
+        for callback in _CALLBACKS:
             setattr(self._client, callback, None)
 
     # ------------------------------------------------------------------ the MQTT client and its callbacks
