@@ -21,7 +21,7 @@ from sam3edge.subscriber.connection import Arrived, Connection, Outgoing
 from sam3edge.subscriber.geojson_server import GeoJsonServer, is_loopback, parse_address
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
 from sam3edge.subscriber.listener import Listener, Sink
-from sam3edge.subscriber.names import identifier, topic_level
+from sam3edge.subscriber.names import identifier, is_topic_level
 from sam3edge.subscriber.reading import TOPIC_OF
 from sam3edge.subscriber.sinks.geojson_files import GeoJsonFiles
 from sam3edge.subscriber.sinks.last_frames import LastFrames
@@ -115,7 +115,11 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
         listener = Listener(partial(_connect, source, client, state is not None), options.prefix, journal, sinks)
         kept = f"; what comes meanwhile is kept for {client}" if state else "; what comes meanwhile is not kept"
         say(f"listening to {source.url}{kept}")
-        listener.run()
+        try:
+            listener.run()
+        finally:
+            done = listener.statistics
+            say(f"{done.whole} messages written, {done.repeated} repetitions dropped, {done.refused} messages refused")
 
 
 def _check(options: Options) -> None:
@@ -124,14 +128,14 @@ def _check(options: Options) -> None:
         raise SettingsError(f"--topic: expected {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}")
     if (options.overlays is None) != (options.images is None):
         raise SettingsError("expected --overlays and --images together: a folder to draw into, and the frames' images")
-    prefixes = {
-        "--prefix": options.prefix.replace("+", "x"),
-        "--discovery-prefix": options.discovery_prefix,
-        "--frigate-prefix": options.frigate_prefix,
-    }
-    for option, prefix in prefixes.items():
-        if not all(level == topic_level(level) for level in prefix.split("/")):
-            raise SettingsError(f"{option}: expected levels of topics as in a/b, got {prefix!r:.80}")
+    _check_levels("--prefix", options.prefix, "+")
+    _check_levels("--discovery-prefix", options.discovery_prefix)
+    _check_levels("--frigate-prefix", options.frigate_prefix)
+
+
+def _check_levels(option: str, prefix: str, wildcard: str = "") -> None:
+    if not all(is_topic_level(level) or level == wildcard != "" for level in prefix.split("/")):
+        raise SettingsError(f"{option}: expected levels of topics as in a/b, got {prefix!r:.80}")
 
 
 def _sinks(target: Broker, client: str, options: Options, closing: ExitStack) -> Iterator[Sink]:

@@ -34,6 +34,7 @@ PATIENCE = 3
 
 _SERVER_UNAVAILABLE = 136
 _LOOP_SECONDS = 1.0
+_CALLBACKS = ("on_pre_connect", "on_connect", "on_subscribe", "on_message", "on_publish", "on_socket_register_write")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +246,9 @@ class Connection:
         while self._client.loop(_LOOP_SECONDS) == mqtt.MQTT_ERR_SUCCESS:  # until acknowledgements and the end are sent
             pass
         self._went_down()
+        # that the client, which has sockets, does not hold this, and goes with it
+        for callback in _CALLBACKS:
+            setattr(self._client, callback, None)
 
     # ------------------------------------------------------------------ the MQTT client and its callbacks
 

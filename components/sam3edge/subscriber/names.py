@@ -36,9 +36,14 @@ def identifier(name: str) -> str:
 
 def topic_level(name: str) -> str:
     """A name as one level of a topic that people read: without slashes, wildcards and control characters."""
-    if _TOPIC_LEVEL.fullmatch(name) and _is_free(name):
+    if is_topic_level(name) and _is_free(name):
         return name
     return _with_digest(re.sub(rf"[{_NOT_IN_TOPICS}]+", "_", name), name)
+
+
+def is_topic_level(text: str) -> bool:
+    """Whether a text can be one level of a topic as it is."""
+    return _TOPIC_LEVEL.fullmatch(text) is not None
 
 
 def camera_id(device: str, source: str) -> str:

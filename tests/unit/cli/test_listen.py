@@ -81,6 +81,7 @@ def test_without_anything_asked_for_it_writes_lines_and_leaves_nothing_behind(tm
     assert running.stop(signal.SIGINT) == 0
     assert len(whole_lines(running.out)[-1]["features"]) == len(WHOLE["features"])
     assert "not kept" in running.errors
+    assert "1 messages refused" in running.errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["errors", "out"]
 
 
@@ -165,6 +166,7 @@ def test_passwords_come_from_files_and_the_environment_and_are_not_shown(tmp_pat
         (("mqtt://host", "--overlays", "o", "--images", "nowhere"), "folder of images"),
         (("mqtt://host", "--prefix", "a/#"), "--prefix: expected"),
         (("mqtt://host", "--prefix", ""), "--prefix: expected"),
+        (("mqtt://host", "--prefix", "a/b+"), "--prefix: expected"),
         (("mqtt://host", "--frigate-topics", "--frigate-prefix", "a/+"), "--frigate-prefix: expected"),
         (("mqtt://host", "--home-assistant", "--discovery-prefix", "/x"), "--discovery-prefix: expected"),
         (("mqtt://host", "--home-assistant", "--bridge-to", "http://host"), "expected mqtt://"),

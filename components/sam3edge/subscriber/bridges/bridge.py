@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -11,8 +10,6 @@ from sam3edge.core.errors import SubscriptionError
 from sam3edge.core.messages import topics
 from sam3edge.subscriber.connection import Arrived, Connection, Outgoing
 from sam3edge.subscriber.reading import DeviceMessage
-
-logger = logging.getLogger(__name__)
 
 MAX_PUBLISHED = 200
 """Messages that are under way to the broker at a time."""

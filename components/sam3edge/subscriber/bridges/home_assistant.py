@@ -105,9 +105,10 @@ class HomeAssistant:
         """See ``Translator``."""
         if message["message_type"] == "status":
             yield from self._heartbeat(message)
+        if message["message_type"] == "detections":
+            model = message["model"]
+            self._models[Camera(message["device"], message["source"])] = f"{model['name']} {model['version']}"
         for camera in self._tallies.take(message):
-            if message["message_type"] == "detections":
-                self._models[camera] = f"{message['model']['name']} {message['model']['version']}"
             yield from self._update(camera)
 
     def hear(self, topic: str, payload: bytes, retained: bool) -> Iterable[Outgoing]:
@@ -155,6 +156,7 @@ class HomeAssistant:
         self._documents[topic] = now
         if not wanted:
             del self._documents[topic]
+            self._models.pop(camera, None)
         for one in wanted.values():
             yield from self._retained.put(one.config["state_topic"], one.state)
 

@@ -69,6 +69,7 @@ class NdjsonFile:
             self._written = self._last_keys()
             self._stream = self._open()
             self._cut_torn_line()
+            sync_folder(path.parent)
         except OSError as error:
             raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
 
