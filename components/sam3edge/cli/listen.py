@@ -92,6 +92,10 @@ def listen(
     geojson: Annotated[
         Path | None, typer.Option(help="Folder for a GeoJSON file a frame.", rich_help_panel=_FILES)
     ] = None,
+    geopackage: Annotated[
+        Path | None,
+        typer.Option(help="Folder for GeoPackages: one an hour, and one at the end.", rich_help_panel=_FILES),
+    ] = None,
     overlays: Annotated[
         Path | None, typer.Option(help="Folder for a drawn image a frame; needs --images.", rich_help_panel=_FILES)
     ] = None,
@@ -158,6 +162,7 @@ def listen(
             ndjson_bytes=round(ndjson_megabytes * MEGABYTE),
             ndjson_files=ndjson_files,
             geojson=geojson,
+            geopackage=geopackage,
             overlays=overlays,
             images=images,
             serve=serve,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from sam3edge.cli.listen import CLIENT, STATE
-from sam3edge.core.errors import SettingsError
+from sam3edge.core.errors import SettingsError, SubscriptionError, VectorFileError
 from sam3edge.subscriber import iot_core
 from sam3edge.subscriber.bridges.bridge import Bridge, Translator
 from sam3edge.subscriber.bridges.frigate import Frigate
@@ -22,12 +23,15 @@ from sam3edge.subscriber.geojson_server import GeoJsonServer, is_loopback, parse
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
 from sam3edge.subscriber.listener import Listener, Sink
 from sam3edge.subscriber.names import identifier, is_topic_level
-from sam3edge.subscriber.reading import TOPIC_OF
+from sam3edge.subscriber.reading import TOPIC_OF, DeviceMessage
 from sam3edge.subscriber.sinks.geojson_files import GeoJsonFiles
+from sam3edge.subscriber.sinks.geopackages import GeoPackages, WriteGeoPackage
 from sam3edge.subscriber.sinks.last_frames import LastFrames
 from sam3edge.subscriber.sinks.ndjson import NdjsonFile, NdjsonPipe
 from sam3edge.subscriber.sinks.overlays import Overlays
 from sam3edge.terminal import say
+
+logger = logging.getLogger(__name__)
 
 STDOUT = Path("-")
 HOME_ASSISTANT_STATES = "sam3edge-home-assistant"
@@ -45,6 +49,7 @@ class Options:
     ndjson_bytes: int
     ndjson_files: int
     geojson: Path | None
+    geopackage: Path | None
     overlays: Path | None
     images: Path | None
     serve: str
@@ -59,14 +64,14 @@ class Options:
     @property
     def lines(self) -> Path | None:
         """Where lines go; None for nowhere."""
-        others = self.geojson, self.overlays, self.serve, self.home_assistant, self.frigate
+        others = self.geojson, self.geopackage, self.overlays, self.serve, self.home_assistant, self.frigate
         return self.ndjson or (None if any(others) else STDOUT)
 
     @property
     def state_folder(self) -> Path | None:
         """For what must outlive a restart; None where nothing must."""
-        lasting = self.geojson, self.overlays, self.home_assistant, self.frigate, self.lines not in (None, STDOUT)
-        return self.state or (Path(STATE) if any(lasting) else None)
+        files = self.geojson, self.geopackage, self.overlays, self.lines not in (None, STDOUT)
+        return self.state or (Path(STATE) if any((*files, self.home_assistant, self.frigate)) else None)
 
 
 def broker(
@@ -149,12 +154,36 @@ def _sinks(target: Broker, client: str, options: Options, closing: ExitStack) ->
         yield NdjsonPipe(sys.stdout.buffer, options.topics)
     elif options.lines is not None:
         yield NdjsonFile(options.lines, options.topics, options.ndjson_bytes, options.ndjson_files)
+    if options.geopackage is not None:
+        yield GeoPackages(options.geopackage, _write_geopackage())
     if options.home_assistant:
         states = f"{HOME_ASSISTANT_STATES}/{identifier(client)}"
         translator = HomeAssistant(states, options.discovery_prefix, options.offline_seconds)
         yield _bridge(translator, target, f"{client}-home-assistant")
     if options.frigate:
         yield _bridge(Frigate(options.frigate_prefix), target, f"{client}-frigate")
+
+
+def _write_geopackage() -> WriteGeoPackage:
+    """Raises SettingsError where the extra is not installed."""
+    try:
+        from sam3edge.vector.files import FeatureWriter
+        from sam3edge.vector.rows import FeatureRefused, features_of
+    except ImportError as error:
+        raise SettingsError('--geopackage: expected the extra vector: pip install "sam3edge[vector]"') from error
+
+    def write(path: Path, messages: Iterable[DeviceMessage]) -> None:
+        try:
+            with FeatureWriter(path) as writer:
+                for feature in (feature for message in messages for feature in features_of(message)):
+                    try:
+                        writer.write([feature])
+                    except FeatureRefused as refused:
+                        logger.warning("left out of %s: %s", path.name, refused)
+        except VectorFileError as error:
+            raise SubscriptionError(str(error)) from error
+
+    return write
 
 
 def _last_frames(options: Options, closing: ExitStack) -> LastFrames:

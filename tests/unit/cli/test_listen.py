@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyogrio
 import pytest
 from typer.testing import CliRunner
 
@@ -106,6 +107,24 @@ def test_files_an_address_and_a_restart(tmp_path: Path, broker: Broker) -> None:
     assert len(found) == len(set(found))
     assert len(list((tmp_path / "g").rglob("*.geojson"))) == len(found) - 1  # an event is not a frame
     assert (tmp_path / ".sam3edge-listen" / "journal.db").exists()
+
+
+def test_a_geopackage_at_the_end(tmp_path: Path, broker: Broker) -> None:
+    running = Running(tmp_path, broker.url, "--ndjson", "x.ndjson", "--geopackage", "g")
+    running.wait_listening()
+    device = Device(broker.url)
+    published(device, tmp_path / "x.ndjson")
+    odd = of_frame(WHOLE, "odd")
+    ring = {"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [5, 6], [7, 8]]]}  # is not closed
+    odd["features"] = [{**odd["features"][0], "geometry": ring}, *odd["features"][1:]]
+    device.publish([odd])
+    until(lambda: whole_lines(tmp_path / "x.ndjson")[-1]["frame"]["id"] == "odd")
+    device.close()
+    assert running.stop() == 0, running.errors
+    [file] = (tmp_path / "g").glob("*.gpkg")
+    _, _, geometries, _ = pyogrio.raw.read(file, layer="detections_pixels")
+    assert len(geometries) == sum(len(line["features"]) for line in whole_lines(tmp_path / "x.ndjson")) - 1
+    assert "left out" in running.errors
 
 
 def test_two_listeners_need_a_state_each(tmp_path: Path, broker: Broker) -> None:
