@@ -98,7 +98,8 @@ def launched(flags: Sequence[str] = FLAGS) -> Iterator[webdriver.Chrome]:
 @contextmanager
 def empty_window(driver: webdriver.Chrome) -> Iterator[Browser]:
     """A window for one test; it is closed with those that the test opened."""
-    before = driver.current_window_handle
+    before = driver.window_handles[0]  # the current one may be gone, where a test before could not clean up
+    driver.switch_to.window(before)
     driver.switch_to.new_window("window")
     browser = Browser(driver)
     try:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import itertools
 import json
 import random
-import sys
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import awscrt.auth
@@ -20,6 +16,7 @@ import pytest
 
 from sam3edge.core.messages.detections import divide
 from sam3edge.core.types import Message
+from sam3edge.subscriber.reassembly import Reassembly
 from support.browser import Browser
 from support.live_messages import RING, Sender, detection, on_earth, square
 from support.samples import wobbly
@@ -49,19 +46,8 @@ def moved(message: Message, seconds: float) -> Message:
     return replace(message, payload=json.dumps({**body, "time": time.isoformat()}).encode())
 
 
-def the_example() -> ModuleType:
-    path = Path(__file__).parents[3] / "infra/examples/subscriber.py"
-    spec = importlib.util.spec_from_file_location("subscriber_of_the_page", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
-
-
 class TestParts:
-    """Frames come together as in ``infra/examples/subscriber.py``, message for message."""
+    """Frames come together as in ``sam3edge.subscriber.reassembly``, message for message."""
 
     REASSEMBLE = """
     const { read } = await import("/js/messages.js"), { Reassembly, Recent } = await import("/js/reassembly.js");
@@ -92,12 +78,14 @@ class TestParts:
         return cases + [shuffle.sample([*case, *case], 2 * len(case)) for case in cases[::3]]
 
     def test_each_frame_comes_once_when_nothing_of_it_is_missing(self, modules: Browser) -> None:
-        example, cases = the_example(), self.orders()
+        cases = self.orders()
         wanted = []
         for case in cases:
-            reassembly = example.Reassembly()
+            reassembly = Reassembly()
             frames = [reassembly.take(json.loads(message.payload)) for message in case]
-            wanted.append([None if one is None else [f["properties"]["score"] for f in one.features] for one in frames])
+            wanted.append(
+                [None if one is None else [f["properties"]["score"] for f in one["features"]] for one in frames]
+            )
         assert modules.settled(self.REASSEMBLE, [written(*case) for case in cases]) == wanted
         assert sum(frame is not None for case in wanted for frame in case) == len(cases)
 
