@@ -33,6 +33,7 @@ ORDER = (
 STAGE = "dev"
 
 EVERYWHERE = {
+    "AWS::Budgets::Budget",
     "AWS::CloudWatch::Alarm",
     "AWS::GreengrassV2::ComponentVersion",
     "AWS::GreengrassV2::Deployment",
@@ -217,7 +218,7 @@ def test_a_stage_is_deployed_and_leaves_nothing_behind(templates: Templates, clo
     assert {f"{prefix}-approved", f"{prefix}-labeled"} <= there["rules"]
     assert len(there["endpoints"]) == 1  # under a name that moto chooses
     assert there["apis"] == {f"{prefix}-api"}
-    assert there["policies of devices"] == {f"{prefix}-device", f"{prefix}-claim"}
+    assert there["policies of devices"] == {f"{prefix}-{name}" for name in ("claim", "device", "device-nucleus")}
     assert there["role aliases"] == {f"{prefix}-devices"}
     assert f"{prefix}-detections" in there["buses"] & there["queues"]
     assert there["dashboards"] == {f"{prefix}-overview"}
