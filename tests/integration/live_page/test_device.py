@@ -47,7 +47,7 @@ class Scene:
         return {**parts[0], "features": [feature for part in parts for feature in part["features"]]}
 
 
-@pytest.fixture(params=[CLASSIC, LITE], ids=lambda profile: str(profile.name))
+@pytest.fixture(params=[pytest.param(CLASSIC, id="classic"), pytest.param(LITE, id="lite", marks=pytest.mark.slow)])
 def scene(request: pytest.FixtureRequest, tmp_path: Path, demo_bundle: Path) -> Iterator[Scene]:
     one = Scene(tmp_path, demo_bundle, request.param)
     with one.serving:

@@ -152,6 +152,7 @@ def test_workers_give_what_one_process_gives(
     assert not list((tmp_path / "out" / "checkpoints").iterdir())
 
 
+@pytest.mark.slow  # Ray starts once more
 @pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(300)
 def test_a_model_that_cannot_run_ends_the_run(demo_bundle: Path, rasters: list[RasterInput], tmp_path: Path) -> None:
