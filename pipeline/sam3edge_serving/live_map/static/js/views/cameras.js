@@ -5,6 +5,7 @@ import { LIMITS } from "../limits.js";
 import { clock, counted, duration, tally } from "../words.js";
 
 const LETTER = 0.6; // width of a letter over its height, about
+const FRESH = 30_000; // milliseconds for which a picture is shown before newer outlines without one
 
 export class CamerasView {
   #state;
@@ -14,6 +15,7 @@ export class CamerasView {
   #ask;
   #cards;
   #drawn = new WeakMap(); // what a card shows: { version, pictured }
+  #chosen = new WeakMap(); // whether somebody wants to see a card's picture, though there are newer frames
   #seen; // cards that are on the screen
   onScreen = new Set(); // cameras of those
 
@@ -66,12 +68,12 @@ export class CamerasView {
         textContent: "Picture",
         title: "Ask the device for the next frame as a picture",
       });
-      button.onclick = () => this.#ask(camera);
+      button.onclick = () => this.#ask(card.camera);
       tools.append(button);
     }
-    const live = make("button", { type: "button", textContent: "Latest outlines", "aria-pressed": "false" });
-    live.onclick = () => live.setAttribute("aria-pressed", live.getAttribute("aria-pressed") !== "true");
-    tools.append(live);
+    const other = make("button", { type: "button" });
+    other.onclick = () => this.#chosen.set(card, !this.#drawn.get(card)?.pictured);
+    tools.append(other);
     const table = make(
       "table",
       {},
@@ -107,9 +109,10 @@ export class CamerasView {
       if (this.onScreen.delete(card.camera)) this.onScreen.add(camera);
       card.camera = camera;
     }
-    const live = tools.lastElementChild;
-    live.hidden = camera.picture === null;
-    const pictured = camera.picture !== null && live.getAttribute("aria-pressed") !== "true";
+    const pictured = camera.picture !== null && (this.#chosen.get(card) ?? this.#isFresh(camera));
+    const other = tools.lastElementChild;
+    other.hidden = camera.picture === null;
+    say(other, pictured ? "Latest outlines" : "Last picture");
     const frame = pictured ? camera.pictured : camera.frame;
     const taken = `captured ${clock(frame.capturedAt)}, ${duration(this.now - frame.time)} ago`;
     say(
@@ -133,6 +136,11 @@ export class CamerasView {
     details.ontoggle = () => {
       if (details.open) this.#fill(details, frame);
     };
+  }
+
+  // A picture gives way to newer outlines, but not at once.
+  #isFresh({ picture, pictured, frame }) {
+    return pictured === frame || this.now - picture.at < FRESH;
   }
 
   #fill(details, frame) {
