@@ -26,8 +26,8 @@ _DRIVERS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
 
 _BEGINNING = 64
 
-GDAL_ERRORS = (OSError, RasterioError, CPLE_BaseError)
-"""What reading by GDAL raises."""
+GDAL_ERRORS = (OSError, RasterioError, CPLE_BaseError, UnicodeDecodeError)
+"""What reading by GDAL raises; the last where a name in a damaged file is no UTF-8."""
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from rasterio.enums import MaskFlags
+from rasterio.errors import CRSError as RasterCRSError
 from rasterio.features import shapes
 from rasterio.transform import AffineTransformer, GCPTransformer, RPCTransformer
 from rasterio.windows import Window
@@ -175,7 +176,7 @@ def georeference_of(dataset: Any, path: Path, options: RasterOptions, valid: Pol
     try:
         grid, crs = _grid_of(dataset, path, options)
         return RasterGeoreference((dataset.width, dataset.height), grid, crs, options.accuracy, valid)
-    except (CRSError, ProjError) as error:  # the second for reference systems that are nowhere on Earth
+    except (CRSError, ProjError, RasterCRSError) as error:  # ProjError for those that are nowhere on Earth
         raise GeoreferenceError(f"PROJ cannot read the reference system of {path.name}: {error}") from error
 
 

@@ -98,6 +98,7 @@ class Joiner:
     def __init__(self, grid: Grid, bounds: Box) -> None:
         self._grid, self._bounds = grid, bounds
         self._count = 0
+        self._row: int | None = None
         self._seen: dict[int, _Seen] = {}
         self._groups: dict[int, _Group] = {}
         self._group_of: dict[int, int] = {}
@@ -110,8 +111,10 @@ class Joiner:
 
     def add(self, tile: Tile, parts: Iterable[Part]) -> list[Joined]:
         """Take the next tile, and give the objects that are complete by now."""
+        if tile.row != self._row:
+            self._row = tile.row
+            self._in_tile = {other: held for other, held in self._in_tile.items() if other.row == tile.row - 1}
         if numbers := [self._take(tile, part) for part in parts]:
-            self._in_tile = {other: held for other, held in self._in_tile.items() if other.row >= tile.row - 1}
             self._in_tile[tile] = numbers
             for before in tile.before():
                 self._join(before, tile)

@@ -91,12 +91,13 @@ class RasterFile:
         self._path, self._dataset, self._options = path, dataset, options
         self.name = PurePosixPath(path).name
         self.size: tuple[int, int] = (dataset.width, dataset.height)
-        _require_readable(dataset, options, self.name)
-        self._bands = list(options.bands) or visible_bands([color.name for color in dataset.colorinterp])
-        self._has_palette = dataset.colorinterp[0] is ColorInterp.palette and self._bands == [1]
-        self._all_valid = all(dataset.mask_flag_enums[band - 1] == [MaskFlags.all_valid] for band in self._bands)
-        self.no_place = ""
-        self.georeference = self._georeference()
+        with self._reading("it"):
+            _require_readable(dataset, options, self.name)
+            self._bands = list(options.bands) or visible_bands([color.name for color in dataset.colorinterp])
+            self._palette = _palette_of(dataset) if self._bands == [1] else None
+            self._all_valid = all(dataset.mask_flag_enums[band - 1] == [MaskFlags.all_valid] for band in self._bands)
+            self.no_place = ""
+            self.georeference = self._georeference()
         with self._reading("its mask"):
             self._mask = None if mask is None else CountingMask(mask, dataset, options.mask_values)
 
@@ -167,7 +168,7 @@ class RasterFile:
     def _read(self, window: Window | None, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Bands [n, h, w] as stored, and bool [h, w] where one of them holds data."""
         how = Resampling.nearest
-        if window is not None and not self._has_palette:
+        if window is not None and self._palette is None:
             smaller = max(window.width / shape[1], window.height / shape[0]) > 1
             how = Resampling.average if smaller else Resampling.bilinear
         whole = (len(self._bands), *shape)
@@ -181,8 +182,8 @@ class RasterFile:
 
     def _eight_bits(self, bands: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """uint8 [3, h, w]."""
-        if self._has_palette:
-            return colored(bands[0], self._dataset.colormap(1))
+        if self._palette is not None:
+            return colored(bands[0], self._palette)
         numbers = self._numbers(bands)
         eight = np.stack([to_eight_bits(band, how) for band, how in zip(numbers, self._depths, strict=True)])
         return np.repeat(eight, 3, axis=0) if len(eight) == 1 else eight
@@ -219,8 +220,7 @@ class RasterFile:
         """What is left out for want of data is cut before outlines are placed: to this, everything is valid."""
         path, options = Path(self._path), self._options.place
         try:
-            with self._reading("its place"):
-                return georeference_of(self._dataset, path, options, lambda bounds: shapely.box(*bounds))
+            return georeference_of(self._dataset, path, options, lambda bounds: shapely.box(*bounds))
         except GeoreferenceError as error:
             self.no_place = str(error)
             return None
@@ -278,6 +278,15 @@ def _require_readable(dataset: Any, options: ReadOptions, name: str) -> None:
             "by gdal_translate -of COG",
             name,
         )
+
+
+def _palette_of(dataset: Any) -> Mapping[int, tuple[int, int, int, int]] | None:
+    if dataset.colorinterp[0] is not ColorInterp.palette or dataset.dtypes[0] != "uint8":
+        return None
+    try:
+        return dict(dataset.colormap(1))
+    except ValueError:  # it says that it has one, and has none
+        return None
 
 
 def _anchor(transform: Any) -> tuple[int, int]:

@@ -208,7 +208,7 @@ class RasterRun:
         if georeference is not None:
             detection = replace(detection, place=place_of(detection.geometry, detection.box, georeference))
         by: ModelMetadata = {"modelName": model.name, "ontologyName": text, "ontologyVersion": model.version}
-        identity = stable_id(self._id, "feature", text, detection.geometry.wkb_hex)
+        identity = stable_id(self._id, "feature", text, detection.prompt.name, detection.geometry.wkb_hex)
         return feature(identity, detection, exact(detection), self._raster.name, by)
 
 

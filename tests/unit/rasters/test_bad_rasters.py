@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from rasterio._err import CPLE_AppDefinedError
 from rasterio.transform import Affine
 from shapely.geometry import shape
 
@@ -172,11 +174,15 @@ def test_a_few_bytes_that_claim_to_be_a_continent_are_read_by_windows(tmp_path: 
         assert raster.read((399_000, 399_000, 400_100, 400_100), 128).counts.any()
 
 
-def test_blocks_that_do_not_fit_into_memory_are_refused(tmp_path: Path) -> None:
-    """They are unpacked whole, whatever is read of them: this one is 3.6 GB."""
-    path = sparse(
-        tmp_path / "a.tif", 60_000, 60_000, tiled=True, blockxsize=60_000, blockysize=60_000, compress="deflate"
-    )
+def test_blocks_that_do_not_fit_into_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are unpacked whole, whatever is read of them; of bands that are stored together, all are."""
+    monkeypatch.setattr(raster_file, "MAX_BLOCK_BYTES", 1 << 20)
+    tiles = {"tiled": True, "count": 4, "interleave": "pixel"}
+    with open_raster_file(
+        sparse(tmp_path / "a.tif", 6000, 6000, blockxsize=512, blockysize=512, **tiles), ReadOptions()
+    ):
+        pass
+    path = sparse(tmp_path / "b.tif", 6000, 6000, blockxsize=512, blockysize=528, **tiles)
     assert "gdal_translate -of COG" in refused(path)
 
 
@@ -263,3 +269,43 @@ def test_the_callers_own_errors_are_left_alone(tmp_path: Path) -> None:
     ):
         raise OSError("disk full")
     assert features(tmp_path / "a.tif", SMALL, FakeEngine(), [RED]) == []
+
+
+def test_damaged_rasters_are_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
+    """A few bytes of small TIFFs changed, most of them in their headers."""
+    image = scattered(2, 100, 80, 30)
+    tiles = {"tiled": True, "blockxsize": 32, "blockysize": 32}
+    kinds = [
+        write(tmp_path / "a.tif", image, compress="deflate", **UTM).read_bytes(),
+        write(tmp_path / "b.tif", image.astype(np.uint16) * 200, nodata=0, **tiles).read_bytes(),
+        write(tmp_path / "c.tif", image.astype(np.float32), interleave="band").read_bytes(),
+    ]
+    rng = random.Random(11)
+    options = SegmentOptions(tile=128, reading=ReadOptions(max_pixels=1_000_000))
+    outcomes = set()
+    for _ in range(60):
+        data = bytearray(rng.choice(kinds))
+        for _ in range(rng.choice([1, 2, 8])):
+            data[rng.choice([rng.randrange(600), -1 - rng.randrange(900)])] = rng.randrange(256)
+        (tmp_path / "damaged.tif").write_bytes(data)
+        try:
+            outcomes.add(type(features(tmp_path / "damaged.tif", options)))
+        except FrameError as error:
+            outcomes.add(type(error))
+    assert outcomes == {list, FrameError}
+
+
+NOT_UTF_8 = UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte")
+
+
+@pytest.mark.parametrize("error", [CPLE_AppDefinedError(1, 1, "Key 2049 of unknown type"), NOT_UTF_8])
+def test_what_gdal_raises_of_a_damaged_header_is_the_rasters_error(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a thousand damaged headers one does so."""
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(raster_file, "visible_bands", fails)
+    assert "cannot be read" in refused(write(tmp_path / "a.tif", ground(9, 9)))

@@ -172,6 +172,12 @@ def test_features_are_the_same_in_every_run_and_have_ids_of_their_own(tmp_path: 
     assert len({one["id"] for one in once}) == len(once)
 
 
+def test_prompts_that_find_the_same_have_features_of_their_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", scattered(5, 200, 200, 50))
+    both = features(path, prompts=[RasterPrompt(Prompt("red", label=name)) for name in ("ours", "theirs")])
+    assert len({one["id"] for one in both}) == len(both) > 1
+
+
 def test_small_things_go_by_their_whole_area(tmp_path: Path) -> None:
     """Not by that of a part: a bar over several tiles has parts of less than ``min_area``."""
     image = ground(600, 200)
