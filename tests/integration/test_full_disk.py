@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,20 +13,15 @@ from sam3edge.core.errors import OutboxFull
 from sam3edge.core.types import Message
 from sam3edge.outbox.limits import DropOldest, OutboxOptions, Overflow
 from sam3edge.outbox.outbox import Outbox
+from support.small_disk import small_disk
 
 OPTIONS = OutboxOptions(max_bytes=1 << 30)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """24 MB."""
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(tmp_path)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("this process may not mount a file system")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
+    with small_disk(tmp_path, 24) as folder:
+        yield folder
 
 
 def message(name: str) -> Message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,19 +14,14 @@ from sam3edge.subscriber.sinks.geojson_files import GeoJsonFiles
 from sam3edge.subscriber.sinks.ndjson import NdjsonFile
 from support.device_messages import PARTS, of_frame
 from support.listener_rig import Feed, Running, whole_lines
+from support.small_disk import small_disk
 from support.waiting import until
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """12 MB."""
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(tmp_path)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("this process may not mount a file system")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
+    with small_disk(tmp_path, 12) as folder:
+        yield folder
 
 
 @contextmanager
