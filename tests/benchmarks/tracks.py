@@ -1,7 +1,9 @@
 """How well tracks keep their identity, and what a look costs: ``python -m benchmarks.tracks``, from ``tests``.
 
-Crowds of ``tests/support/moving_scenes.py``, 40 seconds each, seeds 100 to 109, by frames a second, people and what
-happens to them. IDF1 by Ristani et al. (2016); ms/frame is processor time of the stage, its file included.
+Crowds of ``tests/support/moving_scenes.py``, 40 seconds each, by frames a second, people and what happens to them; then
+people and cars of ``ground_scenes.py``, 24 seconds, every second one hidden for a second, as cameras see them that stand,
+turn or fly: by the picture alone, and with places on Earth. IDF1 by Ristani et al. (2016); ms/frame is processor time of
+the stage, its file included. Nothing was chosen on these seeds (see ``tests/unit/tracking/test_sequences.py``).
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ import numpy as np
 from sam3edge.tracking.places import Places
 from sam3edge.tracking.stage import EventChannel, TrackObjects
 from sam3edge.tracking.tracker import TrackingOptions
-from support.moving_scenes import Moment, crowd, film, idf1
+from support.ground_scenes import FLIGHTS, SATELLITE, SURVEYED, street, watch
+from support.moving_scenes import Moment, crowd, film, idf1, without_places
 
-SECONDS, SEEDS = 40, range(100, 110)
+SECONDS, SEEDS = 40, range(1000, 1010)
+GROUND_SECONDS, GROUND_SEEDS, WALKERS = 24, range(1000, 1006), 20
+STATED = {"rtk": SURVEYED, "satellite": SATELLITE}
+"""How well a camera knows where it is; see ``ground_scenes``."""
 
 
 def measure(moments: Sequence[Moment], file: Path, restart: float | None) -> tuple[float, float]:
@@ -41,7 +47,35 @@ def _opened(file: Path) -> TrackObjects:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print both tables."""
+    _crowds()
+    _ground()
+
+
+def _ground() -> None:
+    say = sys.stdout.write
+    say("\ncamera    errors     frames/s  seen  IDF1 picture  lowest  IDF1 places  lowest  ms/frame\n")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tracks.json"
+        for name, flight in FLIGHTS.items():
+            for errors, stated in STATED.items():
+                for rate in (1.0, 2.0):
+                    times = np.arange(0, GROUND_SECONDS, 1 / rate).tolist()
+                    plain, placed, seen = [], [], []
+                    for seed in GROUND_SEEDS:
+                        walkers = street(seed, WALKERS, GROUND_SECONDS, flight)
+                        moments = watch(walkers, flight, times, seed, errors=stated)
+                        seen.append(np.mean([len(moment.truth) for moment in moments]))
+                        plain.append(measure(without_places(moments), file, None))
+                        placed.append(measure(moments, file, None))
+                    before, (scores, costs) = np.array(plain).T[0], np.array(placed).T
+                    say(
+                        f"{name:8}  {errors:9}  {rate:8.0f}  {np.mean(seen):4.1f}  {before.mean():12.3f}"
+                        f"  {before.min():6.3f}  {scores.mean():11.3f}  {scores.min():6.3f}  {costs.mean():8.2f}\n"
+                    )
+
+
+def _crowds() -> None:
     say = sys.stdout.write
     say("frames/s  people  hidden  restart  IDF1 mean  lowest  ms/frame\n")
     with tempfile.TemporaryDirectory() as folder:

@@ -155,6 +155,11 @@ def crowd(seed: int, count: int, seconds: float, *, hide: float = 1.0) -> list[M
     return movers
 
 
+def without_places(moments: Sequence[Moment]) -> list[Moment]:
+    """The same, of a camera that does not know where it is."""
+    return [replace(m, detections=found(*(replace(d, place=None) for d in m.detections.detections))) for m in moments]
+
+
 def idf1(truth: Sequence[Mapping[str, shapely.Polygon]], tracked: Sequence[Mapping[str, shapely.Polygon]]) -> float:
     """Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking (2016): the
     one-to-one assignment of identities that explains most outlines, at an overlap of at least 0.5 in each frame.

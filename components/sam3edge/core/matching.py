@@ -1,14 +1,15 @@
 """Which objects are the same: overlap, suppression of repeats, and one-to-one pairing.
 
 Everything that compares objects does it here: the device, the golden run, the exporter's parity gate, the evaluation.
-All rules are greedy, as COCO's evaluation is (``evaluateImg`` in ``pycocotools/cocoeval.py``), and no pair is ever
-revised. Of equal overlaps the first one counts; COCO takes the last.
+All rules but the last are greedy, as COCO's evaluation is (``evaluateImg`` in ``pycocotools/cocoeval.py``), and no pair
+is ever revised. Of equal overlaps the first one counts; COCO takes the last.
 
     overlap        mask_iou, outline_iou, box_iou: intersection over union of each of one side with each of the other;
                    overlapping_outlines: of those pairs only that overlap, where each with each would be too many
     suppression    suppress: an object stays unless its overlap with a better scored one of its class is > the limit
     pairing        pair_in_order: each row takes the best column that is still free, as detections do in COCO
                    pair_best_first: the pair that overlaps most is made first, whatever its scores
+                   pair_for_most: the pairs whose sum is largest, as tracks are found again
 """
 
 from __future__ import annotations
@@ -204,6 +205,40 @@ def pair_best_first(overlaps: Overlaps, at_least: float = 0.0) -> list[tuple[int
             rows.remove(row)
             columns.remove(column)
     return pairs
+
+
+def pair_for_most(scores: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
+    """The pairs whose scores have the largest sum; what is not positive is not paired.
+
+    Shortest augmenting paths (Crouse, On Implementing 2D Rectangular Assignment Algorithms, IEEE Transactions on
+    Aerospace and Electronic Systems 52, 2016), with a column beside the others for each row that stays alone.
+
+    Args:
+        scores: [A, B], finite or negative infinity.
+    """
+    rows, columns = scores.shape
+    costs = np.hstack([-np.maximum(scores, 0.0), np.zeros((rows, rows))])
+    by_row, by_column = np.zeros(rows), np.zeros(columns + rows)
+    owner, chosen = np.full(columns + rows, -1), np.full(rows, -1)
+    for first in range(rows):
+        distance, before = np.full(columns + rows, np.inf), np.full(columns + rows, -1)
+        visited = np.zeros(columns + rows, bool)
+        row, column, shortest = first, -1, 0.0
+        while row >= 0:
+            through = shortest + costs[row] - by_row[row] - by_column
+            nearer = ~visited & (through < distance)
+            distance[nearer], before[nearer] = through[nearer], row
+            column = int(np.where(visited, np.inf, distance).argmin())
+            shortest, row = float(distance[column]), int(owner[column])
+            visited[column] = True
+        taken = visited & (owner >= 0)
+        by_row[first] += shortest
+        by_row[owner[taken]] += shortest - distance[taken]
+        by_column[visited] -= shortest - distance[visited]
+        while row != first:
+            row = int(before[column])
+            owner[column], chosen[row], column = row, column, int(chosen[row])
+    return [(row, int(column)) for row, column in enumerate(chosen) if column < columns and scores[row, column] > 0]
 
 
 def _ratio(inner: Overlaps, union: Overlaps, both_empty: float) -> Overlaps:

@@ -7,7 +7,6 @@ Projections, USGS Professional Paper 1395, formulas 4-18 and 4-20).
 
 from __future__ import annotations
 
-import math
 from typing import TypeAlias
 
 import numpy as np
@@ -23,28 +22,30 @@ LEAST_COSINE = 1e-6
 """Of a latitude: six metres from a pole, where no metre has a longitude."""
 
 
-def offset(origin: Position, positions: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def offset(origin: npt.ArrayLike, positions: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """[n, 2], metres east and north of the origin, the short way round the globe.
 
     Args:
+        origin: [2], or one for each position, [n, 2].
         positions: [n, 2].
     """
-    away = np.asarray(positions, np.float64).reshape(-1, 2) - origin
+    start = np.asarray(origin, np.float64).reshape(-1, 2)
+    away = np.asarray(positions, np.float64).reshape(-1, 2) - start
     away[:, 0] = (away[:, 0] + 180.0) % 360.0 - 180.0
-    return away * _metres_per_degree(origin[1])
+    return away * _metres_per_degree(start[:, 1])
 
 
 def moved(origin: Position, east: float, north: float) -> Position:
     """The position so many metres away; the inverse of ``offset``."""
-    by_longitude, by_latitude = _metres_per_degree(origin[1])
+    by_longitude, by_latitude = map(float, _metres_per_degree(np.array([origin[1]]))[0])
     longitude = (origin[0] + east / by_longitude + 180.0) % 360.0 - 180.0
     return longitude, min(90.0, max(-90.0, origin[1] + north / by_latitude))
 
 
-def _metres_per_degree(latitude: float) -> tuple[float, float]:
-    """Along the parallel, and along the meridian."""
-    sine, cosine = math.sin(math.radians(latitude)), math.cos(math.radians(latitude))
+def _metres_per_degree(latitudes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """[n, 2]: along the parallel, and along the meridian."""
+    sine, cosine = np.sin(np.radians(latitudes)), np.cos(np.radians(latitudes))
     bent = 1.0 - ECCENTRICITY_2 * sine * sine
-    prime_vertical = EQUATOR / math.sqrt(bent)
+    prime_vertical = EQUATOR / np.sqrt(bent)
     meridian = prime_vertical * (1.0 - ECCENTRICITY_2) / bent
-    return math.radians(1.0) * prime_vertical * max(cosine, LEAST_COSINE), math.radians(1.0) * meridian
+    return np.radians(np.stack([prime_vertical * np.maximum(cosine, LEAST_COSINE), meridian], axis=1))

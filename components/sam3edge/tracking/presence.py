@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from sam3edge.core.matching import box_iou
 from sam3edge.core.types import Box, Detection
 from sam3edge.tracking.earth import Position
+from sam3edge.tracking.ground import Standing
 from sam3edge.tracking.places import PlacesInFrame, Point, crossing, side_of
 
 LINE_MARGIN = 0.05
@@ -64,11 +65,13 @@ class Presence:
         crossings: by line, how often it went forward and backward.
         rest_box: with which it may have come to rest, pixels.
         rest_since: when.
+        rest_standing: where on Earth that was; None where it has no place.
         stationary: whether it rests.
     """
 
     rest_box: Box
     rest_since: float
+    rest_standing: Standing | None = None
     stays: Mapping[str, Stay] = field(default_factory=dict)
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
     crossings: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -80,20 +83,37 @@ class Presence:
         return tuple(name for name, stay in self.stays.items() if stay.since is not None)
 
 
-def seen(presence: Presence, detection: Detection, at: float, places: PlacesInFrame, rest_seconds: float) -> Presence:
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An object that was seen.
+
+    Attributes:
+        standing: where it stands; None where it has no place.
+        at: when.
+        rest_box: with which it may have come to rest, as this frame shows it.
+    """
+
+    detection: Detection
+    standing: Standing | None
+    at: float
+    rest_box: Box
+
+
+def presence_after(presence: Presence, sighting: Sighting, places: PlacesInFrame, rest_seconds: float) -> Presence:
     """After one more sighting. Zones and lines that are there no more are forgotten; of those that cannot be compared
     with what is in this frame, nothing changes.
 
     Args:
-        at: when.
         rest_seconds: that a box has to stay where it is.
     """
+    detection, at = sighting.detection, sighting.at
     anchors, crossings = _lines(presence, detection, places)
-    moved = box_iou([presence.rest_box], [detection.box])[0, 0] < REST_IOU
+    moved = box_iou([sighting.rest_box], [detection.box])[0, 0] < REST_IOU
     since = at if moved else presence.rest_since
     return Presence(
         detection.box if moved else presence.rest_box,
         since,
+        sighting.standing if moved else presence.rest_standing,
         _stays(presence.stays, detection, at, places),
         anchors,
         crossings,

@@ -12,7 +12,7 @@ from sam3edge.core.gate import Gate
 from sam3edge.core.matching import box_iou, pair_best_first
 from sam3edge.core.messages.events import Noticed, counts, track_event
 from sam3edge.core.messages.status import TrackingMember
-from sam3edge.core.types import Detection, Detections, Frame, Message
+from sam3edge.core.types import Detection, Detections, Frame, JsonValue, Message
 from sam3edge.tracking.counters import Tally, tally
 from sam3edge.tracking.places import Places
 from sam3edge.tracking.state import Remembered, read, write
@@ -38,8 +38,9 @@ class EventChannel:
 
 
 class TrackObjects:
-    """A ``DetectionStage`` that says of every detection which track it is (``track_id``), and adds events and counts to
-    the frame's messages. Frames by one thread, ``summary`` by any.
+    """A ``DetectionStage`` that says of every detection which track it is (``track_id``) and, where it has a place on
+    Earth, how it moves (``speed_mps``, ``heading_deg``), and adds events and counts to the frame's messages. Frames by
+    one thread, ``summary`` by any.
 
     What a frame leads to is on the disk before it is said. A frame that comes again, as a file does after a kill, leads
     to the same; where it does not come again, its events come with the next frame.
@@ -166,5 +167,15 @@ def _recognised(scene: Scene, detections: tuple[Detection, ...]) -> Iterator[tup
 def _marked(detections: tuple[Detection, ...], owners: Mapping[int, Track]) -> Iterator[Detection]:
     for number, detection in enumerate(detections):
         track = owners.get(number)
-        marked = {} if track is None else {"track_id": track.id}
+        marked = {} if track is None else _properties(track)
         yield replace(detection, properties={**detection.properties, **marked}) if marked else detection
+
+
+def _properties(track: Track) -> dict[str, JsonValue]:
+    """What a feature says of its track."""
+    said: dict[str, JsonValue] = {"track_id": track.id}
+    if track.ground is not None and (speed := track.ground.speed) is not None:
+        said["speed_mps"] = round(speed, 2)
+        if (heading := track.ground.heading) is not None:
+            said["heading_deg"] = round(heading, 1)
+    return said

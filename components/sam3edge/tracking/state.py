@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from shapely.geometry import Polygon
 from sam3edge.core.types import Box, Message
 from sam3edge.durable import make_folder, write_file
 from sam3edge.tracking.counters import MAX_COUNTERS, Totals
+from sam3edge.tracking.ground import Ground, Landmark, Standing
 from sam3edge.tracking.motion import Motion
 from sam3edge.tracking.presence import Anchor, Presence, Stay
 from sam3edge.tracking.track import Track
@@ -30,7 +31,8 @@ from sam3edge.tracking.tracker import MAX_TRACKS, Scene
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had nothing on the ground, and motion with one variance for both axes; it is still read."""
 
 MAX_EVENTS = 1024
 """That wait in the file: those of the last frame, and of the frame before a start. More can be there only when the
@@ -79,6 +81,7 @@ def to_bytes(remembered: Remembered) -> bytes:
         "frame": scene.frame_id,
         "size": scene.size,
         "time": scene.time,
+        "landmarks": scene.landmarks,
         "tracks": [_track(track) for track in scene.tracks],
         "objects": list(scene.totals.objects.items()),
         "entered": [[*key, count] for key, count in scene.totals.entered.items()],
@@ -95,8 +98,8 @@ def from_bytes(data: bytes) -> Remembered:
         ValueError, KeyError, TypeError, AttributeError, ShapelyError: it was something else.
     """
     body = json.loads(data)
-    if body["format"] != FORMAT:
-        raise ValueError(f"expected format {FORMAT}, got {body['format']!r:.20}")
+    if body["format"] not in (1, FORMAT):
+        raise ValueError(f"expected format 1 or {FORMAT}, got {body['format']!r:.20}")
     width, height = body["size"]
     totals = Totals(
         {str(label): int(count) for label, count in body["objects"][-MAX_COUNTERS:]},
@@ -104,15 +107,16 @@ def from_bytes(data: bytes) -> Remembered:
         {(str(line), str(label)): (int(f), int(b)) for line, label, f, b in body["crossed"][-MAX_COUNTERS:]},
     )
     tracks = tuple(_read_track(entry) for entry in body["tracks"][:MAX_TRACKS])
+    marks = tuple(_landmark(*pixel, *position) for pixel, position in body.get("landmarks", ()))
     scene = Scene(
-        str(body["source"]), str(body["frame"]), (int(width), int(height)), float(body["time"]), tracks, totals
+        str(body["source"]), str(body["frame"]), (int(width), int(height)), float(body["time"]), tracks, totals, marks
     )
     events = (Message(str(id_), str(topic), str(payload).encode()) for id_, topic, payload in body["events"])
     return Remembered(scene, tuple(events))
 
 
 def _track(track: Track) -> dict[str, Any]:
-    motion, presence = track.motion, track.presence
+    ground, presence = track.ground, track.presence
     return {
         "id": track.id,
         "prompt": track.prompt,
@@ -122,11 +126,12 @@ def _track(track: Track) -> dict[str, Any]:
         "box": track.box,
         "area": track.area,
         "outline": shapely.get_coordinates(track.outline.exterior).tolist(),
-        "motion": [motion.x, motion.y, motion.vx, motion.vy, motion.var_p, motion.cov, motion.var_v],
+        "motion": _motion(track.motion),
+        "ground": None if ground is None else [_standing(ground.standing), _motion(ground.motion), ground.size],
         "looks": track.looks,
         "times": [track.born, track.seen, track.missing_since],
         "announced": track.announced,
-        "rest": [presence.rest_box, presence.rest_since, presence.stationary],
+        "rest": [presence.rest_box, presence.rest_since, presence.stationary, _standing(presence.rest_standing)],
         "stays": [[name, s.entries, s.total, s.since, s.outside, s.told] for name, s in presence.stays.items()],
         "anchors": [[name, *anchor.point, *(anchor.origin or ())] for name, anchor in presence.anchors.items()],
         "crossings": [[name, *count] for name, count in presence.crossings.items()],
@@ -136,7 +141,7 @@ def _track(track: Track) -> dict[str, Any]:
 def _read_track(entry: Mapping[str, Any]) -> Track:
     score, top_score = entry["scores"]
     first, seen, missing = entry["times"]
-    rest_box, rest_since, stationary = entry["rest"]
+    rest_box, rest_since, stationary, *rest_standing = entry["rest"]
     return Track(
         id=str(entry["id"]),
         prompt=str(entry["prompt"]),
@@ -147,7 +152,8 @@ def _read_track(entry: Mapping[str, Any]) -> Track:
         box=_box(entry["box"]),
         area=float(entry["area"]),
         outline=Polygon(entry["outline"]),
-        motion=Motion(*map(float, entry["motion"])),
+        motion=_read_motion(entry["motion"]),
+        ground=_read_ground(entry.get("ground")),
         looks=int(entry["looks"]),
         born=float(first),
         seen=float(seen),
@@ -156,6 +162,7 @@ def _read_track(entry: Mapping[str, Any]) -> Track:
         presence=Presence(
             _box(rest_box),
             float(rest_since),
+            _read_standing(rest_standing[0]) if rest_standing else None,
             {
                 str(name): Stay(int(entries), float(total), _maybe(since), _maybe(outside), bool(told))
                 for name, entries, total, since, outside, told in entry["stays"]
@@ -165,6 +172,44 @@ def _read_track(entry: Mapping[str, Any]) -> Track:
             bool(stationary),
         ),
     )
+
+
+def _motion(motion: Motion) -> list[float]:
+    return [motion.x, motion.y, motion.vx, motion.vy, *motion.covariance]
+
+
+def _read_motion(numbers: Sequence[Any]) -> Motion:
+    x, y, vx, vy, *covariance = map(float, numbers)
+    if len(covariance) == 3:  # format 1: of each axis, and nothing between them
+        p, between, v = covariance
+        covariance = [p, 0.0, between, 0.0, 0.0, p, 0.0, between, between, 0.0, v, 0.0, 0.0, between, 0.0, v]
+    if len(covariance) != 16:
+        raise ValueError(f"expected a motion of 20 numbers, got {len(numbers)}")
+    return Motion(x, y, vx, vy, tuple(covariance))
+
+
+def _standing(standing: Standing | None) -> list[float] | None:
+    return None if standing is None else [*standing.position, *standing.pixel, *standing.scale, standing.tremble]
+
+
+def _read_standing(numbers: Sequence[Any] | None) -> Standing | None:
+    if numbers is None:
+        return None
+    longitude, latitude, x, y, *scale, tremble = map(float, numbers)
+    e_x, e_y, n_x, n_y = scale
+    return Standing((longitude, latitude), (x, y), (e_x, e_y, n_x, n_y), tremble)
+
+
+def _read_ground(entry: Any) -> Ground | None:
+    if entry is None:
+        return None
+    standing, motion, size = entry
+    stood = _read_standing(standing)
+    return None if stood is None else Ground(stood, _read_motion(motion), float(size))
+
+
+def _landmark(x: float, y: float, longitude: float, latitude: float) -> Landmark:
+    return (float(x), float(y)), (float(longitude), float(latitude))
 
 
 def _anchor(x: float, y: float, *origin: float) -> Anchor:

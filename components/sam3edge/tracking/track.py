@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -12,18 +12,45 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from sam3edge.core.georeference import Georeference
 from sam3edge.core.messages.envelope import stable_id
 from sam3edge.core.messages.events import EventReason, TrackView
-from sam3edge.core.types import Box, Detection
-from sam3edge.tracking.motion import HORIZON, Motion, first_seen
+from sam3edge.core.types import Box, Detection, Frame
+from sam3edge.tracking.ground import Ground, Standing, shown
+from sam3edge.tracking.motion import HORIZON, Edge, Motion, came_in, first_seen, measured
 from sam3edge.tracking.places import PlacesInFrame
-from sam3edge.tracking.presence import Presence, seen
+from sam3edge.tracking.presence import Presence, Sighting, presence_after
 
 LABEL_LOOKS = 5
 """A track is called what it was called in most of its last so many frames."""
 
 OUTLINE_VERTICES = 32
 """Of the outline that is kept; with it, a track takes a bounded number of bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One detection as tracks are compared with it.
+
+    Attributes:
+        number: in the frame.
+        outline: simplified, in pixels; ``center`` its centre, ``size`` the root of its area.
+        standing: where it stands; None where it has no place.
+    """
+
+    number: int
+    detection: Detection
+    outline: Polygon
+    center: tuple[float, float]
+    size: float
+    standing: Standing | None
+
+    @classmethod
+    def of(cls, number: int, detection: Detection, standing: Standing | None) -> Seen:
+        """With what is needed of its outline."""
+        outline = compact(detection.geometry)
+        center = outline.centroid
+        return cls(number, detection, outline, (center.x, center.y), size_of(outline), standing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +65,7 @@ class Track:
         score: in the last frame; ``top_score`` the best ever.
         area: as in ``Detection``, of the last frame, like ``box`` and ``outline``, which is simplified.
         motion: at the time it was last seen.
+        ground: the same on Earth; None if it had no place then.
         looks: frames it was seen in.
         born, seen: when it was seen first and last.
         missing_since: when it was first looked for and not found, since it was last seen; None when it was not missed.
@@ -54,6 +82,7 @@ class Track:
     area: float
     outline: Polygon
     motion: Motion
+    ground: Ground | None
     looks: int
     born: float
     seen: float
@@ -74,10 +103,14 @@ class Track:
     def predicted(self, at: float) -> Motion:
         """Where it should be. After a pause without any look it should be where it was: a gate holds frames back only
         while nothing moves, and after a longer interruption nothing better is known."""
-        pause = at - self.seen
-        if self.missing_since is None and pause > HORIZON:
-            return self.motion.resting(self.size)
-        return self.motion.after(pause, self.size)
+        return self.motion.resting(self.size) if self._rests(at) else self.motion.after(at - self.seen, self.size)
+
+    def predicted_on(self, ground: Ground, at: float) -> Motion:
+        """The same on the ground."""
+        return ground.resting() if self._rests(at) else ground.after(at - self.seen)
+
+    def _rests(self, at: float) -> bool:
+        return self.missing_since is None and at - self.seen > HORIZON
 
     def view(self, at: float, end: float | None = None) -> TrackView:
         """What is told of it.
@@ -91,41 +124,44 @@ class Track:
             self.id, self.label, self.prompt, self.score, self.top_score, self.box, self.area,
             moment(self.born), moment(self.seen), None if end is None else moment(end), presence.stationary,
             presence.zones if end is None else (), {name: stay.seconds(at) for name, stay in presence.stays.items()},
-            presence.crossings,
+            presence.crossings, None if self.ground is None else self.ground.standing.position,
+            None if self.ground is None else self.ground.speed, None if self.ground is None else self.ground.heading,
         )  # fmt: skip
 
 
-def born(frame_id: str, number: int, detection: Detection, outline: Polygon, at: float) -> Track:
+def born(frame: Frame, seen: Seen, pause: float) -> Track:
     """A track of an object that was not known.
 
     Args:
-        number: of the detection in its frame.
-        outline: the detection's, simplified.
+        pause: seconds since the frame before.
     """
-    center, name, size = outline.centroid, detection.prompt.name, size_of(outline)
+    detection, at = seen.detection, frame.captured_at.timestamp()
+    motion, edge = first_seen(*seen.center, measured(seen.size), seen.size), _edge(seen.center, frame, pause)
     return Track(
-        id=stable_id("track", frame_id, repr(at), number),
+        id=stable_id("track", frame.id, repr(at), seen.number),
         prompt=detection.prompt.text,
-        labels=(name,),
-        label=name,
+        labels=(detection.prompt.name,),
+        label=detection.prompt.name,
         score=detection.score,
         top_score=detection.score,
         box=detection.box,
         area=detection.area,
-        outline=outline,
-        motion=first_seen(center.x, center.y, size),
+        outline=seen.outline,
+        motion=came_in(motion, edge, seen.size),
+        ground=None if seen.standing is None else Ground.first(seen.standing, seen.size, edge),
         looks=1,
         born=at,
         seen=at,
         missing_since=None,
         announced=False,
-        presence=Presence(detection.box, at),
+        presence=Presence(detection.box, at, seen.standing),
     )
 
 
-def seen_again(track: Track, detection: Detection, outline: Polygon, at: float) -> Track:
+def seen_again(track: Track, seen: Seen, at: float) -> Track:
     """The track after one more frame in which it was found."""
-    center, labels = outline.centroid, (*track.labels, detection.prompt.name)[-LABEL_LOOKS:]
+    detection = seen.detection
+    labels = (*track.labels, detection.prompt.name)[-LABEL_LOOKS:]
     return replace(
         track,
         labels=labels,
@@ -134,17 +170,39 @@ def seen_again(track: Track, detection: Detection, outline: Polygon, at: float) 
         top_score=max(track.top_score, detection.score),
         box=detection.box,
         area=detection.area,
-        outline=outline,
-        motion=track.predicted(at).corrected(center.x, center.y, track.size),
+        outline=seen.outline,
+        motion=track.predicted(at).corrected(*seen.center, measured(track.size)),
+        ground=_stood_again(track, seen, at),
         looks=track.looks + 1,
         seen=at,
         missing_since=None,
     )
 
 
-def placed(track: Track, detection: Detection, places: PlacesInFrame, rest_seconds: float) -> Track:
-    """The track with what it does in zones, at lines and at rest, after it was seen."""
-    return replace(track, presence=seen(track.presence, detection, track.seen, places, rest_seconds))
+def placed(
+    track: Track, seen: Seen, rest_pixel: tuple[float, float] | None, places: PlacesInFrame, rest_seconds: float
+) -> Track:
+    """The track with what it does in zones, at lines and at rest, after it was seen.
+
+    Args:
+        rest_pixel: see ``rest_pixels``.
+    """
+    sighting = Sighting(seen.detection, seen.standing, track.seen, _rest_box(track, seen, rest_pixel))
+    return replace(track, presence=presence_after(track.presence, sighting, places, rest_seconds))
+
+
+def rest_pixels(tracks: Sequence[Track], georeference: Georeference | None) -> list[tuple[float, float] | None]:
+    """Where a frame shows the places at which tracks may have come to rest; None of those that had none.
+
+    Args:
+        georeference: the frame's.
+    """
+    stands = [track.presence.rest_standing for track in tracks]
+    positions = [one.position for one in stands if one is not None]
+    if georeference is None:
+        return [None] * len(tracks)
+    pixels = iter(shown(positions, georeference))
+    return [None if one is None else next(pixels) for one in stands]
 
 
 def reasons_between(before: Track, after: Track) -> Iterator[EventReason]:
@@ -192,6 +250,30 @@ def size_of(outline: Polygon) -> float:
 def moment(seconds: float) -> datetime:
     """Seconds since 1970 in UTC."""
     return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def _rest_box(track: Track, seen: Seen, rest_pixel: tuple[float, float] | None) -> Box:
+    """The box with which it may have come to rest, as this frame shows it: a camera that moves shows that place
+    elsewhere, and the object larger or from another side, so it is the box of now in the place of then."""
+    if rest_pixel is None or seen.standing is None or not all(map(math.isfinite, rest_pixel)):
+        return track.presence.rest_box
+    dx, dy = rest_pixel[0] - seen.standing.pixel[0], rest_pixel[1] - seen.standing.pixel[1]
+    x0, y0, x1, y1 = seen.detection.box
+    return x0 + dx, y0 + dy, x1 + dx, y1 + dy
+
+
+def _stood_again(track: Track, seen: Seen, at: float) -> Ground | None:
+    if seen.standing is None:
+        return None
+    if track.ground is None:
+        return Ground.first(seen.standing, seen.size, Edge(math.inf, (1.0, 0.0), 0.0))
+    return track.ground.again(track.predicted_on(track.ground, at), seen.standing, seen.size)
+
+
+def _edge(center: tuple[float, float], frame: Frame, pause: float) -> Edge:
+    x, y = center
+    away, inwards = min((x, (1, 0)), (frame.width - x, (-1, 0)), (y, (0, 1)), (frame.height - y, (0, -1)))
+    return Edge(away, inwards, pause)
 
 
 def _elected(labels: tuple[str, ...], before: str) -> str:

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sam3edge.core.messages.events import EventReason, Lifecycle
-from sam3edge.core.types import Detection, Detections, Frame
-from sam3edge.tracking.association import Seen, associate
+from sam3edge.core.types import Detections, Frame
+from sam3edge.tracking.association import Expectation, associate, expectations
 from sam3edge.tracking.counters import Totals
+from sam3edge.tracking.ground import Landmark, has_moved, landmarks, standings
 from sam3edge.tracking.places import Places, PlacesInFrame
-from sam3edge.tracking.track import Track, born, placed, reasons_between, seen_again
+from sam3edge.tracking.track import Seen, Track, born, placed, reasons_between, rest_pixels, seen_again
 
 MAX_TRACKS = 256
 """At once; what is found beyond stays without a track."""
@@ -54,6 +55,7 @@ class Scene:
         frame_id: the last one that was tracked.
         size: its width and height in pixels.
         time: when it was captured, seconds since 1970.
+        landmarks: where it showed the ground; empty where that is not known.
         totals: what was counted.
     """
 
@@ -63,6 +65,7 @@ class Scene:
     time: float = 0.0
     tracks: tuple[Track, ...] = ()
     totals: Totals = field(default_factory=Totals)
+    landmarks: tuple[Landmark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,7 @@ def advance(scene: Scene, frame: Frame, looked: Detections, places: Places, opti
     Args:
         looked: what was found in the frame.
     """
-    detections = looked.detections
-    at, size = frame.captured_at.timestamp(), (frame.width, frame.height)
+    at, size, georeference = frame.captured_at.timestamp(), (frame.width, frame.height), looked.georeference
     pause = at - scene.time
     ended: list[Change] = []
     known = scene.tracks
@@ -110,44 +112,43 @@ def advance(scene: Scene, frame: Frame, looked: Detections, places: Places, opti
         known = ()
     elif pause < 0:
         return Step(scene)
-    left = {track.id for track in known if _has_left(track, at, size)}
-    ended += [_end(track, "gone") for track in known if track.id in left and track.announced]
-    known = tuple(track for track in known if track.id not in left)
-    seen = [
-        Seen.of(number, d)
-        for number, d in enumerate(detections)
-        if not options.prompts or d.prompt.text in options.prompts
-    ]
-    pairs = associate(known, seen, at)
-    outlines = {one.number: one.outline for one in seen}
-    here = places.within(frame, looked.georeference)
+    moves = georeference is not None and has_moved(scene.landmarks, georeference)
+    edges = None if moves else size
+    expected = expectations(known, at, georeference)
+    gone = {track.id for track, to in zip(known, expected, strict=True) if _has_left(track, to, edges)}
+    ended += [_end(track, "gone") for track in known if track.id in gone and track.announced]
+    expected = [to for track, to in zip(known, expected, strict=True) if track.id not in gone]
+    known = tuple(track for track in known if track.id not in gone)
+
+    seen = _seen(looked, moves, options)
+    pairs = associate(known, expected, list(seen.values()))
+    here, rests = places.within(frame, georeference), rest_pixels(known, georeference)
     before: list[Track] = []
     after: list[Track] = []
     owners: dict[int, Track] = {}
     for row, track in enumerate(known):
-        number = pairs.get(row)
-        if number is not None:
-            track_now = seen_again(track, detections[number], outlines[number], at)
-            owners[number] = _settled(track_now, detections[number], here, options)
+        if row in pairs:
+            one = seen[pairs[row]]
+            owners[one.number] = _settled(seen_again(track, one, at), one, rests[row], here, options)
             before.append(track)
-            after.append(owners[number])
+            after.append(owners[one.number])
         elif track.announced:  # what was not is forgotten as soon as it is missed
             missed = replace(track, missing_since=at if track.missing_since is None else track.missing_since)
-            if at - missed.gone_at >= options.max_lost or _has_left(missed, at, size):
+            if at - missed.gone_at >= options.max_lost or _has_left(missed, expected[row], edges):
                 ended.append(_end(missed, "gone"))
             else:
                 before.append(track)
                 after.append(missed)
-    for one in seen:
-        if one.number not in owners and len(after) < MAX_TRACKS:
-            first = born(frame.id, one.number, detections[one.number], one.outline, at)
-            owners[one.number] = _settled(first, detections[one.number], here, options)
+    for number, one in seen.items():
+        if number not in owners and len(after) < MAX_TRACKS:
+            first = born(frame, one, pause)
+            owners[number] = _settled(first, one, None, here, options)
             before.append(first)
-            after.append(owners[one.number])
-    pairs_of_tracks = list(zip(before, after, strict=True))
-    changes = [change for a, b in pairs_of_tracks if (change := _change(a, b)) is not None]
-    totals = scene.totals.after(pairs_of_tracks)
-    return Step(Scene(frame.source, frame.id, size, at, tuple(after), totals), (*ended, *changes), owners)
+            after.append(owners[number])
+    changes = [change for a, b in zip(before, after, strict=True) if (change := _change(a, b)) is not None]
+    totals = scene.totals.after(list(zip(before, after, strict=True)))
+    now = Scene(frame.source, frame.id, size, at, tuple(after), totals, landmarks(georeference))
+    return Step(now, (*ended, *changes), owners)
 
 
 def wants_look(scene: Scene, frame: Frame, places: Places, options: TrackingOptions) -> bool:
@@ -169,16 +170,38 @@ def wants_look(scene: Scene, frame: Frame, places: Places, options: TrackingOpti
     return False
 
 
-def _has_left(track: Track, at: float, size: tuple[int, int]) -> bool:
+def _has_left(track: Track, to: Expectation, edges: tuple[int, int] | None) -> bool:
     """Whether it is on its way out of the image: what comes in there is another. Of what was missed, the centre counts;
-    what was not may still be seen in part, so all of it must be outside."""
-    to, (x0, y0, x1, y1) = track.predicted(at), track.box
-    half = (0.0, 0.0) if track.missing_since is not None else ((x1 - x0) / 2, (y1 - y0) / 2)
-    return not (-half[0] <= to.x <= size[0] + half[0] and -half[1] <= to.y <= size[1] + half[1])
+    what was not may still be seen in part, so all of it must be outside. From what the camera has turned away from, it
+    is not known.
+
+    Args:
+        edges: width and height of the image; None while the camera moves.
+    """
+    if edges is None or not (0 <= to.before[0] <= edges[0] and 0 <= to.before[1] <= edges[1]):
+        return False
+    if to.outline is None:
+        return True
+    x0, y0, x1, y1 = to.outline.bounds
+    share = 0.0 if track.missing_since is not None else 0.5
+    x, y, far_x, far_y = (x0 + x1) / 2, (y0 + y1) / 2, share * (x1 - x0), share * (y1 - y0)
+    return not (-far_x <= x <= edges[0] + far_x and -far_y <= y <= edges[1] + far_y)
 
 
-def _settled(track: Track, detection: Detection, places: PlacesInFrame, options: TrackingOptions) -> Track:
-    now = placed(track, detection, places, options.rest_seconds)
+def _seen(looked: Detections, moves: bool, options: TrackingOptions) -> dict[int, Seen]:
+    """The detections that are tracked, by their numbers."""
+    pairs = zip(looked.detections, standings(looked.detections, looked.georeference, moves), strict=True)
+    return {
+        number: Seen.of(number, detection, standing)
+        for number, (detection, standing) in enumerate(pairs)
+        if not options.prompts or detection.prompt.text in options.prompts
+    }
+
+
+def _settled(
+    track: Track, seen: Seen, rest_pixel: tuple[float, float] | None, places: PlacesInFrame, options: TrackingOptions
+) -> Track:
+    now = placed(track, seen, rest_pixel, places, options.rest_seconds)
     return replace(now, announced=now.announced or now.looks >= options.confirm_looks)
 
 

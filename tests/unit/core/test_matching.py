@@ -10,6 +10,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 from sam3edge.core import matching
 from sam3edge.core.matching import (
@@ -17,6 +18,7 @@ from sam3edge.core.matching import (
     mask_iou,
     outline_iou,
     pair_best_first,
+    pair_for_most,
     pair_in_order,
     suppress,
     suppress_detections,
@@ -162,3 +164,22 @@ def test_thousands_of_specks_are_compared_by_their_boxes(monkeypatch: pytest.Mon
         specks.append(Instance(Prompt("a"), 0.5, (0, 0, 1, 1), mask))
     assert len(suppress_instances(specks, 0.5)) == 2000
     assert compared == []
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 2**32 - 1))
+def test_pairs_have_the_largest_sum_that_there_is(rows: int, columns: int, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    scores = np.round(chance.normal(0, 3, (rows, columns)), 1)
+    scores[chance.random((rows, columns)) < 0.3] = -np.inf
+    pairs = pair_for_most(scores)
+    assert len({row for row, _ in pairs}) == len(pairs) == len({column for _, column in pairs})
+    assert all(scores[pair] > 0 for pair in pairs)
+    gains = np.maximum(scores, 0.0)
+    assert sum(scores[pair] for pair in pairs) == pytest.approx(gains[linear_sum_assignment(-gains)].sum())
+
+
+def test_two_good_pairs_are_better_than_the_best_one() -> None:
+    scores = np.array([[9.0, 8.0], [7.0, 1.0]])
+    assert pair_for_most(scores) == [(0, 1), (1, 0)]
+    assert pair_best_first(scores) == [(0, 0), (1, 1)]

@@ -41,15 +41,20 @@ def seconds(until: float, rate: float, without: tuple[float, float] = (0, 0)) ->
     return [t for t in np.arange(0, until, 1 / rate).tolist() if not without[0] <= t < without[1]]
 
 
+ACCEPTANCE = range(1000, 1004)
+"""Seeds that nothing was chosen on. The tracker's constants were, on crowds 0 to 23 and 100 to 109 and on
+``ground_scenes`` 0 to 7: look at those when something is to be better, and not at these."""
+
+
 @pytest.mark.parametrize("rate", [1.0, 2.0])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", ACCEPTANCE)
 def test_a_crowd_in_which_every_second_one_is_hidden_for_a_second(rate: float, seed: int, tmp_path: Path) -> None:
     moments = film(crowd(seed, 8, 40), seconds(40, rate), seed)
     assert score(moments, tmp_path / "tracks.json") >= 0.9
 
 
 @pytest.mark.parametrize("rate", [1.0, 2.0])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", ACCEPTANCE)
 def test_a_crowd_over_a_restart_of_two_seconds(rate: float, seed: int, tmp_path: Path) -> None:
     moments = film(crowd(seed, 8, 40), seconds(40, rate, without=(20, 22)), seed)
     restart = next(i for i, moment in enumerate(moments) if moment.frame.name >= "00022")
@@ -70,6 +75,16 @@ def only(moments: Sequence[Moment], name: str, frames: Sequence[dict[str, shapel
         if name in moment.truth:
             found += [i for i, shape in said.items() if shape.intersection(moment.truth[name]).area > 0.5 * shape.area]
     return found
+
+
+def test_who_follows_somebody_in_is_not_taken_for_him(tmp_path: Path) -> None:
+    """In every frame the second one is where the first one was in the frame before."""
+    movers = [Mover(name, start, 14, 0, 300, 97, 0) for name, start in (("a", 0.4), ("b", 1.4), ("c", 2.4))]
+    moments = film(movers, seconds(14, 1), 0, missed=0, ghosts=0)
+    frames = tracked(moments, tmp_path / "tracks.json")
+    ids = [set(only(moments, name, frames)) for name in "abc"]
+    assert [len(one) for one in ids] == [1, 1, 1]
+    assert len(set.union(*ids)) == 3
 
 
 def test_two_who_cross_keep_who_they_are(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import shapely
 from sam3edge.core.messages.events import MAX_LINES, MAX_PLACE_NAME, MAX_ZONES
 from sam3edge.core.types import Message, Prompt
 from sam3edge.tracking.counters import MAX_COUNTERS, Totals
+from sam3edge.tracking.ground import Ground, Standing
+from sam3edge.tracking.motion import Motion
 from sam3edge.tracking.places import Line, Places, RelativeToFrame, Zone
 from sam3edge.tracking.presence import Anchor, Presence, Stay
 from sam3edge.tracking.state import MAX_EVENTS, Remembered, from_bytes, read, to_bytes, write
@@ -42,7 +44,7 @@ def test_what_was_written_is_read_to_the_last_digit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{}", b"[]", b'{"format": 2}', b"\xff\xfe", b'{"format":1,"size":[1]}', b"null", b"[" * 100_000],
+    [b"", b"{}", b"[]", b'{"format": 3}', b"\xff\xfe", b'{"format":1,"size":[1]}', b"null", b"[" * 100_000],
     ids=["empty", "no format", "list", "another format", "binary", "cut", "null", "deep"],
 )
 def test_a_damaged_file_is_as_none(damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -81,6 +83,9 @@ MAX_BYTES = 5_000_000
 """Of the file, whatever the camera sees: 256 tracks of at most 10 kB with labels of 200 characters, and 1024 events."""
 
 
+STANDING = Standing((13 + 1 / 3, 52 + 1 / 3), (1000 + 1 / 3, 700 + 1 / 3), (1 / 3, 2 / 3, -1 / 3, -2 / 3), 1 / 3)
+
+
 def test_the_largest_state_there_can_be_is_bounded() -> None:
     outline = compact(wobbly(OUTLINE_VERTICES - 1, 83.123456789))
     long = "é" * 200
@@ -88,14 +93,18 @@ def test_the_largest_state_there_can_be_is_bounded() -> None:
     lines = ["l" * (MAX_PLACE_NAME - 2) + f"{i:02d}" for i in range(MAX_LINES)]
     third = 1 / 3
     presence = Presence(
-        (third,) * 4, 1.7e9 + third,
+        (third,) * 4, 1.7e9 + third, STANDING,
         dict.fromkeys(zones, Stay(10**6, 1e6 + third, 1.7e9 + third, 1.7e9 + third, True)),
         dict.fromkeys(lines, Anchor((1e3 + third, 1e3 + third), (13 + third, 52 + third))),
         dict.fromkeys(lines, (10**6, 10**6)), True,
     )  # fmt: skip
     moment = film(crowd(1, 3, 6), [5.0], 1)[0]
     one = advance(Scene(), moment.frame, moment.detections, PLACES, TrackingOptions()).scene.tracks[0]
-    worst = replace(one, prompt=long, label=long, labels=(long,) * LABEL_LOOKS, outline=outline, presence=presence)
+    worst = replace(
+        one, prompt=long, label=long, labels=(long,) * LABEL_LOOKS, outline=outline, presence=presence,
+        motion=Motion(third, third, third, third, (third,) * 16),
+        ground=Ground(STANDING, Motion(third, third, third, third, (third,) * 16), third),
+    )  # fmt: skip
     totals = Totals(
         {f"{i}{long}": 10**6 for i in range(MAX_COUNTERS)},
         {(zones[0], f"{i}{long}"): 10**6 for i in range(MAX_COUNTERS)},

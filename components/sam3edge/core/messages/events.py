@@ -30,6 +30,7 @@ from sam3edge.core.messages.envelope import (
     to_json,
     write,
 )
+from sam3edge.core.messages.features import Position
 from sam3edge.core.types import Box, Message
 
 MAX_ZONES, MAX_LINES, MAX_PLACE_NAME = 16, 8, 24
@@ -75,6 +76,10 @@ class TrackMember(TypedDict):
     y0, x1, y1 in pixels of that frame and ``area`` its pixels. ``current_zones`` are those it is in, ``entered_zones``
     all it has been in, ``dwell`` the seconds it has been in each of them so far, ``crossings`` the lines that it has
     crossed. ``end_time`` is null until it is gone.
+
+    Where the frame has a place on Earth, ``position`` is where the object stood in it, and ``speed_mps`` and
+    ``heading_deg`` how it moves there: metres a second, and degrees clockwise from true north, left out while it may as
+    well rest.
     """
 
     id: str
@@ -92,6 +97,9 @@ class TrackMember(TypedDict):
     entered_zones: list[str]
     dwell: dict[str, float]
     crossings: dict[str, CrossingMember]
+    position: NotRequired[Position]
+    speed_mps: NotRequired[float]
+    heading_deg: NotRequired[float]
 
 
 class ReasonMember(TypedDict):
@@ -182,6 +190,9 @@ class TrackView:
     zones: Sequence[str]
     dwell: Mapping[str, float]
     crossings: Mapping[str, tuple[int, int]]
+    position: tuple[float, float] | None = None
+    speed: float | None = None
+    heading: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +306,7 @@ def _reason(reason: EventReason, max_bytes: int) -> ReasonMember:
 
 
 def _track(view: TrackView, max_bytes: int) -> TrackMember:
-    return {
+    member: TrackMember = {
         "id": view.id,
         "label": bounded(view.label, max_bytes),
         "prompt": bounded(view.prompt, max_bytes),
@@ -312,3 +323,10 @@ def _track(view: TrackView, max_bytes: int) -> TrackMember:
         "dwell": {zone: round(seconds, 2) for zone, seconds in view.dwell.items()},
         "crossings": {line: {"forward": f, "backward": b} for line, (f, b) in view.crossings.items()},
     }
+    if view.position is not None:
+        member["position"] = (round(view.position[0], 7), round(view.position[1], 7))
+    if view.speed is not None:
+        member["speed_mps"] = round(view.speed, 2)
+    if view.heading is not None:
+        member["heading_deg"] = round(view.heading, 1)
+    return member
