@@ -87,8 +87,8 @@ def expectations(tracks: Sequence[Track], at: float, georeference: Georeference 
         pixels = shown([one.position for one in then], georeference)
         turns = carried(then, now, georeference)
         for (row, _), motion, turn, before in zip(standing, motions, turns, pixels, strict=True):
-            outline = None if turn is None else affine_transform(tracks[row].outline, turn)
-            expected[row] = Expectation(outline, before, expected[row].picture, motion)
+            there = None if turn is None else affine_transform(tracks[row].outline, turn)
+            expected[row] = Expectation(there, before, expected[row].picture, motion)
     return expected
 
 

@@ -77,7 +77,8 @@ class Motion:
         spread = self._spread()
         gain = np.linalg.solve(spread[:2, :2] + noise, spread[:2]).T
         state = np.array([self.x, self.y, self.vx, self.vy]) + gain @ [x - self.x, y - self.y]
-        return Motion(*map(float, state), _written(spread - gain @ spread[:2]))
+        x, y, vx, vy = map(float, state)
+        return Motion(x, y, vx, vy, _written(spread - gain @ spread[:2]))
 
     def around(self, x: float, y: float) -> Motion:
         """The same on a plane whose origin is there."""
