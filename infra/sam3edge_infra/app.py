@@ -8,7 +8,6 @@ acknowledged stops it.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from sam3edge.core.errors import SettingsError
+from sam3edge_infra.command_line import parser_of
 from sam3edge_infra.constructs.images import Images, images_of
 from sam3edge_infra.constructs.names import Naming, naming_of
 from sam3edge_infra.constructs.watched import watched_in
@@ -125,9 +125,7 @@ def _stacks(app: cdk.App | cdk.Stage, stage: Stage, naming: Naming, images: Imag
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; as the app of ``cdk.json`` the stage is in the environment, ``STAGE``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sam3edge_infra.app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("sam3edge_infra.app", __doc__)
     parser.add_argument("--stage", default=os.environ.get("STAGE", "dev"), help="name of a file in infra/stages")
     parser.add_argument("--out", type=Path, help="folder of the cloud assembly")
     given = parser.parse_args(arguments)

@@ -13,7 +13,6 @@ Component names are the same in all stages: one stage in an account and region.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import tempfile
@@ -22,12 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
-from sam3edge.core.errors import SettingsError
 from sam3edge_infra.checks import session_of
+from sam3edge_infra.command_line import add_stage, exit_status, parser_of
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.stages.files import ROOT, read_stage
 from sam3edge_infra.stages.stage import AssetsBundle, Stage
@@ -138,24 +135,16 @@ def _contents(s3: Any, bucket: str, prefix: str) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sam3edge_infra.components",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--stage", required=True, help="name of a file in infra/stages")
+    parser = parser_of("sam3edge_infra.components", __doc__)
+    add_stage(parser)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        stage = read_stage(given.stage)
-        naming = naming_of(stage)
-        s3 = session_of(stage).client("s3")
-        uploaded = upload(s3, naming.bucket("artifacts").name, components_of(stage))
-    except (SettingsError, UploadRefused, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return exit_status(lambda: _upload_all(read_stage(given.stage)), UploadRefused)
+
+
+def _upload_all(stage: Stage) -> None:
+    uploaded = upload(session_of(stage).client("s3"), naming_of(stage).bucket("artifacts").name, components_of(stage))
     logger.info("uploaded %d artifacts", len(uploaded))
-    return 0
 
 
 if __name__ == "__main__":

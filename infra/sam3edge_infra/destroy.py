@@ -14,10 +14,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.checks import expect_deletable, session_of
+from sam3edge_infra.command_line import add_stage, exit_status, parser_of
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.devices import devices_of
 from sam3edge_infra.emptying import empty
@@ -112,31 +113,26 @@ def delete_keys(gateway: Any, plan: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sam3edge_infra.destroy",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--stage", required=True, help="name of a file in infra/stages")
+    parser = parser_of("sam3edge_infra.destroy", __doc__)
+    add_stage(parser)
     parser.add_argument("--yes", action="store_true", help="delete without asking")
     given = parser.parse_args(arguments)
-    try:
-        stage = read_stage(given.stage)
-        expect_deletable(stage)
-        naming, session = naming_of(stage), session_of(stage)
-        sagemaker = session.client("sagemaker")
-        expect_idle(sagemaker, training_of(naming).pipeline_name)
-        if not given.yes:
-            confirm(stage, input)
-        devices_of(stage, session).retire()
-        packages = delete_packages(sagemaker, registry_of(naming).group_name)
-        keys = delete_keys(session.client("apigateway"), usage_plan_name(naming))
-        objects = empty(session.resource("s3"), stage)
-    except (SettingsError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return exit_status(lambda: _destroy(given))
+
+
+def _destroy(given: argparse.Namespace) -> None:
+    stage = read_stage(given.stage)
+    expect_deletable(stage)
+    naming, session = naming_of(stage), session_of(stage)
+    sagemaker = session.client("sagemaker")
+    expect_idle(sagemaker, training_of(naming).pipeline_name)
+    if not given.yes:
+        confirm(stage, input)
+    devices_of(stage, session).retire()
+    packages = delete_packages(sagemaker, registry_of(naming).group_name)
+    keys = delete_keys(session.client("apigateway"), usage_plan_name(naming))
+    objects = empty(session.resource("s3"), stage)
     sys.stdout.write(f"deleted: all devices, {packages} model packages, {keys} API keys, {objects} objects\n")
-    return 0
 
 
 if __name__ == "__main__":

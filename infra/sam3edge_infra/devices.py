@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from sam3edge.core.backoff import ceiling
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.checks import expect_deletable, session_of
+from sam3edge_infra.command_line import add_stage, exit_status, parser_of
 from sam3edge_infra.constructs.names import Naming, naming_of
 from sam3edge_infra.stacks.device_access import DEVICE_POLICIES
 from sam3edge_infra.stages.files import read_stage
@@ -226,13 +226,9 @@ def devices_of(stage: Stage, session: boto3.Session) -> Devices:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sam3edge_infra.devices",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("sam3edge_infra.devices", __doc__)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--stage", required=True, help="name of a file in infra/stages")
+    add_stage(common)
     commands = parser.add_subparsers(dest="command", required=True)
     expect = commands.add_parser("expect", parents=[common], help="let devices become things")
     expect.add_argument("--group", choices=("canary", "fleet"), default="fleet")
@@ -243,19 +239,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     claim = commands.add_parser("claim", parents=[common], help="make a claim")
     claim.add_argument("--out", type=Path, default=Path("claim"), help="folder")
     given = parser.parse_args(arguments)
-    try:
-        stage = read_stage(given.stage)
-        devices = devices_of(stage, session_of(stage))
-        if given.command == "expect":
-            devices.expect(given.serials, given.group, given.hours)
-        elif given.command == "revoke":
-            devices.revoke(given.serials)
-        else:
-            sys.stdout.write(f"{devices.claim(given.out)}\n")
-    except (SettingsError, OSError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return exit_status(lambda: _do(given))
+
+
+def _do(given: argparse.Namespace) -> None:
+    stage = read_stage(given.stage)
+    devices = devices_of(stage, session_of(stage))
+    if given.command == "expect":
+        devices.expect(given.serials, given.group, given.hours)
+    elif given.command == "revoke":
+        devices.revoke(given.serials)
+    else:
+        sys.stdout.write(f"{devices.claim(given.out)}\n")
 
 
 if __name__ == "__main__":

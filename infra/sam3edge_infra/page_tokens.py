@@ -25,12 +25,12 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.checks import session_of
+from sam3edge_infra.command_line import add_stage, exit_status, parser_of
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.stacks.live_page import AUTHORIZER, TOKEN_KEY, TOKENS
 from sam3edge_infra.stages.files import read_stage
@@ -146,38 +146,34 @@ def read_key(path: Path, stage: Stage) -> rsa.RSAPrivateKey:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     given = _parser().parse_args(arguments)
-    try:
-        if given.command == "key":
-            public = make_key(given.out).replace("\n", "\n    ").rstrip()
-            sys.stdout.write(f"live_page:\n  signing_key: |\n    {public}\n")
-            return 0
-        stage = read_stage(given.stage)
-        tokens = tokens_of(stage, session_of(stage))
-        if given.command == "issue":
-            if not 0 < given.days <= MAX_DAYS:
-                raise SettingsError(f"expected 1 to {MAX_DAYS} days, got {given.days}")
-            issued = tokens.issue(read_key(given.key, stage), given.owner, int(time.time()) + 86_400 * given.days)
-            sys.stdout.write(f"user name: {issued.user_name}\ntoken:     {issued.token}\n")
-        elif given.command == "revoke":
-            tokens.revoke(given.id)
-        else:
-            for one in tokens.records():
-                until = datetime.fromtimestamp(one.expires, timezone.utc)
-                sys.stdout.write(f"{one.id}  until {until:%Y-%m-%d %H:%M} UTC  {one.owner}\n")
-    except (SettingsError, FileExistsError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return exit_status(lambda: _key(given) if given.command == "key" else _do(given))
+
+
+def _key(given: argparse.Namespace) -> None:
+    public = make_key(given.out).replace("\n", "\n    ").rstrip()
+    sys.stdout.write(f"live_page:\n  signing_key: |\n    {public}\n")
+
+
+def _do(given: argparse.Namespace) -> None:
+    stage = read_stage(given.stage)
+    tokens = tokens_of(stage, session_of(stage))
+    if given.command == "issue":
+        if not 0 < given.days <= MAX_DAYS:
+            raise SettingsError(f"expected 1 to {MAX_DAYS} days, got {given.days}")
+        issued = tokens.issue(read_key(given.key, stage), given.owner, int(time.time()) + 86_400 * given.days)
+        sys.stdout.write(f"user name: {issued.user_name}\ntoken:     {issued.token}\n")
+    elif given.command == "revoke":
+        tokens.revoke(given.id)
+    else:
+        for one in tokens.records():
+            until = datetime.fromtimestamp(one.expires, timezone.utc)
+            sys.stdout.write(f"{one.id}  until {until:%Y-%m-%d %H:%M} UTC  {one.owner}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sam3edge_infra.page_tokens",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("sam3edge_infra.page_tokens", __doc__)
     stage = argparse.ArgumentParser(add_help=False)
-    stage.add_argument("--stage", required=True, help="name of a file in infra/stages")
+    add_stage(stage)
     commands = parser.add_subparsers(dest="command", required=True)
     key = commands.add_parser("key", help="make the operator's key")
     key.add_argument("--out", type=Path, required=True, help="file of the private part")

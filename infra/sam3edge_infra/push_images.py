@@ -8,7 +8,6 @@ of the stage's repositories never changes, so changed code needs another one.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import logging
 import subprocess
@@ -16,10 +15,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from sam3edge.core.errors import SettingsError
 from sam3edge_infra.checks import session_of
+from sam3edge_infra.command_line import add_stage, exit_status, parser_of
 from sam3edge_infra.constructs.images import DOCKERFILES, ImageName, PulledImages, images_of
 from sam3edge_infra.constructs.names import naming_of
 from sam3edge_infra.stages.files import ROOT, read_stage
@@ -71,29 +69,23 @@ def _has(ecr: Any, repository: str, tag: str) -> bool:
 
 
 def _run(command: Sequence[str], told: bytes) -> None:
-    subprocess.run(command, input=told, check=True)
+    try:
+        subprocess.run(command, input=told, check=True)
+    except FileNotFoundError as error:
+        raise SettingsError("expected Docker's command line, found none") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sam3edge_infra.push_images",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--stage", required=True, help="name of a file in infra/stages")
+    parser = parser_of("sam3edge_infra.push_images", __doc__)
+    add_stage(parser)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        stage = read_stage(given.stage)
-        push(session_of(stage).client("ecr"), stage, _run)
-    except FileNotFoundError:
-        sys.stderr.write("expected Docker's command line, found none\n")
-        return 2
-    except (SettingsError, BotoCoreError, ClientError, subprocess.CalledProcessError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return exit_status(lambda: _push_all(read_stage(given.stage)), subprocess.CalledProcessError)
+
+
+def _push_all(stage: Stage) -> None:
+    push(session_of(stage).client("ecr"), stage, _run)
 
 
 if __name__ == "__main__":

@@ -5,22 +5,18 @@ python -m sam3edge_infra.architecture --assembly build/cdk --stage dev --out doc
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sam3edge_infra.architecture.drawing import draw
 from sam3edge_infra.architecture.graph import read_graph
+from sam3edge_infra.command_line import parser_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sam3edge_infra.architecture",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("sam3edge_infra.architecture", __doc__)
     parser.add_argument("--assembly", type=Path, required=True, help="folder of the cloud assembly")
     parser.add_argument("--stage", default="dev", help="whose it is")
     parser.add_argument("--out", type=Path, required=True, help="the picture, SVG")

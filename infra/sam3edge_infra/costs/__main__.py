@@ -7,12 +7,12 @@ With a stage, its items; without, a table of all stages.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
 
 from sam3edge.core.errors import SettingsError
+from sam3edge_infra.command_line import parser_of
 from sam3edge_infra.costs.estimate import FOLDER, GROUPS, Item, Price, cost, items_of, read_prices, read_usage
 from sam3edge_infra.stages.files import read_stage, stage_names
 
@@ -57,9 +57,7 @@ def _sums(items: Sequence[Item], prices: Mapping[str, Price]) -> dict[str, float
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sam3edge_infra.costs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("sam3edge_infra.costs", __doc__)
     parser.add_argument("--stage", help="name of a file in infra/stages; by default all")
     parser.add_argument("--devices", type=int, help="instead of what usage.json says")
     given = parser.parse_args(arguments)
