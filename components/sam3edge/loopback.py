@@ -7,19 +7,17 @@ rebinding), and so must the Origin be, where there is one. What a server says is
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import socket
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from sam3edge.bounded_http import BoundedHttpServer
 
 MAX_CONNECTIONS = 16
 IDLE_SECONDS = 10.0
@@ -84,7 +82,7 @@ class LoopbackServer:
     def __init__(self, respond: Callable[[Request], Response], headers: Mapping[str, str], port: int = 0) -> None:
         self._respond = respond
         self.headers = dict(headers)
-        self._http = _Http(("127.0.0.1", port), partial(_Handler, self))
+        self._http = BoundedHttpServer(("127.0.0.1", port), partial(_Handler, self), MAX_CONNECTIONS)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="loopback-server")
 
     @property
@@ -136,30 +134,6 @@ class LoopbackServer:
             raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "expected the address that this server has printed")
         if any(origin.lower() not in self.origins for origin in headers.get_all("Origin") or []):
             raise Refused(HTTPStatus.FORBIDDEN, "expected a request of this server's own page")
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = False
-
-    def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
-        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        super().__init__(address, handler)
-
-    def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
-        logger.debug("a connection has failed", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -8,22 +8,19 @@ the ``Host`` must be an address, ``localhost`` or a name that was allowed).
 from __future__ import annotations
 
 import ipaddress
-import logging
 import re
 import socket
-import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
+from sam3edge.bounded_http import BoundedHttpServer
 from sam3edge.core.errors import SettingsError
 from sam3edge.subscriber.sinks.last_frames import Document
-
-logger = logging.getLogger(__name__)
 
 PATH = "/detections.geojson"
 MAX_CONNECTIONS = 32
@@ -104,8 +101,8 @@ class GeoJsonServer:
         self._thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(BoundedHttpServer):
+    allow_reuse_address = True
 
     def __init__(
         self,
@@ -116,28 +113,8 @@ class _Server(ThreadingHTTPServer):
         hosts: frozenset[str],
     ) -> None:
         self.document, self.origins, self.hosts = document, origins, hosts
-        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """In a thread, unless there are too many."""
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away are not reported."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            logger.exception("a request failed")
+        super().__init__((host, port), _Handler, MAX_CONNECTIONS)
 
 
 class _Handler(BaseHTTPRequestHandler):
