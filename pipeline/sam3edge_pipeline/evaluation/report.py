@@ -10,7 +10,6 @@ Figures are of the test split, which nothing else may be chosen by; thresholds a
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import tempfile
@@ -19,12 +18,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.core.errors import Sam3EdgeError
 from sam3edge.core.phrases import split_phrases
-from sam3edge.durable import make_folder, write_file
 from sam3edge.engines.open_engine import open_engine
 from sam3edge.engines.text_normalization import normalize_text
 from sam3edge.images.files import read_frame
@@ -34,11 +30,10 @@ from sam3edge_pipeline.evaluation.cases import DETECTION_COLOR, KINDS, TRUTH_COL
 from sam3edge_pipeline.evaluation.document import DatasetIdentity, figures_of, to_document
 from sam3edge_pipeline.evaluation.evaluation import Evaluation, evaluate
 from sam3edge_pipeline.evaluation.judging import SYNTHETIC, Judging, read_dataset
+from sam3edge_pipeline.evaluation.report_files import PAGE, write_report_files
 from sam3edge_pipeline.evaluation.retained import Baseline, Retained, compare_retained, read_baseline
 
 logger = logging.getLogger(__name__)
-
-JSON, PAGE = "report.json", "index.html"
 
 CASES = 12
 """Pictures of each kind."""
@@ -62,10 +57,8 @@ def write_report(
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     document = to_document(evaluation, dataset, date, retained)
     cases = worst_cases(evaluation.answers.results, evaluation.options.threshold, CASES)
-    page = _page(document, [(case, _picture(case, evaluation)) for case in cases])
-    make_folder(folder)
-    write_file(folder / PAGE, page.encode())
-    write_file(folder / JSON, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    shown = _shown([(case, _picture(case, evaluation)) for case in cases])
+    write_report_files(folder, "report.html", shown, document)
     return document
 
 
@@ -89,17 +82,12 @@ def _picture(case: Case, evaluation: Evaluation) -> str:
     return picture(case, frame, evaluation.options.threshold).to_data_url()
 
 
-def _page(document: dict[str, Any], cases: Sequence[tuple[Case, str]]) -> str:
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    ).get_template("report.html")
-    return template.render(
-        report=document,
-        groups=[(kind, [one for one in cases if one[0].kind == kind]) for kind in KINDS],
-        css="rgb({},{},{})".format,
-        truth_color=TRUTH_COLOR,
-        detection_color=DETECTION_COLOR,
-    )
+def _shown(cases: Sequence[tuple[Case, str]]) -> dict[str, Any]:
+    return {
+        "groups": [(kind, [one for one in cases if one[0].kind == kind]) for kind in KINDS],
+        "truth_color": TRUTH_COLOR,
+        "detection_color": DETECTION_COLOR,
+    }
 
 
 def report_bundle(

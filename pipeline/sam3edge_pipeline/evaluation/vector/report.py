@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from sam3edge.durable import make_folder, write_file
 from sam3edge_pipeline.evaluation.counting import Counts
+from sam3edge_pipeline.evaluation.report_files import write_report_files
 from sam3edge_pipeline.evaluation.vector.classification import as_text, classification
 from sam3edge_pipeline.evaluation.vector.dates import Period
 from sam3edge_pipeline.evaluation.vector.evaluation import MapEvaluation, MapInputs, MapOptions
 from sam3edge_pipeline.evaluation.vector.maps import DIFFERENCES, class_colors
 from sam3edge_pipeline.evaluation.vector.preparation import Prepared
-
-JSON, PAGE = "report.json", "index.html"
 
 
 def write_map_report(evaluation: MapEvaluation, inputs: MapInputs, options: MapOptions, folder: Path) -> dict[str, Any]:
@@ -35,10 +30,7 @@ def write_map_report(evaluation: MapEvaluation, inputs: MapInputs, options: MapO
         OSError: they could not be written.
     """
     document = to_document(evaluation, inputs, options)
-    page = _page(document, evaluation)
-    make_folder(folder)
-    write_file(folder / PAGE, page.encode())
-    write_file(folder / JSON, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    write_report_files(folder, "map_report.html", _shown(document, evaluation), document)
     return document
 
 
@@ -109,19 +101,13 @@ def _counted(counts: Counts) -> dict[str, Any]:
     }
 
 
-def _page(document: Mapping[str, Any], evaluation: MapEvaluation) -> str:
-    folder = Path(__file__).parent
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([folder, folder.parent]), autoescape=True, undefined=jinja2.StrictUndefined
-    ).get_template("map_report.html")
-    return template.render(
-        report=document,
-        raster_date=evaluation.raster_date,
-        truth_date=evaluation.truth_date,
-        overview=evaluation.overview,
-        close_ups=evaluation.close_ups,
-        colors=class_colors(evaluation.names[1:]),
-        differences=DIFFERENCES,
-        css="rgb({},{},{})".format,
-        text=text_report(document),
-    )
+def _shown(document: Mapping[str, Any], evaluation: MapEvaluation) -> dict[str, Any]:
+    return {
+        "raster_date": evaluation.raster_date,
+        "truth_date": evaluation.truth_date,
+        "overview": evaluation.overview,
+        "close_ups": evaluation.close_ups,
+        "colors": class_colors(evaluation.names[1:]),
+        "differences": DIFFERENCES,
+        "text": text_report(document),
+    }
