@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sam3edge.core.errors import Sam3EdgeError
 
@@ -20,6 +21,17 @@ console = Console(stderr=True)
 def say(text: str) -> None:
     """One line, or paragraphs, left as they are: a path that is broken into two lines cannot be copied."""
     console.print(text, highlight=False, soft_wrap=True)
+
+
+def progress() -> Progress:
+    """Bars that say how many of how many are done, and how long the others may take or all have taken."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+    )
 
 
 @contextmanager

@@ -13,19 +13,17 @@ something given is wrong, which the last line of the output names.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sam3edge.cli.georef import app as georef
 from sam3edge.cli.listen import listen
 from sam3edge.cli.raster import raster
-from sam3edge.terminal import console, errors_in_words, say
+from sam3edge.terminal import errors_in_words, progress, say
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -82,7 +80,7 @@ def detect(
         detector: ImageDetector = endpoint_detector(endpoint, timeout) if endpoint else BundleDetector(bundle)
         failed = 0
         unsupported_prompts: set[str] = set()
-        with closing(detector), _progress() as bars:
+        with closing(detector), progress() as bars:
             task = bars.add_task("looking", total=len(files))
             for image, name in zip(files, names_for(files), strict=True):
                 try:
@@ -160,13 +158,6 @@ def _draw(image: Path, target: Path, document: bytes, labels: list[str]) -> None
     picture = np.ascontiguousarray(read_frame(image).image[..., ::-1])
     drawn = draw_overlay(picture, json.loads(document)["features"], labels)
     _write(target, cv2.imencode(".png", drawn)[1].tobytes())
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        yield bars
 
 
 def main() -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sam3edge.terminal import console, errors_in_words, say
+from sam3edge.terminal import errors_in_words, progress, say
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from sam3edge.core.messages.features import Feature
     from sam3edge.rasters.segment import RasterRun
 
@@ -139,9 +140,8 @@ def _written(run: RasterRun, out: Path, write: Write) -> int:
             count += 1
             yield one
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console) as bar:
+        with progress() as bar:
             write(run, features(bar))
     except OSError as error:
         raise SettingsError(f"{out} cannot be written: {error.strerror or error}") from error

@@ -17,20 +17,17 @@ from typing import Annotated
 import boto3
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sam3edge.bundle.verify import model_files, verify
 from sam3edge.geo.raster import RasterOptions, require_crs
 from sam3edge.rasters import texts
 from sam3edge.rasters.options import ReadOptions, SegmentOptions
-from sam3edge.terminal import console, errors_in_words, say
+from sam3edge.terminal import errors_in_words, progress, say
 from sam3edge_pipeline.batch.inputs import IN_S3, S3, RasterInput, find_rasters
 from sam3edge_pipeline.batch.runners import RayProcesses, Runner, ThisProcess
 from sam3edge_pipeline.batch.work import Report, Task
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @app.command()
@@ -91,7 +88,7 @@ def batch(
 def _followed(runner: Runner, task: Task, rasters: Sequence[RasterInput]) -> list[Report]:
     """With a bar."""
     reports = []
-    with Progress(*_COLUMNS, console=console) as bar:
+    with progress() as bar:
         counted = bar.add_task("rasters", total=len(rasters))
         for report in runner.run(task, rasters):
             reports.append(report)

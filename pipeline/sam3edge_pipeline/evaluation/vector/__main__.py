@@ -16,15 +16,15 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sam3edge.core.errors import SettingsError
-from sam3edge.terminal import console, errors_in_words, say
+from sam3edge.terminal import errors_in_words, progress, say
+from sam3edge_pipeline.evaluation.report_files import PAGE
 from sam3edge_pipeline.evaluation.vector.classes import Classes
 from sam3edge_pipeline.evaluation.vector.dates import required_period
 from sam3edge_pipeline.evaluation.vector.evaluation import MapInputs, MapOptions, OnWindow, evaluate_map
 from sam3edge_pipeline.evaluation.vector.preparation import DetectionColumns, TruthColumns
-from sam3edge_pipeline.evaluation.vector.report import PAGE, text_report, write_map_report
+from sam3edge_pipeline.evaluation.vector.report import text_report, write_map_report
 from sam3edge_pipeline.evaluation.vector.source import VectorSource
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -114,8 +114,7 @@ def evaluate(
 
 @contextmanager
 def _progress() -> Iterator[OnWindow]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
+    with progress() as bars:
         task = bars.add_task("comparing", total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
