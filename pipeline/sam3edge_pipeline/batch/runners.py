@@ -60,7 +60,10 @@ class RayProcesses:
             rows = [asdict(raster) for raster in rasters]
             # a block each, so that a worker that dies takes nothing of another raster with it
             reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-                _Worker, fn_constructor_args=(task,), concurrency=self.workers, num_gpus=self.gpus or None
+                _Worker,
+                fn_constructor_args=(task,),
+                compute=ray.data.ActorPoolStrategy(size=self.workers),
+                num_gpus=self.gpus or None,
             )
             try:
                 for row in reports.iter_rows():
