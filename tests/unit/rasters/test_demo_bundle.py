@@ -20,6 +20,8 @@ from sam3edge.engines.open_engine import open_engine
 from sam3edge.rasters.options import RasterPrompt, SegmentOptions
 from support.rasters import Outline, drawn_from_above, features, outlines, share_of_same, within, write
 
+pytestmark = pytest.mark.xdist_group("demo rasters")  # the whole is looked through once
+
 PHRASES = ("car", "building", "tree")
 ASKED = tuple(RasterPrompt(Prompt(phrase), 0.4) for phrase in PHRASES)
 CORNER = Affine(0.1, 0, 391_000.33, 0, -0.1, 5_820_000.71)

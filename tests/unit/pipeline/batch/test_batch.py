@@ -29,6 +29,8 @@ from sam3edge_pipeline.batch.runners import RayProcesses, Runner, ThisProcess
 from sam3edge_pipeline.batch.work import Report, Task
 from sam3edge_pipeline.synthetic import draw_scene
 
+pytestmark = pytest.mark.xdist_group("batch")  # what one process gives is made once
+
 PROMPTS = read_prompts("car, building, ship", 0.5)
 SIDE = 288
 COUNT = 20
@@ -119,7 +121,6 @@ def test_another_question_or_another_file_is_asked_anew(demo_bundle: Path, tmp_p
     assert not run(ThisProcess(), other, [raster])[raster.name].resumed
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(300)
 def test_workers_give_what_one_process_gives(
     demo_bundle: Path, serial: Path, rasters: list[RasterInput], tmp_path: Path
@@ -153,7 +154,6 @@ def test_workers_give_what_one_process_gives(
 
 
 @pytest.mark.slow  # Ray starts once more
-@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(300)
 def test_a_model_that_cannot_run_ends_the_run(demo_bundle: Path, rasters: list[RasterInput], tmp_path: Path) -> None:
     """In the words of the worker, as it would in this process."""
