@@ -266,19 +266,23 @@ class TestCommands:
     def test_prompts_are_set_and_the_response_is_shown(
         self, place: Stand, page: LivePage, listener: Listener, device: Sender
     ) -> None:
-        prompts = [Prompt("scratch"), Prompt("dent", 0.4, label="Delle")]
+        prompts = [Prompt("scratch"), Prompt("dent", 0.4, label="Delle"), Prompt("hole", min_area=20.0)]
         place.send(device.heartbeat(prompts=prompts))
         page.browser.until("document.querySelector('#command-prompts').value !== ''")
         assert page.browser.evaluate("document.querySelector('#command-prompts').value") == (
-            "scratch | | 0.5\ndent | Delle | 0.4"
+            "scratch | | 0.5 | 0\ndent | Delle | 0.4 | 0\nhole | | 0.5 | 20"
         )
-        page.write("#command-prompts", "rust\ndent | Delle | 0.4\n  \nhole | Loch")
+        page.write("#command-prompts", "rust\ndent | Delle | 0.4\n  \nhole | Loch | | 20")
         place.send(device.heartbeat(prompts=[Prompt("other")]))
         self.submit(page, "set_prompts")
         sent = listener.wait()
         assert sent["command"] == "set_prompts"
         assert sent["arguments"] == {
-            "prompts": ["rust", {"Text": "dent", "Label": "Delle", "Threshold": 0.4}, {"Text": "hole", "Label": "Loch"}]
+            "prompts": [
+                "rust",
+                {"Text": "dent", "Label": "Delle", "Threshold": 0.4},
+                {"Text": "hole", "Label": "Loch", "MinArea": 20},
+            ]
         }
         self.until_state(page, "waiting")
         place.send(device.succeeded("somebody else's", "set_prompts"), device.succeeded(sent["id"], "set_prompts"))
@@ -301,7 +305,12 @@ class TestCommands:
 
     @pytest.mark.parametrize(
         ("prompts", "words"),
-        [("\n \n", "Expected a phrase"), ("a | b | 2", "threshold from 0 to 1"), ("a | b | c | d", "phrase | label")],
+        [
+            ("\n \n", "Expected a phrase"),
+            ("a | b | 2", "threshold from 0 to 1"),
+            ("a | b | 0.5 | wide", "an area"),
+            ("a | b | 0.5 | 20 | e", "phrase | label"),
+        ],
     )
     def test_what_cannot_be_meant_is_not_sent(
         self, place: Stand, page: LivePage, device: Sender, prompts: str, words: str

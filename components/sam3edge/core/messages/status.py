@@ -25,11 +25,12 @@ State: TypeAlias = Literal["running", "waiting for a model", "stopping", "restar
 
 
 class StatusPrompt(TypedDict):
-    """What is looked for."""
+    """What is looked for. ``min_area``, pixels, is left out where it is 0."""
 
     text: str
     label: str
     threshold: float
+    min_area: NotRequired[float]
 
 
 class Counts(TypedDict):
@@ -229,10 +230,7 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
         "message_type": "status",
         "state": beat.state,
         "model": None if beat.model is None else model_member(beat.model),
-        "prompts": [
-            {"text": bounded(p.text, word), "label": bounded(p.name, word), "threshold": p.threshold}
-            for p in beat.prompts
-        ],
+        "prompts": [_prompt(p, word) for p in beat.prompts],
         "prompt_count": len(beat.prompts),
         "heartbeat_seconds": beat.interval,
         "uptime_s": beat.counters["uptime_s"],
@@ -261,6 +259,17 @@ def status(device: str, topic: str, beat: Heartbeat, max_bytes: int) -> Message:
     while body["prompts"] and len(to_json(body)) > max_bytes:
         body["prompts"] = body["prompts"][: len(body["prompts"]) // 2]
     return write(body, topic, supersedes="status")
+
+
+def _prompt(prompt: Prompt, max_bytes: int) -> StatusPrompt:
+    said: StatusPrompt = {
+        "text": bounded(prompt.text, max_bytes),
+        "label": bounded(prompt.name, max_bytes),
+        "threshold": prompt.threshold,
+    }
+    if prompt.min_area:
+        said["min_area"] = prompt.min_area
+    return said
 
 
 def _drift(drift: DriftMember, max_bytes: int) -> DriftMember:

@@ -154,6 +154,7 @@ function status(body) {
       text: text(object(one, "a prompt").text, "text"),
       label: text(one.label, "label"),
       threshold: number(one.threshold, "threshold", 0, 1),
+      minArea: optional(number, one.min_area, "min_area", 0) ?? 0,
     }));
   return {
     state: text(body.state, "state"),

@@ -93,7 +93,7 @@ export class CommandsView {
     say(
       find("command-note"),
       whole
-        ? "Replaces the whole list. Phrases without a threshold of their own get the device's."
+        ? "Replaces the whole list. Phrases without a threshold or least area of their own get the device's."
         : `The device looks for ${status.promptCount} phrases, more or longer ones than its heartbeat holds: write ` +
             "all down.",
     );
@@ -125,33 +125,40 @@ const VALUES = {
   snapshot: () => ({}),
 };
 
-// Prompts of lines "phrase | label | threshold".
+// Prompts of lines "phrase | label | threshold | least area".
 function prompts(text) {
   const lines = text
     .split("\n")
     .map((line) => line.split("|").map((part) => part.trim()))
     .filter(([phrase]) => phrase);
   if (!lines.length) throw new RangeError("Expected a phrase at least.");
-  return lines.map(([phrase, label = "", threshold = "", ...rest]) => {
-    if (rest.length || (threshold && !(Number(threshold) >= 0 && Number(threshold) <= 1))) {
+  return lines.map(([phrase, label = "", threshold = "", area = "", ...rest]) => {
+    if (rest.length || !(Number(threshold) >= 0 && Number(threshold) <= 1) || !(Number(area) >= 0)) {
       throw new RangeError(
-        'Expected "phrase | label | threshold" with a threshold from 0 to 1, got ' +
-          `"${phrase} | ${label} | ${threshold}".`,
+        'Expected "phrase | label | threshold | least area" with a threshold from 0 to 1 and an area in pixels, got ' +
+          `"${[phrase, label, threshold, area, ...rest].join(" | ")}".`,
       );
     }
-    if (!label && !threshold) return phrase;
-    return { Text: phrase, ...(label && { Label: label }), ...(threshold && { Threshold: Number(threshold) }) };
+    if (!label && !threshold && !area) return phrase;
+    return {
+      Text: phrase,
+      ...(label && { Label: label }),
+      ...(threshold && { Threshold: Number(threshold) }),
+      ...(area && { MinArea: Number(area) }),
+    };
   });
 }
 
-// The same of what a heartbeat says. Where all have one threshold it is taken for the device's, and not written.
+// The same of what a heartbeat says. A threshold or area that all have is taken for the device's, and not written.
 function written(all) {
-  const same = all.every((one) => one.threshold === all[0].threshold);
+  const own = (key) => (all.every((one) => one[key] === all[0][key]) ? () => "" : (one) => String(one[key]));
+  const threshold = own("threshold"),
+    area = own("minArea");
   return all
-    .map(({ text, label, threshold }) => {
-      const parts = [text, label === text ? "" : label, same ? "" : String(threshold)];
+    .map((one) => {
+      const parts = [one.text, one.label === one.text ? "" : one.label, threshold(one), area(one)];
       while (parts.at(-1) === "") parts.pop();
-      return parts.join(" | ").replace("|  |", "| |");
+      return parts.join(" | ").replace(/\|  (?=\|)/g, "| ");
     })
     .join("\n");
 }
