@@ -26,12 +26,20 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 
 FIGURE = "figure"
 
+MAX_ID = 80
+
 DEMO_BUNDLE = Path(__file__).parents[1] / "assets" / "demo-bundle"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first: the others fill the time that it takes."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long texts go by their argument's name: they fill screens, and what is made anew in each process of a run, as
+    keys and times are, would give tests other names in each."""
+    return argname if isinstance(val, str | bytes) and len(val) > MAX_ID else None
 
 
 @pytest.fixture(scope="session")
