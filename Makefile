@@ -23,6 +23,9 @@ YES ?=
 CDK := infra/node/node_modules/.bin/cdk
 ASSEMBLY := build/cdk/$(STAGE)
 
+# a device and its tests are many processes, and each would compile every module anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo loop test check pytest benchmark env env-dev format schema picture page-picture vendor demo-bundle \
 	definition clean new_stage synth diff push-images deploy destroy named snapshots architecture
 
