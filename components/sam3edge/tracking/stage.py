@@ -69,6 +69,7 @@ class TrackObjects:
         if frame.id == scene.frame_id:
             owners: Mapping[int, Track] = dict(_recognised(scene, detections.detections))
             events = self._remembered.events
+            self._remember(self._remembered)  # the process before may have been killed before it was on the medium
         else:
             step = advance(scene, frame, detections, self._places(), self._options)
             waiting = self._remembered.events if self._resumed else ()
