@@ -11,6 +11,7 @@ import os
 import pickle
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Container
 from pathlib import Path
@@ -26,6 +27,7 @@ class Medium:
 
     def __init__(self, attic: Path) -> None:
         self._attic = attic
+        self._since = time.time_ns()  # what was written before is whole
         self._before: dict[Path, list[tuple[Path, Path | None]]] = {}
         self._whole: set[int] = set()
         self._hollow: dict[Path, int] = {}
@@ -40,8 +42,10 @@ class Medium:
         """A file is about to get another name."""
         self.changes(target)
         self.changes(source)
-        if source.is_file() and (number := source.stat().st_ino) not in self._whole:
-            self._hollow[target] = number
+        if source.is_file():
+            status = source.stat()
+            if status.st_mtime_ns >= self._since and status.st_ino not in self._whole:
+                self._hollow[target] = status.st_ino
 
     def changes(self, path: Path) -> None:
         """A name is about to be made or removed."""
