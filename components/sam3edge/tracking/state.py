@@ -256,7 +256,7 @@ def _whole(text: str) -> int:
 
 
 def _time(value: Any) -> float:
-    """Seconds since 1970 that a calendar has."""
+    """Seconds since 1970, not before the calendar."""
     moment(seconds := float(value))
     return seconds
 

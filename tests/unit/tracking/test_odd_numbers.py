@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +162,15 @@ def test_a_device_goes_on_with_whatever_a_georeference_says(
         result = stage(frame, at_odd_places(corners, where, accuracy))
         json.dumps([dict(d.properties) for d in result.detections], allow_nan=False)
         from_bytes((tmp_path / "tracks.json").read_bytes())
+
+
+@pytest.mark.parametrize("at", [datetime.min, datetime.max])
+def test_an_image_may_be_of_the_first_moment_and_of_the_last(at: datetime, tmp_path: Path) -> None:
+    """As EXIF may say."""
+    stage = TrackObjects(
+        EventChannel("line-7", "t", 8000), tmp_path / "tracks.json", TrackingOptions(confirm_looks=1), lambda: PLACES
+    )
+    frame = replace(frame_at(0), id="odd", captured_at=at.replace(tzinfo=timezone.utc))
+    for one in (frame, frame_at(0)):
+        event, *_ = stage(one, found(detection_of(shapely.box(600, 300, 660, 400)))).messages
+        assert json.loads(event.payload)["type"] == ("new" if one is frame else "end")
