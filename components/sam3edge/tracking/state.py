@@ -195,7 +195,7 @@ def _read_motion(numbers: Sequence[Any]) -> Motion:
         raise ValueError(f"expected a motion of 20 numbers, got {len(numbers)}")
     spread = np.array(covariance).reshape(4, 4)
     least, *_, most = np.linalg.eigvalsh(spread + spread.T)
-    if least < -ROUNDING * most:
+    if not least >= -ROUNDING * most:
         raise ValueError(f"expected a covariance without negative variances, got {least / 2:g}")
     return Motion(x, y, vx, vy, tuple(covariance))
 

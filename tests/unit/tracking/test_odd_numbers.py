@@ -26,7 +26,8 @@ from sam3edge.tracking.tracker import Scene, TrackingOptions, advance
 from support.ground_scenes import FLIGHTS, HOME, street, watch
 from support.moving_scenes import HEIGHT, WIDTH, detection_of, found, frame_at
 
-Path_ = tuple[Any, ...]
+Way = tuple[str | int, ...]
+"""Keys and numbers that lead to something in a JSON value."""
 
 MOMENTS = watch(street(3, 8, 12, FLIGHTS["pan"]), FLIGHTS["pan"], [float(t) for t in range(5, 12)], 3)
 EAST, NORTH = HOME
@@ -52,7 +53,7 @@ def remembered() -> dict[str, Any]:
     return body
 
 
-def leaves(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+def leaves(value: Any, path: Way = ()) -> Iterator[Way]:
     """Ways to everything in a JSON value that holds nothing itself."""
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
@@ -74,9 +75,9 @@ FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChec
 @given(
     changes=st.lists(st.tuples(st.sampled_from(list(leaves(BODY))), ODD), min_size=1, max_size=4), later=st.booleans()
 )
-@pytest.mark.filterwarnings("default::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_device_goes_on_with_whatever_its_file_says(
-    changes: list[tuple[Path_, Any]], later: bool, tmp_path: Path
+    changes: list[tuple[Way, Any]], later: bool, tmp_path: Path
 ) -> None:
     body = json.loads(json.dumps(BODY))
     for path, odd in changes:
@@ -149,7 +150,7 @@ def at_odd_places(corners: list[tuple[float, float, float, float]], where: Crook
     looks=st.lists(st.tuples(BOXES, CROOKED, st.floats(0, 1e9)), min_size=2, max_size=5),
     pause=st.sampled_from([0.0, 1e-6, 1.0, 100.0]),
 )
-@pytest.mark.filterwarnings("default::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_device_goes_on_with_whatever_a_georeference_says(
     looks: list[tuple[list[tuple[float, float, float, float]], Crooked, float]], pause: float, tmp_path: Path
 ) -> None:
