@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sam3edge.core.errors import OutboxFull, PublishError, SettingsError
+from sam3edge.durable import make_folder
 from sam3edge.outbox import table
 
 PAGE_BYTES = 1024
@@ -66,7 +67,7 @@ class Database:
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             # Used under the outbox's lock by whichever thread comes; transactions are written out, hence no
             # isolation_level.
             self._connection = sqlite3.connect(

@@ -119,6 +119,7 @@ def _likeness(
         alike = ((overlap >= ENOUGH_IOU) | (far <= MAX_DEVIATIONS)) & (prompts == track.prompt)
         far = np.where(overlap >= ENOUGH_IOU, np.minimum(far, HALF_HIDDEN), far)
         score = -(far**2) / 2 - np.log(UNKNOWN * area) - (resized / RESIZED) ** 2 / 2 + OVERLAP * overlap
+        alike &= np.isfinite(score)
         likeness[row, alike] = score[alike]
     return likeness
 

@@ -69,6 +69,7 @@ class TrackObjects:
         if frame.id == scene.frame_id:
             owners: Mapping[int, Track] = dict(_recognised(scene, detections.detections))
             events = self._remembered.events
+            self._remember(self._remembered)  # the process before may have been killed before it was on the medium
         else:
             step = advance(scene, frame, detections, self._places(), self._options)
             waiting = self._remembered.events if self._resumed else ()
@@ -90,11 +91,9 @@ class TrackObjects:
             return {**self._summary}
 
     def _remember(self, now: Remembered) -> None:
-        """Write the scene down, unless there is nothing in it that the file does not say; a disk that refuses is told
-        of in the heartbeat, and tried again with the next frame."""
-        before, self._remembered = self._remembered, now
-        if not (before.scene.tracks or now.scene.tracks or before.events or now.events):
-            return
+        """Write the scene down, also an empty one: who comes in next is known by when nobody was there. A disk that
+        refuses is told of in the heartbeat, and tried again with the next frame."""
+        self._remembered = now
         try:
             write(now, self._file)
         except OSError as error:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import Polygon
@@ -26,13 +27,19 @@ from sam3edge.tracking.counters import MAX_COUNTERS, Totals
 from sam3edge.tracking.ground import Ground, Landmark, Standing
 from sam3edge.tracking.motion import Motion
 from sam3edge.tracking.presence import Anchor, Presence, Stay
-from sam3edge.tracking.track import Track
+from sam3edge.tracking.track import Track, moment
 from sam3edge.tracking.tracker import MAX_TRACKS, Scene
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 2
 """Format 1 had nothing on the ground, and motion with one variance for both axes; it is still read."""
+
+MAX_NUMBER = 1e30
+"""More than any that a frame leads to, and little enough to be squared again and again."""
+
+ROUNDING = 1e-6
+"""Share of the largest variance by which the least may be below zero, as rounding leaves it."""
 
 MAX_EVENTS = 1024
 """That wait in the file: those of the last frame, and of the frame before a start. More can be there only when the
@@ -67,7 +74,7 @@ def read(file: Path) -> Remembered:
         return from_bytes(file.read_bytes())
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapelyError) as error:
+    except (OSError, ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError) as error:
         logger.error("%s cannot be read, all tracks begin anew: %s", file, error)
     return Remembered()
 
@@ -95,9 +102,10 @@ def from_bytes(data: bytes) -> Remembered:
     """What ``to_bytes`` has written.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError, ShapelyError: it was something else.
+        ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError: it was something else, or has
+            numbers with which nobody can go on.
     """
-    body = json.loads(data)
+    body = json.loads(data, parse_float=_number, parse_int=_whole, parse_constant=_number)
     if body["format"] not in (1, FORMAT):
         raise ValueError(f"expected format 1 or {FORMAT}, got {body['format']!r:.20}")
     width, height = body["size"]
@@ -109,7 +117,7 @@ def from_bytes(data: bytes) -> Remembered:
     tracks = tuple(_read_track(entry) for entry in body["tracks"][:MAX_TRACKS])
     marks = tuple(_landmark(*pixel, *position) for pixel, position in body.get("landmarks", ()))
     scene = Scene(
-        str(body["source"]), str(body["frame"]), (int(width), int(height)), float(body["time"]), tracks, totals, marks
+        str(body["source"]), str(body["frame"]), (int(width), int(height)), _time(body["time"]), tracks, totals, marks
     )
     events = (Message(str(id_), str(topic), str(payload).encode()) for id_, topic, payload in body["events"])
     return Remembered(scene, tuple(events))
@@ -151,13 +159,13 @@ def _read_track(entry: Mapping[str, Any]) -> Track:
         top_score=float(top_score),
         box=_box(entry["box"]),
         area=float(entry["area"]),
-        outline=Polygon(entry["outline"]),
+        outline=_outline(entry["outline"]),
         motion=_read_motion(entry["motion"]),
         ground=_read_ground(entry.get("ground")),
         looks=int(entry["looks"]),
-        born=float(first),
-        seen=float(seen),
-        missing_since=_maybe(missing),
+        born=_time(first),
+        seen=_time(seen),
+        missing_since=None if missing is None else _time(missing),
         announced=bool(entry["announced"]),
         presence=Presence(
             _box(rest_box),
@@ -185,6 +193,10 @@ def _read_motion(numbers: Sequence[Any]) -> Motion:
         covariance = [p, 0.0, between, 0.0, 0.0, p, 0.0, between, between, 0.0, v, 0.0, 0.0, between, 0.0, v]
     if len(covariance) != 16:
         raise ValueError(f"expected a motion of 20 numbers, got {len(numbers)}")
+    spread = np.array(covariance).reshape(4, 4)
+    least, *_, most = np.linalg.eigvalsh(spread + spread.T)
+    if not least >= -ROUNDING * most:
+        raise ValueError(f"expected a covariance without negative variances, got {least / 2:g}")
     return Motion(x, y, vx, vy, tuple(covariance))
 
 
@@ -216,9 +228,37 @@ def _anchor(x: float, y: float, *origin: float) -> Anchor:
     return Anchor((x, y), (origin[0], origin[1]) if origin else None)
 
 
+def _outline(points: Any) -> Polygon:
+    try:
+        outline = Polygon(points)
+    except ShapelyError as error:
+        raise ValueError(f"expected an outline, got none: {error}") from error
+    if not outline.is_valid or not outline.area > 0:
+        raise ValueError(f"expected a valid outline, got one with {shapely.is_valid_reason(outline)}")
+    return outline
+
+
 def _box(values: Any) -> Box:
     x0, y0, x1, y1 = map(float, values)
     return x0, y0, x1, y1
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not abs(number) <= MAX_NUMBER:
+        raise ValueError(f"expected numbers up to {MAX_NUMBER:g}, got {text:.20}")
+    return number
+
+
+def _whole(text: str) -> int:
+    _number(text)
+    return int(text)
+
+
+def _time(value: Any) -> float:
+    """Seconds since 1970, not before the calendar."""
+    moment(seconds := float(value))
+    return seconds
 
 
 def _maybe(value: Any) -> float | None:

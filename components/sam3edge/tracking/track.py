@@ -27,6 +27,8 @@ LABEL_LOOKS = 5
 OUTLINE_VERTICES = 32
 """Of the outline that is kept; with it, a track takes a bounded number of bytes."""
 
+LAST_SECOND = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc).timestamp()
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -248,8 +250,12 @@ def size_of(outline: Polygon) -> float:
 
 
 def moment(seconds: float) -> datetime:
-    """Seconds since 1970 in UTC."""
-    return datetime.fromtimestamp(seconds, timezone.utc)
+    """Seconds since 1970 in UTC; the calendar's last second is not rounded up.
+
+    Raises:
+        ValueError, OverflowError: no calendar begins so early.
+    """
+    return datetime.fromtimestamp(min(seconds, LAST_SECOND), timezone.utc)
 
 
 def _rest_box(track: Track, seen: Seen, rest_pixel: tuple[float, float] | None) -> Box:

@@ -74,13 +74,31 @@ def test_the_same_file_put_into_a_folder_again_later_is_another_look(tmp_path: P
     assert len(set(ids)) == len(ids)
 
 
-def test_where_nothing_is_to_be_seen_nothing_is_written(tmp_path: Path) -> None:
-    stage = opened(tmp_path / "tracks.json")
+def test_who_comes_into_an_empty_scene_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    """Who is seen at the edge a second after nobody was there has just come in."""
     for second in range(5):
-        stage(frame_at(second), found())
-    assert not (tmp_path / "tracks.json").exists()
-    stage(frame_at(6), found(PERSON_AT_REST))
-    assert len(read(tmp_path / "tracks.json").scene.tracks) == 1
+        opened(tmp_path / "restarted.json")(frame_at(second), found())
+    stays = opened(tmp_path / "stays.json")
+    for second in range(5):
+        stays(frame_at(second), found())
+    first, second = detection_of(ellipse(40, 300, 60, 140)), detection_of(ellipse(130, 300, 60, 140))
+    for stage in (stays, opened(tmp_path / "restarted.json")):
+        stage(frame_at(5), found(first))
+        stage(frame_at(6), found(second, first))  # the other one comes in behind
+    assert read(tmp_path / "restarted.json").scene == read(tmp_path / "stays.json").scene
+
+
+def test_what_a_killed_process_has_written_is_written_again_before_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been killed before its file had its name on the medium."""
+    for second in (0, 1):
+        opened(tmp_path / "tracks.json")(frame_at(second), found(PERSON_AT_REST))
+    before, written = read(tmp_path / "tracks.json"), []
+    monkeypatch.setattr(stage_module, "write", lambda remembered, file: written.append(remembered))
+    opened(tmp_path / "tracks.json")(frame_at(1), found(PERSON_AT_REST))
+    assert before.events
+    assert written == [before]
 
 
 def test_a_disk_that_refuses_costs_no_events_while_the_process_lives(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from sam3edge.durable import copy_file, make_folder, move_file, write_file
+from sam3edge.durable import copy_file, make_folder, move_file, sync_folder, write_file
 
 _MAX_NAME = 180
 """Bytes; file systems allow 255."""
@@ -59,6 +59,7 @@ class Delete:
     def file(self, path: Path, relative: str, frame_id: str) -> None:
         """Delete it."""
         path.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sam3edge.core.errors import SettingsError
+from sam3edge.durable import make_folder
 from sam3edge.sources.folder.listing import Stamp
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Journal:
         self._path = path
         self._unwritten: dict[str, tuple[Settled, bool]] = {}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self._connection = _open_or_begin_anew(path)
         except (OSError, sqlite3.Error) as error:
             raise SettingsError(f"the journal {path} cannot be opened, or is in use: {error}") from error

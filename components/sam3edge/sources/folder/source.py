@@ -18,6 +18,7 @@ from pathlib import Path
 from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.ports import EndOfSource, SourceTraits
 from sam3edge.core.types import Frame
+from sam3edge.durable import make_folder
 from sam3edge.images.decoding import Decoded, DecodeError, DecodeOptions, UnfinishedImage, decode
 from sam3edge.images.depth import NARROW, Depth
 from sam3edge.images.files import IMAGE_SUFFIXES, to_frame
@@ -365,7 +366,7 @@ def _scope(options: FolderOptions) -> FolderScope:
         if folder is None:
             continue
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise SettingsError(f"the folder {folder} cannot be made: {error}") from error
         if folder.resolve() == root:
