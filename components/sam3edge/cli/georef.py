@@ -40,6 +40,7 @@ def calibrate(
 ) -> None:
     """Calibrate a fixed camera from four ground control points or more; show how well they fit."""
     with errors_in_words():
+        from sam3edge.geo.background import background_of
         from sam3edge.geo.calibrate import PointAccuracy
         from sam3edge.geo.calibrate import calibrate as fit
         from sam3edge.geo.calibration_file import write_calibration
@@ -49,10 +50,16 @@ def calibrate(
         frame = read_frame(image)
         accuracy = PointAccuracy(pixel_accuracy, place_accuracy)
         calibration = fit(read_control_points(points), (frame.width, frame.height), accuracy)
-        write_calibration(out, calibration, accuracy, source)
+        background = background_of(frame.image, (frame.width, frame.height))
+        write_calibration(out, calibration, accuracy, source, background if background.is_recognisable else None)
         _draw(frame, calibration, drawing)
         console.print(_table(calibration))
         _say_accuracy(calibration)
+        if not background.is_recognisable:
+            say(
+                "[bold yellow]nothing in this frame can be recognised again[/]: that the camera was moved will not be "
+                "noticed"
+            )
         say(f"calibration in {escape(str(out))}, picture in {escape(str(drawing))}")
 
 

@@ -13,6 +13,7 @@ from sam3edge.cli.main import app
 from sam3edge.geo.calibration_file import read_calibration
 from sam3edge.geo.pose import CameraPose, PoseAccuracy, camera_of
 from support.places import metres
+from support.street import street
 
 SIZE = (1280, 720)
 CAMERA = camera_of(CameraPose(13.4, 52.5, 8.0, 30.0, 12.0, 0.0, 65.0), SIZE, PoseAccuracy())
@@ -65,6 +66,20 @@ def test_the_picture_shows_marks_outliers_and_the_horizon(folder: Path) -> None:
     assert shown((40, 200, 40), *marks[0])
     horizon = 360 - float(CAMERA.below_horizon(np.array([[640.0, 360.0]]))[0])
     assert shown((80, 160, 255), 640, horizon)
+
+
+def test_what_the_camera_sees_is_kept_as_numbers(folder: Path) -> None:
+    write_points(folder)
+    without = CliRunner().invoke(app, ["georef", "calibrate", "frame.png", "points.csv", "--out", "plain.json"])
+    assert "nothing in this frame can be recognised again" in without.output
+    assert read_calibration(folder / "plain.json").seen_background() is None
+    cv2.imwrite(str(folder / "frame.png"), street(0)[..., ::-1])
+    result = CliRunner().invoke(app, ["georef", "calibrate", "frame.png", "points.csv"])
+    assert result.exit_code == 0, result.output
+    assert "recognised" not in result.output
+    background = read_calibration(folder / "calibration.json").seen_background()
+    assert background is not None
+    assert background.is_recognisable
 
 
 def test_bad_points_are_refused_in_words(folder: Path) -> None:

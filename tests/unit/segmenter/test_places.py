@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 
 from sam3edge.core.errors import GeoreferenceError, SettingsError
+from sam3edge.geo import watch
+from sam3edge.geo.background import background_of
+from sam3edge.geo.calibrate import PointAccuracy
+from sam3edge.geo.calibration_file import write_calibration
 from sam3edge.segmenter.places import REPORT_PAUSE, Places
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge_pipeline.synthetic.georeferenced import WORLDS, draw_world, write_geotiff
-from support.places import CAMERA, metres, write_camera
+from support.places import CAMERA, CAMERA_SIZE, calibration_of, metres, write_camera
 from support.samples import red_square
 from support.segmenter import Device, use_fake_engines
+from support.street import street, turned
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +95,45 @@ def test_a_calibration_that_no_longer_fits_degrades_to_pixels_and_says_so(device
     device.put("c.png", cv2.resize(red_square(y=60), (160, 120), interpolation=cv2.INTER_NEAREST))
     assert feature(device, 3)["geometry"] is not None
     device.wait(lambda: device.published("status")[-1]["georeference"]["state"] == "located")
+
+
+def test_a_camera_that_was_turned_degrades_to_pixels_until_it_is_turned_back(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "CHECK_SECONDS", 0.0)
+    calibration = calibration_of(CAMERA, PointAccuracy(0.5, 0.05))
+    background = background_of(street(0), CAMERA_SIZE)
+    write_calibration(tmp_path / "c.json", calibration, PointAccuracy(), background=background)
+    configure(device, Georeference={"Type": "calibration", "Path": str(tmp_path / "c.json")})
+    device.start()
+
+    def put(name: str, image: np.ndarray) -> list[dict[str, Any]]:
+        """Its features, of which there is one on the ground at least."""
+        device.put(name, cv2.rectangle(image.copy(), (600, 500), (700, 560), (255, 0, 0), -1))
+        device.wait(lambda: any(m["frame"]["name"] == name for m in device.published("detections")))
+        return list(next(m for m in device.published("detections") if m["frame"]["name"] == name)["features"])
+
+    def background_is(state: str) -> None:
+        device.wait(lambda: device.published("status")[-1]["georeference"]["background"]["state"] == state)
+
+    assert any(f["geometry"] for f in put("a.png", street(0)))
+    background_is("confirmed")
+    for number in range(watch.MOVED_CHECKS):
+        features = put(f"b{number}.png", turned(street(0), pan=5.0 + 0.01 * number))
+    assert features
+    assert not any(f["geometry"] for f in features)
+    assert not any(f["geometry"] for f in put("night.png", np.zeros_like(street(0))))
+    background_is("moved")
+    member = device.published("status")[-1]["georeference"]
+    assert (member["state"], member["unlocated"]) == ("pixels", 2)
+    assert "the camera was turned or moved" in member["reason"]
+    device.wait(lambda: device.published("errors"))
+    [error] = device.published("errors")
+    assert (error["kind"], error["error"]) == ("component", "GeoreferenceError")
+    assert "turn it back, or calibrate it again" in error["reason"]
+    assert any(f["geometry"] for f in put("c.png", street(0)))
+    background_is("confirmed")
+    assert device.published("status")[-1]["georeference"]["state"] == "located"
 
 
 def test_a_georeference_that_cannot_be_used_is_refused_and_the_old_one_stays(device: Device, tmp_path: Path) -> None:
