@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyproj import CRS
+from rasterio.transform import Affine
 
 from sam3edge.core.georeference import Georeference
 from sam3edge.geo.calibrate import PointAccuracy, calibrate
@@ -54,11 +56,21 @@ def calibrated(folder: Path) -> Georeference:
     return calibrate([ControlPoint(*p, *w) for p, w in pairs], CAMERA_SIZE, PointAccuracy()).camera
 
 
+def over_hills(folder: Path) -> Georeference:
+    steps = np.arange(200) / 2500
+    heights = (100 + 50 * np.sin(400 * steps) * np.cos(300 * steps[:, None])).astype(np.float32)
+    model = {"width": 200, "height": 200, "count": 1, "dtype": "float32", "driver": "GTiff", "crs": "EPSG:4326"}
+    with rasterio.open(folder / "m.tif", "w", transform=Affine(4e-4, 0, 13.36, 0, -4e-4, 52.54), **model) as dataset:
+        dataset.write(heights, 1)
+    return open_raster(write_raster(folder / "a.tif", rpcs=RPCS), RasterOptions(elevation=folder / "m.tif"))
+
+
 CASES: dict[str, Callable[[Path], Georeference]] = {
     **{name: by_transform(world) for name, world in WORLDS.items()},
     "world file": by_world_file,
     "control points": lambda folder: open_raster(control_point_raster(folder / "a.tif"), RasterOptions()),
     "rpcs": lambda folder: open_raster(write_raster(folder / "a.tif", rpcs=RPCS), RasterOptions(height=120.0)),
+    "rpcs over hills": over_hills,
     "pose": lambda folder: CAMERA,
     "calibrated": calibrated,
     "drone": lambda folder: open_photograph(drone_photograph(folder / "a.jpg", EXIF, DJI), DroneOptions()),

@@ -64,6 +64,7 @@ class RasterSettings(GeoreferenceSettings):
     accuracy: Metres = 0.0
     ground_height: float = Field(0.0, ge=-1000, le=10_000)
     ground_height_accuracy: Spread = 10.0
+    elevation: Path | None = None
 
     def build(self, source: SourceSettings, refused: Refused) -> Georeferencing | None:
         """See ``GeoreferenceSettings``."""
@@ -71,7 +72,9 @@ class RasterSettings(GeoreferenceSettings):
         from sam3edge.geo.raster import RasterOptions, require_crs
 
         require_crs(self.crs)
-        options = RasterOptions(self.crs, self.accuracy, self.ground_height, self.ground_height_accuracy)
+        options = RasterOptions(
+            self.crs, self.accuracy, self.ground_height, self.ground_height_accuracy, self.elevation
+        )
         return RasterFiles(_folder_of(source, self.type), options)
 
 

@@ -10,6 +10,9 @@ import cv2
 import geojson_pydantic
 import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import Affine
+from rasterio.windows import Window
 
 from sam3edge.core.errors import GeoreferenceError, SettingsError
 from sam3edge.geo import watch
@@ -19,7 +22,7 @@ from sam3edge.geo.calibration_file import write_calibration
 from sam3edge.segmenter.places import REPORT_PAUSE, Places
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge_pipeline.synthetic.georeferenced import WORLDS, draw_world, write_geotiff
-from support.places import CAMERA, CAMERA_SIZE, calibration_of, metres, write_camera
+from support.places import CAMERA, CAMERA_SIZE, RPCS, calibration_of, metres, write_camera, write_raster
 from support.samples import red_square
 from support.segmenter import Device, use_fake_engines
 from support.street import street, turned
@@ -163,6 +166,31 @@ def test_a_folder_of_rasters(tmp_path: Path) -> None:
         assert all(f["geometry"] is None for f in by_name["b.png"]["features"])
         device.wait(lambda: device.published("errors"))
         assert "expected a GeoTIFF or a world file beside b.png" in device.published("errors")[0]["reason"]
+    finally:
+        device.close()
+
+
+def test_without_its_elevation_model_a_raster_stays_in_pixels_and_says_so(tmp_path: Path) -> None:
+    device = Device(tmp_path, Georeference={"Type": "raster", "Elevation": str(tmp_path / "heights.tif")})
+    try:
+        write_raster(tmp_path / "a.tif", rpcs=RPCS)
+        with rasterio.open(tmp_path / "a.tif", "r+") as dataset:
+            dataset.write(np.full((60, 80), 255, np.uint8), 1, window=Window(200, 200, 80, 60))
+            dataset.write(np.zeros((2, 60, 80), np.uint8), [2, 3], window=Window(200, 200, 80, 60))
+        for number in range(2):
+            (device.images / f".{number}.part").write_bytes((tmp_path / "a.tif").read_bytes())
+        (device.images / ".0.part").rename(device.images / "a.tif")
+        device.start()
+        assert feature(device, 1)["geometry"] is None
+        device.wait(lambda: device.published("errors"))
+        assert "heights.tif cannot be read" in device.published("errors")[0]["reason"]
+        model = {"width": 9, "height": 9, "count": 1, "dtype": "int16", "driver": "GTiff", "crs": "EPSG:4326"}
+        with rasterio.open(
+            tmp_path / "heights.tif", "w", transform=Affine(0.02, 0, 13.3, 0, -0.02, 52.6), **model
+        ) as dataset:
+            dataset.write(np.full((9, 9), 100, np.int16), 1)
+        (device.images / ".1.part").rename(device.images / "b.tif")
+        assert feature(device, 2)["geometry"] is not None
     finally:
         device.close()
 
