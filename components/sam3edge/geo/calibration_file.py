@@ -12,10 +12,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sam3edge.core.errors import GeoreferenceError
+from sam3edge.core.georeference import Georeference
 from sam3edge.durable import write_file
 from sam3edge.geo.background import DESCRIPTOR_BYTES, MAX_KEYPOINTS, Background
 from sam3edge.geo.calibrate import Calibration, PointAccuracy
 from sam3edge.geo.camera import GroundCamera
+from sam3edge.geo.lens import BendingLens, BrownConrady, Fisheye
+from sam3edge.geo.lensed import LensedCamera
 from sam3edge.geo.plane import LocalPlane
 from sam3edge.validation import first_complaint
 
@@ -23,6 +26,7 @@ MAX_BYTES = 4 << 20
 
 _Row: TypeAlias = tuple[float, float, float]
 _Degrees: TypeAlias = Annotated[float, Field(ge=-180, le=180)]
+_Positive: TypeAlias = Annotated[float, Field(gt=0)]
 _Side: TypeAlias = Annotated[int, Field(gt=0, le=1_000_000)]
 
 
@@ -78,6 +82,26 @@ class BackgroundEntry(_Strict):
         return Background(size, points, np.frombuffer(descriptors, np.uint8).reshape(-1, DESCRIPTOR_BYTES))
 
 
+class LensEntry(_Strict):
+    """A lens for frames of the calibration's size; see ``lens.BendingLens``."""
+
+    model: Literal["brown-conrady", "fisheye"]
+    focal: tuple[_Positive, _Positive]
+    centre: tuple[float, float]
+    coefficients: tuple[float, ...] = Field(max_length=8)
+
+    def lens(self, size: tuple[int, int]) -> BendingLens:
+        """For frames of this size.
+
+        Raises:
+            GeoreferenceError: it cannot be inverted.
+        """
+        if self.model == "fisheye" and len(self.coefficients) > 4:
+            raise GeoreferenceError("expected at most 4 coefficients of a fisheye; calibrate the camera again")
+        kind = Fisheye if self.model == "fisheye" else BrownConrady
+        return BendingLens(size, self.focal, self.centre, kind(self.coefficients))
+
+
 class CalibrationFile(_Strict):
     """A calibrated camera.
 
@@ -85,10 +109,12 @@ class CalibrationFile(_Strict):
         source: the name of the camera's source (``Source.Name``); empty for any.
         size: width and height of its frames, pixels.
         origin: longitude and latitude of the middle of the ground.
-        ground_to_pixel: rows of the homography from metres east and north of the origin to pixels.
+        ground_to_pixel: rows of the homography from metres east and north of the origin to pixels, of the ideal picture
+            where there is a lens.
         covariance: of the nine numbers of its inverse, row by row.
         point_accuracy: standard deviations that were expected: pixels, metres.
         residual_scale: by how much larger the residuals were.
+        lens: None where pictures are taken to be ideal.
         background: None where it is not known, as in files of versions that did not keep it.
     """
 
@@ -101,9 +127,10 @@ class CalibrationFile(_Strict):
     point_accuracy: tuple[float, float]
     residual_scale: float
     control_points: list[ControlPointEntry] = Field(default_factory=list)
+    lens: LensEntry | None = None
     background: BackgroundEntry | None = None
 
-    def camera(self) -> GroundCamera:
+    def camera(self) -> Georeference:
         """What places pixels.
 
         Raises:
@@ -114,7 +141,8 @@ class CalibrationFile(_Strict):
             raise GeoreferenceError("expected a covariance of 9 x 9 numbers; calibrate the camera again")
         if not np.linalg.cond(to_pixel) < 1 / np.finfo(float).eps:
             raise GeoreferenceError("expected a homography that can be inverted; calibrate the camera again")
-        return GroundCamera(self.size, LocalPlane(*self.origin), to_pixel, covariance.astype(np.float64))
+        camera = GroundCamera(self.size, LocalPlane(*self.origin), to_pixel, covariance.astype(np.float64))
+        return camera if self.lens is None else LensedCamera(camera, self.lens.lens(self.size))
 
     def seen_background(self) -> Background | None:
         """What the camera saw; None where it is not known.
@@ -165,6 +193,7 @@ def write_calibration(
         point_accuracy=(accuracy.pixels, accuracy.metres),
         residual_scale=calibration.scale,
         control_points=entries,
+        lens=_lens_entry_of(calibration.lens) if isinstance(calibration.lens, BendingLens) else None,
         background=None if background is None else _entry_of(background),
     )
     try:
@@ -194,6 +223,11 @@ def read_calibration(path: Path) -> CalibrationFile:
 def _entry_of(background: Background) -> BackgroundEntry:
     points, descriptors = background.points.astype("<f4").tobytes(), background.descriptors.tobytes()
     return BackgroundEntry(points=_encoded(points), descriptors=_encoded(descriptors))
+
+
+def _lens_entry_of(lens: BendingLens) -> LensEntry:
+    model: Literal["brown-conrady", "fisheye"] = "fisheye" if isinstance(lens.distortion, Fisheye) else "brown-conrady"
+    return LensEntry(model=model, focal=lens.focal, centre=lens.centre, coefficients=lens.distortion.coefficients)
 
 
 def _encoded(data: bytes) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sam3edge.core.errors import GeoreferenceError
@@ -13,6 +14,8 @@ from sam3edge.core.georeference import BackgroundStatus, Georeference
 from sam3edge.core.types import Frame
 from sam3edge.geo.calibration_file import read_calibration
 from sam3edge.geo.drone import DroneOptions, open_photograph
+from sam3edge.geo.lens_file import LensFile
+from sam3edge.geo.lensed import through
 from sam3edge.geo.oriented import AS_STORED, Oriented
 from sam3edge.geo.pose import CameraPose, PoseAccuracy, camera_of
 from sam3edge.geo.raster import RasterOptions, open_raster
@@ -25,20 +28,30 @@ logger = logging.getLogger(__name__)
 class PosedCamera:
     """A camera whose pose is known, for frames of any size: a smaller picture of it shows the same.
 
+    Args:
+        lens: of the camera, which knows the field of view; None where the pose says it, and pictures are ideal.
+
     Raises:
         GeoreferenceError: nothing on the ground could be seen from there.
     """
 
-    def __init__(self, pose: CameraPose, accuracy: PoseAccuracy) -> None:
-        self._pose, self._accuracy = pose, accuracy
-        self._last = camera_of(pose, (1920, 1080), accuracy)
+    def __init__(self, pose: CameraPose, accuracy: PoseAccuracy, lens: LensFile | None = None) -> None:
+        self._pose, self._accuracy, self._lens = pose, accuracy, lens
+        self._last = self._for((1920, 1080) if lens is None else lens.usual_size)
 
     def georeference_of(self, frame: Frame) -> Georeference:
         """See ``Georeferencing``."""
         size = (frame.width, frame.height)
         if self._last.size != size:
-            self._last = camera_of(self._pose, size, self._accuracy)
+            self._last = self._for(size)
         return self._last
+
+    def _for(self, size: tuple[int, int]) -> Georeference:
+        if self._lens is None:
+            return camera_of(self._pose, size, self._accuracy)
+        lens = self._lens.lens_for(size)
+        pose = replace(self._pose, field_of_view=lens.field_of_view)
+        return through(lens, camera_of(pose, size, self._accuracy))
 
     @property
     def background(self) -> BackgroundStatus | None:
