@@ -14,14 +14,17 @@ import numpy as np
 import pytest
 
 from sam3edge.core.errors import GeoreferenceError
+from sam3edge.core.georeference import Georeference
 from sam3edge.core.types import RgbImage
 from sam3edge.geo.background import MAX_KEYPOINTS, Background, background_of
 from sam3edge.geo.calibrate import PointAccuracy
 from sam3edge.geo.calibration_file import MAX_BYTES, read_calibration, write_calibration
-from sam3edge.geo.camera import GroundCamera
 from sam3edge.geo.frames import CalibratedCamera
+from sam3edge.geo.lens import BendingLens, BrownConrady, Distortion, Fisheye
+from sam3edge.geo.lensed import LensedCamera
+from sam3edge.geo.pose import PoseAccuracy, camera_of
 from sam3edge.geo.watch import CHECK_SECONDS, MOVED_CHECKS, BackgroundWatch
-from support.places import CAMERA, CAMERA_SIZE, calibration_of
+from support.places import CAMERA, CAMERA_SIZE, POSE, calibration_of
 from support.samples import frame
 from support.street import behind, brighter, noisy, street, turned
 
@@ -40,7 +43,7 @@ def seen(seed: int) -> Background:
 class Watching:
     """A watch whose clock goes on by itself: every picture is compared."""
 
-    def __init__(self, background: Background, camera: GroundCamera = SURVEYED) -> None:
+    def __init__(self, background: Background, camera: Georeference = SURVEYED) -> None:
         self.now = 0.0
         self.watch = BackgroundWatch(background, camera, "front.json", lambda: self.now)
 
@@ -182,6 +185,27 @@ def test_words_that_the_camera_writes_do_not_hide_that_it_was_turned() -> None:
     for seed in SEEDS:
         see = Watching(background_of(written(street(seed)), CAMERA_SIZE))
         assert see(written(turned(street(seed), pan=4.0)), MOVED_CHECKS) == "moved"
+
+
+@pytest.mark.parametrize("distortion", [BrownConrady((-0.32, 0.12)), Fisheye((-0.02, 0.004))], ids=["cctv", "fisheye"])
+def test_a_turned_camera_is_noticed_through_a_lens_that_bends(distortion: Distortion) -> None:
+    lens = BendingLens(CAMERA_SIZE, (700.0, 700.0), (650.0, 350.0), distortion)
+    pose = replace(POSE, field_of_view=lens.field_of_view)
+    exact = camera_of(pose, CAMERA_SIZE, PoseAccuracy(0.05, 0.02, 0.1, 0.1, 0.1, 0.1))
+    see = Watching(background_of(bent(street(0), lens), CAMERA_SIZE), LensedCamera(exact, lens))
+    assert see(noisy(bent(street(0), lens), np.random.default_rng(0), 4.0)) == "confirmed"
+    for turn in ({"pan": 3.0}, {"tilt": -4.0}, {"roll": 6.0}):
+        assert see(bent(turned(street(0), **turn), lens), MOVED_CHECKS) == "moved"
+        assert see(bent(street(0), lens)) == "confirmed"
+
+
+def bent(image: RgbImage, lens: BendingLens) -> RgbImage:
+    """What the lens makes of an ideal picture; the way there is smooth, so that every eighth pixel says it."""
+    width, height = CAMERA_SIZE
+    x, y = np.meshgrid(np.arange(4, width, 8), np.arange(4, height, 8))
+    ideal = lens.ideal(np.stack([x, y], -1).reshape(-1, 2).astype(np.float64)).reshape(*x.shape, 2)
+    ways = cv2.resize(np.nan_to_num(ideal).astype(np.float32), CAMERA_SIZE) - 0.5
+    return np.asarray(cv2.remap(image, ways, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.uint8)
 
 
 def test_a_gust_changes_nothing() -> None:
