@@ -27,6 +27,9 @@ Heights = npt.NDArray[np.float64]
 MAX_CELLS = 50_000_000
 """Of an elevation model, under one raster: 7000 x 7000, which are 200 km at 30 m."""
 
+LOWEST, HIGHEST = -1000.0, 10_000.0
+"""Metres between which there is ground; other numbers are cells without a height in a model that does not say so."""
+
 MARGIN = 2
 """Cells around the raster."""
 
@@ -132,7 +135,8 @@ def open_terrain(path: Path, positions: Points, offset: float) -> Terrain:
         there = finite(*to_crs.transform(positions[:, 0], positions[:, 1]))
         there = there[np.isfinite(there).all(axis=1)]
         window = _window(dataset, there, path)
-        values = dataset.read(1, window=window, masked=True).astype(np.float32)
+        values = dataset.read(1, window=window, masked=True).astype(np.float32).filled(np.nan)
+        heights = values * np.float32(dataset.scales[0]) + np.float32(dataset.offsets[0])
         inverse = ~dataset.transform
         to_cells = np.array(
             [
@@ -140,7 +144,8 @@ def open_terrain(path: Path, positions: Points, offset: float) -> Terrain:
                 [inverse.d, inverse.e, inverse.f - 0.5 - window.row_off],
             ]
         )
-    return Terrain(values.filled(np.nan) + np.float32(offset), to_cells, to_crs)
+    heights[~((heights > LOWEST) & (heights < HIGHEST))] = np.nan
+    return Terrain(heights + np.float32(offset), to_cells, to_crs)
 
 
 def _horizontal(dataset: Any, path: Path) -> CRS:

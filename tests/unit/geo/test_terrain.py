@@ -145,6 +145,23 @@ def test_tiles_of_srtm_are_read(image: Path, tmp_path: Path) -> None:
     assert metres(georeference.to_world(inside), seen_at(inside, slope)).max() < 0.3
 
 
+def test_heights_in_other_units_are_as_the_file_says(image: Path, tmp_path: Path) -> None:
+    write_heights(tmp_path / "m.tif", np.full((SIDE, SIDE), 3000, np.int16), "EPSG:4326", north_up(WEST, NORTH, CELL))
+    with rasterio.open(tmp_path / "m.tif", "r+") as model:
+        model.scales, model.offsets = (0.1,), (20.0,)
+    flat = over(image, None, height=320.0).to_world(PIXELS)
+    np.testing.assert_allclose(over(image, tmp_path / "m.tif").to_world(PIXELS), flat, atol=1e-7)
+
+
+@pytest.mark.parametrize("number", [-32767, -9999, 32767])
+def test_what_cannot_be_a_height_is_none(image: Path, tmp_path: Path, number: int) -> None:
+    heights = np.full((SIDE, SIDE), 100, np.int16)
+    heights[:, : SIDE // 2] = number
+    model = write_heights(tmp_path / "m.tif", heights, "EPSG:4326", north_up(WEST, NORTH, CELL))
+    positions = over(image, model).to_world(np.array([[50.0, 256.0], [600.0, 256.0]]))
+    np.testing.assert_array_equal(np.isnan(positions[:, 0]), [True, False])
+
+
 def test_where_heights_are_missing_there_is_no_place(image: Path, tmp_path: Path) -> None:
     """Also in the middle; GDAL would have taken them as 0."""
     hole = (slice(95, 105), slice(95, 105))
