@@ -34,8 +34,10 @@ MIN_PAIRS = 30
 MIN_RECOGNISABLE = 4 * MIN_PAIRS
 """Key points of a picture of which enough are found again, when a part of them is hidden."""
 
-MIN_PARTS = 6
-"""Of 16 parts of the picture, pairs must be in this number: what moves covers fewer."""
+STAYED_AREA, MOVED_AREA = 1 / 6, 1 / 3
+"""Of the picture, over which pairs must be spread: what moves before the camera covers less than the second."""
+
+NEARLY_ALL = 0.9
 
 STILL = 3 / SIDE
 """Share of the longer side within which a point is where it was: vibration and rolling shutters."""
@@ -43,6 +45,9 @@ STILL = 3 / SIDE
 OUTVOTED = 3
 """Where some pairs agree that the background is elsewhere and others stay in place, it has stayed unless the first are
 more by this factor; neither is sure where those that stay are few or in a corner, as words that a camera writes."""
+
+RIM = 31
+"""Pixels around what is looked at in which there are no key points, for want of a neighbourhood."""
 
 RATIO = 0.8
 CANDIDATES = 20_000
@@ -66,7 +71,7 @@ class Background:
     @property
     def is_recognisable(self) -> bool:
         """Whether there is enough of it to be found again."""
-        return len(self.points) >= MIN_RECOGNISABLE and _is_enough(self.points, self.size)
+        return len(self.points) >= MIN_RECOGNISABLE and _is_enough(self.points, MOVED_AREA, self.size)
 
 
 def background_of(image: RgbImage, size: tuple[int, int]) -> Background:
@@ -79,10 +84,13 @@ def background_of(image: RgbImage, size: tuple[int, int]) -> Background:
     smaller = min(1.0, SIDE / max(image.shape[:2]))
     shape = (max(1, round(image.shape[1] * smaller)), max(1, round(image.shape[0] * smaller)))
     grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), shape, interpolation=cv2.INTER_AREA)
-    orb = cv2.ORB.create(nfeatures=CANDIDATES, fastThreshold=8)
+    nothing = Background(size, np.zeros((0, 2)), np.zeros((0, DESCRIPTOR_BYTES), np.uint8))
+    if min(shape) <= 2 * RIM:
+        return nothing
+    orb = cv2.ORB.create(nfeatures=CANDIDATES, fastThreshold=8, edgeThreshold=RIM)
     chosen, descriptors = orb.compute(grey, _strongest(orb.detect(grey, None), shape))
     if not chosen:
-        return Background(size, np.zeros((0, 2)), np.zeros((0, DESCRIPTOR_BYTES), np.uint8))
+        return nothing
     points = (np.array([one.pt for one in chosen], np.float64) + 0.5) * (np.array(size) / shape)
     return Background(size, points, np.asarray(descriptors, np.uint8))
 
@@ -101,12 +109,14 @@ def carried(background: Background, seen: Background) -> Matrix | None:
     before, now = _pairs(background, seen)
     tolerance = STILL * max(background.size)
     matrix, agree = _transform(before, now, tolerance)
-    stays = (np.hypot(*(now - before).T) <= tolerance) & ~agree
-    if _is_enough(now[stays], background.size) and OUTVOTED * stays.sum() >= agree.sum():
+    still = np.hypot(*(now - before).T) <= tolerance
+    if (agree & still).sum() >= NEARLY_ALL * agree.sum():  # that is what they agree on
+        agree = np.zeros(len(before), bool)
+    stays = still & ~agree
+    if _is_enough(now[stays], STAYED_AREA, background.size) and OUTVOTED * stays.sum() >= agree.sum():
         return np.eye(3)
-    if matrix is None or not _is_enough(now[agree], background.size) or OUTVOTED * stays.sum() >= agree.sum():
-        return None
-    return matrix if _is_of_a_camera(matrix, background.size) else None
+    is_elsewhere = _is_enough(now[agree], MOVED_AREA, background.size) and agree.sum() > OUTVOTED * stays.sum()
+    return matrix if matrix is not None and is_elsewhere and _is_of_a_camera(matrix, background.size) else None
 
 
 def _strongest(keypoints: Sequence[cv2.KeyPoint], shape: tuple[int, int]) -> list[cv2.KeyPoint]:
@@ -139,12 +149,14 @@ def _transform(before: Points, now: Points, tolerance: float) -> tuple[Matrix | 
     return (None, np.zeros(len(before), bool)) if matrix is None else (np.asarray(matrix), inliers.ravel() > 0)
 
 
-def _is_enough(points: Points, size: tuple[int, int]) -> bool:
-    """Whether there are enough of them, two or more in each of enough parts of the picture."""
-    if len(points) < MIN_PAIRS:
+def _is_enough(points: Points, share: float, size: tuple[int, int]) -> bool:
+    """Whether there are enough of them, with this share of the picture between them; one that is alone in its part of
+    the picture, of which there are 16, does not count."""
+    parts = np.minimum(points * 4 / size, 3).astype(int) @ (1, 4)
+    company = points[np.bincount(parts, minlength=16)[parts] > 1]
+    if len(company) < MIN_PAIRS:
         return False
-    counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=4, range=((0, size[0]), (0, size[1])))
-    return int((counts >= 2).sum()) >= MIN_PARTS
+    return bool(cv2.contourArea(cv2.convexHull(company.astype(np.float32))) >= share * size[0] * size[1])
 
 
 def _is_of_a_camera(matrix: Matrix, size: tuple[int, int]) -> bool:

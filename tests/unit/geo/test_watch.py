@@ -176,6 +176,14 @@ def test_something_large_that_stood_there_and_moved_on_is_not_the_background() -
             assert see(behind(street(seed), lorry, 0.3, rng.uniform(0.2, 1.0))) == "confirmed"
 
 
+def test_something_large_that_is_all_that_can_be_seen_is_not_the_background() -> None:
+    """As a lorry that stood there in daylight, at night, in its own light."""
+    for seed in SEEDS:
+        lorry, night = street(seed + 100), np.zeros_like(street(seed))
+        see = Watching(background_of(behind(street(seed), lorry, 0.3, 0.26), CAMERA_SIZE))
+        assert see(behind(night, lorry, 0.3, 0.6), 2 * MOVED_CHECKS) == "unconfirmed"
+
+
 def test_words_that_the_camera_writes_do_not_hide_that_it_was_turned() -> None:
     def written(image: RgbImage) -> RgbImage:
         return np.asarray(
