@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyproj import CRS
+from rasterio.transform import Affine
 
 from sam3edge.core.georeference import Georeference
 from sam3edge.geo.calibrate import PointAccuracy, calibrate
 from sam3edge.geo.control_points import ControlPoint
 from sam3edge.geo.drone import DroneOptions, open_photograph
+from sam3edge.geo.lens import BendingLens, BrownConrady, Distortion, Fisheye
+from sam3edge.geo.lensed import LensedCamera
 from sam3edge.geo.oriented import Oriented
+from sam3edge.geo.pose import PoseAccuracy, camera_of
 from sam3edge.geo.raster import RasterOptions, open_raster
 from sam3edge_pipeline.synthetic.georeferenced import WORLDS, World
 from support.places import (
@@ -25,6 +31,7 @@ from support.places import (
     CAMERA_SIZE,
     DJI,
     EXIF,
+    POSE,
     RPCS,
     control_point_raster,
     drone_photograph,
@@ -54,11 +61,29 @@ def calibrated(folder: Path) -> Georeference:
     return calibrate([ControlPoint(*p, *w) for p, w in pairs], CAMERA_SIZE, PointAccuracy()).camera
 
 
+def over_hills(folder: Path) -> Georeference:
+    steps = np.arange(200) / 2500
+    heights = (100 + 50 * np.sin(400 * steps) * np.cos(300 * steps[:, None])).astype(np.float32)
+    model = {"width": 200, "height": 200, "count": 1, "dtype": "float32", "driver": "GTiff", "crs": "EPSG:4326"}
+    with rasterio.open(folder / "m.tif", "w", transform=Affine(4e-4, 0, 13.36, 0, -4e-4, 52.54), **model) as dataset:
+        dataset.write(heights, 1)
+    return open_raster(write_raster(folder / "a.tif", rpcs=RPCS), RasterOptions(elevation=folder / "m.tif"))
+
+
+def through_a_lens(distortion: Distortion, focal: float) -> Georeference:
+    lens = BendingLens(CAMERA_SIZE, (focal, 1.01 * focal), (650.0, 350.0), distortion)
+    pose = replace(POSE, field_of_view=lens.field_of_view)
+    return LensedCamera(camera_of(pose, CAMERA_SIZE, PoseAccuracy()), lens)
+
+
 CASES: dict[str, Callable[[Path], Georeference]] = {
     **{name: by_transform(world) for name, world in WORLDS.items()},
     "world file": by_world_file,
     "control points": lambda folder: open_raster(control_point_raster(folder / "a.tif"), RasterOptions()),
     "rpcs": lambda folder: open_raster(write_raster(folder / "a.tif", rpcs=RPCS), RasterOptions(height=120.0)),
+    "rpcs over hills": over_hills,
+    "lens": lambda folder: through_a_lens(BrownConrady((-0.32, 0.12, 0.0008, -0.0005, -0.02)), 1000.0),
+    "fisheye": lambda folder: through_a_lens(Fisheye((-0.02, 0.004, -0.002, 0.0003)), 600.0),
     "pose": lambda folder: CAMERA,
     "calibrated": calibrated,
     "drone": lambda folder: open_photograph(drone_photograph(folder / "a.jpg", EXIF, DJI), DroneOptions()),

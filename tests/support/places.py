@@ -20,8 +20,9 @@ from rasterio.rpc import RPC
 
 from sam3edge.core.georeference import Georeference
 from sam3edge.core.types import Detections, Frame
-from sam3edge.geo.calibrate import PointAccuracy, calibrate
+from sam3edge.geo.calibrate import Calibration, PointAccuracy, calibrate
 from sam3edge.geo.calibration_file import write_calibration
+from sam3edge.geo.camera import GroundCamera
 from sam3edge.geo.control_points import ControlPoint
 from sam3edge.geo.pose import CameraPose, PoseAccuracy, camera_of
 from sam3edge.geo.stage import Locate
@@ -32,6 +33,9 @@ ELLIPSOID = Geod(ellps="WGS84")
 POSE = CameraPose(13.4, 52.5, 8.0, 30.0, 25.0, 1.0, 65.0)
 CAMERA_SIZE = (1280, 720)
 CAMERA = camera_of(POSE, CAMERA_SIZE, PoseAccuracy())
+
+SHARES = np.array([[0.06, 0.75], [0.94, 0.83], [0.5, 0.62], [0.19, 0.42], [0.88, 0.46], [0.47, 0.92]])
+"""Of the frame's width and height, where control points are."""
 
 DJI = {
     "RelativeAltitude": "+100.00",
@@ -88,10 +92,16 @@ def located(georeference: Georeference, detections: Detections) -> Detections:
     return Locate(Fixed(georeference), lambda error: None)(frame_at(0), detections)
 
 
+def calibration_of(camera: GroundCamera, accuracy: PointAccuracy = PointAccuracy()) -> Calibration:  # noqa: B008
+    """From exact control points that are spread over the frame, and said to be known with this accuracy."""
+    pixels = SHARES * camera.size
+    pairs = zip(pixels, camera.to_world(pixels), strict=True)
+    return calibrate([ControlPoint(*m, *w) for m, w in pairs], camera.size, accuracy)
+
+
 def write_camera(path: Path, width: int = 320, height: int = 240) -> None:
     """The calibration of a folder's frames of this size, which show what ``CAMERA`` shows."""
-    share = np.array([[0.06, 0.75], [0.94, 0.83], [0.5, 0.62], [0.19, 0.42], [0.88, 0.46], [0.47, 0.92]])
-    pairs = zip(share * [width, height], CAMERA.to_world(share * CAMERA.size), strict=True)
+    pairs = zip(SHARES * [width, height], CAMERA.to_world(SHARES * CAMERA.size), strict=True)
     calibration = calibrate([ControlPoint(*m, *w) for m, w in pairs], (width, height), PointAccuracy())
     write_calibration(path, calibration, PointAccuracy(), "folder")
 

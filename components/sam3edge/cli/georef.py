@@ -35,24 +35,38 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="The calibration, for Georeference.Path.")] = Path("calibration.json"),
     drawing: Annotated[Path, typer.Option(help="Picture of points, residuals and horizon.")] = Path("calibration.png"),
     source: Annotated[str, typer.Option(help="Source.Name of the camera; frames of others are refused.")] = "",
+    lens: Annotated[
+        Path | None,
+        typer.Option(help="What OpenCV or ROS found out about the lens: camera_matrix, distortion_coefficients."),
+    ] = None,
     pixel_accuracy: Annotated[float, typer.Option(help="Standard deviation of the marks, pixels.")] = 1.0,
     place_accuracy: Annotated[float, typer.Option(help="Standard deviation of the places, metres.")] = 0.2,
 ) -> None:
     """Calibrate a fixed camera from four ground control points or more; show how well they fit."""
     with errors_in_words():
-        from sam3edge.geo.calibrate import PointAccuracy
+        from sam3edge.geo.background import background_of
+        from sam3edge.geo.calibrate import NO_LENS, PointAccuracy
         from sam3edge.geo.calibrate import calibrate as fit
         from sam3edge.geo.calibration_file import write_calibration
         from sam3edge.geo.control_points import read_control_points
+        from sam3edge.geo.lens_file import read_lens
         from sam3edge.images.files import read_frame
 
         frame = read_frame(image)
         accuracy = PointAccuracy(pixel_accuracy, place_accuracy)
-        calibration = fit(read_control_points(points), (frame.width, frame.height), accuracy)
-        write_calibration(out, calibration, accuracy, source)
+        size = (frame.width, frame.height)
+        bending = NO_LENS if lens is None else read_lens(lens).lens_for(size)
+        calibration = fit(read_control_points(points), size, accuracy, bending)
+        background = background_of(frame.image, size)
+        write_calibration(out, calibration, accuracy, source, background if background.is_recognisable else None)
         _draw(frame, calibration, drawing)
         console.print(_table(calibration))
         _say_accuracy(calibration)
+        if not background.is_recognisable:
+            say(
+                "[bold yellow]nothing in this frame can be recognised again[/]: that the camera was moved will not be "
+                "noticed"
+            )
         say(f"calibration in {escape(str(out))}, picture in {escape(str(drawing))}")
 
 
@@ -82,7 +96,7 @@ def _say_accuracy(calibration: Calibration) -> None:
     """Where the middle of the frame and its lower corners are right to, and whether the points are worse than said."""
     import numpy as np
 
-    camera = calibration.camera
+    camera = calibration.georeference
     width, height = camera.size
     spots = {"lower edge": (width / 2, height), "middle": (width / 2, height / 2), "upper edge": (width / 2, 0.0)}
     radius = camera.accuracy(np.array(list(spots.values())))
@@ -92,5 +106,5 @@ def _say_accuracy(calibration: Calibration) -> None:
     if calibration.scale > 1.5:
         say(
             f"[bold yellow]residuals are {calibration.scale:.1f} times what the stated accuracies say[/]: check the "
-            "points, and whether the ground is flat"
+            "points, whether the ground is flat, and whether the lens bends straight lines (--lens)"
         )

@@ -52,6 +52,12 @@ def raster(
     mask_values: Annotated[str, typer.Option(help="Its values that count, such as 4,5; all but 0 by default.")] = "",
     extent: Annotated[str, typer.Option(help="The part that counts, x0,y0,x1,y1 in pixels.")] = "",
     crs: Annotated[str, typer.Option(help="Reference system of a raster that names none, such as EPSG:25833.")] = "",
+    elevation: Annotated[
+        Path | None, typer.Option(help="Elevation model for rasters with RPCs: a GeoTIFF, or a file of SRTM (.hgt).")
+    ] = None,
+    ground_height: Annotated[
+        float, typer.Option(help="For RPCs: metres of the ground above the ellipsoid; added to --elevation.")
+    ] = 0.0,
     allow: Annotated[list[str] | None, typer.Option(help="A file system of GDAL's to read, such as /vsis3/.")] = None,
     max_pixels: Annotated[int, typer.Option(help="Rasters with more pixels are refused.")] = 20_000_000_000,
     checkpoint: Annotated[
@@ -76,7 +82,7 @@ def raster(
             bands=texts.read_bands(bands) if bands else (),
             depth=texts.read_depth(stretch) if stretch else None,
             jointly=jointly,
-            place=RasterOptions(crs=crs),
+            place=RasterOptions(crs=crs, height=ground_height, elevation=elevation),
             mask=mask or None,
             mask_values=texts.read_values(mask_values) if mask_values else (),
             virtual=tuple(allow or ()),

@@ -6,6 +6,8 @@ of the frame as everywhere (``core/types.py``).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -45,8 +47,20 @@ class Georeference(Protocol):
         """The part of these bounds, in pixels of the frame, that has a place; empty where nothing has."""
 
 
+BackgroundState: TypeAlias = Literal["confirmed", "unconfirmed", "moved"]
+"""A fixed camera's background is seen where it was; nobody can say; it is seen elsewhere, for the camera has moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundStatus:
+    """Whether a fixed camera looks where it looked, and since when, UTC, this is so."""
+
+    state: BackgroundState
+    since: datetime
+
+
 class Georeferencing(Protocol):
-    """What knows the georeference of frames. Used by one thread."""
+    """What knows the georeference of frames. Used by one thread, but for ``background``."""
 
     def georeference_of(self, frame: Frame) -> Georeference:
         """Where the pixels of this frame are.
@@ -54,3 +68,7 @@ class Georeferencing(Protocol):
         Raises:
             GeoreferenceError: it is not known, or what is known does not fit the frame.
         """
+
+    @property
+    def background(self) -> BackgroundStatus | None:
+        """What is known of a fixed camera's background; None where nothing watches it."""

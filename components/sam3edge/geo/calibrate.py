@@ -17,14 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from sam3edge.core.errors import GeoreferenceError
-from sam3edge.core.georeference import Points
+from sam3edge.core.georeference import Georeference, Points
 from sam3edge.geo.camera import GroundCamera, Matrix, homogeneous, projected
 from sam3edge.geo.control_points import ControlPoint, called, pixels_of, positions_of, require_spread
+from sam3edge.geo.lens import Lens, NoLens
+from sam3edge.geo.lensed import through
 from sam3edge.geo.plane import LocalPlane
 from sam3edge.geo.pose import derivative_of
 
 MIN_FOR_OUTLIERS = 6
 """With five points nobody can say which of them is wrong."""
+
+NO_LENS = NoLens()
 
 MAX_SAMPLES = 200
 MAX_STEPS = 100
@@ -73,26 +77,40 @@ class Calibration:
     """A fitted camera.
 
     Attributes:
-        camera: what places pixels.
+        camera: what places pixels of the ideal picture.
+        lens: through which the frames show it.
         residuals: a control point each, in their order.
         scale: by how much larger the residuals are than the stated accuracies say; 1 where they are not.
     """
 
     camera: GroundCamera
+    lens: Lens
     residuals: tuple[Residual, ...]
     scale: float
 
+    @property
+    def georeference(self) -> Georeference:
+        """What places pixels of the frames."""
+        return through(self.lens, self.camera)
 
-def calibrate(points: Sequence[ControlPoint], size: tuple[int, int], accuracy: PointAccuracy) -> Calibration:
+
+def calibrate(
+    points: Sequence[ControlPoint],
+    size: tuple[int, int],
+    accuracy: PointAccuracy,
+    lens: Lens = NO_LENS,
+) -> Calibration:
     """Fit a camera to control points.
 
     Args:
         points: four or more, all on the ground.
         size: width and height of the camera's frames, pixels.
         accuracy: what to expect of them; larger residuals make the stated accuracy of the camera worse.
+        lens: of the camera.
 
     Raises:
-        GeoreferenceError: the points do not determine it: too few, duplicated, on a line, on the horizon.
+        GeoreferenceError: the points do not determine it: too few, duplicated, on a line, on the horizon, or where the
+            lens is not to be trusted.
     """
     if not points:
         raise GeoreferenceError("expected 4 control points or more, got 0; add some")
@@ -100,7 +118,14 @@ def calibrate(points: Sequence[ControlPoint], size: tuple[int, int], accuracy: P
     plane = LocalPlane(*_middle(positions))
     ground = plane.to_plane(positions)
     require_spread(points, size, ground)
-    fit = _Fit(pixels, ground, accuracy)
+    ideal = lens.ideal(pixels)
+    for number in np.flatnonzero(~np.isfinite(ideal).all(axis=1)):
+        raise GeoreferenceError(
+            f"control point {called(points, int(number))} is where the lens cannot be inverted; choose one that is "
+            "nearer to the middle of the frame"
+        )
+    by_mark = lens.derivative(pixels)
+    fit = _Fit(ideal, ground, accuracy.pixels**2 * by_mark @ by_mark.transpose(0, 2, 1), accuracy.metres)
     used = np.ones(len(points), bool)
     start = fit.direct(used)
     if len(points) >= MIN_FOR_OUTLIERS:
@@ -123,20 +148,25 @@ def calibrate(points: Sequence[ControlPoint], size: tuple[int, int], accuracy: P
     camera = GroundCamera(
         size, plane, fit.matrix(parameters), derivative @ (fit.covariance(parameters, used) * scale**2) @ derivative.T
     )
-    _require_below_horizon(points, used, camera)
-    return Calibration(camera, tuple(_residuals(points, used, camera, ground)), scale)
+    _require_below_horizon(points, used, camera.below_horizon(ideal))
+    in_picture = np.hypot(*(lens.shown(projected(camera.to_pixel, ground)) - pixels).T)
+    on_ground = np.hypot(*(projected(camera.to_ground, ideal) - ground).T)
+    residuals = zip(points, in_picture, on_ground, used, strict=True)
+    return Calibration(camera, lens, tuple(Residual(p, float(x), float(g), bool(u)) for p, x, g, u in residuals), scale)
 
 
 class _Fit:
     """The homography from the ground to pixels, by eight numbers: both sides normalised, the ninth is 1.
 
     Args:
-        pixels: [n, 2].
+        pixels: [n, 2], of the ideal picture.
         ground: [n, 2], metres.
+        spread: [n, 2, 2], covariance of the pixels.
+        metres: standard deviation of the ground's.
     """
 
-    def __init__(self, pixels: Points, ground: Points, accuracy: PointAccuracy) -> None:
-        self._pixels, self._ground, self._accuracy = pixels, ground, accuracy
+    def __init__(self, pixels: Points, ground: Points, spread: Matrix, metres: float) -> None:
+        self._pixels, self._ground, self._spread, self._metres = pixels, ground, spread, metres
         self._from_metres, self._to_unit = _normalisation(ground), _normalisation(pixels)
         self._from_unit = np.linalg.inv(self._to_unit)
 
@@ -200,8 +230,8 @@ class _Fit:
     def _residuals(self, matrix: Matrix) -> tuple[Points, Matrix]:
         """[n, 2] pixels off, and [n, 2, 2] their covariance."""
         shown, by_ground = projected(matrix, self._ground), _derivative(matrix, self._ground)
-        spread = self._accuracy.metres**2 * by_ground @ by_ground.transpose(0, 2, 1)
-        spread += self._accuracy.pixels**2 * np.eye(2)
+        spread = self._metres**2 * by_ground @ by_ground.transpose(0, 2, 1)
+        spread += self._spread
         spread[~np.isfinite(spread).all(axis=(1, 2))] = np.eye(2)
         return shown - self._pixels, spread
 
@@ -299,18 +329,9 @@ def _on_the_horizon(points: Sequence[ControlPoint], number: int) -> str:
     )
 
 
-def _require_below_horizon(points: Sequence[ControlPoint], used: npt.NDArray[np.bool_], camera: GroundCamera) -> None:
-    below = camera.below_horizon(pixels_of(points))
+def _require_below_horizon(
+    points: Sequence[ControlPoint], used: npt.NDArray[np.bool_], below: npt.NDArray[np.float64]
+) -> None:
     for number in np.flatnonzero(used):
         if not below[number] > HORIZON_DISTANCE:
             raise GeoreferenceError(_on_the_horizon(points, int(number)))
-
-
-def _residuals(
-    points: Sequence[ControlPoint], used: npt.NDArray[np.bool_], camera: GroundCamera, ground: Points
-) -> Iterable[Residual]:
-    pixels = pixels_of(points)
-    in_picture = np.hypot(*(projected(camera.to_pixel, ground) - pixels).T)
-    on_ground = np.hypot(*(projected(camera.to_ground, pixels) - ground).T)
-    for number, point in enumerate(points):
-        yield Residual(point, float(in_picture[number]), float(on_ground[number]), bool(used[number]))

@@ -4,7 +4,7 @@
 
 (Hartley and Zisserman, Multiple View Geometry, 2nd edition, sections 2.3 and 8.1.1.) Whether it was fitted to control
 points or follows from the camera's pose, it comes with the covariance of its inverse, from which follows how far a
-position may be off. Lenses are taken to be without distortion.
+position may be off. The picture is ideal here; ``lensed`` has cameras whose lenses bend straight lines.
 """
 
 from __future__ import annotations
@@ -83,14 +83,21 @@ class GroundCamera:
         return projected(self.to_pixel, self.plane.to_plane(positions))
 
     def accuracy(self, pixels: Points) -> npt.NDArray[np.float64]:
-        """See ``Georeference``: the long half-axis of the ellipse of 95 %, which holds at least so many.
+        """See ``Georeference``: half a pixel is ``PIXEL_SIGMA``."""
+        return self.radius(pixels, PIXEL_SIGMA**2 * np.eye(2))
 
-        To first order, of the covariance of the camera and of ``PIXEL_SIGMA``.
+    def radius(self, pixels: Points, spread_of_pixels: Matrix) -> npt.NDArray[np.float64]:
+        """[n], metres: the long half-axis of the ellipse of 95 %, which holds at least so many.
+
+        To first order, of the covariance of the camera and of the pixels.
+
+        Args:
+            spread_of_pixels: float64 [2, 2] or [n, 2, 2], their covariance.
         """
         ground = self.to_ground
         by_entry, by_pixel = _derivatives(ground, pixels)
         spread = by_entry @ self.covariance @ by_entry.transpose(0, 2, 1)
-        spread += PIXEL_SIGMA**2 * by_pixel @ by_pixel.transpose(0, 2, 1)
+        spread += by_pixel @ spread_of_pixels @ by_pixel.transpose(0, 2, 1)
         spread[~np.isfinite(spread).all(axis=(1, 2))] = np.nan
         known = ~np.isnan(spread[:, 0, 0])
         radius = np.full(len(pixels), np.nan)

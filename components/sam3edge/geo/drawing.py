@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 
+from sam3edge.core.georeference import Points
 from sam3edge.core.types import RgbImage
 from sam3edge.geo.calibrate import Calibration
-from sam3edge.geo.camera import HORIZON_MARGIN, projected
+from sam3edge.geo.camera import HORIZON_MARGIN
 from sam3edge.geo.control_points import called, pixels_of, positions_of
 
 USED, LEFT_OUT, FITTED, HORIZON = (40, 200, 40), (230, 40, 40), (255, 220, 0), (80, 160, 255)
+
+PIECES = 400
+"""Of a line, each of which stays straight through a lens."""
 
 
 def draw_calibration(image: RgbImage, calibration: Calibration) -> RgbImage:
@@ -24,7 +31,7 @@ def draw_calibration(image: RgbImage, calibration: Calibration) -> RgbImage:
     canvas = image.copy()
     scale = max(canvas.shape[:2]) / 1000
     thick = max(1, round(2 * scale))
-    shown = projected(camera.to_pixel, camera.plane.to_plane(positions_of(points)))
+    shown = calibration.georeference.to_pixels(positions_of(points))
     for number, (mark, fitted) in enumerate(zip(pixels_of(points), shown, strict=True)):
         color = USED if calibration.residuals[number].used else LEFT_OUT
         x, y = round(mark[0]), round(mark[1])
@@ -36,22 +43,26 @@ def draw_calibration(image: RgbImage, calibration: Calibration) -> RgbImage:
             where = (round(fitted[0]), round(fitted[1]))
             cv2.drawMarker(canvas, where, FITTED, cv2.MARKER_TILTED_CROSS, round(14 * scale), thick, cv2.LINE_AA)
     for distance in (0.0, HORIZON_MARGIN):
-        _draw_line(canvas, camera.to_ground[2], distance, HORIZON, thick)
+        line = calibration.lens.shown(_line(camera.to_ground[2], distance, camera.size))
+        _draw(canvas, line, HORIZON, thick)
     return np.asarray(canvas, np.uint8)
 
 
-def _draw_line(
-    canvas: RgbImage,
-    line: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    distance: float,
-    color: tuple[int, int, int],
-    thick: int,
-) -> None:
-    """Where a x + b y + c is ``distance`` times the length of (a, b), in pixels."""
+def _line(line: npt.NDArray[np.float64], distance: float, size: tuple[int, int]) -> Points:
+    """[n, 2] along where a x + b y + c is ``distance`` times the length of (a, b), in pixels; none of a line that is
+    far from the frame, as the horizon of a camera that looks straight down."""
     a, b, c = line / np.hypot(line[0], line[1])
-    foot = np.array([a, b]) * (distance - c)
-    reach = 4.0 * max(canvas.shape[:2]) + float(np.abs(foot).max())
-    if not np.isfinite(reach) or reach > 1e8:  # the horizon of a camera that looks straight down is nowhere
-        return
-    ends = [np.round(foot + sign * reach * np.array([-b, a])).astype(int) for sign in (-1, 1)]
-    cv2.line(canvas, (int(ends[0][0]), int(ends[0][1])), (int(ends[1][0]), int(ends[1][1])), color, thick, cv2.LINE_AA)
+    middle = np.array(size) / 2
+    foot = middle + np.array([a, b]) * (distance - c - float(middle @ (a, b)))
+    reach = 4.0 * max(size)
+    if not np.hypot(*(foot - middle)) < reach:
+        return np.zeros((0, 2))
+    return np.asarray(foot + np.linspace(-reach, reach, PIECES)[:, None] * np.array([-b, a]))
+
+
+def _draw(canvas: RgbImage, line: Points, color: tuple[int, int, int], thick: int) -> None:
+    """Piece by piece, where both ends are known."""
+    for one, other in itertools.pairwise(line):
+        if np.isfinite([*one, *other]).all():
+            ends = [(round(float(x)), round(float(y))) for x, y in (one, other)]
+            cv2.line(canvas, ends[0], ends[1], color, thick, cv2.LINE_AA)

@@ -63,6 +63,24 @@ def open_dataset(path: Path) -> Any:
         raise GeoreferenceError(f"GDAL cannot read {path.name}: {error}") from error
 
 
+@contextmanager
+def opened_elevation(path: Path) -> Iterator[Any]:
+    """A rasterio dataset of an elevation model: a GeoTIFF, or a file of SRTM, whose names end in .hgt.
+
+    Raises:
+        GeoreferenceError: there is none, it is another file, or GDAL cannot read something of it.
+    """
+    try:
+        with path.open("rb") as stream:
+            is_tiff = tiff.recognises(stream.read(_BEGINNING))
+        if not is_tiff and path.suffix.lower() != ".hgt":
+            raise GeoreferenceError(f"expected an elevation model in a GeoTIFF or .hgt file, got {path.name}")
+        with _open(str(path.absolute()), "GTiff" if is_tiff else "SRTMHGT") as dataset:
+            yield dataset
+    except GDAL_ERRORS as error:
+        raise GeoreferenceError(f"the elevation model {path} cannot be read: {error}") from error
+
+
 def open_virtual(name: str) -> Any:
     """A rasterio dataset of a TIFF in one of GDAL's virtual file systems, such as ``/vsis3/bucket/scene.tif``, to be
     closed by the caller.

@@ -1,8 +1,8 @@
 """Images that know themselves where they are: GeoTIFF, and images with a world file and a .prj beside them.
 
 What is taken, in this order: CRS and affine transform (of the file, else of the world file); ground control points;
-rational polynomial coefficients (RPC), with the ground at a height that is given. GDAL counts pixels as we do, from the
-corner of the first.
+rational polynomial coefficients (RPC), with the ground at a height that is given, or where an elevation model has it.
+GDAL counts pixels as we do, from the corner of the first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,16 @@ from sam3edge.geo.camera import RADIUS_95
 from sam3edge.geo.gdal import opened
 from sam3edge.geo.places import ELLIPSOID
 from sam3edge.geo.plane import WGS84, finite, wrapped
+from sam3edge.geo.terrain import TerrainGrid, open_terrain
+
+SPOTS = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
+"""Shares of width and height; a raster of which none of these has a place has none."""
 
 PolygonOf: TypeAlias = Callable[[Box], Polygon | MultiPolygon]
+
+
+RPC_PIXELS = 1e-3
+"""Pixels to which the inverse of RPCs is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +51,41 @@ class RasterOptions:
     Attributes:
         crs: of rasters that name none, as PROJ reads it (``EPSG:25833``); empty where all do.
         accuracy: metres within which the raster's own positions are right in 95 of 100 cases; 0 where nobody knows.
-        height: metres above the ellipsoid of the ground, for RPCs.
-        height_accuracy: standard deviation of that, metres.
+        height: metres above the ellipsoid of the ground, for RPCs; where there is an elevation model, what is added to
+            its heights: those of the geoid above the ellipsoid there, for models that count from the geoid.
+        height_accuracy: standard deviation of that, or of the elevation model, metres.
+        elevation: an elevation model, for RPCs: a GeoTIFF, or a file of SRTM (.hgt); None where there is none.
     """
 
     crs: str = ""
     accuracy: float = 0.0
     height: float = 0.0
     height_accuracy: float = 10.0
+    elevation: Path | None = None
+
+
+class PixelGrid(Protocol):
+    """From pixels to coordinates of a raster's own reference system, and back."""
+
+    @property
+    def error(self) -> float:
+        """Metres within which it is right in 95 of 100 cases, by what is known of it."""
+
+    def forward(self, pixels: Points) -> Points:
+        """[n, 2] pixels -> x, y; NaN where there are none."""
+
+    def back(self, coordinates: Points) -> Points:
+        """[n, 2] x, y -> pixels; NaN where there are none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """From pixels to coordinates of a raster's own reference system, and back.
+    """A ``PixelGrid``.
 
     Attributes:
         transformer: one of rasterio's.
         height: metres, where the transformer wants one.
-        error: metres within which it is right in 95 of 100 cases, by what is known of it.
+        error: see ``PixelGrid``.
     """
 
     transformer: Any
@@ -68,12 +93,12 @@ class Grid:
     error: float = 0.0
 
     def forward(self, pixels: Points) -> Points:
-        """[n, 2] pixels -> x, y."""
+        """See ``PixelGrid``."""
         heights = np.full(len(pixels), self.height)
         return finite(*self.transformer.xy(pixels[:, 1], pixels[:, 0], zs=heights, offset="ul"))
 
     def back(self, coordinates: Points) -> Points:
-        """[n, 2] x, y -> pixels."""
+        """See ``PixelGrid``."""
         heights, x, y = np.full(len(coordinates), self.height), coordinates[:, 0].copy(), coordinates[:, 1].copy()
         rows, columns = self.transformer.rowcol(x, y, zs=heights, op=np.positive)  # positive: as they are, not rounded
         return finite(columns, rows)
@@ -90,15 +115,17 @@ class RasterGeoreference:
         valid: see ``Georeference``.
     """
 
-    def __init__(self, size: tuple[int, int], grid: Grid, crs: CRS, accuracy: float, valid: PolygonOf) -> None:
+    def __init__(self, size: tuple[int, int], grid: PixelGrid, crs: CRS, accuracy: float, valid: PolygonOf) -> None:
         self._size = size
         self._grid = grid
         self._to_world = Transformer.from_crs(crs, WGS84, always_xy=True)
         self._is_geographic = crs.is_geographic
         self._valid = valid
-        middle = self._grid.forward(np.array([[size[0] / 2, size[1] / 2]]))
-        self._middle = float(middle[0, 0])
-        if not np.isfinite(self.to_world(np.array([[size[0] / 2, size[1] / 2]]))).all():
+        spots = np.array(SPOTS) * size
+        middle = self._grid.forward(spots)[:, 0]
+        located = np.isfinite(middle)
+        self._middle = float(middle[located][0]) if located.any() else 0.0
+        if not np.isfinite(self.to_world(spots)).any():
             raise GeoreferenceError(f"the middle of the raster has no place on Earth in {crs.name}; mend its reference")
         self._error = float(np.hypot(np.hypot(accuracy, grid.error), _datum_error(self._to_world)))
 
@@ -191,7 +218,7 @@ def _datum_error(used: Transformer) -> float:
         return 0.0
 
 
-def _grid_of(dataset: Any, path: Path, options: RasterOptions) -> tuple[Grid, CRS]:
+def _grid_of(dataset: Any, path: Path, options: RasterOptions) -> tuple[PixelGrid, CRS]:
     points, points_crs = dataset.gcps
     if not dataset.transform.is_identity:
         if dataset.transform.is_degenerate:
@@ -238,16 +265,23 @@ def _fitted(points: Any, crs: CRS) -> tuple[Grid, CRS]:
     return Grid(grid.transformer, error=RADIUS_95 * max(float(sigma), float(np.median(pixel)))), crs
 
 
-def _by_rpcs(dataset: Any, options: RasterOptions) -> Grid:
+def _by_rpcs(dataset: Any, options: RasterOptions) -> PixelGrid:
     """With the supplier's own errors, and what a ground that is higher or lower does."""
     rpcs = dataset.rpcs
-    transformer = RPCTransformer(rpcs)
+    transformer = RPCTransformer(rpcs, rpc_pixel_error_threshold=str(RPC_PIXELS))
+    height = options.height if options.elevation is None else rpcs.height_off
     middle = np.array([[dataset.width / 2, dataset.height / 2]])
-    here = Grid(transformer, options.height).forward(middle)[0]
-    above = Grid(transformer, options.height + options.height_accuracy).forward(middle)[0]
+    here = Grid(transformer, height).forward(middle)[0]
+    above = Grid(transformer, height + options.height_accuracy).forward(middle)[0]
     _, _, slid = ELLIPSOID.inv(*here, *above)
     stated = np.hypot(max(0.0, rpcs.err_bias or 0.0), max(0.0, rpcs.err_rand or 0.0))
-    return Grid(transformer, options.height, RADIUS_95 * float(np.hypot(stated, slid)))
+    error = RADIUS_95 * float(np.hypot(stated, slid))
+    if options.elevation is None:
+        return Grid(transformer, height, error)
+    edge = np.array([[x, y] for x in (0.0, 0.5, 1.0) for y in (0.0, 0.5, 1.0)]) * (dataset.width, dataset.height)
+    heights = rpcs.height_off + rpcs.height_scale * np.array([-1.0, 0.0, 1.0])  # between which RPCs are good
+    around = np.concatenate([Grid(transformer, one).forward(edge) for one in heights])
+    return TerrainGrid(transformer, open_terrain(options.elevation, around, options.height), height, error)
 
 
 def _valid_of(dataset: Any, path: Path) -> PolygonOf:

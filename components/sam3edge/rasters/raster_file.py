@@ -111,9 +111,9 @@ class RasterFile:
     @cached_property
     def identity(self) -> str:
         """What is in the raster, and which of it counts; files beside it may say so, too."""
-        dataset, mask = self._dataset, self._options.mask
-        masked = "" if mask is None or str(mask).startswith(_VIRTUAL) else _sha256(Path(mask))
-        return repr((self.digest, dataset.nodatavals, dataset.mask_flag_enums, masked))
+        dataset, options = self._dataset, self._options
+        beside = [_digest(options.mask), _digest(options.place.elevation)]
+        return repr((self.digest, dataset.nodatavals, dataset.mask_flag_enums, beside))
 
     @property
     def clock(self) -> Clock:
@@ -312,6 +312,11 @@ def _refusal(reason: str, name: str) -> FrameError:
 def _fixed(dark: float, bright: float) -> DepthOptions:
     """Counts that become black and white; a raster of one value becomes black."""
     return DepthOptions(Depth.FIXED, (dark, bright if bright > dark else dark + max(1.0, abs(dark))))
+
+
+def _digest(beside: str | Path | None) -> str:
+    """Of a file beside the raster; empty where there is none, or where its name is all that is known of it."""
+    return _sha256(Path(beside)) if beside is not None and Path(beside).is_file() else ""
 
 
 def _sha256(path: Path) -> str:

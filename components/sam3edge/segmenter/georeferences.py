@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.georeference import Georeferencing
@@ -64,6 +64,7 @@ class RasterSettings(GeoreferenceSettings):
     accuracy: Metres = 0.0
     ground_height: float = Field(0.0, ge=-1000, le=10_000)
     ground_height_accuracy: Spread = 10.0
+    elevation: Path | None = None
 
     def build(self, source: SourceSettings, refused: Refused) -> Georeferencing | None:
         """See ``GeoreferenceSettings``."""
@@ -71,7 +72,9 @@ class RasterSettings(GeoreferenceSettings):
         from sam3edge.geo.raster import RasterOptions, require_crs
 
         require_crs(self.crs)
-        options = RasterOptions(self.crs, self.accuracy, self.ground_height, self.ground_height_accuracy)
+        options = RasterOptions(
+            self.crs, self.accuracy, self.ground_height, self.ground_height_accuracy, self.elevation
+        )
         return RasterFiles(_folder_of(source, self.type), options)
 
 
@@ -89,7 +92,8 @@ class CalibrationSettings(GeoreferenceSettings):
 
 
 class PoseSettings(GeoreferenceSettings):
-    """A fixed camera whose pose is known; see ``geo.pose.CameraPose`` and ``PoseAccuracy``."""
+    """A fixed camera whose pose is known; see ``geo.pose.CameraPose`` and ``PoseAccuracy``. The field of view is
+    stated, or that of a lens."""
 
     type: Literal["pose"]
     longitude: Longitude
@@ -98,7 +102,8 @@ class PoseSettings(GeoreferenceSettings):
     heading: Degrees
     tilt: float = Field(ge=-90, le=90)
     roll: float = Field(0.0, ge=-180, le=180)
-    field_of_view: float = Field(gt=0, lt=180)
+    field_of_view: float | None = Field(None, gt=0, lt=180)
+    lens: Path | None = None
     position_accuracy: Spread = 1.0
     camera_height_accuracy: Spread = 0.1
     heading_accuracy: Spread = 1.0
@@ -106,9 +111,16 @@ class PoseSettings(GeoreferenceSettings):
     roll_accuracy: Spread = 0.5
     field_of_view_accuracy: Spread = 1.0
 
+    @model_validator(mode="after")
+    def _one_of_two(self) -> PoseSettings:
+        if (self.field_of_view is None) == (self.lens is None):
+            raise ValueError("expected FieldOfView, or a Lens, which says it, and not both")
+        return self
+
     def build(self, source: SourceSettings, refused: Refused) -> Georeferencing | None:
         """See ``GeoreferenceSettings``."""
         from sam3edge.geo.frames import PosedCamera
+        from sam3edge.geo.lens_file import read_lens
         from sam3edge.geo.pose import CameraPose, PoseAccuracy
 
         pose = CameraPose(
@@ -118,7 +130,7 @@ class PoseSettings(GeoreferenceSettings):
             self.heading,
             self.tilt,
             self.roll,
-            self.field_of_view,
+            self.field_of_view or 0.0,  # the lens says it
         )
         accuracy = PoseAccuracy(
             self.position_accuracy,
@@ -128,7 +140,7 @@ class PoseSettings(GeoreferenceSettings):
             self.roll_accuracy,
             self.field_of_view_accuracy,
         )
-        return PosedCamera(pose, accuracy)
+        return PosedCamera(pose, accuracy, None if self.lens is None else read_lens(self.lens))
 
 
 class DroneSettings(GeoreferenceSettings):

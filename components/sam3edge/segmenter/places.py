@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 
 from sam3edge.core.errors import GeoreferenceError, SettingsError
+from sam3edge.core.georeference import Georeferencing
+from sam3edge.core.messages.envelope import timestamp
 from sam3edge.core.messages.status import GeoreferenceMember
 from sam3edge.core.stages import DetectionStage
 from sam3edge.core.types import Detections, Frame
@@ -31,6 +33,7 @@ class Places:
         self._report, self._clock = report, clock
         self._lock = threading.Lock()
         self._used: tuple[GeoreferenceSettings, SourceSettings] | None = None
+        self._georeferencing: Georeferencing | None = None
         self._stage: DetectionStage | None = None
         self._located = self._unlocated = 0
         self._reason = ""
@@ -60,7 +63,8 @@ class Places:
         except GeoreferenceError as error:
             raise SettingsError(f"Georeference: {error}") from error
         with self._lock:
-            self._used, self._stage, self._reason = (keys, settings.source), stage, ""
+            self._used, self._georeferencing = (keys, settings.source), georeferencing
+            self._stage, self._reason = stage, ""
             self._is_news, self._reported_at = False, float("-inf")
 
     def __call__(self, frame: Frame, detections: Detections) -> Detections:
@@ -71,15 +75,19 @@ class Places:
     def status(self) -> GeoreferenceMember | None:
         """For the heartbeat; None where nothing is configured."""
         with self._lock:
-            if self._used is None or self._stage is None:
+            if self._used is None or self._georeferencing is None:
                 return None
-            return {
+            member: GeoreferenceMember = {
                 "type": self._used[0].type,
                 "state": "pixels" if self._reason else "located",
                 "reason": self._reason,
                 "located": self._located,
                 "unlocated": self._unlocated,
             }
+            background = self._georeferencing.background
+        if background is not None:
+            member["background"] = {"state": background.state, "since": timestamp(background.since)}
+        return member
 
     def _note(self, error: GeoreferenceError | None) -> None:
         """Count a frame, and tell why it has no place: every folder's image may have a reason of its own."""

@@ -10,9 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from sam3edge.cli.main import app
+from sam3edge.core.georeference import Georeference
 from sam3edge.geo.calibration_file import read_calibration
+from sam3edge.geo.lens_file import read_lens
+from sam3edge.geo.lensed import LensedCamera
 from sam3edge.geo.pose import CameraPose, PoseAccuracy, camera_of
 from support.places import metres
+from support.street import street
 
 SIZE = (1280, 720)
 CAMERA = camera_of(CameraPose(13.4, 52.5, 8.0, 30.0, 12.0, 0.0, 65.0), SIZE, PoseAccuracy())
@@ -26,10 +30,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_points(folder: Path, marks: np.ndarray = MARKS, places: np.ndarray = MARKS) -> None:
+def write_points(
+    folder: Path, marks: np.ndarray = MARKS, places: np.ndarray = MARKS, camera: Georeference = CAMERA
+) -> None:
     rows = (
         f"p{n},{x},{y},{lon:.9f},{lat:.9f}"
-        for n, ((x, y), (lon, lat)) in enumerate(zip(marks, CAMERA.to_world(places), strict=True))
+        for n, ((x, y), (lon, lat)) in enumerate(zip(marks, camera.to_world(places), strict=True))
     )
     (folder / "points.csv").write_text("name,x,y,longitude,latitude\n" + "\n".join(rows) + "\n")
 
@@ -65,6 +71,49 @@ def test_the_picture_shows_marks_outliers_and_the_horizon(folder: Path) -> None:
     assert shown((40, 200, 40), *marks[0])
     horizon = 360 - float(CAMERA.below_horizon(np.array([[640.0, 360.0]]))[0])
     assert shown((80, 160, 255), 640, horizon)
+
+
+def test_what_the_camera_sees_is_kept_as_numbers(folder: Path) -> None:
+    write_points(folder)
+    without = CliRunner().invoke(app, ["georef", "calibrate", "frame.png", "points.csv", "--out", "plain.json"])
+    assert "nothing in this frame can be recognised again" in without.output
+    assert read_calibration(folder / "plain.json").seen_background() is None
+    cv2.imwrite(str(folder / "frame.png"), street(0)[..., ::-1])
+    result = CliRunner().invoke(app, ["georef", "calibrate", "frame.png", "points.csv"])
+    assert result.exit_code == 0, result.output
+    assert "recognised" not in result.output
+    background = read_calibration(folder / "calibration.json").seen_background()
+    assert background is not None
+    assert background.is_recognisable
+
+
+LENS = """image_width: 640
+image_height: 360
+camera_matrix: {rows: 3, cols: 3, data: [500, 0, 319.5, 0, 500, 179.5, 0, 0, 1]}
+distortion_coefficients: {rows: 1, cols: 5, data: [-0.3, 0.1, 0, 0, 0]}
+"""
+"""Calibrated with pictures of half the size."""
+
+
+def test_a_lens_is_taken_out(folder: Path) -> None:
+    (folder / "lens.yaml").write_text(LENS)
+    bending = read_lens(folder / "lens.yaml").lens_for(SIZE)
+    pose = CameraPose(13.4, 52.5, 8.0, 30.0, 12.0, 0.0, bending.field_of_view)
+    camera = LensedCamera(camera_of(pose, SIZE, PoseAccuracy()), bending)
+    write_points(folder, MARKS, MARKS, camera)
+    arguments = ["georef", "calibrate", "frame.png", "points.csv", "--place-accuracy", "0.02"]
+    result = CliRunner().invoke(app, [*arguments, "--lens", "lens.yaml"])
+    assert result.exit_code == 0, result.output
+    assert "times what the stated" not in result.output
+    middle = np.array([[640.0, 450.0], [200.0, 600.0]])
+    read = read_calibration(folder / "calibration.json").camera()
+    assert metres(read.to_world(middle), camera.to_world(middle)).max() < 0.01
+    picture = cv2.cvtColor(cv2.imread("calibration.png"), cv2.COLOR_BGR2RGB).astype(int)
+    rows = [np.flatnonzero(np.abs(picture[:, x] - (80, 160, 255)).sum(-1) < 60).min() for x in (20, 640, 1260)]
+    assert max(rows[0], rows[2]) - rows[1] > 10  # the horizon bends
+    without = CliRunner().invoke(app, [*arguments, "--out", "without.json"])
+    assert "left out" in without.output or "whether the lens bends straight lines (--lens)" in without.output
+    assert CliRunner().invoke(app, [*arguments, "--lens", "points.csv"]).exit_code == 2
 
 
 def test_bad_points_are_refused_in_words(folder: Path) -> None:

@@ -8,17 +8,27 @@ from pathlib import Path
 
 import geopandas
 import jsonschema
+import numpy as np
 import pyogrio
 import pytest
+import rasterio
+from rasterio.transform import Affine
 from typer.testing import CliRunner, Result
 
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.cli.main import app
 from sam3edge.cli.schemas import detections_schema
 from sam3edge.engines import open_engine
+from support.places import RPCS, not_yet_georeferenced
 from support.rasters import UTM, Alive, Failing, scattered, write
 
 Run = Callable[..., Result]
+
+SATELLITE = {"driver": "GTiff", "width": 640, "height": 512, "count": 3, "dtype": "uint8"}
+HEIGHTS = {
+    "driver": "GTiff", "width": 9, "height": 9, "count": 1, "dtype": "int16",
+    "transform": Affine(0.02, 0, 13.3, 0, -0.02, 52.6),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -116,6 +126,27 @@ def test_a_raster_without_a_place_is_told_of(run: Run, engine: Alive, tmp_path: 
     result = run("b.tif", "--prompts", "red", "--out", "b.geojson")
     assert result.exit_code == 0
     assert "without places on Earth" in result.output
+
+
+def test_heights_move_places_of_rasters_with_rpcs(run: Run, engine: Alive, tmp_path: Path) -> None:
+    with not_yet_georeferenced(), rasterio.open(tmp_path / "b.tif", "w", rpcs=RPCS, **SATELLITE) as image:
+        image.write(scattered(4, 640, 512, 60).transpose(2, 0, 1))
+    with rasterio.open(tmp_path / "heights.tif", "w", crs="EPSG:4326", **HEIGHTS) as model:
+        model.write(np.full((9, 9), 1000, np.int16), 1)
+
+    def places(*options: str) -> np.ndarray:
+        result = run("b.tif", "--prompts", "red", "--out", "b.geojson", *options)
+        assert result.exit_code == 0, result.output
+        features = json.loads((tmp_path / "b.geojson").read_bytes())["features"]
+        by_box = sorted(features, key=lambda one: one["properties"]["imageBBox"])
+        return np.array([one["properties"]["centroid"] for one in by_box])
+
+    by_model = places("--elevation", "heights.tif", "--ground-height", "50")
+    np.testing.assert_allclose(by_model, places("--ground-height", "1050"), atol=1e-6)
+    assert np.abs(by_model - places()).max() > 1e-3
+    result = run("b.tif", "--prompts", "red", "--out", "b.geojson", "--elevation", "/vsicurl/http://127.0.0.1/m.tif")
+    assert result.exit_code == 0
+    assert "without places on Earth: the elevation model /vsicurl/" in " ".join(result.output.split())
 
 
 def test_a_run_that_failed_goes_on_when_it_is_started_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,23 @@ import cv2
 import geojson_pydantic
 import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import Affine
+from rasterio.windows import Window
 
 from sam3edge.core.errors import GeoreferenceError, SettingsError
+from sam3edge.geo import watch
+from sam3edge.geo.background import background_of
+from sam3edge.geo.calibrate import PointAccuracy
+from sam3edge.geo.calibration_file import write_calibration
 from sam3edge.segmenter.places import REPORT_PAUSE, Places
 from sam3edge.segmenter.settings import Settings, read_settings
 from sam3edge_pipeline.synthetic.georeferenced import WORLDS, draw_world, write_geotiff
-from support.places import CAMERA, metres, write_camera
+from support.places import CAMERA, CAMERA_SIZE, RPCS, calibration_of, metres, write_camera, write_raster
+from support.samples import frame as sample
 from support.samples import red_square
 from support.segmenter import Device, use_fake_engines
+from support.street import street, turned
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +102,46 @@ def test_a_calibration_that_no_longer_fits_degrades_to_pixels_and_says_so(device
     device.wait(lambda: device.published("status")[-1]["georeference"]["state"] == "located")
 
 
+def test_a_camera_that_was_turned_degrades_to_pixels_until_it_is_turned_back(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "CHECK_SECONDS", 0.0)
+    calibration = calibration_of(CAMERA, PointAccuracy(0.5, 0.05))
+    background = background_of(street(0), CAMERA_SIZE)
+    write_calibration(tmp_path / "c.json", calibration, PointAccuracy(), background=background)
+    configure(device, Georeference={"Type": "calibration", "Path": str(tmp_path / "c.json")})
+    device.start()
+
+    def put(name: str, image: np.ndarray) -> list[dict[str, Any]]:
+        """Its features, of which there is one on the ground at least."""
+        device.put(name, cv2.rectangle(image.copy(), (600, 500), (700, 560), (255, 0, 0), -1))
+        device.wait(lambda: any(m["frame"]["name"] == name for m in device.published("detections")))
+        return list(next(m for m in device.published("detections") if m["frame"]["name"] == name)["features"])
+
+    def background_is(state: str) -> None:
+        device.wait(lambda: device.published("status")[-1]["georeference"]["background"]["state"] == state)
+
+    assert any(f["geometry"] for f in put("a.png", street(0)))
+    background_is("confirmed")
+    for number in range(watch.MOVED_CHECKS):
+        features = put(f"b{number}.png", turned(street(0), pan=5.0 + 0.01 * number))
+    assert features
+    assert not any(f["geometry"] for f in features)
+    assert not any(f["geometry"] for f in put("night.png", np.zeros_like(street(0))))
+    background_is("moved")
+    device.wait(lambda: device.published("status")[-1]["georeference"]["unlocated"] == 2)
+    member = device.published("status")[-1]["georeference"]
+    assert member["state"] == "pixels"
+    assert "the camera was turned or moved" in member["reason"]
+    device.wait(lambda: device.published("errors"))
+    [error] = device.published("errors")
+    assert (error["kind"], error["error"]) == ("component", "GeoreferenceError")
+    assert "turn it back, or calibrate it again" in error["reason"]
+    assert any(f["geometry"] for f in put("c.png", street(0)))
+    background_is("confirmed")
+    device.wait(lambda: device.published("status")[-1]["georeference"]["state"] == "located")
+
+
 def test_a_georeference_that_cannot_be_used_is_refused_and_the_old_one_stays(device: Device, tmp_path: Path) -> None:
     write_camera(tmp_path / "c.json")
     configure(device, Georeference={"Type": "calibration", "Path": str(tmp_path / "c.json")})
@@ -123,12 +173,55 @@ def test_a_folder_of_rasters(tmp_path: Path) -> None:
         device.close()
 
 
+def test_without_its_elevation_model_a_raster_stays_in_pixels_and_says_so(tmp_path: Path) -> None:
+    device = Device(tmp_path, Georeference={"Type": "raster", "Elevation": str(tmp_path / "heights.tif")})
+    try:
+        write_raster(tmp_path / "a.tif", rpcs=RPCS)
+        with rasterio.open(tmp_path / "a.tif", "r+") as dataset:
+            dataset.write(np.full((60, 80), 255, np.uint8), 1, window=Window(200, 200, 80, 60))
+            dataset.write(np.zeros((2, 60, 80), np.uint8), [2, 3], window=Window(200, 200, 80, 60))
+        for number in range(2):
+            (device.images / f".{number}.part").write_bytes((tmp_path / "a.tif").read_bytes())
+        (device.images / ".0.part").rename(device.images / "a.tif")
+        device.start()
+        assert feature(device, 1)["geometry"] is None
+        device.wait(lambda: device.published("errors"))
+        assert "heights.tif cannot be read" in device.published("errors")[0]["reason"]
+        model = {"width": 9, "height": 9, "count": 1, "dtype": "int16", "driver": "GTiff", "crs": "EPSG:4326"}
+        with rasterio.open(
+            tmp_path / "heights.tif", "w", transform=Affine(0.02, 0, 13.3, 0, -0.02, 52.6), **model
+        ) as dataset:
+            dataset.write(np.full((9, 9), 100, np.int16), 1)
+        (device.images / ".1.part").rename(device.images / "b.tif")
+        assert feature(device, 2)["geometry"] is not None
+    finally:
+        device.close()
+
+
 FOLDER = {"Prompts": ["red"], "Source": {"Type": "folder", "Path": "/images"}}
 CAMERA_SOURCE = {"Prompts": ["red"], "Source": {"Type": "camera", "Uri": "0"}}
 POSE = {
     "Type": "pose", "Longitude": 13.4, "Latitude": "52.5", "CameraHeight": 8, "Heading": 30, "Tilt": 25,
     "FieldOfView": 65,
 }  # fmt: skip
+
+
+POSE_BY_LENS = {key: value for key, value in POSE.items() if key != "FieldOfView"}
+
+
+def test_a_pose_with_a_lens(tmp_path: Path) -> None:
+    matrix = "camera_matrix: {rows: 3, cols: 3, data: [1000, 0, 639.5, 0, 1000, 359.5, 0, 0, 1]}"
+    (tmp_path / "lens.yaml").write_text(f"{matrix}\ndistortion_coefficients: [-0.3, 0.1]\n")
+    lensed = settings(CAMERA_SOURCE, **POSE_BY_LENS, Lens=str(tmp_path / "lens.yaml")).georeference
+    ideal = settings(CAMERA_SOURCE, **{**POSE, "FieldOfView": 2 * np.degrees(np.arctan(0.64))}).georeference
+    spots, frame = np.array([[640.0, 360.0], [1200.0, 700.0]]), replace(sample(), size=(1280, 720))
+    through, straight = (
+        one.build(settings(CAMERA_SOURCE).source, [].append).georeference_of(frame).to_world(spots)
+        for one in (lensed, ideal)
+    )
+    off = metres(through, straight)
+    assert off[0] < 0.01
+    assert off[1] > 0.5
 
 
 def settings(base: dict[str, Any], **keys: Any) -> Settings:
@@ -142,6 +235,7 @@ def settings(base: dict[str, Any], **keys: Any) -> Settings:
         (CAMERA_SOURCE, {"Type": "drone"}, "drone needs Source.Type folder, got camera"),
         (FOLDER, {"Type": "raster", "Crs": "EPSG:999999"}, "Georeference: expected a reference system"),
         (FOLDER, {"Type": "calibration", "Path": "/nowhere.json"}, "nowhere.json cannot be read"),
+        (CAMERA_SOURCE, {**POSE_BY_LENS, "Lens": "/nowhere.yaml"}, "the lens /nowhere.yaml cannot be read"),
     ],
 )
 def test_what_cannot_be_built_is_refused(base: dict[str, Any], keys: dict[str, Any], reason: str) -> None:
@@ -159,6 +253,8 @@ def test_what_cannot_be_built_is_refused(base: dict[str, Any], keys: dict[str, A
         ({**POSE, "CameraHeight": 0}, "Georeference.CameraHeight"),
         ({**POSE, "Latitude": 91}, "Georeference.Latitude"),
         ({**POSE, "Hight": 3}, "Georeference.Hight"),
+        (POSE_BY_LENS, "expected FieldOfView, or a Lens, which says it, and not both"),
+        ({**POSE, "Lens": "/etc/lens.yaml"}, "expected FieldOfView, or a Lens, which says it, and not both"),
         ({"Type": "calibration"}, "Georeference.Path"),
     ],
 )

@@ -115,14 +115,24 @@ class DriftMember(TypedDict):
     alarms: list[DriftAlarmMember]
 
 
+class BackgroundMember(TypedDict):
+    """Whether a calibrated camera looks where it looked when it was calibrated: its background is seen there, it could
+    not be seen, or it is seen elsewhere; and since when this is so."""
+
+    state: Literal["confirmed", "unconfirmed", "moved"]
+    since: Timestamp
+
+
 class GeoreferenceMember(TypedDict):
-    """What places frames on Earth: whether the last frame had a place, why not, and frames since the start."""
+    """What places frames on Earth: whether the last frame had a place, why not, and frames since the start.
+    ``background`` is there where the calibration of a camera has it."""
 
     type: str
     state: Literal["located", "pixels"]
     reason: str
     located: int
     unlocated: int
+    background: NotRequired[BackgroundMember]
 
 
 class TrackingMember(TypedDict):
