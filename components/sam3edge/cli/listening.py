@@ -22,8 +22,8 @@ from sam3edge.subscriber.connection import Arrived, Connection, Outgoing
 from sam3edge.subscriber.geojson_server import GeoJsonServer, is_loopback, parse_address
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
 from sam3edge.subscriber.listener import Listener, Sink
-from sam3edge.subscriber.names import identifier, is_topic_level
-from sam3edge.subscriber.reading import TOPIC_OF, DeviceMessage
+from sam3edge.subscriber.names import identifier, is_topic_level, one_line
+from sam3edge.subscriber.reading import MAX_COMPLAINT, TOPIC_OF, DeviceMessage
 from sam3edge.subscriber.sinks.geojson_files import GeoJsonFiles
 from sam3edge.subscriber.sinks.geopackages import GeoPackages, WriteGeoPackage
 from sam3edge.subscriber.sinks.last_frames import LastFrames
@@ -125,6 +125,8 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
         finally:
             done = listener.statistics
             say(f"{done.whole} messages written, {done.repeated} repetitions dropped, {done.refused} messages refused")
+            if done.left_out:
+                say(f"left out {done.left_out} times: a message that could not be written at one of the places")
 
 
 def _check(options: Options) -> None:
@@ -178,8 +180,8 @@ def _write_geopackage() -> WriteGeoPackage:
                 for feature in (feature for message in messages for feature in features_of(message)):
                     try:
                         writer.write([feature])
-                    except FeatureRefused as refused:
-                        logger.warning("left out of %s: %s", path.name, refused)
+                    except (FeatureRefused, ArithmeticError, LookupError, TypeError, ValueError) as refused:
+                        logger.warning("left out of %s: %s", path.name, one_line(str(refused), MAX_COMPLAINT))
         except VectorFileError as error:
             raise SubscriptionError(str(error)) from error
 

@@ -10,7 +10,7 @@ import pytest
 
 from sam3edge.core.messages.events import Noticed
 from sam3edge.subscriber.bridges import tallies
-from sam3edge.subscriber.bridges.bridge import Retained, latest
+from sam3edge.subscriber.bridges.bridge import Bridge, Retained, latest
 from sam3edge.subscriber.bridges.frigate import Frigate
 from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
 from sam3edge.subscriber.bridges.tallies import Camera, Tallies
@@ -341,3 +341,30 @@ def test_states_are_published_when_they_change_and_deleted_when_they_were_there(
     assert list(states.put("a", b"")) == [Outgoing("a", b"", retain=True)]
     assert list(states.delete("a")) == [Outgoing("a", b"", retain=True)]
     assert list(states) == []
+
+
+class Loopback:
+    """In place of a connection: what is published is kept."""
+
+    up, connections = True, 0
+
+    def __init__(self) -> None:
+        self.published: list[Outgoing] = []
+
+    def publish(self, messages: Iterable[Outgoing], timeout: float | None = None) -> bool:
+        self.published += messages
+        return True
+
+    def start(self) -> None:
+        """Nothing has to be started."""
+
+    check = start
+
+
+def test_what_came_before_a_message_that_cannot_be_translated_is_published() -> None:
+    """The translator takes it for published, and would not say it again."""
+    connection = Loopback()
+    bridge = Bridge(Frigate(), lambda topics, take, will: connection)  # type: ignore[arg-type,return-value]
+    with pytest.raises(KeyError):
+        bridge.write([frame({"car": "car"}), {"message_type": "event"}])
+    assert "frigate/line-7__folder/car" in retained(connection.published)
