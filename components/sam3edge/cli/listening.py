@@ -125,6 +125,8 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
         finally:
             done = listener.statistics
             say(f"{done.whole} messages written, {done.repeated} repetitions dropped, {done.refused} messages refused")
+            if done.incomplete:
+                say(f"{done.incomplete} frames are incomplete: parts of them have not come")
             if done.left_out:
                 say(f"left out {done.left_out} times: a message that could not be written at one of the places")
 

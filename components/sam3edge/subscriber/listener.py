@@ -66,14 +66,15 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Statistics:
-    """Since the start: messages that came, that were refused or known before, whole ones that went to the sinks, and
-    how often a sink had to leave one out."""
+    """Since the start: messages that came, that were refused or known before, whole ones that went to the sinks, how
+    often a sink had to leave one out, and frames of which parts did not come."""
 
     arrived: int = 0
     refused: int = 0
     repeated: int = 0
     whole: int = 0
     left_out: int = 0
+    incomplete: int = 0
 
 
 class Listener:
@@ -179,7 +180,9 @@ class Listener:
         if messages or dropped:
             self._journal.settle(_keys(messages), dropped)
         self.statistics.whole += len(messages)
+        self._reassembly.report_overdue()
         self.statistics.repeated = self._reassembly.repetitions
+        self.statistics.incomplete = self._reassembly.incomplete
 
     def _write(self, sink: Sink, messages: Sequence[DeviceMessage]) -> None:
         """Whatever a message says, and whatever a sink makes of it, costs no more than this message there: it would be

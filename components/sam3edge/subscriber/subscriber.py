@@ -63,6 +63,7 @@ class Subscriber:
             logger.error("refused a message on %s: %s", arrived.topic, error)
         else:
             whole = self.reassembly.take(message, len(arrived.payload))
+            self.reassembly.report_overdue()
             if whole is not None:
                 self._handle(whole)
         arrived.acknowledge()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sam3edge.core.errors import SubscriptionError
+from sam3edge.subscriber import reassembly
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
 from sam3edge.subscriber.listener import BATCH, Listener
 from sam3edge.subscriber.reading import MAX_PAYLOAD, DeviceMessage
@@ -214,3 +215,12 @@ def test_a_sink_that_fails_without_any_message_ends_it() -> None:
             raise ValueError("broken")
 
     assert str(Running(Feed(), [Broken()]).join()) == "broken"
+
+
+def test_parts_that_do_not_come_are_counted_as_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reassembly, "WAITING_SECONDS", 0.0)
+    feed = Feed()
+    running = Running(feed, [Memory()])
+    feed.send(PARTS[0])
+    until(lambda: running.listener.statistics.incomplete == 1)
+    assert running.stop() is None
