@@ -19,8 +19,8 @@ from sam3edge.subscriber.reading import DeviceMessage
 logger = logging.getLogger(__name__)
 
 WAITING_SECONDS = 60.0
-"""After which it is said that parts of a frame have not come. They are waited for on: a device that was offline may have
-them for hours."""
+"""After which it is said that parts of a frame have not come. They are waited for on: a device that was offline may
+have them for hours."""
 
 
 @dataclass(frozen=True, slots=True)
