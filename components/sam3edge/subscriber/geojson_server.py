@@ -82,6 +82,8 @@ class GeoJsonServer:
             self._server = _Server(host, port, document, frozenset(origins), frozenset(hosts))
         except OSError as error:
             raise SettingsError(f"cannot listen on {address}: {error.strerror}") from error
+        except UnicodeError as error:
+            raise SettingsError(f"cannot listen on {address}: expected the name of a host") from error
         serve = partial(self._server.serve_forever, _POLL_SECONDS)
         self._thread = threading.Thread(target=serve, name="geojson-server", daemon=True)
         self._thread.start()

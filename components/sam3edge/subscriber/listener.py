@@ -22,7 +22,7 @@ from sam3edge.core.messages.envelope import to_json
 from sam3edge.subscriber.connection import Arrived, Connection
 from sam3edge.subscriber.journal import Journal
 from sam3edge.subscriber.names import one_line
-from sam3edge.subscriber.reading import MAX_COMPLAINT, MAX_PAYLOAD, DeviceMessage, read_message
+from sam3edge.subscriber.reading import MAX_COMPLAINT, MAX_PAYLOAD, MAX_TOPIC, DeviceMessage, read_message
 from sam3edge.subscriber.reassembly import DEFAULT_BOUNDS, Bounds, Reassembly, key_of
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class Listener:
             return read_message(arrived.topic, arrived.payload)
         except MessageRefused as error:  # it would be no better the next time
             self.statistics.refused += 1
-            logger.error("refused a message on %.200s: %s", arrived.topic, error)
+            logger.error("refused a message on %s: %s", one_line(arrived.topic, MAX_TOPIC), error)
             return None
 
     def _resume(self) -> None:

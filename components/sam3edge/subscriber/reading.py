@@ -38,7 +38,9 @@ TOPIC_OF: Mapping[str, str] = {
 MAX_PAYLOAD = 1 << 20
 """Bytes of a message. AWS IoT Core carries 128 KiB."""
 
-MAX_COMPLAINT = 200
+MAX_COMPLAINT = MAX_TOPIC = 200
+"""Characters of what was wrong, and of the topic that it came on, in a log."""
+
 MAX_PARTS = 9999
 MAX_PIXEL = 1e6
 """Of a coordinate: beyond every image, and small enough to be drawn."""
