@@ -26,6 +26,7 @@ from pathlib import Path
 
 from sam3edge.core.errors import SettingsError, SubscriptionError
 from sam3edge.subscriber.broker_url import Broker, BrokerUrl, TlsFiles
+from sam3edge.subscriber.names import one_line
 from sam3edge.subscriber.reading import DeviceMessage
 from sam3edge.subscriber.subscriber import Subscriber
 
@@ -33,7 +34,8 @@ from sam3edge.subscriber.subscriber import Subscriber
 def show(frame: DeviceMessage) -> None:
     """Write a line about a frame."""
     labels = [f"{one['properties']['label']} {one['properties']['score']:.2f}" for one in frame["features"]]
-    sys.stdout.write(f"{frame['device']} {frame['frame']['name']}: {', '.join(labels) or 'nothing'}\n")
+    line = f"{frame['device']} {frame['frame']['name']}: {', '.join(labels) or 'nothing'}"
+    sys.stdout.write(one_line(line, 500) + "\n")  # names are texts from outside, and may hold what moves the cursor
     sys.stdout.flush()
 
 

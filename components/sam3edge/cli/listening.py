@@ -151,7 +151,7 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
             if done.incomplete:
                 say(f"{done.incomplete} frames are incomplete: parts of them have not come")
             if done.left_out:
-                say(f"left out {done.left_out} times: a message that could not be written at one of the places")
+                say(f"{done.left_out} messages left out where they could not be written; the log says which and where")
 
 
 def _check(options: Options) -> None:

@@ -42,6 +42,16 @@ def test_only_messages_of_its_topics_are_written(tmp_path: Path) -> None:
     assert json.loads(stream.getvalue()) == STATUS
 
 
+def test_lines_on_a_terminal_move_no_cursor() -> None:
+    hostile = of_frame(SMALL, "a", source="\x1b[2J \x9b2J \x7f \u00e9 \u4e2d")
+    stream = io.BytesIO()
+    NdjsonPipe(stream, DETECTIONS).write([hostile])
+    text = stream.getvalue().decode()
+    assert text[:-1].isprintable()
+    assert "\u00e9 \u4e2d" in text
+    assert json.loads(text) == hostile
+
+
 def test_what_a_process_before_had_written_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "x.ndjson"
     file = NdjsonFile(path, DETECTIONS)

@@ -172,7 +172,9 @@ def example() -> Any:
 def test_the_example_shows_a_line_a_frame(capsys: pytest.CaptureFixture[str]) -> None:
     example().show(WHOLE)
     example().show({**WHOLE, "features": []})
-    first, second = capsys.readouterr().out.splitlines()
+    example().show({**WHOLE, "features": [], "device": "\x1b[2J\nline-7"})
+    first, second, third = capsys.readouterr().out.split("\n")[:-1]
+    assert third == "[2J line-7 a.png: nothing"
     assert first.startswith("line-7 a.png: scratch 0.90, scratch 0.89")
     assert second == "line-7 a.png: nothing"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -26,6 +27,9 @@ _BLOCK = 1 << 20
 _MAX_LINE = 64 << 20
 """Bytes that no message has: a listener holds less of a frame that comes in parts."""
 
+_CONTROLS = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
+"""What JSON lets through, in UTF-8: U+009B is to some terminals what ESC [ is."""
+
 _FIRST_MEMBERS = frozenset({"type", "features", "id", "schema_version", "device", "time"})
 """What devices write before ``message_type``."""
 
@@ -45,7 +49,7 @@ class NdjsonPipe:
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """See ``Sink``; raises BrokenPipeError when nobody reads any more."""
         if lines := _lines(m for m in messages if TOPIC_OF.get(m["message_type"]) in self.topics):
-            self._stream.write(lines)
+            self._stream.write(_CONTROLS.sub(_escaped, lines))
             self._stream.flush()
 
     def close(self) -> None:
@@ -179,6 +183,10 @@ class NdjsonFile:
 
 def _lines(messages: Iterable[DeviceMessage]) -> bytes:
     return b"".join(to_json(message) + b"\n" for message in messages)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return rb"\u%04x" % ord(found[0].decode())
 
 
 def _last_lines(path: Path, count: int) -> list[bytes]:
