@@ -58,13 +58,11 @@ class BoundedHttpServer(ThreadingHTTPServer):
             request.sendall(_BUSY)
         self.shutdown_request(request)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._lock:
-                self._held.pop(request, None)
+    def shutdown_request(self, request: Any) -> None:
+        """The end of a connection, however it comes to it."""
+        with self._lock:
+            self._held.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away are not reported."""

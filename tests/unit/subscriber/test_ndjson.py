@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,6 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         NdjsonFile(tmp_path / "file" / "x.ndjson", DETECTIONS)
     with pytest.raises(SettingsError, match="cannot be written"):
         NdjsonFile(tmp_path, DETECTIONS)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="expected a file"):
+        NdjsonFile(tmp_path / "pipe", DETECTIONS)

@@ -214,6 +214,8 @@ def _require_messages(path: Path) -> None:
     """Raises SettingsError where a file holds something else, by its first line."""
     if not path.exists():
         return
+    if not path.is_file():
+        raise SettingsError(f"{path} cannot be written: expected a file, got a folder, a pipe or a device")
     with path.open("rb") as stream:
         line = stream.readline(_MAX_LINE)
     if line and not _is_message(line) and (line.endswith(b"\n") or not _begins_message(line)):
