@@ -191,6 +191,7 @@ def _check_levels(option: str, prefix: str, wildcard: str = "") -> None:
     levels = prefix.split("/")
     if len(prefix) > MAX_PREFIX or not all(is_topic_level(level) or level == wildcard != "" for level in levels):
         rule = f"{wildcard} stands for any one level, # is not allowed" if wildcard else "+ and # are not allowed"
+        rule = f"{rule}; at most {MAX_PREFIX} characters"
         raise SettingsError(f"{option}: expected levels of topics as in a/b ({rule}), got {prefix!r:.80}")
 
 
