@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 from email.message import Message
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any
 
-from sam3edge.bounded_http import BoundedHttpServer
+from sam3edge.bounded_http import BoundedHandler, BoundedHttpServer
 
 MAX_CONNECTIONS = 16
-IDLE_SECONDS = 10.0
-"""A connection that says nothing for this long is closed."""
+REQUEST_SECONDS = 10.0
+"""A connection on which no whole request has come for this long is closed."""
 
 SAFE_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -136,18 +135,18 @@ class LoopbackServer:
             raise Refused(HTTPStatus.FORBIDDEN, "expected a request of this server's own page")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    timeout = IDLE_SECONDS
+class _Handler(BoundedHandler):
+    timeout = REQUEST_SECONDS
     server_version, sys_version = "sam3edge", ""
 
     def __init__(self, server: LoopbackServer, *args: Any) -> None:
         self._server = server
         super().__init__(*args)
 
-    def do_GET(self) -> None:  # the base class's names
+    def do_GET(self) -> None:  # noqa: N802, the base class's names
         self._send("GET")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         self._send("POST")
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -24,7 +24,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from sam3edge.core.errors import SettingsError, SubscriptionError
 from sam3edge.subscriber.broker_url import Broker, BrokerUrl, TlsFiles
+from sam3edge.subscriber.names import one_line
 from sam3edge.subscriber.reading import DeviceMessage
 from sam3edge.subscriber.subscriber import Subscriber
 
@@ -32,7 +34,8 @@ from sam3edge.subscriber.subscriber import Subscriber
 def show(frame: DeviceMessage) -> None:
     """Write a line about a frame."""
     labels = [f"{one['properties']['label']} {one['properties']['score']:.2f}" for one in frame["features"]]
-    sys.stdout.write(f"{frame['device']} {frame['frame']['name']}: {', '.join(labels) or 'nothing'}\n")
+    line = f"{frame['device']} {frame['frame']['name']}: {', '.join(labels) or 'nothing'}"
+    sys.stdout.write(one_line(line, 500) + "\n")  # names are texts from outside, and may hold what moves the cursor
     sys.stdout.flush()
 
 
@@ -48,9 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     tls = TlsFiles(given.authority, given.certificate, given.key)
-    subscriber = Subscriber(Broker(BrokerUrl(given.endpoint, given.port, tls=True), tls), given.client, show)
-    with suppress(KeyboardInterrupt):
-        subscriber.run()
+    try:
+        url = BrokerUrl.parse(f"mqtts://{given.endpoint}:{given.port}")
+        subscriber = Subscriber(Broker(url, tls), given.client, show)
+    except (ValueError, SettingsError) as error:
+        parser.error(str(error))
+    try:
+        with suppress(KeyboardInterrupt):
+            subscriber.run()
+    except SubscriptionError as error:
+        sys.exit(f"cannot go on: {error}")
 
 
 if __name__ == "__main__":

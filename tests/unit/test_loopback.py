@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 import pytest
 
+from sam3edge import loopback
 from sam3edge.loopback import MAX_CONNECTIONS, SAFE_HEADERS, LoopbackServer, Refused, Request, Response
 
 
@@ -66,10 +67,31 @@ def test_pages_of_others_are_refused(server: LoopbackServer, origin: str) -> Non
 
 
 def test_connections_that_say_nothing_are_bounded_and_hold_nobody_up(server: LoopbackServer) -> None:
-    silent = [socket.create_connection(("127.0.0.1", server.port), 30) for _ in range(MAX_CONNECTIONS - 1)]
+    silent = [socket.create_connection(("127.0.0.1", server.port), 30) for _ in range(2 * MAX_CONNECTIONS)]
     try:
         assert ask(server)[0] == 200
+        assert silent[0].recv(1) == b""
     finally:
         for one in silent:
             one.close()
     assert ask(server)[0] == 200
+
+
+def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopback._Handler, "timeout", 0.1)
+    with (
+        LoopbackServer(respond, SAFE_HEADERS) as server,
+        socket.create_connection(("127.0.0.1", server.port), 30) as one,
+    ):
+        assert one.recv(1) == b""
+
+
+def test_a_port_is_free_again_as_soon_as_its_server_is_closed() -> None:
+    """Though the system still remembers connections of before, which the server has closed first."""
+    with LoopbackServer(respond, SAFE_HEADERS) as server:
+        port = server.port
+        assert ask(server)[0] == 200
+        with pytest.raises(OSError, match="in use"):
+            LoopbackServer(respond, SAFE_HEADERS, port)
+    with LoopbackServer(respond, SAFE_HEADERS, port) as again:
+        assert ask(again)[0] == 200

@@ -14,12 +14,12 @@ from rich.markup import escape
 from sam3edge.terminal import errors_in_words, say
 
 CLIENT, STATE = "sam3edge-listen", ".sam3edge-listen"
-MEGABYTE = 1_000_000
 
 _BROKER, _FILES, _ADDRESS, _BRIDGES = "Broker", "Files", "Address for maps", "Home Assistant and Frigate"
 
 
 def listen(
+    context: typer.Context,
     broker: Annotated[
         str,
         typer.Argument(
@@ -159,7 +159,7 @@ def listen(
             state=state,
             topics=tuple(topic or ("detections",)),
             ndjson=ndjson,
-            ndjson_bytes=round(ndjson_megabytes * MEGABYTE),
+            ndjson_megabytes=ndjson_megabytes,
             ndjson_files=ndjson_files,
             geojson=geojson,
             geopackage=geopackage,
@@ -173,6 +173,7 @@ def listen(
             offline_seconds=offline_after,
             frigate=frigate,
             frigate_prefix=frigate_prefix,
+            given=frozenset(name for name in context.params if _was_typed(context, name)),
         )
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -184,3 +185,9 @@ def listen(
         except SubscriptionError as error:
             say(f"[bold red]cannot go on:[/] {escape(str(error))}")
             raise typer.Exit(1) from error
+
+
+def _was_typed(context: typer.Context, name: str) -> bool:
+    """And is neither a default nor from the environment, which others may have set for other commands."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,6 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from rich.markup import escape
 
 from sam3edge.cli.listen import CLIENT, STATE
 from sam3edge.core.errors import SettingsError, SubscriptionError, VectorFileError
@@ -22,8 +25,8 @@ from sam3edge.subscriber.connection import Arrived, Connection, Outgoing
 from sam3edge.subscriber.geojson_server import GeoJsonServer, is_loopback, parse_address
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
 from sam3edge.subscriber.listener import Listener, Sink
-from sam3edge.subscriber.names import identifier, is_topic_level
-from sam3edge.subscriber.reading import TOPIC_OF, DeviceMessage
+from sam3edge.subscriber.names import identifier, is_topic_level, one_line
+from sam3edge.subscriber.reading import MAX_COMPLAINT, TOPIC_OF, DeviceMessage
 from sam3edge.subscriber.sinks.geojson_files import GeoJsonFiles
 from sam3edge.subscriber.sinks.geopackages import GeoPackages, WriteGeoPackage
 from sam3edge.subscriber.sinks.last_frames import LastFrames
@@ -35,18 +38,28 @@ logger = logging.getLogger(__name__)
 
 STDOUT = Path("-")
 HOME_ASSISTANT_STATES = "sam3edge-home-assistant"
+MEGABYTE = 1_000_000
+MAX_TEXT = 65_535
+"""Bytes of a text in MQTT, https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html#_Toc398718016."""
+
+MAX_CLIENT = MAX_PREFIX = 128
+"""Characters. AWS IoT Core takes so many in a client's name, and 256 in a topic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to do with messages; see the command's help. Nothing at all means lines on standard output."""
+    """What to do with messages; see the command's help. Nothing at all means lines on standard output.
+
+    Attributes:
+        given: names of the command's options that were typed.
+    """
 
     prefix: str
     client: str
     state: Path | None
     topics: tuple[str, ...]
     ndjson: Path | None
-    ndjson_bytes: int
+    ndjson_megabytes: float
     ndjson_files: int
     geojson: Path | None
     geopackage: Path | None
@@ -60,12 +73,18 @@ class Options:
     offline_seconds: float
     frigate: bool
     frigate_prefix: str
+    given: frozenset[str] = frozenset()
 
     @property
     def lines(self) -> Path | None:
         """Where lines go; None for nowhere."""
         others = self.geojson, self.geopackage, self.overlays, self.serve, self.home_assistant, self.frigate
         return self.ndjson or (None if any(others) else STDOUT)
+
+    @property
+    def ndjson_bytes(self) -> int:
+        """At which the file is rotated; 0 for never."""
+        return round(self.ndjson_megabytes * MEGABYTE) if math.isfinite(self.ndjson_megabytes) else 0
 
     @property
     def state_folder(self) -> Path | None:
@@ -90,6 +109,10 @@ def broker(
             url = replace(url, password=password_file.read_text("utf-8").rstrip("\r\n"))
         except (OSError, ValueError) as error:
             raise SettingsError(f"{password_file} cannot be read as text: {type(error).__name__}") from error
+        if len(url.password.encode()) > MAX_TEXT:
+            raise SettingsError(f"expected a password of at most {MAX_TEXT} bytes in {password_file}, got more")
+    if tls.key is not None and tls.certificate is None:
+        raise SettingsError("--key: expected the --certificate that it belongs to, too")
     if tls != NO_FILES and not url.tls:
         raise SettingsError(f"expected mqtts:// or wss:// where there are files of certificates, got {url}")
     return Broker(url, tls, iot_core.signed_path(url) if signed else None)
@@ -119,12 +142,16 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
             sinks.append(sink)
         listener = Listener(partial(_connect, source, client, state is not None), options.prefix, journal, sinks)
         kept = f"; what comes meanwhile is kept for {client}" if state else "; what comes meanwhile is not kept"
-        say(f"listening to {source.url}{kept}")
+        say(escape(f"listening to {source.url}{kept}"))
         try:
             listener.run()
         finally:
             done = listener.statistics
             say(f"{done.whole} messages written, {done.repeated} repetitions dropped, {done.refused} messages refused")
+            if done.incomplete:
+                say(f"{done.incomplete} frames are incomplete: parts of them have not come")
+            if done.left_out:
+                say(f"{done.left_out} messages left out where they could not be written; the log says which and where")
 
 
 def _check(options: Options) -> None:
@@ -133,14 +160,39 @@ def _check(options: Options) -> None:
         raise SettingsError(f"--topic: expected {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}")
     if (options.overlays is None) != (options.images is None):
         raise SettingsError("expected --overlays and --images together: a folder to draw into, and the frames' images")
+    for option, effective, needed in _idle(options):
+        if option in options.given and not effective:
+            raise SettingsError(f"--{option.replace('_', '-')} has no effect; expected {needed}, too")
+    if not math.isfinite(options.offline_seconds):
+        raise SettingsError("--offline-after: expected a number of seconds")
+    if not (options.ndjson_megabytes == 0 or options.ndjson_bytes > 0):
+        raise SettingsError(f"--ndjson-megabytes: expected 0, or at least {1 / MEGABYTE:f}")
+    if len(options.client) > MAX_CLIENT or not options.client.isprintable():
+        raise SettingsError(f"--client: expected at most {MAX_CLIENT} characters that can be printed")
     _check_levels("--prefix", options.prefix, "+")
     _check_levels("--discovery-prefix", options.discovery_prefix)
     _check_levels("--frigate-prefix", options.frigate_prefix)
 
 
+def _idle(options: Options) -> Iterator[tuple[str, object, str]]:
+    """Options that others give a meaning to: whether those are there, and which they are."""
+    for option in ("ndjson_megabytes", "ndjson_files"):
+        yield option, options.lines not in (None, STDOUT), "--ndjson FILE"
+    yield "topic", options.lines, "--ndjson"
+    for option in ("allow_origin", "allow_host"):
+        yield option, options.serve, "--serve"
+    yield "bridge_to", options.home_assistant or options.frigate, "--home-assistant or --frigate-topics"
+    for option in ("discovery_prefix", "offline_after"):
+        yield option, options.home_assistant, "--home-assistant"
+    yield "frigate_prefix", options.frigate, "--frigate-topics"
+
+
 def _check_levels(option: str, prefix: str, wildcard: str = "") -> None:
-    if not all(is_topic_level(level) or level == wildcard != "" for level in prefix.split("/")):
-        raise SettingsError(f"{option}: expected levels of topics as in a/b, got {prefix!r:.80}")
+    levels = prefix.split("/")
+    if len(prefix) > MAX_PREFIX or not all(is_topic_level(level) or level == wildcard != "" for level in levels):
+        rule = f"{wildcard} stands for any one level, # is not allowed" if wildcard else "+ and # are not allowed"
+        rule = f"{rule}; at most {MAX_PREFIX} characters"
+        raise SettingsError(f"{option}: expected levels of topics as in a/b ({rule}), got {prefix!r:.80}")
 
 
 def _sinks(target: Broker, client: str, options: Options, closing: ExitStack) -> Iterator[Sink]:
@@ -178,8 +230,8 @@ def _write_geopackage() -> WriteGeoPackage:
                 for feature in (feature for message in messages for feature in features_of(message)):
                     try:
                         writer.write([feature])
-                    except FeatureRefused as refused:
-                        logger.warning("left out of %s: %s", path.name, refused)
+                    except (FeatureRefused, ArithmeticError, LookupError, TypeError, ValueError) as refused:
+                        logger.warning("left out of %s: %s", path.name, one_line(str(refused), MAX_COMPLAINT))
         except VectorFileError as error:
             raise SubscriptionError(str(error)) from error
 
@@ -190,7 +242,7 @@ def _last_frames(options: Options, closing: ExitStack) -> LastFrames:
     last = LastFrames(options.state_folder / "last-frames" if options.state_folder else None)
     server = GeoJsonServer(options.serve, last.document, options.origins, options.hosts)
     closing.callback(server.close)
-    say(f"the last state is at {server.url}")
+    say(escape(f"the last state is at {server.url}"))
     if not is_loopback(parse_address(options.serve)[0]):
         say("[bold yellow]other computers can read it[/]")
     return last

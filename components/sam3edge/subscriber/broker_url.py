@@ -77,7 +77,8 @@ class BrokerUrl:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
+            (parts.hostname or "").encode("idna")  # as the socket does: labels have 1 to 63 letters
+        except ValueError as error:  # UnicodeError is one
             raise ValueError(expected) from error
         scheme = parts.scheme
         if scheme not in DEFAULT_PORTS or not parts.hostname:

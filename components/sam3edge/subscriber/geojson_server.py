@@ -14,18 +14,17 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
-from sam3edge.bounded_http import BoundedHttpServer
+from sam3edge.bounded_http import BoundedHandler, BoundedHttpServer
 from sam3edge.core.errors import SettingsError
 from sam3edge.subscriber.sinks.last_frames import Document
 
 PATH = "/detections.geojson"
 MAX_CONNECTIONS = 32
-IDLE_SECONDS = 15.0
-"""After which a connection on which nothing happens is closed."""
+REQUEST_SECONDS = 15.0
+"""After which a connection on which no whole request has come is closed."""
 
 _POLL_SECONDS = 0.1  # until it is noticed that the server is to stop
 _METHODS = "GET, HEAD, OPTIONS"
@@ -83,6 +82,8 @@ class GeoJsonServer:
             self._server = _Server(host, port, document, frozenset(origins), frozenset(hosts))
         except OSError as error:
             raise SettingsError(f"cannot listen on {address}: {error.strerror}") from error
+        except UnicodeError as error:
+            raise SettingsError(f"cannot listen on {address}: expected the name of a host") from error
         serve = partial(self._server.serve_forever, _POLL_SECONDS)
         self._thread = threading.Thread(target=serve, name="geojson-server", daemon=True)
         self._thread.start()
@@ -102,8 +103,6 @@ class GeoJsonServer:
 
 
 class _Server(BoundedHttpServer):
-    allow_reuse_address = True
-
     def __init__(
         self,
         host: str,
@@ -117,17 +116,24 @@ class _Server(BoundedHttpServer):
         super().__init__((host, port), _Handler, MAX_CONNECTIONS)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BoundedHandler):
     """One connection. GDAL reads large documents in ranges: those that follow a request for all of it, or its size, are
     of the same state of it."""
 
     server: _Server
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "sam3edge", ""
-    timeout = IDLE_SECONDS
+    timeout = REQUEST_SECONDS
     _document: Document | None = None
 
-    def do_GET(self) -> None:  # as http.server names it
+    def parse_request(self) -> bool:
+        """As the base class says. Bodies are not read: what follows one's head is no request."""
+        whole = super().parse_request()
+        if whole and ("Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"):
+            self.close_connection = True
+        return whole
+
+    def do_GET(self) -> None:  # noqa: N802, as http.server names it
         """The document, a range of it, or that it has not changed."""
         if not self._is_for_us():
             return
@@ -151,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
-    def do_OPTIONS(self) -> None:
+    def do_OPTIONS(self) -> None:  # noqa: N802
         """What pages of other origins ask before they send a header of their own."""
         if self._is_for_us():
             allowed = {"Access-Control-Allow-Methods": _METHODS, "Access-Control-Allow-Headers": "If-None-Match, Range"}
@@ -185,6 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT):
             self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         if origin := self._origin():
             self.send_header("Access-Control-Allow-Origin", origin)
             self.send_header("Access-Control-Expose-Headers", "ETag")

@@ -17,11 +17,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sam3edge.core.errors import MessageRefused
+from sam3edge.core.errors import MessageRefused, Sam3EdgeError
 from sam3edge.core.messages.envelope import to_json
 from sam3edge.subscriber.connection import Arrived, Connection
 from sam3edge.subscriber.journal import Journal
-from sam3edge.subscriber.reading import MAX_PAYLOAD, DeviceMessage, read_message
+from sam3edge.subscriber.names import one_line
+from sam3edge.subscriber.reading import MAX_COMPLAINT, MAX_PAYLOAD, MAX_TOPIC, DeviceMessage, read_message
 from sam3edge.subscriber.reassembly import DEFAULT_BOUNDS, Bounds, Reassembly, key_of
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ BATCH = 100
 """Messages that are taken at a time, at most. A sink that was killed may have written this many that come again."""
 
 BATCH_BYTES = 8 << 20
+_BLAMELESS = (Sam3EdgeError, OSError, MemoryError)
+"""What a sink raises that is not about a message."""
+
 _QUEUED = 2 * BATCH
 _IDLE_SECONDS = 1.0
 
@@ -52,6 +56,8 @@ class Sink(Protocol):
 
         Raises:
             SubscriptionError: they cannot be written; all of them come again after a restart.
+            Exception: something that is no error of this project or of the system is one of these messages' fault.
+                Each of them comes again alone, and the one whose fault it is, is left out.
         """
 
     def close(self) -> None:
@@ -60,12 +66,15 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Statistics:
-    """Since the start: messages that came, that were refused or known before, and whole ones that went to the sinks."""
+    """Since the start: messages that came, that were refused or known before, whole ones that went to the sinks, how
+    often a sink had to leave one out, and frames of which parts did not come."""
 
     arrived: int = 0
     refused: int = 0
     repeated: int = 0
     whole: int = 0
+    left_out: int = 0
+    incomplete: int = 0
 
 
 class Listener:
@@ -149,7 +158,7 @@ class Listener:
             return read_message(arrived.topic, arrived.payload)
         except MessageRefused as error:  # it would be no better the next time
             self.statistics.refused += 1
-            logger.error("refused a message on %.200s: %s", arrived.topic, error)
+            logger.error("refused a message on %s: %s", one_line(arrived.topic, MAX_TOPIC), error)
             return None
 
     def _resume(self) -> None:
@@ -166,12 +175,33 @@ class Listener:
 
     def _finish(self, messages: Sequence[DeviceMessage]) -> None:
         for sink in self._sinks:
-            sink.write(messages)
+            self._write(sink, messages)
         dropped = self._reassembly.take_dropped()
         if messages or dropped:
             self._journal.settle(_keys(messages), dropped)
         self.statistics.whole += len(messages)
+        self._reassembly.report_overdue()
         self.statistics.repeated = self._reassembly.repetitions
+        self.statistics.incomplete = self._reassembly.incomplete
+
+    def _write(self, sink: Sink, messages: Sequence[DeviceMessage]) -> None:
+        """Whatever a message says, and whatever a sink makes of it, costs no more than this message there: it would be
+        in the journal at the next start, too, and at every one after that."""
+        try:
+            sink.write(messages)
+        except _BLAMELESS:
+            raise
+        except Exception as error:
+            if not messages:
+                raise
+            if len(messages) > 1:
+                for message in messages:
+                    self._write(sink, [message])
+                return
+            self.statistics.left_out += 1
+            name, device, what = type(sink).__name__, messages[0]["device"], type(error).__name__
+            reason = one_line(str(error), MAX_COMPLAINT)
+            logger.error("%s left out %.128r of %.64r: %s: %s", name, messages[0]["id"], device, what, reason)
 
 
 def _keys(messages: Iterable[DeviceMessage]) -> list[str]:

@@ -38,10 +38,16 @@ TOPIC_OF: Mapping[str, str] = {
 MAX_PAYLOAD = 1 << 20
 """Bytes of a message. AWS IoT Core carries 128 KiB."""
 
-MAX_COMPLAINT = 200
+MAX_COMPLAINT = MAX_TOPIC = 200
+"""Characters of what was wrong, and of the topic that it came on, in a log."""
+
 MAX_PARTS = 9999
 MAX_PIXEL = 1e6
 """Of a coordinate: beyond every image, and small enough to be drawn."""
+
+MAX_NUMBER = 2**53
+"""Of any other number: up to it, whole ones are exact for every reader of JSON, and what is made of a few of them is
+finite and can be written."""
 
 _STRICT = with_config(ConfigDict(strict=True))  # digits in a text are not a number
 
@@ -61,14 +67,16 @@ def _checked_time(time: str) -> str:
 
 Word: TypeAlias = Annotated[str, Field(max_length=4096)]
 Time: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_checked_time)]
-Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
-Count: TypeAlias = Annotated[int, Field(ge=0)]
+Number: TypeAlias = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 
 _Pixel: TypeAlias = Annotated[float, Field(ge=-MAX_PIXEL, le=MAX_PIXEL, allow_inf_nan=False)]
 _Longitude: TypeAlias = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 _Latitude: TypeAlias = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 _Position: TypeAlias = Annotated[tuple[_Longitude, _Latitude], Strict(False)]  # a list
-_PixelPolygon: TypeAlias = list[Annotated[list[Annotated[list[_Pixel], Field(min_length=2)]], Field(min_length=3)]]
+_Point: TypeAlias = Annotated[tuple[_Pixel, _Pixel], Strict(False)]  # a list
+_PixelPolygon: TypeAlias = list[Annotated[list[_Point], Field(min_length=3)]]
+_Box: TypeAlias = Annotated[list[_Pixel], Field(min_length=4, max_length=4)]
 _Area: TypeAlias = list[Annotated[list[_Position], Field(min_length=4)]]
 
 
@@ -101,7 +109,7 @@ class _Properties(TypedDict):
     label: Word
     prompt: Word
     score: Number
-    imageBBox: Annotated[list[_Pixel], Field(min_length=4, max_length=4)]
+    imageBBox: _Box
     imageGeometry: Annotated[_PixelPolygonMember | _PixelPolygonsMember, Field(discriminator="type")]
     zones: NotRequired[list[Word]]
 
@@ -169,7 +177,7 @@ class _Track(TypedDict):
     prompt: Word
     score: Number
     top_score: Number
-    box: Annotated[list[Number], Field(min_length=4, max_length=4)]
+    box: _Box
     area: Number
     start_time: Time
     frame_time: Time

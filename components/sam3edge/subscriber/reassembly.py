@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -16,6 +17,10 @@ from sam3edge.core.messages.envelope import message_id, to_json
 from sam3edge.subscriber.reading import DeviceMessage
 
 logger = logging.getLogger(__name__)
+
+WAITING_SECONDS = 60.0
+"""After which it is said that parts of a frame have not come. They are waited for on: a device that was offline may
+have them for hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class _Parts:
     """What has come of a frame: messages by part, and by which share of it they are."""
 
     count: int
+    since: float
+    overdue: bool = False
     covered: Fraction = Fraction(0)
     size: int = 0
     messages: dict[int, dict[tuple[Fraction, Fraction], DeviceMessage]] = field(default_factory=dict)
@@ -70,6 +77,10 @@ class _Parts:
             self.covered -= inner[1] - inner[0]
         there[start, end] = message
         self.covered += end - start
+
+    def __str__(self) -> str:
+        one = next(message for there in self.messages.values() for message in there.values())
+        return f"the frame {one['frame']['id']!r:.64} of {one['device']!r:.64}"
 
     @property
     def complete(self) -> bool:
@@ -97,10 +108,21 @@ class Reassembly:
 
     Args:
         known: keys of messages that were taken before, by another process perhaps.
+        clock: seconds, monotonic.
+
+    Attributes:
+        repetitions: messages that were known.
+        dropped: frames that had to make room before all of their parts had come.
     """
 
-    def __init__(self, bounds: Bounds = DEFAULT_BOUNDS, known: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        known: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._bounds = bounds
+        self._clock = clock
         self._finished: OrderedDict[str, None] = OrderedDict.fromkeys(known)
         self._frames: OrderedDict[str, _Parts] = OrderedDict()
         self._size = 0
@@ -131,7 +153,7 @@ class Reassembly:
         parts = self._frames.get(key)
         if parts is None or not _fits(parts, message):  # it was made anew, in another number of parts
             self._forget(key)
-            parts = self._frames[key] = _Parts(message["part"]["count"])
+            parts = self._frames[key] = _Parts(message["part"]["count"], self._clock())
         parts.add(message)
         parts.size += size
         self._size += size
@@ -146,6 +168,21 @@ class Reassembly:
         """Keys of the frames that were dropped since this was asked last."""
         dropped, self._dropped = self._dropped, []
         return dropped
+
+    @property
+    def incomplete(self) -> int:
+        """Frames of which parts did not come: those that were dropped, and those that have waited for too long."""
+        return self.dropped + sum(parts.overdue for parts in self._frames.values())
+
+    def report_overdue(self) -> None:
+        """Say in the log which frames have waited for ``WAITING_SECONDS``, each once."""
+        long_ago = self._clock() - WAITING_SECONDS
+        for parts in self._frames.values():  # in the order in which they began to wait
+            if parts.since > long_ago:
+                break
+            if not parts.overdue:
+                parts.overdue = True
+                logger.warning("%s is incomplete: parts of it have not come for %.0f seconds", parts, WAITING_SECONDS)
 
     def _forget(self, key: str) -> None:
         parts = self._frames.pop(key, None)
@@ -162,9 +199,7 @@ class Reassembly:
             self._forget(key)
             self._dropped.append(key)
             self.dropped += 1
-            one = parts.whole()
-            frame, device = one["frame"]["id"], one["device"]
-            logger.warning("dropped the frame %.64r of %.64r: parts of it did not come", frame, device)
+            logger.warning("dropped %s: parts of it did not come", parts)
 
 
 def _share(message: DeviceMessage) -> tuple[Fraction, Fraction]:

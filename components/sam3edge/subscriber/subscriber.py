@@ -9,7 +9,8 @@ from sam3edge.core.backoff import Backoff
 from sam3edge.core.errors import MessageRefused
 from sam3edge.subscriber.broker_url import Broker
 from sam3edge.subscriber.connection import Arrived, Connection
-from sam3edge.subscriber.reading import DeviceMessage, read_message
+from sam3edge.subscriber.names import one_line
+from sam3edge.subscriber.reading import MAX_TOPIC, DeviceMessage, read_message
 from sam3edge.subscriber.reassembly import Reassembly
 
 logger = logging.getLogger(__name__)
@@ -60,9 +61,10 @@ class Subscriber:
         try:
             message = read_message(arrived.topic, arrived.payload)
         except MessageRefused as error:  # it would be no better the next time
-            logger.error("refused a message on %s: %s", arrived.topic, error)
+            logger.error("refused a message on %s: %s", one_line(arrived.topic, MAX_TOPIC), error)
         else:
             whole = self.reassembly.take(message, len(arrived.payload))
+            self.reassembly.report_overdue()
             if whole is not None:
                 self._handle(whole)
         arrived.acknowledge()

@@ -179,12 +179,34 @@ def test_passwords_come_from_files_and_the_environment_and_are_not_shown(tmp_pat
         (("mqtts://host", "--ca", "nowhere.pem", "--ndjson", "-"), "expected PEM files"),
         (("mqtt://host", "--password-file", "nowhere"), "expected a user"),
         (("mqtt://me@host", "--password-file", "nowhere"), "cannot be read"),
+        (("mqtt://me@host", "--password-file", "large"), "at most 65535 bytes"),
         (("mqtt://host", "--aws-credentials"), "expected wss://"),
+        (("mqtt://broker..example.org",), "expected mqtt://"),
+        ((f"mqtt://{'a' * 64}.org",), "expected mqtt://"),
+        (("mqtts://host", "--key", "x.pem"), "--certificate"),
+        (("mqtt://host", "--client", "x" * 129), "--client: expected"),
+        (("mqtt://host", "--client", "a\x1b[2J"), "--client: expected"),
+        (("mqtt://host", "--ndjson", "x", "--ndjson-megabytes", "inf"), "--ndjson-megabytes: expected 0"),
+        (("mqtt://host", "--ndjson", "x", "--ndjson-megabytes", "0.0000004"), "--ndjson-megabytes: expected 0"),
+        (("mqtt://host", "--home-assistant", "--offline-after", "inf"), "--offline-after: expected"),
+        (("mqtt://host", "--topic", "status", "--geojson", "g"), "--topic has no effect; expected --ndjson"),
+        (("mqtt://host", "--allow-origin", "http://x"), "--allow-origin has no effect; expected --serve"),
+        (("mqtt://host", "--allow-host", "x"), "--allow-host has no effect; expected --serve"),
+        (("mqtt://host", "--bridge-to", "mqtt://other"), "--bridge-to has no effect; expected --home-assistant"),
+        (("mqtt://host", "--ndjson-megabytes", "1"), "--ndjson-megabytes has no effect; expected --ndjson FILE"),
+        (("mqtt://host", "--ndjson", "-", "--ndjson-files", "1"), "--ndjson-files has no effect; expected --ndjson"),
+        (("mqtt://host", "--discovery-prefix", "x"), "--discovery-prefix has no effect; expected --home-assistant"),
+        (("mqtt://host", "--offline-after", "9"), "--offline-after has no effect; expected --home-assistant"),
+        (("mqtt://host", "--frigate-prefix", "x"), "--frigate-prefix has no effect; expected --frigate-topics"),
+        (("mqtt://host", "--serve", f"{'a' * 64}.org:80"), "cannot listen on"),
+        (("mqtt://host", "--serve", "a..b:80"), "cannot listen on"),
+        (("mqtt://host", "--ndjson", "config.json"), "another name"),
         (("mqtt://host", "--topic", "ping"), "--topic: expected"),
         (("mqtt://host", "--overlays", "o"), "--images"),
         (("mqtt://host", "--images", "."), "--overlays"),
         (("mqtt://host", "--overlays", "o", "--images", "nowhere"), "folder of images"),
-        (("mqtt://host", "--prefix", "a/#"), "--prefix: expected"),
+        (("mqtt://host", "--prefix", "a/#"), "+ stands for any one level, # is not allowed"),
+        (("mqtt://host", "--prefix", "a/" * 100 + "b"), "--prefix: expected"),
         (("mqtt://host", "--prefix", ""), "--prefix: expected"),
         (("mqtt://host", "--prefix", "a/b+"), "--prefix: expected"),
         (("mqtt://host", "--frigate-topics", "--frigate-prefix", "a/+"), "--frigate-prefix: expected"),
@@ -204,9 +226,45 @@ def test_what_is_wrong_is_named_with_status_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
+    (tmp_path / "large").write_text("x" * 65_536)
+    (tmp_path / "config.json").write_text('{"my": "precious config"}')
     before = signal.getsignal(signal.SIGTERM)
     result = CliRunner().invoke(app, ["listen", *arguments])
     signal.signal(signal.SIGTERM, before)
     assert result.exit_code == 2, result.output
     assert says in " ".join(result.output.replace("\u2502", " ").split())
     assert "secret" not in result.output
+    assert "Traceback" not in result.output
+    assert (tmp_path / "config.json").read_text() == '{"my": "precious config"}'
+
+
+def test_names_are_said_as_they_were_typed_and_logs_are_whole_lines(tmp_path: Path) -> None:
+    with Broker() as broker:
+        port = broker.port
+    running = Running(tmp_path, f"mqtt://[::1]:{port}", "--client", "[/x]", "--state", "s", COLUMNS="40")
+    until(lambda: "cannot be reached" in running.errors)
+    assert running.stop() == 0
+    lines = (tmp_path / "errors").read_text().splitlines()
+    assert f"listening to mqtt://[::1]:{port}; what comes meanwhile is kept for [/x]" in lines
+    [said] = [line for line in lines if "cannot be reached" in line]
+    assert f" WARNING mqtt://[::1]:{port} cannot be reached: " in said
+
+
+def test_a_default_from_the_environment_may_have_no_effect(tmp_path: Path, broker: Broker) -> None:
+    running = Running(tmp_path, broker.url, SAM3EDGE_BRIDGE_TO=broker.url)
+    running.wait_listening()
+    assert running.stop() == 0
+
+
+def test_topics_of_others_do_not_reach_the_terminal_as_they_are(tmp_path: Path, broker: Broker) -> None:
+    running = Running(tmp_path, broker.url)
+    running.wait_listening()
+    device, hostile = Device(broker.url), Device(broker.url, "\x1b]0;owned\x07\x1b[31mX")
+    published(device, running.out)
+    hostile.publish_text("rubbish")
+    until(lambda: "owned" in running.errors)
+    device.close()
+    hostile.close()
+    assert running.stop() == 0
+    assert "refused a message on sam3edge/ ]0;owned [31mX/detections" in running.errors
+    assert "\x1b" not in (tmp_path / "errors").read_text()

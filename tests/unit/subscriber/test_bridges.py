@@ -10,7 +10,7 @@ import pytest
 
 from sam3edge.core.messages.events import Noticed
 from sam3edge.subscriber.bridges import tallies
-from sam3edge.subscriber.bridges.bridge import Retained, latest
+from sam3edge.subscriber.bridges.bridge import Bridge, Retained, latest
 from sam3edge.subscriber.bridges.frigate import Frigate
 from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
 from sam3edge.subscriber.bridges.tallies import Camera, Tallies
@@ -233,6 +233,41 @@ def test_everything_is_said_again_when_home_assistant_is_born_and_when_the_broke
     assert bridge.will == Outgoing("states/available", b"offline", retain=True)
 
 
+def test_a_camera_whose_document_was_deleted_is_forgotten_until_it_speaks_again() -> None:
+    """As docs/subscribers.md says how to remove one: not said again, and its states go, too."""
+    bridge = HomeAssistant("states")
+    broker = [*bridge.take(frame({"car": "car"})), *bridge.take(heartbeat(tracking=True))]
+    broker += bridge.take(frame({"car": "car"}, source="other"))
+    broker += bridge.take(counts({"car": 3}, {}))  # of a third one
+    removed = [*broker, Outgoing(CONFIG, b"", retain=True), *bridge.hear(CONFIG, b"", False)]
+    left = {topic for topic in retained(broker) if "__folder" not in topic}
+    assert "states/line-7/available" in left
+    assert set(retained(removed)) == left
+    assert list(bridge.hear(CONFIG, b"", False)) == []
+    assert set(retained(bridge.hear("homeassistant/status", b"online", False))) == left
+    assert not any("__folder" in one.topic for one in bridge.take(heartbeat(tracking=False)))
+    assert CONFIG in retained(bridge.take(frame({"car": "car"})))
+
+
+def test_a_device_goes_with_the_last_camera_that_was_deleted_over_a_restart_too() -> None:
+    first = HomeAssistant("states")
+    broker = [*first.take(frame({"car": "car"})), *first.take(heartbeat())]
+    again = HomeAssistant("states")
+    for topic, payload in retained(broker).items():
+        assert list(again.hear(topic, payload.encode(), True)) == []
+    removed = [*broker, Outgoing(CONFIG, b"", retain=True), *again.hear(CONFIG, b"", False)]
+    assert retained(removed) == {}
+    assert retained(again.begin()) == {"states/available": "online"}
+
+
+def test_what_is_deleted_elsewhere_is_not_its_own() -> None:
+    bridge = HomeAssistant("states")
+    said = retained(bridge.take(frame({"car": "car"})))
+    for topic in ("homeassistant/device/other/config", "states/line-7/available", "homeassistant/status"):
+        assert list(bridge.hear(topic, b"", False)) == []
+    assert said.items() <= retained(bridge.begin()).items()
+
+
 def test_a_device_is_available_while_its_heart_beats_whatever_its_clock_says() -> None:
     clock = Clock()
     bridge = HomeAssistant("states", offline_seconds=100, clock=clock)
@@ -341,3 +376,30 @@ def test_states_are_published_when_they_change_and_deleted_when_they_were_there(
     assert list(states.put("a", b"")) == [Outgoing("a", b"", retain=True)]
     assert list(states.delete("a")) == [Outgoing("a", b"", retain=True)]
     assert list(states) == []
+
+
+class Loopback:
+    """In place of a connection: what is published is kept."""
+
+    up, connections = True, 0
+
+    def __init__(self) -> None:
+        self.published: list[Outgoing] = []
+
+    def publish(self, messages: Iterable[Outgoing], timeout: float | None = None) -> bool:
+        self.published += messages
+        return True
+
+    def start(self) -> None:
+        """Nothing has to be started."""
+
+    check = start
+
+
+def test_what_came_before_a_message_that_cannot_be_translated_is_published() -> None:
+    """The translator takes it for published, and would not say it again."""
+    connection = Loopback()
+    bridge = Bridge(Frigate(), lambda topics, take, will: connection)  # type: ignore[arg-type,return-value]
+    with pytest.raises(KeyError):
+        bridge.write([frame({"car": "car"}), {"message_type": "event"}])
+    assert "frigate/line-7__folder/car" in retained(connection.published)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,15 @@ def test_a_failure_changes_nothing_and_is_told(tmp_path: Path) -> None:
         journal.add([of_frame(WHOLE, str(number)) for number in range(100)])
     assert len(journal.open()) == 1
     journal.close()
+
+
+def test_a_database_of_others_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE precious (a)")
+        database.commit()
+    before = path.read_bytes()
+    with pytest.raises(SettingsError, match="another database"):
+        DiskJournal(path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["journal.db"]

@@ -6,7 +6,6 @@ import http.client
 import json
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from sam3edge.subscriber.sinks import last_frames
 from sam3edge.subscriber.sinks.last_frames import LastFrames
 from support.device_messages import WHOLE, of_frame
 from support.smart_home import EVENT
-from support.waiting import until
 
 SQUARE = [[13.0, 52.0], [13.1, 52.0], [13.1, 52.1], [13.0, 52.1], [13.0, 52.0]]
 
@@ -260,27 +258,45 @@ def test_there_is_nothing_else(server: GeoJsonServer) -> None:
     assert (head.status, head.body) == (200, b"")
 
 
-def test_connections_are_bounded_and_free_again(last: LastFrames, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_holds_connections_keeps_nobody_from_the_document(
+    last: LastFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(geojson_server, "MAX_CONNECTIONS", 2)
     server = GeoJsonServer("127.0.0.1:0", last.document)
     port = int(server.url.split(":")[2].split("/")[0])
+    held = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(6)]
     try:
-        idle = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(2)]
-        until(lambda: threading.active_count() >= 3)
-        with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
-            ask(server)
-        for one in idle:
+        for one in held[:4]:  # those after them have come in their place
+            assert one.recv(1) == b""
+        assert ask(server).status == 200
+        assert held[4].recv(1) == b""
+    finally:
+        for one in held:
             one.close()
+        server.close()
 
-        def answers() -> bool:
-            try:
-                return ask(server).status == 200
-            except (http.client.HTTPException, OSError):
-                return False
 
-        until(answers)
+def test_a_connection_without_a_request_is_closed(last: LastFrames, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geojson_server._Handler, "timeout", 0.1)
+    server = GeoJsonServer("127.0.0.1:0", last.document)
+    try:
+        with socket.create_connection(("127.0.0.1", int(server.url.split(":")[2].split("/")[0])), 30) as one:
+            assert one.recv(1) == b""
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 51", "Transfer-Encoding: chunked", "Content-Length: x"])
+def test_a_body_is_not_taken_for_another_request(server: GeoJsonServer, head: str) -> None:
+    request = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n"
+    with socket.create_connection(("127.0.0.1", int(server.url.split(":")[2].split("/")[0])), 30) as one:
+        one.sendall(f"{request}{head}\r\n\r\n{request}\r\n".encode())
+        got = b""
+        while more := one.recv(65536):
+            got += more
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert got.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nConnection: close\r\n" in got
 
 
 def test_a_place_where_nobody_can_listen_is_refused(server: GeoJsonServer, last: LastFrames) -> None:

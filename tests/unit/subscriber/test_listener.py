@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sam3edge.core.errors import SubscriptionError
+from sam3edge.subscriber import reassembly
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
 from sam3edge.subscriber.listener import BATCH, Listener
 from sam3edge.subscriber.reading import MAX_PAYLOAD, DeviceMessage
@@ -162,3 +163,64 @@ def test_what_was_taken_over_before_is_finished_in_bounded_numbers(tmp_path: Pat
     assert max(sink.batches) <= BATCH
     assert journal.open() == []
     journal.close()
+
+
+class Choosy(Memory):
+    """A sink that one message is too much for, whatever is with it."""
+
+    def write(self, messages: Sequence[DeviceMessage]) -> None:
+        if any(message["frame"]["id"] == "poison" for message in messages):
+            raise OverflowError("\x1b[2J" + "too large " * 100)
+        super().write(messages)
+
+
+def test_what_a_sink_cannot_make_of_a_message_costs_this_message_there_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would be in the journal at every start."""
+    journal = DiskJournal(tmp_path / "journal.db")
+    journal.add([of_frame(EMPTY, name) for name in ("a", "poison", "b")])
+    feed, choosy, other = Feed(), Choosy(), Memory()
+    running = Running(feed, [choosy, other], journal)
+    feed.send(of_frame(EMPTY, "c"))
+    until(lambda: len(other.written) == 4)
+    assert running.stop() is None
+    assert [m["frame"]["id"] for m in choosy.written] == ["a", "b", "c"]
+    assert [m["frame"]["id"] for m in other.written] == ["a", "poison", "b", "c"]
+    assert running.listener.statistics.left_out == 1
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "Choosy left out 'poison-" in said
+    assert "OverflowError: [2Jtoo large" in said
+    assert len(said) < 500
+    assert said.isprintable()
+    assert journal.open() == []
+    assert len(journal.finished()) == 4
+    journal.close()
+
+
+@pytest.mark.parametrize("failure", [SubscriptionError("full"), OSError(28, "full"), MemoryError("full")])
+def test_what_is_no_messages_fault_ends_it(failure: Exception, tmp_path: Path) -> None:
+    journal, feed, sink = DiskJournal(tmp_path / "journal.db"), Feed(), Memory()
+    sink.failure = failure
+    running = Running(feed, [sink], journal)
+    feed.send(of_frame(EMPTY, "a"))
+    assert running.join() is failure
+    assert len(journal.open()) == 1
+    journal.close()
+
+
+def test_a_sink_that_fails_without_any_message_ends_it() -> None:
+    class Broken(Memory):
+        def write(self, messages: Sequence[DeviceMessage]) -> None:
+            raise ValueError("broken")
+
+    assert str(Running(Feed(), [Broken()]).join()) == "broken"
+
+
+def test_parts_that_do_not_come_are_counted_as_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reassembly, "WAITING_SECONDS", 0.0)
+    feed = Feed()
+    running = Running(feed, [Memory()])
+    feed.send(PARTS[0])
+    until(lambda: running.listener.statistics.incomplete == 1)
+    assert running.stop() is None

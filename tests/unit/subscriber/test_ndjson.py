@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from sam3edge.core.errors import SettingsError, SubscriptionError
+from sam3edge.core.messages.envelope import to_json
 from sam3edge.subscriber.listener import BATCH
 from sam3edge.subscriber.sinks.ndjson import NdjsonFile, NdjsonPipe
 from support.device_messages import WHOLE, of_frame
@@ -41,6 +43,16 @@ def test_only_messages_of_its_topics_are_written(tmp_path: Path) -> None:
     assert json.loads(stream.getvalue()) == STATUS
 
 
+def test_lines_on_a_terminal_move_no_cursor() -> None:
+    hostile = of_frame(SMALL, "a", source="\x1b[2J \x9b2J \x7f \u00e9 \u4e2d")
+    stream = io.BytesIO()
+    NdjsonPipe(stream, DETECTIONS).write([hostile])
+    text = stream.getvalue().decode()
+    assert text[:-1].isprintable()
+    assert "\u00e9 \u4e2d" in text
+    assert json.loads(text) == hostile
+
+
 def test_what_a_process_before_had_written_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "x.ndjson"
     file = NdjsonFile(path, DETECTIONS)
@@ -56,10 +68,56 @@ def test_what_a_process_before_had_written_is_not_written_again(tmp_path: Path) 
 @pytest.mark.parametrize("size", [1, 1_048_576, 1_048_577, 3_000_000])
 def test_a_torn_line_of_any_length_is_cut(tmp_path: Path, size: int) -> None:
     path = tmp_path / "x.ndjson"
-    for before in (b"", b'{"whole": 1}\n'):
-        path.write_bytes(before + b"x" * size)
+    torn = (b'{"type":"FeatureCollection","features":["' + b"x" * size)[:size]
+    for before in (b"", to_json(EVENT) + b"\n"):
+        path.write_bytes(before + torn)
         NdjsonFile(path, DETECTIONS).close()
         assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("message", [WHOLE, EVENT, COUNTS, STATUS], ids=lambda m: m["message_type"])
+def test_a_line_that_was_torn_anywhere_is_known_as_ours(tmp_path: Path, message: dict[str, Any]) -> None:
+    line = to_json(message)
+    for size in {1, 2, *range(3, len(line), 1 + len(line) // 40), len(line) - 2, len(line) - 1}:
+        path = tmp_path / "x.ndjson"
+        path.write_bytes(line[:size])
+        NdjsonFile(path, DETECTIONS).close()
+        assert path.read_bytes() == b""
+
+
+def test_a_message_that_only_lacks_its_end_of_line_stays(tmp_path: Path) -> None:
+    path = tmp_path / "x.ndjson"
+    path.write_bytes(to_json(of_frame(SMALL, "a")))
+    file = NdjsonFile(path, DETECTIONS)
+    file.write(small("a", "b"))
+    file.close()
+    assert frames(path) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"my": "precious config"}',
+        b'{"my": "precious con',
+        b'{\n  "my": "precious config"\n}\n',
+        b'{"type": "FeatureCollection", "features": []}',
+        b'{"type": "FeatureCollection", "features": []}\n',
+        b'{"id": "x"}',
+        b'{"message_type": "letter", "text": "De',
+        b"hello",
+        b"[1, 2",
+        b"7\n",
+        b"\n",
+        b"\x00\xff" * 1000,
+    ],
+)
+def test_files_of_others_are_refused_and_stay_as_they_are(tmp_path: Path, content: bytes) -> None:
+    for name in ("x.ndjson", "x.ndjson.2"):  # the second one would be renamed, and deleted later
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SettingsError, match="another name"):
+            NdjsonFile(tmp_path / "x.ndjson", DETECTIONS, max_bytes=1, files=5)
+        assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, content)]
+        (tmp_path / name).unlink()
 
 
 def test_a_whole_batch_is_known_again_across_files(tmp_path: Path) -> None:
@@ -79,11 +137,12 @@ def test_a_whole_batch_is_known_again_across_files(tmp_path: Path) -> None:
 
 def test_lines_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.ndjson"
-    path.write_text('hello\n{"a": 1}\n[]\n')
+    before = to_json(EVENT) + b'\nhello\n{"a": 1}\n[]\n'
+    path.write_bytes(before)
     file = NdjsonFile(path, DETECTIONS)
     file.write(small("a"))
     file.close()
-    assert path.read_text().startswith('hello\n{"a": 1}\n[]\n{"type"')
+    assert path.read_bytes().startswith(before + b'{"type"')
 
 
 def test_files_are_rotated_and_bounded(tmp_path: Path) -> None:
@@ -133,3 +192,6 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         NdjsonFile(tmp_path / "file" / "x.ndjson", DETECTIONS)
     with pytest.raises(SettingsError, match="cannot be written"):
         NdjsonFile(tmp_path, DETECTIONS)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="expected a file"):
+        NdjsonFile(tmp_path / "pipe", DETECTIONS)

@@ -10,7 +10,7 @@ import pytest
 from sam3edge.cli.schemas import MESSAGES, generate_schema
 from sam3edge.core.errors import MessageRefused
 from sam3edge.core.messages import topics
-from sam3edge.subscriber.reading import MAX_COMPLAINT, MAX_PAYLOAD, TOPIC_OF, moment, read_message
+from sam3edge.subscriber.reading import MAX_COMPLAINT, MAX_NUMBER, MAX_PAYLOAD, TOPIC_OF, moment, read_message
 from support.device_messages import PARTS, TOPIC, WHOLE
 from support.smart_home import COUNTS, EVENT, STATUS
 
@@ -91,13 +91,19 @@ def test_every_kind_that_devices_publish_has_its_topic() -> None:
         (changed(WHOLE, "features.0.properties.imageGeometry.coordinates.0.0.0", 1e18), "imageGeometry"),
         (changed(WHOLE, "features.0.properties.imageGeometry.coordinates.0.0", [1]), "imageGeometry"),
         (changed(WHOLE, "features.0.properties.imageGeometry.coordinates", [[]]), "imageGeometry"),
+        (changed(WHOLE, "features.0.properties.imageGeometry.coordinates.0.0", [1, 2, 3]), "imageGeometry"),
+        (changed(WHOLE, "features.0.properties.score", 10**308), "score"),
         (changed(WHOLE, "features.0.geometry", {"type": "Polygon", "coordinates": [[[0, 91]] * 4]}), "geometry"),
         (changed(WHOLE, "features.0.geometry", {"type": "Polygon", "coordinates": [[["0", 9]] * 4]}), "geometry"),
         (changed(WHOLE, "features.0", "feature"), "features.0"),
         (changed(EVENT, "after.box", [0, 0, 1]), "box"),
+        (changed(EVENT, "after.box", [-1e308, 0, 1e308, 1]), "box"),
+        (changed(EVENT, "after.area", 1e308), "area"),
         (changed(EVENT, "type", "begin"), "type"),
         (changed(COUNTS, "objects.0.current", -1), "current"),
         (changed(COUNTS, "objects.0.current", True), "current"),
+        (changed(COUNTS, "objects.0.current", MAX_NUMBER + 1), "current"),
+        (changed(STATUS, "heartbeat_seconds", 10**308), "heartbeat_seconds"),
     ],
 )
 def test_what_is_not_as_the_schema_says_is_refused_with_a_reason(given: bytes, reason: str) -> None:

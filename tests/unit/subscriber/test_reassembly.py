@@ -6,10 +6,11 @@ import itertools
 from typing import Any
 
 import jsonschema
+import pytest
 
 from sam3edge.core.messages.detections import divide
 from sam3edge.core.messages.schemas import schema
-from sam3edge.subscriber.reassembly import Bounds, Reassembly, key_of
+from sam3edge.subscriber.reassembly import WAITING_SECONDS, Bounds, Reassembly, key_of
 from support.device_messages import PARTS, WHOLE, body, messages, of_frame, scores
 
 
@@ -139,3 +140,35 @@ def test_messages_of_other_kinds_are_whole_and_repetitions_are_known_by_their_id
     assert reassembly.take(event) == event
     assert reassembly.take({**event, "time": "later"}) is None
     assert reassembly.take({**event, "id": "y"}) is not None
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_parts_that_do_not_come_are_said_once_and_waited_for_on(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    reassembly = Reassembly(Bounds(waiting=2), clock=clock)
+    for part in PARTS[:-1]:
+        reassembly.take(of_frame(part, "slow"))
+    clock.now = WAITING_SECONDS / 2
+    reassembly.take(of_frame(PARTS[0], "later"))
+    clock.now = WAITING_SECONDS - 1
+    reassembly.report_overdue()
+    assert (reassembly.incomplete, caplog.messages) == (0, [])
+    clock.now = WAITING_SECONDS + 1
+    for _ in range(2):
+        reassembly.report_overdue()
+    [said] = caplog.messages
+    assert "the frame 'slow' of 'line-7' is incomplete" in said
+    assert reassembly.incomplete == 1
+    assert reassembly.take(of_frame(PARTS[-1], "slow")) is not None
+    assert reassembly.incomplete == 0
+    for name in ("a", "b"):
+        reassembly.take(of_frame(PARTS[0], name))
+    assert caplog.messages[1:] == ["dropped the frame 'later' of 'line-7': parts of it did not come"]
+    assert reassembly.incomplete == 1

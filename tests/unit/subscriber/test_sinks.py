@@ -108,6 +108,7 @@ def test_an_overlay_is_drawn_where_the_image_is_the_one_that_the_device_saw(tmp_
         ("nowhere.png", "expected a file"),
         ("sub", "expected a file"),
         ("a\x00b", "name of a file"),
+        ("\x1b[2J\nnowhere.png", "expected a file"),
         ("x" * 5000, "no overlay"),
     ],
 )
@@ -118,6 +119,7 @@ def test_no_other_file_is_read_or_drawn_and_the_next_frame_is(
     other = {**of_image(images, "sub/a.png"), "frame": {**WHOLE["frame"], "name": "sub/a.png"}}
     sink.write([{**named(name), "frame": {**of_image(images, "sub/a.png")["frame"], "name": name}}, other])
     assert reason in caplog.messages[0]
+    assert all(len(said) < 500 and said.isprintable() for said in caplog.messages)
     assert "another one" in caplog.messages[1]  # the image under that name has other bytes by now
     assert files(tmp_path / "out") == []
     sink.write([of_image(images, "sub/a.png")])

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from sam3edge.core.backoff import Backoff
+from sam3edge.core.errors import SubscriptionError
 from sam3edge.subscriber import broker_url
 from sam3edge.subscriber.broker_url import BrokerUrl
-from sam3edge.subscriber.connection import Connection
+from sam3edge.subscriber.connection import Arrived, Connection
 from sam3edge.subscriber.reading import DeviceMessage
 from sam3edge.subscriber.subscriber import DETECTIONS, Subscriber
 from sam3edge_simulator.mqtt.broker import Broker
@@ -147,18 +148,64 @@ def test_nobody_listens_at_first_and_then_somebody_does(broker: Broker) -> None:
         consumer.close()
 
 
-def test_the_example_shows_a_line_a_frame(capsys: pytest.CaptureFixture[str]) -> None:
+def test_topics_are_logged_in_one_line_without_what_moves_a_cursor(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    subscriber = Subscriber(target(broker.url), "consumer", lambda frame: None)
+    arrived = Arrived("sam3edge/\x1b[2J\n" + "x" * 1000, b"rubbish", 1, False, lambda: None)
+    subscriber._take(arrived)
+    [said] = caplog.messages
+    assert said.isprintable()
+    assert len(said) < 500
+
+
+def example() -> Any:
     path = Path(__file__).parents[3] / "infra/examples/subscriber.py"
     spec = importlib.util.spec_from_file_location("subscriber_example", path)
     assert spec is not None
     assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    example.show(WHOLE)
-    example.show({**WHOLE, "features": []})
-    first, second = capsys.readouterr().out.splitlines()
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_shows_a_line_a_frame(capsys: pytest.CaptureFixture[str]) -> None:
+    example().show(WHOLE)
+    example().show({**WHOLE, "features": []})
+    example().show({**WHOLE, "features": [], "device": "\x1b[2J\nline-7"})
+    first, second, third = capsys.readouterr().out.split("\n")[:-1]
+    assert third == "[2J line-7 a.png: nothing"
     assert first.startswith("line-7 a.png: scratch 0.90, scratch 0.89")
     assert second == "line-7 a.png: nothing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "required"),
+        (("--certificate", "nowhere", "--key", "nowhere", "--authority", "nowhere"), "expected PEM files"),
+        (("--endpoint", "a..b", "--certificate", "x", "--key", "x", "--authority", "x"), "expected mqtt://"),
+        (("--port", "99999", "--certificate", "x", "--key", "x", "--authority", "x"), "expected mqtt://"),
+    ],
+)
+def test_the_example_names_what_is_wrong(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        example.main(["--endpoint", "x"])
+        example().main(["--endpoint", "localhost", *arguments])
     assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_example_says_why_it_cannot_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refused:
+        def __init__(self, *arguments: Any) -> None:
+            """A subscriber that no broker wants."""
+
+        def run(self) -> None:
+            raise SubscriptionError("the broker refuses the client")
+
+    module = example()
+    monkeypatch.setattr(module, "Subscriber", Refused)
+    with pytest.raises(SystemExit, match="cannot go on: the broker refuses the client"):
+        module.main(["--endpoint", "localhost", "--certificate", "x", "--key", "x", "--authority", "x"])

@@ -101,12 +101,14 @@ class Bridge:
         if self._connection.up and self._connection.connections != self._greeted:
             self._greeted = self._connection.connections
             outgoing += self._translator.begin()
-        for arrived in self._take_heard():
-            outgoing += self._translator.hear(arrived.topic, arrived.payload, arrived.retained)
-        for message in messages:
-            outgoing += self._translator.take(message)
-        outgoing += self._translator.tick()
-        self._publish(latest(outgoing))
+        try:
+            for arrived in self._take_heard():
+                outgoing += self._translator.hear(arrived.topic, arrived.payload, arrived.retained)
+            for message in messages:
+                outgoing += self._translator.take(message)
+            outgoing += self._translator.tick()
+        finally:  # the translator takes what it gave for published
+            self._publish(latest(outgoing))
 
     def close(self) -> None:
         """See ``Sink``. The will is said before: a broker forgets that of who leaves in peace."""

@@ -49,10 +49,12 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was published of a camera: its document, and what was in it (the platform by component)."""
+    """What was published of a camera: its document, and what was in it (the platform by component). The camera itself
+    is not known of a document that a bridge before has left."""
 
     payload: bytes = b""
     platforms: Mapping[str, str] = field(default_factory=dict)
+    camera: Camera | None = None
 
 
 class HomeAssistant:
@@ -120,6 +122,8 @@ class HomeAssistant:
             if payload == ONLINE:  # as if it were heard now: from now on it may be silent for too long
                 self._due.setdefault(topic.split("/")[-2], self._clock() + self._patience(HEARTBEAT_SECONDS))
                 self._retained.learn(topic, payload)
+        elif not payload and topic in self._documents:
+            yield from self._forget(topic)
         elif retained and topic.startswith(f"{self._discovery}/device/{_OURS}"):
             left = _Known(payload, _platforms(payload))
             known = self._documents.setdefault(topic, left)
@@ -149,7 +153,7 @@ class HomeAssistant:
         topic = f"{self._discovery}/device/{_OURS}{name}/config"
         wanted = entities(name, self._tallies.of(camera), self._states)
         payload = to_json(self._document(camera, wanted)) if wanted else b""
-        before, now = self._documents.get(topic, _Known()), _Known(payload, _platforms(payload))
+        before, now = self._documents.get(topic, _Known()), _Known(payload, _platforms(payload), camera)
         if payload != before.payload:
             yield from self._remove(topic, before, now)
             yield Outgoing(topic, payload, retain=True)
@@ -169,6 +173,21 @@ class HomeAssistant:
             yield Outgoing(topic, to_json(document))
         for entity in gone:
             yield from self._retained.delete(f"{self._states}/{entity}")
+
+    def _forget(self, topic: str) -> Iterator[Outgoing]:
+        """A camera whose document somebody has deleted: it is as if it had never spoken, and so is its device, unless
+        that has another one."""
+        known = self._documents.pop(topic)
+        for entity in known.platforms:
+            yield from self._retained.delete(f"{self._states}/{entity}")
+        if known.camera is not None:
+            self._tallies.forget(known.camera)
+            self._models.pop(known.camera, None)
+        place, _, _ = topic.rpartition("__")
+        if not any(other.startswith(f"{place}__") for other in self._documents):
+            device = place.removeprefix(f"{self._discovery}/device/{_OURS}")
+            self._due.pop(device, None)
+            yield from self._retained.delete(self._availability(device))
 
     def _document(self, camera: Camera, wanted: Mapping[str, Entity]) -> dict[str, Any]:
         name = camera_id(camera.device, camera.source)

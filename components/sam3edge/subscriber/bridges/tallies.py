@@ -87,6 +87,10 @@ class Tallies:
             {pair: now.zones.get(pair, 0) for pair in state.pairs if pair[1] in state.labels},
         )
 
+    def forget(self, camera: Camera) -> None:
+        """As if it had never spoken."""
+        self._cameras.pop(camera, None)
+
     def _forgotten(self, device: str) -> list[Camera]:
         same = [camera for camera in self._cameras if camera.device == device]
         excess = same[:-MAX_SOURCES] or list(self._cameras)[:-MAX_CAMERAS]

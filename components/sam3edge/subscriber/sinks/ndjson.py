@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from pydantic_core import from_json
 
 from sam3edge.core.errors import SettingsError, SubscriptionError
 from sam3edge.core.messages.envelope import to_json
@@ -21,6 +24,14 @@ from sam3edge.subscriber.reassembly import key_of
 logger = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
+_MAX_LINE = 64 << 20
+"""Bytes that no message has: a listener holds less of a frame that comes in parts."""
+
+_CONTROLS = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
+"""What JSON lets through, in UTF-8: U+009B is to some terminals what ESC [ is."""
+
+_FIRST_MEMBERS = frozenset({"type", "features", "id", "schema_version", "device", "time"})
+"""What devices write before ``message_type``."""
 
 
 class NdjsonPipe:
@@ -38,7 +49,7 @@ class NdjsonPipe:
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """See ``Sink``; raises BrokenPipeError when nobody reads any more."""
         if lines := _lines(m for m in messages if TOPIC_OF.get(m["message_type"]) in self.topics):
-            self._stream.write(lines)
+            self._stream.write(_CONTROLS.sub(_escaped, lines))
             self._stream.flush()
 
     def close(self) -> None:
@@ -50,13 +61,14 @@ class NdjsonFile:
 
     Args:
         path: when it would become larger than ``max_bytes``, it is renamed to ``<name>.1``, that one to ``<name>.2``
-            and so on, and the last one is deleted.
+            and so on, and the last one is deleted. What is there already has to be lines of an ``NdjsonFile``: no other
+            file is written to, cut, renamed or deleted.
         topics: names of topics.
         max_bytes: 0 for no bound. What comes at once stays together, and may be more.
         files: how many there may be.
 
     Raises:
-        SettingsError: it cannot be written.
+        SettingsError: it cannot be written, or something else is there.
     """
 
     def __init__(self, path: Path, topics: Iterable[str], max_bytes: int = 0, files: int = 5) -> None:
@@ -66,9 +78,11 @@ class NdjsonFile:
         self._files = files
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._written = self._last_keys()
+            for number in range(files if max_bytes else 1):
+                _require_messages(self.rotated(number))
             self._stream = self._open()
-            self._cut_torn_line()
+            self._end_torn_line()
+            self._written = self._last_keys()
             sync_folder(path.parent)
         except OSError as error:
             raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
@@ -130,8 +144,9 @@ class NdjsonFile:
     def _open(self) -> FileIO:
         return self._path.open("a+b", buffering=0)
 
-    def _cut_torn_line(self) -> None:
-        """What was being written when the process before was killed."""
+    def _end_torn_line(self) -> None:
+        """What was being written when the process before was killed: a message that only its end of line is missing of
+        gets that, any other one is cut."""
         size = end = self.size
         while end:
             start = max(0, end - _BLOCK)
@@ -140,9 +155,14 @@ class NdjsonFile:
             end = start if newline < 0 else start + newline + 1
             if newline >= 0:
                 break
-        if end < size:
-            logger.warning("%s ended within a line, which is cut: it is written again if it is not lost", self._path)
-            self._stream.truncate(end)
+        if end == size:
+            return
+        self._stream.seek(end)
+        if _is_message(self._stream.read(min(size - end, _MAX_LINE))):
+            self._append(b"\n")
+            return
+        logger.warning("%s ended within a line, which is cut: it is written again if it is not lost", self._path)
+        self._stream.truncate(end)
 
     def _last_keys(self) -> frozenset[str]:
         """Of the messages at the end: as many as may have been written without anybody knowing."""
@@ -165,6 +185,10 @@ def _lines(messages: Iterable[DeviceMessage]) -> bytes:
     return b"".join(to_json(message) + b"\n" for message in messages)
 
 
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return rb"\u%04x" % ord(found[0].decode())
+
+
 def _last_lines(path: Path, count: int) -> list[bytes]:
     """The last lines of a file, at most so many."""
     with path.open("rb") as stream:
@@ -184,3 +208,45 @@ def _key_of_line(line: bytes) -> str:
         return key_of(json.loads(line))
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
+
+
+def _require_messages(path: Path) -> None:
+    """Raises SettingsError where a file holds something else, by its first line."""
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise SettingsError(f"{path} cannot be written: expected a file, got a folder, a pipe or a device")
+    with path.open("rb") as stream:
+        line = stream.readline(_MAX_LINE)
+    if line and not _is_message(line) and (line.endswith(b"\n") or not _begins_message(line)):
+        raise SettingsError(
+            f"expected that {path} is new, or has been written by this command, got a file of something else, which "
+            "stays as it is; choose another name"
+        )
+
+
+def _is_message(line: bytes) -> bool:
+    try:
+        return _kind(from_json(line)) in TOPIC_OF
+    except ValueError:
+        return False
+
+
+def _begins_message(line: bytes) -> bool:
+    """Whether a line is torn, and may become a message. Of a whole one that is none nothing can be said but that."""
+    with suppress(ValueError):
+        from_json(line)
+        return False
+    try:
+        start = from_json(line.decode("utf-8", "ignore"), allow_partial="trailing-strings")
+    except ValueError:
+        return False
+    if not isinstance(start, dict) or len(line) >= _MAX_LINE:
+        return False
+    if "message_type" in start:
+        return any(kind.startswith(_kind(start)) for kind in TOPIC_OF)
+    return start.keys() <= _FIRST_MEMBERS
+
+
+def _kind(document: Any) -> str:
+    return str(document.get("message_type")) if isinstance(document, dict) else ""

@@ -13,7 +13,8 @@ from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.messages.topics import DETECTIONS
 from sam3edge.images.files import read_frame
 from sam3edge.images.overlay import draw_overlay
-from sam3edge.subscriber.reading import DeviceMessage
+from sam3edge.subscriber.names import one_line
+from sam3edge.subscriber.reading import MAX_COMPLAINT, DeviceMessage
 from sam3edge.subscriber.sinks.files import frame_path, prepare, save
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class Overlays:
                 try:
                     drawn = self._draw(message)
                 except FrameError as error:
-                    logger.warning("no overlay of %.200r: %s", message["frame"]["name"], error)
+                    reason = one_line(str(error), MAX_COMPLAINT)
+                    logger.warning("no overlay of %.200r: %s", message["frame"]["name"], reason)
                 else:
                     save(self._folder / frame_path(message, ".png"), drawn)
 
