@@ -35,7 +35,7 @@ def listen(
         str,
         typer.Option(
             help="Name of this client, the same at every start and another one for every listener.",
-            show_default=CLIENT,
+            show_default=f"{CLIENT}-..., drawn at the first start",
             rich_help_panel=_BROKER,
         ),
     ] = "",

@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from sam3edge.cli.listen import CLIENT, STATE
 from sam3edge.core.errors import SettingsError, SubscriptionError, VectorFileError
+from sam3edge.durable import write_file
 from sam3edge.subscriber import iot_core
 from sam3edge.subscriber.bridges.bridge import Bridge, Translator
 from sam3edge.subscriber.bridges.frigate import Frigate
@@ -131,11 +132,10 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
     """
     _check(options)
     state = options.state_folder
-    # one that nothing is kept for has a name of its own: by that of another listener it would end its session
-    client = options.client or (CLIENT if state else f"{CLIENT}-{secrets.token_hex(4)}")
     with ExitStack() as closing:
         journal = DiskJournal(state / "journal.db") if state else NoJournal()
         closing.callback(journal.close)
+        client = options.client or _own_name(state)
         sinks = []
         for sink in _sinks(target, client, options, closing):
             closing.callback(sink.close)
@@ -152,6 +152,24 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
                 say(f"{done.incomplete} frames are incomplete: parts of them have not come")
             if done.left_out:
                 say(f"{done.left_out} messages left out where they could not be written; the log says which and where")
+
+
+def _own_name(state: Path | None) -> str:
+    """By the name of another listener it would end that one's session, and take what is kept for it. With a session of
+    its own that outlives the process, it has the same name at every start."""
+    drawn = f"{CLIENT}-{secrets.token_hex(4)}"
+    if state is None:
+        return drawn
+    file = state / "client"
+    try:
+        if not file.exists():
+            write_file(file, drawn.encode())
+        name = file.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the name of this client in {file} cannot be read or written: {error}") from error
+    if not name or len(name) > MAX_CLIENT or not name.isprintable():
+        raise SettingsError(f"expected the name of this client in {file}; name it by --client")
+    return name
 
 
 def _check(options: Options) -> None:

@@ -128,6 +128,36 @@ def test_a_geopackage_at_the_end(tmp_path: Path, broker: Broker) -> None:
     assert "left out" in running.errors
 
 
+def test_two_listeners_in_two_folders_take_nothing_from_each_other(tmp_path: Path, broker: Broker) -> None:
+    """Nor does a second one end the session that is kept for the first, which would do so to the second in turn."""
+    places = tmp_path / "one", tmp_path / "other"
+    for place in places:
+        place.mkdir()
+    listeners = [Running(place, broker.url, "--ndjson", "x.ndjson") for place in places]
+    for running in listeners:
+        running.wait_listening()
+    device = Device(broker.url)
+    for place in places:
+        published(device, place / "x.ndjson")
+    device.publish([of_frame(WHOLE, f"both-{number}") for number in range(20)])
+    both = [f"both-{number}" for number in range(20)]
+    for place in places:
+        until(lambda place=place: {one["frame"]["id"] for one in whole_lines(place / "x.ndjson")} >= set(both))
+    device.close()
+    assert [running.stop() for running in listeners] == [0, 0]
+    first, second = ((place / ".sam3edge-listen" / "client").read_text() for place in places)
+    assert first != second
+    assert all("another client" not in running.errors for running in listeners)
+
+
+def test_a_name_that_is_none_is_refused(tmp_path: Path, broker: Broker) -> None:
+    (tmp_path / ".sam3edge-listen").mkdir()
+    (tmp_path / ".sam3edge-listen" / "client").write_text("two\nlines")
+    running = Running(tmp_path, broker.url, "--ndjson", "x.ndjson")
+    assert running.wait() == 2
+    assert "expected the name of this client" in running.errors
+
+
 def test_two_listeners_need_a_state_each(tmp_path: Path, broker: Broker) -> None:
     first = Running(tmp_path, broker.url, "--ndjson", "x.ndjson")
     first.wait_listening()
