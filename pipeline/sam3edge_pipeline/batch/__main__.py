@@ -23,9 +23,10 @@ from sam3edge.geo.raster import RasterOptions, require_crs
 from sam3edge.rasters import texts
 from sam3edge.rasters.options import ReadOptions, SegmentOptions
 from sam3edge.terminal import errors_in_words, progress, say
-from sam3edge_pipeline.batch.inputs import IN_S3, S3, RasterInput, find_rasters
+from sam3edge_pipeline.batch.inputs import RasterInput, find_rasters
+from sam3edge_pipeline.batch.results import Report
 from sam3edge_pipeline.batch.runners import RayProcesses, Runner, ThisProcess
-from sam3edge_pipeline.batch.work import Report, Task
+from sam3edge_pipeline.batch.work import Task
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -58,13 +59,12 @@ def batch(
     """Find what the prompts name in many rasters."""
     with errors_in_words():
         require_crs(crs)
-        virtual = tuple(allow or ()) + ((IN_S3,) if any(place.startswith(S3) for place in places) else ())
         files = model_files(bundle, verify(bundle, None))
         reading = ReadOptions(
             bands=texts.read_bands(bands) if bands else (),
             depth=texts.read_depth(stretch) if stretch else None,
             place=RasterOptions(crs=crs),
-            virtual=virtual,
+            virtual=tuple(allow or ()),
         )
         options = SegmentOptions(
             reading=reading, tile=files.input_size, largest=texts.read_size(largest) if largest else None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,16 @@ import rasterio
 from rasterio.transform import Affine
 from typer.testing import CliRunner, Result
 
-from sam3edge.core.errors import EngineError, SettingsError
-from sam3edge.rasters.options import SegmentOptions
+from sam3edge.core.errors import EngineError, FrameError, SettingsError
+from sam3edge.rasters.options import ReadOptions, SegmentOptions
 from sam3edge.rasters.texts import read_prompts
+from sam3edge.vector.rows import features_of
+from sam3edge_pipeline.batch import work
 from sam3edge_pipeline.batch.__main__ import app
 from sam3edge_pipeline.batch.inputs import RasterInput, find_rasters
+from sam3edge_pipeline.batch.results import Report
 from sam3edge_pipeline.batch.runners import RayProcesses, Runner, ThisProcess
-from sam3edge_pipeline.batch.work import Report, Task
+from sam3edge_pipeline.batch.work import Task
 from sam3edge_pipeline.synthetic import draw_scene
 
 pytestmark = pytest.mark.xdist_group("batch")  # what one process gives is made once
@@ -119,6 +124,119 @@ def test_another_question_or_another_file_is_asked_anew(demo_bundle: Path, tmp_p
     assert not run(ThisProcess(), other, [raster])[raster.name].resumed
     write_scene(tmp_path / "a.tif", (2, 3))
     assert not run(ThisProcess(), other, [raster])[raster.name].resumed
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> RasterInput:
+    write_scene(tmp_path / "a.tif", (1,))
+    [raster] = find_rasters([str(tmp_path / "a.tif")], "", no_s3)
+    return raster
+
+
+def shards(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "features").iterdir())
+
+
+def test_a_shard_that_is_gone_is_made_again(demo_bundle: Path, lone: RasterInput, tmp_path: Path) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    run(ThisProcess(), task, [lone])
+    [shard] = shards(task.out)
+    (task.out / "features" / shard).unlink()
+    assert not run(ThisProcess(), task, [lone])[lone.name].resumed
+    assert shards(task.out) == [shard]
+
+
+def test_a_raster_that_cannot_be_read_any_more_leaves_the_table(
+    demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    run(ThisProcess(), task, [lone])
+    assert len(shards(task.out)) == 1
+    Path(lone.path).write_bytes(b"II*\0 and then nothing of use")
+    assert run(ThisProcess(), task, [lone])[lone.name].error
+    assert shards(task.out) == []
+
+
+def test_what_a_bucket_lists_is_done_once_for_each_content(
+    demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    old, new = (replace(lone, listed=etag) for etag in ("old", "new"))
+    assert not run(ThisProcess(), task, [old])[lone.name].resumed
+    assert run(ThisProcess(), task, [old])[lone.name].resumed
+    assert not run(ThisProcess(), task, [new])[lone.name].resumed
+
+
+def test_what_a_bucket_lists_is_read_and_nothing_else_of_it(
+    demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A STAC item's object of the same bucket needs --allow."""
+    opened = []
+
+    def open_raster_file(path: str, options: ReadOptions) -> Any:
+        opened.append((path, path.startswith(options.virtual)))
+        raise FrameError("no network here", frame_id="", name=path)
+
+    monkeypatch.setattr(work, "open_raster_file", open_raster_file)
+    listed = RasterInput("/vsis3/images/a.tif", "a", listed="etag 7")
+    named = RasterInput("/vsis3/images/b.tif", "b")
+    run(ThisProcess(), task_in(demo_bundle, tmp_path / "out"), [listed, named])
+    assert opened == [(listed.path, True), (named.path, False)]
+
+
+@pytest.mark.parametrize("name", ["mine.parquet", "readme.md"])
+def test_features_of_others_are_not_mixed_with_ours(
+    name: str, demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    (task.out / "features").mkdir(parents=True)
+    (task.out / "features" / name).write_text("somebody else's")
+    with pytest.raises(SettingsError, match=f"holds {name}, which no run has written; use another --out"):
+        list(ThisProcess().run(task, [lone]))
+    assert shards(task.out) == [name]
+
+
+def test_a_shard_whose_process_was_killed_before_it_reported_is_ours(
+    demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    run(ThisProcess(), task, [lone])
+    (task.out / "reports" / f"{lone.name}.json").unlink()
+    (task.out / "checkpoints" / f"{lone.name}.sqlite").touch()
+    assert not run(ThisProcess(), task, [lone])[lone.name].resumed
+
+
+def test_a_folder_of_shards_is_one_table_to_geopandas(serial: Path) -> None:
+    whole = geopandas.read_parquet(serial / "features")
+    assert whole.crs == "OGC:CRS84"
+    parts = table(serial)
+    assert len(whole) == len(parts)
+    assert set(whole.geometry.to_wkt()) == set(parts.geometry.to_wkt())
+    assert set(whole["image_geometry"].to_wkt()) == set(parts["image_geometry"].to_wkt())
+
+
+def test_features_that_cannot_be_written_cost_their_raster_only(
+    demo_bundle: Path, rasters: list[RasterInput], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(message: dict[str, Any]) -> Iterator[Any]:
+        yield from [{"type": "nothing"}] if message["frame"]["name"] == "scene-00.tif" else features_of(message)
+
+    monkeypatch.setattr(work, "features_of", damaged)
+    reports = run(ThisProcess(), task_in(demo_bundle, tmp_path / "out"), rasters[:2])
+    assert "expected a GeoJSON feature" in reports[rasters[0].name].error
+    assert not reports[rasters[1].name].error
+    assert shards(tmp_path / "out") == [f"{rasters[1].name}.parquet"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "[::1]:{port}"])
+def test_a_cluster_that_does_not_answer_is_an_error_in_words(
+    address: str, demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    with socket.socket() as free:  # and nobody listens
+        free.bind(("127.0.0.1", 0))
+        named = address.format(port=free.getsockname()[1])
+        with pytest.raises(SettingsError, match="no Ray cluster answers at"):
+            list(RayProcesses(2, named).run(task_in(demo_bundle, tmp_path / "out"), [lone]))
 
 
 @pytest.mark.timeout(300)
@@ -218,3 +336,11 @@ def test_what_cannot_be_meant_is_refused(
     ended = batch(demo_bundle, *arguments, "--out", str(tmp_path))
     assert ended.exit_code == 2
     assert reason in " ".join(ended.output.split())
+
+
+@pytest.mark.parametrize("out", ["file", "file/deeper"])
+def test_an_output_that_is_no_folder_is_refused(out: str, demo_bundle: Path, lone: RasterInput, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    ended = batch(demo_bundle, lone.path, "--prompts", "car", "--out", str(tmp_path / out))
+    assert ended.exit_code == 2
+    assert "expected --out to be a folder to write to" in " ".join(ended.output.split())
