@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sam3edge.core.errors import VectorFileError
-from sam3edge.vector import files
+from sam3edge.vector import drafts, files
 from sam3edge.vector.files import FORMATS, FeatureWriter, write_features
 from sam3edge.vector.rows import FeatureRefused
 from support.vector_files import FIELD, feature, names_in, read_layer
@@ -44,7 +44,7 @@ SMALL_FILES = """
 import resource, sys
 from pathlib import Path
 from sam3edge.core.errors import VectorFileError
-from sam3edge.vector import files
+from sam3edge.vector import drafts, files
 from support.vector_files import FIELD, feature
 
 folder = Path(sys.argv[1])
@@ -100,7 +100,7 @@ def test_a_folder_without_permission_is_an_error_in_words(tmp_path: Path, monkey
     def denied(**_: Any) -> str:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path))
 
-    monkeypatch.setattr(files.tempfile, "mkdtemp", denied)
+    monkeypatch.setattr(drafts.tempfile, "mkdtemp", denied)
     with pytest.raises(VectorFileError, match=r"cannot be written: .*Permission denied"):
         write_features(tmp_path / "found.gpkg", [])
 
@@ -134,3 +134,65 @@ def test_coco_takes_no_feature_without_pixels_or_frame(tmp_path: Path, bad: dict
     with pytest.raises(FeatureRefused, match=r"COCO needs .* feature a"):
         write_features(tmp_path / "found.coco.json", [bad])
     assert names_in(tmp_path) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sam3edge.vector.files import FeatureWriter
+from support.vector_files import FIELD, feature
+
+with FeatureWriter(Path(sys.argv[1])) as writer:
+    writer.write([feature("a", FIELD)])
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next_that_writes_the_file(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    for name in ("found.gpkg", "other.gpkg"):
+        subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / name)], env=environment, timeout=60, check=False)
+    ours, others = names_in(tmp_path)
+    assert (ours[:12], others[:12]) == (".found.gpkg.", ".other.gpkg.")
+    write_features(tmp_path / "found.gpkg", [feature("b", FIELD)])
+    assert names_in(tmp_path) == sorted([others, "found.gpkg"])
+
+
+def test_what_another_one_is_writing_stays(tmp_path: Path) -> None:
+    """Nor does a folder go that looks like one of ours and is not."""
+    path = tmp_path / "found.gpkg"
+    backup = tmp_path / ".found.gpkg.mybackup"
+    backup.mkdir()
+    with FeatureWriter(path) as slow:
+        slow.write([feature("a", FIELD)])
+        write_features(path, [feature("b", FIELD)])
+        assert sorted(read_layer(path, "detections")) == ["b"]
+    assert sorted(read_layer(path, "detections")) == ["a"]
+    assert names_in(tmp_path) == [backup.name, "found.gpkg"]
+
+
+def test_a_file_system_without_locks_leaves_what_it_cannot_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    path = tmp_path / "found.gpkg"
+    with FeatureWriter(path) as slow, monkeypatch.context() as patched:
+        patched.setattr(drafts.fcntl, "flock", unsupported)
+        slow.write([feature("a", FIELD)])
+        write_features(path, [feature("b", FIELD)])
+    assert sorted(read_layer(path, "detections")) == ["a"]
+    assert names_in(tmp_path) == ["found.gpkg"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_folder_in_the_place_of_the_file_is_refused_before_anything_is_read(tmp_path: Path, end: str) -> None:
+    (tmp_path / f"found{end}").mkdir()
+
+    def never() -> Iterator[dict[str, Any]]:
+        raise AssertionError("read")
+        yield
+
+    with pytest.raises(VectorFileError, match="Is a directory"):
+        write_features(tmp_path / f"found{end}", never())
