@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -10,13 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import shapely
 
 from sam3edge.core.errors import VectorFileError
-from sam3edge.vector import drafts, files
+from sam3edge.vector import coco, drafts, files
 from sam3edge.vector.files import FORMATS, FeatureWriter, write_features
 from sam3edge.vector.rows import FeatureRefused
-from support.vector_files import FIELD, feature, names_in, read_layer
+from support.vector_files import FIELD, SQUARE, feature, names_in, read_layer
 
 ENDS = tuple(FORMATS)
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -44,7 +47,7 @@ SMALL_FILES = """
 import resource, sys
 from pathlib import Path
 from sam3edge.core.errors import VectorFileError
-from sam3edge.vector import drafts, files
+from sam3edge.vector import coco, drafts, files
 from support.vector_files import FIELD, feature
 
 folder = Path(sys.argv[1])
@@ -122,6 +125,47 @@ def test_one_bad_feature_does_not_cost_the_others(tmp_path: Path) -> None:
     assert writer.count == 2
 
 
+RING = shapely.Polygon([(0, 0), (900, 0), (900, 900), (0, 900)], [[(10, 10), (10, 20), (20, 20), (20, 10)]])
+TEETH = shapely.Polygon(
+    [(0, 0), *((1e6 if n % 2 else 1, n * 1e-2) for n in range(100)), (0, 1)],
+    [[(0.2, 0.2), (0.2, 0.4), (0.4, 0.4), (0.4, 0.2)]],
+)
+
+
+def of_size(width: int, height: int, outline: Any = RING) -> dict[str, Any]:
+    return {**feature("a", FIELD, outline), "frame": {"name": "a.png", "id": "f", "width": width, "height": height}}
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (of_size(10**9, 10**9), "has a hole, which COCO says by run lengths of the frame"),
+        (of_size(2**53 - 1, 1), "has a hole"),
+        (of_size(10**6, 2000, TEETH), "has a hole"),
+        (of_size(-5, -5), "needs the frame's name, width and height"),
+        (of_size(100, 100, shapely.box(0, 0, 1e200, 1e200)), "within 2147483648 pixels of the origin"),
+        (of_size(100, 100, shapely.Polygon([(0, 0), (9, 9), (0, 0)])), "needs an area in pixels"),
+    ],
+)
+def test_a_frame_or_outline_beyond_measure_costs_itself_only(
+    tmp_path: Path, bad: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coco, "MAX_CROSSINGS", 1 << 16)
+    with FeatureWriter(tmp_path / "found.coco.json") as writer:
+        with pytest.raises(FeatureRefused, match=reason):
+            writer.write([bad])
+        writer.write([of_size(1000, 1000)])
+    assert len(json.loads((tmp_path / "found.coco.json").read_text())["annotations"]) == 1
+
+
+def test_one_frame_with_two_sizes_is_two_images(tmp_path: Path) -> None:
+    """So that run lengths are of a size that was looked at."""
+    write_features(tmp_path / "found.coco.json", [of_size(2**40, 2**40, SQUARE), of_size(1000, 1000)])
+    written = json.loads((tmp_path / "found.coco.json").read_text())
+    assert [one["image_id"] for one in written["annotations"]] == [1, 2]
+    assert written["annotations"][1]["segmentation"]["size"] == [1000, 1000]
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -196,3 +240,13 @@ def test_a_folder_in_the_place_of_the_file_is_refused_before_anything_is_read(tm
 
     with pytest.raises(VectorFileError, match="Is a directory"):
         write_features(tmp_path / f"found{end}", never())
+
+
+def test_coco_has_the_area_of_an_outline_that_crosses_itself(tmp_path: Path) -> None:
+    bow_tie = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
+    write_features(tmp_path / "found.coco.json", [feature("a", FIELD, bow_tie)])
+    [written] = json.loads((tmp_path / "found.coco.json").read_text())["annotations"]
+    assert written["area"] == 50
+    assert (
+        shapely.union_all([shapely.Polygon(np.reshape(ring, (-1, 2))) for ring in written["segmentation"]]).area == 50
+    )
