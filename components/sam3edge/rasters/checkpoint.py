@@ -118,7 +118,7 @@ def _in_words(path: Path) -> Iterator[None]:
         # of sqlite3's errors this one is of the file, its subclasses are of the disk, permissions and other programs
         is_damaged = type(error) is sqlite3.DatabaseError
         what_to_do = (
-            "remove it, or name another"
+            "name another, or remove it if it was one"
             if is_damaged
             else "see that there is room, that it may be written and is no other program's, and start again: what it "
             "keeps is not lost"

@@ -24,6 +24,7 @@ class Report:
         name, path: of the ``RasterInput``.
         features: how many were found.
         unsupported_prompts: phrases that the model does not know.
+        no_place: why its features have no place on Earth; empty where they have.
         error: why it was skipped; empty if it was not.
         resumed: whether it was done by an earlier run.
     """
@@ -32,6 +33,7 @@ class Report:
     path: str
     features: int = 0
     unsupported_prompts: tuple[str, ...] = ()
+    no_place: str = ""
     error: str = ""
     resumed: bool = False
 

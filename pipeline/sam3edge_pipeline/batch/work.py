@@ -87,11 +87,11 @@ class RasterWorker:
         try:
             with open_raster_file(raster.path, options.reading) as source, open_checkpoint(checkpoint) as kept:
                 run = RasterRun(source, self._engine, self._prompts, options, kept)
-                report = self._written(raster, run)
+                report = replace(self._written(raster, run), no_place=source.no_place)
                 self._results.keep(report, asked)
                 kept.remove()
                 return report
-        except (FrameError, FeatureRefused) as error:
+        except (FrameError, FeatureRefused, OSError) as error:  # the last one of a medium; those of results have names
             report = Report(raster.name, raster.path, error=str(error))
             self._results.keep(report, asked)
             return report
@@ -113,7 +113,15 @@ class RasterWorker:
     def _asked(self, raster: RasterInput) -> str:
         """Digest of all that a result depends on. Of what is neither a file nor listed its name stands for what is in
         it."""
-        path = Path(raster.path)
-        state = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else ()
-        asked = repr((raster, state, self._engine.model, self._prompts, self._options))
+        files = [_state(Path(raster.path)), _state(self._options.reading.place.elevation)]
+        asked = repr((raster, files, self._engine.model, self._prompts, self._options))
         return hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()
+
+
+def _state(path: Path | None) -> tuple[int, ...]:
+    """By which a change of a file is seen; empty where there is none."""
+    try:
+        status = path.stat() if path is not None else None
+    except (OSError, ValueError):
+        return ()
+    return () if status is None else (status.st_size, status.st_mtime_ns)

@@ -117,7 +117,7 @@ def test_unknown_phrases_are_remembered(raster: Path, tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_checkpoint_is_refused(raster: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text("a letter to my mother " * 100)
-    with pytest.raises(SettingsError, match="cannot be used: file is not a database; remove it, or name another"):
+    with pytest.raises(SettingsError, match="cannot be used: file is not a database; name another, or remove it if"):
         features(raster, checkpoint=tmp_path / "checkpoint")
     assert (tmp_path / "checkpoint").read_text().startswith("a letter")
     with pytest.raises(SettingsError, match="cannot be used"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ from sam3edge_pipeline.batch.results import Report
 from sam3edge_pipeline.batch.runners import RayProcesses, Runner, ThisProcess
 from sam3edge_pipeline.batch.work import Task
 from sam3edge_pipeline.synthetic import draw_scene
+from support.places import RPCS, not_yet_georeferenced
 
 pytestmark = pytest.mark.xdist_group("batch")  # what one process gives is made once
 
@@ -226,6 +228,57 @@ def test_features_that_cannot_be_written_cost_their_raster_only(
     assert "expected a GeoJSON feature" in reports[rasters[0].name].error
     assert not reports[rasters[1].name].error
     assert shards(tmp_path / "out") == [f"{rasters[1].name}.parquet"]
+
+
+def test_a_medium_that_fails_costs_its_raster_only(
+    demo_bundle: Path, rasters: list[RasterInput], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = work.open_raster_file
+
+    def failing(path: str, options: ReadOptions) -> Any:
+        if path == rasters[0].path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, options)
+
+    monkeypatch.setattr(work, "open_raster_file", failing)
+    reports = run(ThisProcess(), task_in(demo_bundle, tmp_path / "out"), rasters[:2])
+    assert [reports[raster.name].error for raster in rasters[:2]] == ["[Errno 5] Input/output error", ""]
+
+
+def test_heights_of_the_ground_count_for_rasters_with_rpcs(demo_bundle: Path, tmp_path: Path) -> None:
+    image = np.concatenate([draw_scene(seed).image[:SIDE, :SIDE] for seed in (1, 2)], axis=1)
+    size = {"driver": "GTiff", "width": 2 * SIDE, "height": SIDE, "count": 3, "dtype": "uint8"}
+    with not_yet_georeferenced(), rasterio.open(tmp_path / "a.tif", "w", rpcs=RPCS, **size) as target:
+        target.write(image.transpose(2, 0, 1))
+
+    def place(*options: str) -> tuple[float, float]:
+        ended = batch(demo_bundle, f"{tmp_path}/a.tif", "--prompts", "car", "--out", f"{tmp_path}/out", *options)
+        assert ended.exit_code == 0, ended.output
+        return table(tmp_path / "out").geometry.union_all().centroid.coords[0]
+
+    def write_heights(height: int) -> None:
+        grid = {"driver": "GTiff", "width": 9, "height": 9, "count": 1, "dtype": "int16", "crs": "EPSG:4326"}
+        with rasterio.open(tmp_path / "h.tif", "w", transform=Affine(0.02, 0, 13.3, 0, -0.02, 52.6), **grid) as model:
+            model.write(np.full((9, 9), height, np.int16), 1)
+
+    high = place("--ground-height", "1000")
+    assert np.abs(np.subtract(high, place())).max() > 1e-3
+    for height in (900, 950):  # a model that was changed is another one
+        write_heights(height)
+        by_model = place("--elevation", f"{tmp_path}/h.tif", "--ground-height", f"{1000 - height}")
+        np.testing.assert_allclose(by_model, high, atol=1e-6)
+
+
+def test_rasters_without_a_place_are_told_of(demo_bundle: Path, tmp_path: Path) -> None:
+    image = draw_scene(1).image[:SIDE, :SIDE]
+    with (
+        not_yet_georeferenced(),
+        rasterio.open(tmp_path / "a.tif", "w", "GTiff", SIDE, SIDE, 3, None, None, np.uint8) as a,
+    ):
+        a.write(image.transpose(2, 0, 1))
+    for _ in range(2):
+        ended = batch(demo_bundle, f"{tmp_path}/a.tif", "--prompts", "car", "--out", f"{tmp_path}/out")
+        assert f"without places on Earth {tmp_path}/a.tif: " in ended.output
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "[::1]:{port}"])
