@@ -53,6 +53,7 @@ class Checkpoint:
 
     def __init__(self, database: sqlite3.Connection, path: Path) -> None:
         self._database, self._path = database, path
+        self._is_damaged = False
 
     def found(self, run: str, look: int, tile: Tile) -> Found | None:
         """What was kept of a tile; None where nothing was, or where it is damaged: then the tile is looked at again.
@@ -65,8 +66,10 @@ class Checkpoint:
             row = self._database.execute(query, (run, look, *tile)).fetchone()
         if row is None:
             return None
-        if (found := _read(row[0])) is None:
-            _log.warning("what %s keeps of a tile is damaged; it is looked at again", self._path)
+        found = _read(row[0])
+        if found is None and not self._is_damaged:
+            self._is_damaged = True  # is said once, not for each tile
+            _log.warning("%s is damaged; tiles of which it keeps nothing of use are looked at again", self._path)
         return found
 
     def keep(self, run: str, look: int, tile: Tile, found: Found) -> None:
