@@ -84,10 +84,15 @@ class Checkpoint:
             )
 
     def remove(self) -> None:
-        """It is not needed any more: remove the file, which nothing can be kept in then."""
-        self._database.close()
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        """It is not needed any more: remove the file, which nothing can be kept in then.
+
+        Raises:
+            SettingsError: that is not possible.
+        """
+        with self._in_words():
+            self._database.close()
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

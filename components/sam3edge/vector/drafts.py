@@ -38,7 +38,11 @@ class Draft:
             if _is_abandoned(left):
                 shutil.rmtree(left, ignore_errors=True)
         self.folder = Path(tempfile.mkdtemp(prefix=beginning, dir=path.parent))
-        self._lock = _locked(self.folder)
+        try:
+            self._lock = _locked(self.folder)
+        except OSError:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     def files(self) -> list[Path]:
         """What was written."""

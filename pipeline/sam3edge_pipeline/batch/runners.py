@@ -101,7 +101,7 @@ class RayProcesses:
             try:
                 ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError) as error:
-                raise SettingsError(f"there is no Ray cluster at {self.address}: {error}") from error
+                raise SettingsError(f"Ray cannot be used at {self.address or 'this computer'}: {error}") from error
             stack.callback(ray.shutdown)
             ray.data.DataContext.get_current().enable_progress_bars = False
             yield ray

@@ -230,6 +230,13 @@ def test_a_file_system_without_locks_leaves_what_it_cannot_know(
     assert names_in(tmp_path) == ["found.gpkg"]
 
 
+def test_a_disk_that_is_full_at_once_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drafts, "_locked", full)
+    with pytest.raises(VectorFileError, match="No space left on device"):
+        FeatureWriter(tmp_path / "found.gpkg")
+    assert names_in(tmp_path) == []
+
+
 @pytest.mark.parametrize("end", ENDS)
 def test_a_folder_in_the_place_of_the_file_is_refused_before_anything_is_read(tmp_path: Path, end: str) -> None:
     (tmp_path / f"found{end}").mkdir()
