@@ -38,7 +38,7 @@ def raster(
     out: Annotated[Path, typer.Option(help="Ends in .geojson, .ndjson, .gpkg, .fgb, .parquet or .coco.json.")],
     bundle: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("assets/demo-bundle"),
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Scores above this count.")] = 0.5,
-    tile: Annotated[int, typer.Option(help="Pixels of a tile's side; the model's input by default.")] = 0,
+    tile: Annotated[int, typer.Option(help="Pixels of a tile's side, 64 to 4096; the model's input by default.")] = 0,
     largest: Annotated[
         str, typer.Option(help="Up to which size objects are seen whole, 120m or 300px; a quarter tile by default.")
     ] = "",
@@ -115,6 +115,8 @@ def _writer_for(out: Path) -> Write:
     from sam3edge.core.errors import SettingsError
     from sam3edge.rasters.feature_files import write_collection, write_lines
 
+    if out.is_dir():
+        raise SettingsError(f"expected the name of a file, {out} is a folder")
     if out.suffix.lower() in COLLECTIONS and not out.name.lower().endswith(".coco.json"):
         return lambda run, features: write_collection(out, features, lambda: run.collection(DEVICE))
     if out.suffix.lower() in LINES:

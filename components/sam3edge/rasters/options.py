@@ -16,6 +16,9 @@ from sam3edge.images.depth import DepthOptions
 TILE = 1008
 """Pixels: the side of SAM 3's input."""
 
+TILES = (64, 4096)
+"""Pixels: of how many a side may be. Several tiles are in memory at once, and as numbers of 32 bits."""
+
 MAX_PIXELS = 20_000_000_000
 """140,000 x 140,000; at a pixel of 0.3 m that is a square of 42 km."""
 
@@ -98,7 +101,7 @@ class SegmentOptions:
 
     Attributes:
         reading: how it becomes a picture.
-        tile: side of a tile in pixels at which is looked; the model's input.
+        tile: side of a tile in pixels at which is looked, within ``TILES``; the model's input.
         largest: how large objects may be that are seen whole in some tile, as far as half a tile goes; larger ones are
             put together from parts. None for a quarter of a tile.
         tolerance, nms_iou: as in ``DetectionOptions``, in pixels at which is looked.
@@ -113,7 +116,7 @@ class SegmentOptions:
     extent: Box | None = None
 
     def __post_init__(self) -> None:
-        if self.tile < 64:
-            raise SettingsError(f"expected tiles of 64 pixels or more, got {self.tile}")
+        if not TILES[0] <= self.tile <= TILES[1]:
+            raise SettingsError(f"expected tiles of {TILES[0]} to {TILES[1]} pixels a side, got {self.tile}")
         if self.extent is not None and not (self.extent[0] < self.extent[2] and self.extent[1] < self.extent[3]):
             raise SettingsError(f"expected an extent x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {self.extent}")

@@ -6,15 +6,27 @@ The names and sizes of images are held in memory until the end, and the labels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from shapely.geometry import MultiPolygon, Polygon
 from typing_extensions import TypedDict
 
+from sam3edge.core.masks import crossings
 from sam3edge.core.messages.envelope import to_json
+from sam3edge.core.polygons import areas_only
 from sam3edge.vector.rows import FeatureRefused, Row, row_of
-from sam3edge.vector.run_lengths import Rings, Rle, segmentation_of
+from sam3edge.vector.run_lengths import Rings, Rle, has_holes, segmentation_of
+
+FARTHEST = 2**31
+"""Pixels from the origin that an outline may reach; of much larger ones areas are no numbers any more."""
+
+MAX_PIXELS = 2**31
+"""Of a frame with an object that is written as run lengths: pycocotools counts in 32 bits."""
+
+MAX_CROSSINGS = 1 << 24
+"""Of an outline that is written as run lengths, see ``crossings``: about a gigabyte."""
 
 _FRAME = ("frame", "frame_width", "frame_height")
 
@@ -49,17 +61,27 @@ class CocoAnnotation(TypedDict):
 
 
 def labeled_row_of(feature: Mapping[str, Any]) -> Row:
-    """``row_of`` for what COCO can say.
+    """``row_of`` for what COCO can say; outlines that cross themselves are made valid.
 
     Raises:
-        FeatureRefused: as there; or it has no area in pixels, or its frame has no name or size.
+        FeatureRefused: as there; or it has no area in pixels, its frame has no name or size, or it takes more memory
+            than there may be.
     """
     row = row_of(feature)
-    if not isinstance(row.outline, Polygon | MultiPolygon) or row.outline.is_empty:
+    outline = areas_only(row.outline) if isinstance(row.outline, Polygon | MultiPolygon) else MultiPolygon()
+    if not outline.area > 0:
         raise FeatureRefused(f"COCO needs an area in pixels (imageGeometry), {row.name} has none")
-    if not all(row.values.get(name) for name in _FRAME):
+    name, width, height = (row.values.get(key) for key in _FRAME)
+    if not (name and isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
         raise FeatureRefused(f"COCO needs the frame's name, width and height, {row.name} does not have them")
-    return row
+    if not max(map(abs, outline.bounds)) <= FARTHEST:
+        raise FeatureRefused(f"expected an outline within {FARTHEST} pixels of the origin, {row.name} goes beyond")
+    if has_holes(outline) and (width * height > MAX_PIXELS or crossings(outline, width) > MAX_CROSSINGS):
+        raise FeatureRefused(
+            f"{row.name} has a hole, which COCO says by run lengths of the frame: of {width} x {height} pixels they "
+            "would take too much memory; other formats say holes as they are"
+        )
+    return replace(row, outline=outline)
 
 
 class Coco:
@@ -107,7 +129,7 @@ class Coco:
 
     def _image(self, row: Row) -> CocoImage:
         name, width, height = (row.values[key] for key in _FRAME)
-        key = f"{row.values.get('device', '')}/{row.values.get('frame_id', name)}"
+        key = f"{row.values.get('device', '')}/{row.values.get('frame_id', name)}/{width}/{height}"
         image: CocoImage = {
             "id": len(self._images) + 1,
             "file_name": str(name),

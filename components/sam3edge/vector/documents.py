@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sam3edge.core.errors import VectorFileError
+from sam3edge.vector.geojson import BEGINNING
 from sam3edge.vector.rows import features_of
+
+_log = logging.getLogger(__name__)
 
 DOCUMENTS = frozenset({".geojson", ".json"})
 LINES = frozenset({".ndjson", ".jsonl", ".geojsonl", ".geojsons"})
@@ -28,7 +32,8 @@ def files_in(paths: Iterable[Path], out: Path) -> list[Path]:
     """The files that were named, and those of folders that were, at any depth, by name.
 
     Args:
-        out: what is written from them; in a folder it is left out, as are COCO's documents.
+        out: what is written from them; in a folder it is left out, as are COCO's documents and what ``GeoJson`` wrote,
+            which holds the features of others once more.
 
     Raises:
         VectorFileError: a path is not there, or a folder holds no such file.
@@ -123,13 +128,29 @@ def _files_in(path: Path, out: Path) -> list[Path]:
         raise VectorFileError(f"{path} is not there")
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.rglob("*") if _holds_detections(file) and file != out)
+    written = out.resolve()
+    candidates = sorted(file for file in path.rglob("*") if _holds_detections(file) and file.resolve() != written)
+    found = [file for file in candidates if not _was_converted(file)]
     if not found:
         ends = ", ".join(sorted(DOCUMENTS | LINES))
-        raise VectorFileError(f"{path} holds no detections: none of its files ends in {ends}")
+        raise VectorFileError(
+            f"{path} holds no detections: none of its files ends in {ends}, but for those that sam3edge convert wrote, "
+            "which are taken where they are named themselves"
+        )
     return found
 
 
 def _holds_detections(file: Path) -> bool:
     name = file.name.lower()
     return name.endswith((*DOCUMENTS, *LINES)) and not name.endswith(".coco.json") and file.is_file()
+
+
+def _was_converted(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            known = stream.read(len(BEGINNING)) == BEGINNING
+    except OSError:  # is told when it is read
+        return False
+    if known:
+        _log.warning("%s was written by sam3edge convert and is left out; name it itself if it is meant", file)
+    return known

@@ -7,14 +7,16 @@
     .coco.json            COCO instances
 
 Features are those of detections messages, with what their message says of all of them (``rows.features_of``). A file
-gets its name when it is whole: until then it grows in a hidden folder beside its place, which goes with an error.
+gets its name when it is whole: until then it grows in a hidden folder beside its place, which goes with an error, or
+with the next writer of the same file where a process was killed.
 """
 
 from __future__ import annotations
 
-import shutil
+import errno
+import logging
+import os
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,11 +30,15 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from sam3edge.core.errors import VectorFileError
 from sam3edge.durable import make_folder, move_file, sync_tree
 from sam3edge.vector.coco import Coco, labeled_row_of
+from sam3edge.vector.drafts import Draft
 from sam3edge.vector.flatgeobuf import FlatGeobuf
 from sam3edge.vector.geojson import GeoJson
 from sam3edge.vector.geopackage import GeoPackage
 from sam3edge.vector.geoparquet import StyledGeoParquet
 from sam3edge.vector.rows import Row, row_of
+from sam3edge.vector.style import is_anothers_style
+
+_log = logging.getLogger(__name__)
 
 MAX_ROWS, MAX_BYTES = 4096, 16 << 20
 """Rows, and bytes of their geometries, that are in memory before they are written."""
@@ -121,12 +127,14 @@ class FeatureWriter:
         self._rows: list[Row] = []
         self._bytes = 0
         with self._in_words():
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             make_folder(path.parent)
-            self._draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            self._draft = Draft(path)
             try:
-                self._format = kind.open(self._draft, path.name)
+                self._format = kind.open(self._draft.folder, path.name)
             except _FAILURES:
-                self._remove_draft()
+                self._draft.remove()
                 raise
 
     def write(self, features: Iterable[Mapping[str, Any]]) -> None:
@@ -154,22 +162,18 @@ class FeatureWriter:
             with self._in_words():
                 self._flush()
                 self._format.finish()
-                sync_tree(self._draft)
-                # the file itself comes last: who sees it sees its style, too
-                written = sorted(self._draft.iterdir(), key=lambda file: file.name == self._path.name)
-                for file in written:
-                    move_file(file, self._path.with_name(file.name))
+                sync_tree(self._draft.folder)
+                self.files = tuple(reversed([target for file in self._finished() if (target := self._placed(file))]))
         except VectorFileError:
             self.abort()
             raise
-        self._remove_draft()
-        self.files = tuple(self._path.with_name(file.name) for file in reversed(written))
+        self._draft.remove()
 
     def abort(self) -> None:
         """Give the file up; what was there before is still there."""
         with suppress(*_FAILURES):
             self._format.abandon()
-        self._remove_draft()
+        self._draft.remove()
 
     def __enter__(self) -> FeatureWriter:
         return self
@@ -186,8 +190,18 @@ class FeatureWriter:
                 self._format.write(self._rows)
             self._rows, self._bytes = [], 0
 
-    def _remove_draft(self) -> None:
-        shutil.rmtree(self._draft, ignore_errors=True)
+    def _finished(self) -> list[Path]:
+        """The file itself comes last: who sees it sees its style, too."""
+        return sorted(self._draft.files(), key=lambda file: file.name == self._path.name)
+
+    def _placed(self, file: Path) -> Path | None:
+        """Where a file is now; None for a style that gave way to somebody's own."""
+        target = self._path.with_name(file.name)
+        if is_anothers_style(target):
+            _log.warning("%s is a style of your own and is left as it is", target)
+            return None
+        move_file(file, target)
+        return target
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

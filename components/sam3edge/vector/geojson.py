@@ -17,6 +17,9 @@ from sam3edge.core.messages.envelope import timestamp, to_json
 from sam3edge.vector.rows import Row
 from sam3edge.vector.style import Labels, write_sidecar
 
+BEGINNING = b'{"type":"FeatureCollection","generator":"sam3edge convert","features":[\n'
+"""By which our own files are known when detections are looked for."""
+
 
 class GeoJson:
     """A ``Format``. It holds no feature in memory."""
@@ -25,7 +28,7 @@ class GeoJson:
         self._path = folder / name
         self._labels = Labels()
         self._file = self._path.open("wb")
-        self._between = b'{"type":"FeatureCollection","features":[\n'
+        self._between = BEGINNING
 
     def write(self, rows: Sequence[Row]) -> None:
         """See ``Format``."""

@@ -8,7 +8,7 @@ feature has a place.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,17 @@ PLACE, OUTLINE = "geometry", "image_geometry"
 
 
 class GeoParquet:
-    """A ``Format``. Each ``write`` is a row group; none stays in memory."""
+    """A ``Format``. Each ``write`` is a row group; none stays in memory.
 
-    def __init__(self, folder: Path, name: str) -> None:
+    Args:
+        metadata: of the schema of Arrow, by key.
+    """
+
+    def __init__(self, folder: Path, name: str, metadata: Mapping[str, str] | None = None) -> None:
         self._path = folder / name
         self._columns = {PLACE: _Column(), OUTLINE: _Column()}
-        self._writer: Any = pq.ParquetWriter(self._path, schema(PLACE, OUTLINE), compression="zstd")
+        whole = schema(PLACE, OUTLINE).with_metadata(metadata)
+        self._writer: Any = pq.ParquetWriter(self._path, whole, compression="zstd")
 
     def write(self, rows: Sequence[Row]) -> None:
         """See ``Format``."""
@@ -43,15 +48,21 @@ class GeoParquet:
     def finish(self) -> None:
         """See ``Format``."""
         primary = OUTLINE if self._columns[OUTLINE].types and not self._columns[PLACE].types else PLACE
-        columns = {PLACE: self._columns[PLACE].said(), OUTLINE: {**self._columns[OUTLINE].said(), "crs": None}}
-        document = {"version": "1.1.0", "primary_column": primary, "columns": columns}
         described = {PLACE: EARTH, OUTLINE: PIXELS}
-        self._writer.add_key_value_metadata({"geo": json.dumps(document), "sam3edge": json.dumps(described)})
+        self._writer.add_key_value_metadata({"geo": _geo(primary, self._columns), "sam3edge": json.dumps(described)})
         self._writer.close()
 
     def abandon(self) -> None:
         """See ``Format``."""
         self._writer.close()
+
+
+class GeoParquetShard(GeoParquet):
+    """One of a folder that is read as one table. What holds for every shard is in the schema of Arrow, too, where
+    GeoPandas looks for a folder's ``geo``: without kinds of geometry and bounds, which the specification allows."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(folder, name, {"geo": _geo(PLACE, {PLACE: _Column(), OUTLINE: _Column()})})
 
 
 class StyledGeoParquet(GeoParquet):
@@ -90,3 +101,9 @@ class _Column:
     def said(self) -> dict[str, Any]:
         box = {"bbox": self._bounds.tolist()} if np.isfinite(self._bounds).all() else {}
         return {"encoding": "WKB", "geometry_types": sorted(self.types), **box}
+
+
+def _geo(primary: str, columns: Mapping[str, _Column]) -> str:
+    """GeoParquet's metadata of a file."""
+    said = {PLACE: columns[PLACE].said(), OUTLINE: {**columns[OUTLINE].said(), "crs": None}}
+    return json.dumps({"version": "1.1.0", "primary_column": primary, "columns": said})

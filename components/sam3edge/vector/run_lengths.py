@@ -31,7 +31,11 @@ def rle_of(outline: Polygon | MultiPolygon, width: int, height: int) -> Rle:
 
 def segmentation_of(outline: Polygon | MultiPolygon, width: int, height: int) -> Rings | Rle:
     """As COCO writes an object: its borders; or run lengths where it has a hole, which borders cannot say."""
-    parts = shapely.get_parts(outline)
-    if any(part.interiors for part in parts):
+    if has_holes(outline):
         return rle_of(outline, width, height)
-    return [shapely.get_coordinates(part.exterior)[:-1].ravel().tolist() for part in parts]
+    return [shapely.get_coordinates(part.exterior)[:-1].ravel().tolist() for part in shapely.get_parts(outline)]
+
+
+def has_holes(outline: Polygon | MultiPolygon) -> bool:
+    """Whether borders alone do not say it."""
+    return any(part.interiors for part in shapely.get_parts(outline))

@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -32,6 +33,11 @@ _SYMBOLS: Mapping[Kind, tuple[str, str]] = {
 
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
+_OURS = "<!-- written by sam3edge, which writes it again with the file beside it; QGIS leaves this line out -->\n"
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 has no way to write (https://www.w3.org/TR/xml/#charsets)."""
+
 _WORDS = 'concat("label", \' \', format_number("score", 2))'
 
 
@@ -55,25 +61,38 @@ def qml(labels: Iterable[str], kind: Kind) -> str:
     """The style of a layer.
 
     Args:
-        labels: each gets a colour.
+        labels: each gets a colour, but for those that XML cannot say: they look like all others.
         kind: of the layer's geometries.
     """
     named = list(labels)
     root = ET.Element("qgis", {"version": "3.22", "styleCategories": "Symbology|Labeling", "labelsEnabled": "1"})
     renderer = ET.SubElement(root, "renderer-v2", {"type": "categorizedSymbol", "attr": "label"})
     categories, symbols = ET.SubElement(renderer, "categories"), ET.SubElement(renderer, "symbols")
-    for number, label in enumerate([*named, ""]):  # the empty value is QGIS's category of all other values
+    said = [label for label in named if label and not _NOT_XML.search(label)]
+    for number, label in enumerate([*said, ""]):  # the empty value is QGIS's category of all other values
         words = {"value": label, "label": label or "other", "symbol": str(number), "render": "true"}
         ET.SubElement(categories, "category", words)
         blue, green, red = color_of(label, named) if label else OTHER_RGB
         symbols.append(_symbol(str(number), kind, (red, green, blue)))
     root.append(_labeling())
-    return _DOCTYPE + ET.tostring(root, encoding="unicode")
+    return _DOCTYPE + _OURS + ET.tostring(root, encoding="unicode")
 
 
 def write_sidecar(path: Path, labels: Iterable[str], kind: Kind) -> None:
     """Write the style beside a file, with its base name: QGIS loads it with the file."""
     path.with_suffix(".qml").write_text(qml(labels, kind), encoding="utf-8")
+
+
+def is_anothers_style(path: Path) -> bool:
+    """Whether this is a style that was not written by us, or was changed in QGIS since.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if path.suffix != ".qml" or not path.exists():
+        return False
+    with path.open("rb") as file:
+        return _OURS.encode() not in file.read(1024)
 
 
 def _symbol(name: str, kind: Kind, rgb: tuple[int, int, int]) -> ET.Element:

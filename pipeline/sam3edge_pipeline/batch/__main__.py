@@ -23,9 +23,10 @@ from sam3edge.geo.raster import RasterOptions, require_crs
 from sam3edge.rasters import texts
 from sam3edge.rasters.options import ReadOptions, SegmentOptions
 from sam3edge.terminal import errors_in_words, progress, say
-from sam3edge_pipeline.batch.inputs import IN_S3, S3, RasterInput, find_rasters
+from sam3edge_pipeline.batch.inputs import RasterInput, find_rasters
+from sam3edge_pipeline.batch.results import Report
 from sam3edge_pipeline.batch.runners import RayProcesses, Runner, ThisProcess
-from sam3edge_pipeline.batch.work import Report, Task
+from sam3edge_pipeline.batch.work import Task
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,6 +47,12 @@ def batch(
     stretch: Annotated[str, typer.Option(help="As of sam3edge raster.")] = "",
     largest: Annotated[str, typer.Option(help="Up to which size objects are seen whole, 120m or 300px.")] = "",
     crs: Annotated[str, typer.Option(help="Reference system of rasters that name none, such as EPSG:25833.")] = "",
+    elevation: Annotated[
+        Path | None, typer.Option(help="Elevation model for rasters with RPCs: a GeoTIFF, or a file of SRTM (.hgt).")
+    ] = None,
+    ground_height: Annotated[
+        float, typer.Option(help="For RPCs: metres of the ground above the ellipsoid; added to --elevation.")
+    ] = 0.0,
     asset: Annotated[str, typer.Option(help="Key of the asset of STAC items; by default the only raster.")] = "",
     allow: Annotated[list[str] | None, typer.Option(help="A file system of GDAL's to read, such as /vsicurl/.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with a model; one needs no Ray.")] = 1,
@@ -58,13 +65,12 @@ def batch(
     """Find what the prompts name in many rasters."""
     with errors_in_words():
         require_crs(crs)
-        virtual = tuple(allow or ()) + ((IN_S3,) if any(place.startswith(S3) for place in places) else ())
         files = model_files(bundle, verify(bundle, None))
         reading = ReadOptions(
             bands=texts.read_bands(bands) if bands else (),
             depth=texts.read_depth(stretch) if stretch else None,
-            place=RasterOptions(crs=crs),
-            virtual=virtual,
+            place=RasterOptions(crs=crs, height=ground_height, elevation=elevation and elevation.resolve()),
+            virtual=tuple(allow or ()),
         )
         options = SegmentOptions(
             reading=reading, tile=files.input_size, largest=texts.read_size(largest) if largest else None
@@ -77,6 +83,9 @@ def batch(
     failed = [report for report in reports if report.error]
     for report in failed:
         say(f"[bold red]skipped[/] {escape(report.path)}: {escape(report.error)}")
+    for report in reports:
+        if report.no_place:
+            say(f"[bold yellow]without places on Earth[/] {escape(report.path)}: {escape(report.no_place)}")
     if unknown := sorted({prompt for report in reports for prompt in report.unsupported_prompts}):
         say(f"the model does not know {escape(', '.join(unknown))}")
     found, before = sum(report.features for report in reports), sum(report.resumed for report in reports)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from sam3edge.core.errors import EngineError
+from sam3edge.core.errors import EngineError, SettingsError
 from sam3edge_pipeline.batch.inputs import RasterInput
-from sam3edge_pipeline.batch.work import RasterWorker, Report, Task
+from sam3edge_pipeline.batch.results import Report
+from sam3edge_pipeline.batch.work import RasterWorker, Task
 
 OBJECT_STORE = 80 << 20
 """Bytes, about the least that Ray takes: only names and reports go through it."""
+
+ANSWER_SECONDS = 10.0
+"""Within which a cluster takes a connection; Ray itself asks for ever."""
+
+_HOST_AND_PORT = re.compile(r"(?:\w+://)?\[?(?P<host>[^/]+?)\]?:(?P<port>\d+)")
 
 
 class Runner(Protocol):
@@ -26,7 +34,7 @@ class Runner(Protocol):
 
         Raises:
             EngineError: the model cannot run.
-            SettingsError, VectorFileError: the results cannot be written.
+            SettingsError, VectorFileError: the results cannot be written, or there is no such cluster.
         """
 
 
@@ -88,7 +96,12 @@ class RayProcesses:
                     "object_store_memory": OBJECT_STORE,
                     "_temp_dir": logs,
                 }
-            ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                _require_answer(self.address)
+            try:
+                ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
+            except (ConnectionError, ValueError) as error:
+                raise SettingsError(f"Ray cannot be used at {self.address or 'this computer'}: {error}") from error
             stack.callback(ray.shutdown)
             ray.data.DataContext.get_current().enable_progress_bars = False
             yield ray
@@ -103,6 +116,19 @@ class _Worker:
 
     def __call__(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return asdict(self._worker(RasterInput(**row)))
+
+
+def _require_answer(address: str) -> None:
+    """Names such as ``auto`` are left to Ray, which knows what they stand for."""
+    if (named := _HOST_AND_PORT.fullmatch(address)) is None:
+        return
+    try:
+        with socket.create_connection((named["host"], int(named["port"])), ANSWER_SECONDS):
+            pass
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"no Ray cluster answers at {address}: {error}; ray status says the address on the cluster's computers"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 from sam3edge.core.errors import SettingsError
 
 MAX_BYTES = 64 << 20
-RASTER_TYPES = ("image/tiff", "image/jp2")
+RASTER_TYPE = "image/tiff"
+"""What its media type begins with. JPEG 2000 is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def read_items(path: Path, asset: str) -> list[Item]:
     """An item, or the items of an ItemCollection.
 
     Args:
-        asset: its key; empty for the only asset that is a raster by its type, or has the role ``data``.
+        asset: its key; empty for the only asset that is a TIFF by its type, and not only a preview by its roles.
 
     Raises:
         SettingsError: it is neither, or an item has no such asset.
@@ -63,7 +64,9 @@ def _item(path: Path, item: Any, asset: str) -> Item:
     assets = {key: one for key, one in item["assets"].items() if isinstance(one, Mapping)}
     chosen = [asset] if asset else [key for key, one in assets.items() if _is_raster(one)]
     if len(chosen) != 1 or not isinstance(assets.get(chosen[0], {}).get("href"), str):
-        raise SettingsError(f"name one asset of {item['id']} by --asset: it has {', '.join(sorted(assets)) or 'none'}")
+        raise SettingsError(
+            f"name one asset of {item['id']}, a TIFF, by --asset: it has {', '.join(sorted(assets)) or 'none'}"
+        )
     properties = item.get("properties")
     said = properties if isinstance(properties, Mapping) else {}
     taken = said.get("datetime") or said.get("start_datetime")
@@ -72,7 +75,7 @@ def _item(path: Path, item: Any, asset: str) -> Item:
 
 def _is_raster(asset: Mapping[str, Any]) -> bool:
     roles = asset.get("roles")
-    by_type = str(asset.get("type", "")).startswith(RASTER_TYPES)
+    by_type = str(asset.get("type", "")).startswith(RASTER_TYPE)
     return by_type and (not isinstance(roles, list) or "data" in roles or not {"thumbnail", "overview"} & set(roles))
 
 

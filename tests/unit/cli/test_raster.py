@@ -109,7 +109,8 @@ def test_every_option_is_one_of_the_library(run: Run, engine: Alive, tmp_path: P
         (["a.tif", "--prompts", "red", "--out", "a.geojson", "--crs", "EPSG:0"], "such as EPSG:25833"),
         (["a.tif", "--prompts", "red", "--out", "a.geojson", "--bands", "7"], "expected bands of 1 to 3"),
         (["a.tif", "--prompts", "red@0.001", "--out", "a.geojson"], "metres a pixel or more"),
-        (["a.tif", "--prompts", "red", "--out", "a.geojson", "--tile", "3"], "tiles of 64 pixels or more"),
+        (["a.tif", "--prompts", "red", "--out", "a.geojson", "--tile", "3"], "tiles of 64 to 4096 pixels a side"),
+        (["a.tif", "--prompts", "red", "--out", "a.geojson", "--tile", "100000"], "tiles of 64 to 4096 pixels a side"),
         (["a.tif", "--prompts", "red", "--out", "a.geojson", "--max-pixels", "9"], "at most 9 pixels"),
         (["a.tif", "--prompts", "red", "--out", "a.tif/a.geojson"], "cannot be used"),
     ],
@@ -119,6 +120,18 @@ def test_what_is_wrong_is_said(arguments: list[str], reason: str, run: Run, engi
     assert result.exit_code == 2
     assert reason in " ".join(result.output.split())
     assert not (tmp_path / arguments[4]).exists()
+
+
+@pytest.mark.parametrize("name", ["out.geojson", "out.ndjson", "out.gpkg"])
+def test_an_output_that_is_a_folder_is_refused_before_anything(
+    name: str, run: Run, engine: Alive, tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir()
+    result = run("a.tif", "--prompts", "red", "--out", name)
+    assert result.exit_code == 2
+    assert f"expected the name of a file, {name} is a folder" in result.output
+    assert engine.frames == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", name]
 
 
 def test_a_raster_without_a_place_is_told_of(run: Run, engine: Alive, tmp_path: Path) -> None:

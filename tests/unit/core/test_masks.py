@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam3edge.core.masks import rasterize, run_lengths
+from sam3edge.core.masks import crossings, rasterize, run_lengths
 from sam3edge.core.polygons import outline_of
 from sam3edge.vector.run_lengths import rle_of, segmentation_of
 from sam3edge_pipeline.synthetic import draw_scene
@@ -74,3 +74,12 @@ def test_the_masks_of_scenes_survive_their_outlines() -> None:
             outline = outline_of(np.where(one.mask, 1, -1).astype(np.float32), width, height)
             # parts and holes of a single pixel are not outlined
             assert np.count_nonzero(rasterize(outline, width, height) != one.mask) <= 4
+
+
+@given(POINTS, POINTS)
+def test_crossings_are_what_memory_is_taken_by(shell: list[tuple[int, int]], cut: list[tuple[int, int]]) -> None:
+    """Each change of the mask within a column is at one of them."""
+    outline = outline_with(shell, cut)
+    inside = np.pad(rasterize(outline, 25, 20), ((1, 1), (0, 0)))
+    assert crossings(outline, 25) >= np.count_nonzero(inside[1:] != inside[:-1])
+    assert crossings(shapely.box(3, 4, 13, 9), 25) == 20

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from pyproj import CRS
 from sam3edge.core.errors import EngineError, FrameError, SettingsError
 from sam3edge.core.types import Prompt
 from sam3edge.engines.fake import FakeEngine
-from sam3edge.rasters.checkpoint import open_checkpoint
+from sam3edge.rasters.checkpoint import Found, open_checkpoint
+from sam3edge.rasters.grid import Tile
 from sam3edge.rasters.options import RasterPrompt, ReadOptions
 from support import killed_raster
 from support.killed_raster import Noted
@@ -114,11 +117,42 @@ def test_unknown_phrases_are_remembered(raster: Path, tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_checkpoint_is_refused(raster: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text("a letter to my mother " * 100)
-    with pytest.raises(SettingsError, match="cannot be used: file is not a database; remove it, or name another"):
+    with pytest.raises(SettingsError, match="cannot be used: file is not a database; name another, or remove it if"):
         features(raster, checkpoint=tmp_path / "checkpoint")
     assert (tmp_path / "checkpoint").read_text().startswith("a letter")
     with pytest.raises(SettingsError, match="cannot be used"):
         features(raster, checkpoint=tmp_path)
+
+
+DAMAGES = ["'not json'", "'{}'", "substr(found, 1, 40)", "replace(found, '[0, ', '[99, ')", "x'ff00'"]
+"""Of what is kept of a tile, in SQL."""
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_tile_that_is_kept_damaged_is_looked_at_again(
+    damage: str, raster: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    whole = features(raster, checkpoint=checkpoint)
+    with closing(sqlite3.connect(checkpoint)) as database, database:
+        places = database.execute('SELECT row, "column" FROM tiles ORDER BY length(found) DESC LIMIT 2').fetchall()
+        for place in places:
+            database.execute(f'UPDATE tiles SET found = {damage} WHERE row = ? AND "column" = ?', place)
+    for again in (2, 0):
+        engine = Alive()
+        assert features(raster, engine=engine, checkpoint=checkpoint) == whole
+        assert engine.frames == again
+    assert caplog.text.count("is damaged; tiles of which it keeps nothing of use are looked at again") == 1
+
+
+def test_a_full_disk_does_not_ask_people_to_remove_what_is_kept(raster: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    with open_checkpoint(checkpoint) as kept:
+        pages = kept._database.execute("PRAGMA page_count").fetchone()[0]
+        kept._database.execute(f"PRAGMA max_page_count = {pages}")  # sqlite3 says that the disk is full then
+        much = Found((), {"purple": "unknown " * 10_000})
+        with pytest.raises(SettingsError, match=r"is full; see that there is room, .*: what it keeps is not lost"):
+            kept.keep("run", 0, Tile(0, 0), much)
 
 
 def test_a_bad_raster_makes_no_checkpoint(tmp_path: Path) -> None:

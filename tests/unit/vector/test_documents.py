@@ -11,6 +11,7 @@ import pytest
 from sam3edge.core.errors import VectorFileError
 from sam3edge.vector import documents
 from sam3edge.vector.documents import Messages, files_in
+from sam3edge.vector.files import write_features
 from support.vector_files import message, placed, unplaced
 
 
@@ -103,3 +104,29 @@ def test_folders_are_searched_at_any_depth(tmp_path: Path) -> None:
         files_in([tmp_path / "empty"], out)
     with pytest.raises(VectorFileError, match="is not there"):
         files_in([tmp_path / "nowhere"], out)
+
+
+def test_what_was_converted_is_not_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it is called, and however the folder is; it is taken where it is named."""
+    source = written(tmp_path / "in.ndjson", message(placed()))
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for out in (Path("all.geojson"), Path("link/all.geojson"), Path("other.geojson")):
+        assert files_in([tmp_path], out) == [source]
+        assert write_features(out, read(source)[0]) == 1
+    assert f"{tmp_path}/all.geojson was written by sam3edge convert and is left out; name it" in caplog.text
+    assert len(read(tmp_path / "all.geojson")[0]) == 1
+    assert files_in([Path("all.geojson")], Path("more.geojson")) == [Path("all.geojson")]
+    source.unlink()
+    with pytest.raises(VectorFileError, match="taken where they are named themselves"):
+        files_in([tmp_path], Path("more.geojson"))
+
+
+def test_other_outputs_are_known_by_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source, out = (written(tmp_path / name, message(placed())) for name in ("in.ndjson", "out.geojson"))
+    (tmp_path / "deeper").mkdir()
+    for spelling in (Path("out.geojson"), Path("deeper/../out.geojson"), out):
+        assert files_in([tmp_path], spelling) == [source]

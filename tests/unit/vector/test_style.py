@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sam3edge.images.overlay import color_of
-from sam3edge.vector.files import write_features
+from sam3edge.vector.files import FeatureWriter, write_features
 from sam3edge.vector.rows import row_of
 from sam3edge.vector.style import MAX_LABELS, Labels, qml
 from support.vector_files import FIELD, feature, names_in
@@ -77,3 +77,28 @@ def test_labels_beyond_those_with_a_colour_share_one() -> None:
     labels.see([row_of(feature("x", label="label 00000"))])
     assert len(list(labels)) == MAX_LABELS
     assert len(colors(qml(labels, "MultiPolygon"))) == MAX_LABELS + 1
+
+
+@pytest.mark.parametrize("end", [".fgb", ".parquet", ".geojson"])
+def test_a_style_of_somebody_else_stays(tmp_path: Path, end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One that QGIS saved over ours, too: it writes all of the file anew."""
+    style = tmp_path / "found.qml"
+    style.write_text("<!DOCTYPE qgis>\n<qgis/>\n")
+    with FeatureWriter(tmp_path / f"found{end}") as writer:
+        writer.write([feature("a", FIELD)])
+    assert style.read_text() == "<!DOCTYPE qgis>\n<qgis/>\n"
+    assert writer.files == (tmp_path / f"found{end}",)
+    assert f"{style} is a style of your own and is left as it is" in caplog.text
+    assert names_in(tmp_path) == sorted([f"found{end}", "found.qml"])
+
+
+def test_a_style_of_ours_is_replaced(tmp_path: Path) -> None:
+    for label in ("dent", "scratch"):
+        write_features(tmp_path / "found.fgb", [feature("a", FIELD, label=label)])
+    assert list(colors((tmp_path / "found.qml").read_text())) == ["scratch", ""]
+
+
+def test_labels_that_xml_cannot_say_look_like_all_others(tmp_path: Path) -> None:
+    odd = ["a\x01b", "\ufffe", "", "tab\tand\nline", "\U0001f600"]
+    write_features(tmp_path / "found.fgb", [feature(str(n), FIELD, label=label) for n, label in enumerate(odd)])
+    assert list(colors((tmp_path / "found.qml").read_text())) == ["tab\tand\nline", "\U0001f600", ""]

@@ -83,6 +83,8 @@ def evaluate(
             raise SettingsError(f"expected an odd number of pixels as --median-blur, got {median_blur}")
         if truth_date and date_attribute:
             raise SettingsError("expected --truth-date or --date-attribute, got both")
+        if out.exists() and not out.is_dir():
+            raise SettingsError(f"expected a folder as --out, {out} is none")
         inputs = MapInputs(
             raster,
             VectorSource(detections, detections_layer),

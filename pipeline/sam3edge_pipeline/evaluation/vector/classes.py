@@ -6,12 +6,16 @@ from collections.abc import Iterable
 
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.phrases import single_spaced
+from sam3edge_pipeline.evaluation.vector.classification import ACCURACY, AVERAGES
 
 BACKGROUND = "background"
 """What pixels are that are none of the classes."""
 
 ANY = "*"
 """The value that stands for all that are not named."""
+
+RESERVED = frozenset({BACKGROUND, ACCURACY, *AVERAGES})
+"""Names that stand for something else in reports."""
 
 MAX_CLASSES = 64
 
@@ -74,8 +78,11 @@ class Classes:
         return self._numbers.get(single_spaced(prompt), 0)
 
     def _number(self, prompt: str) -> int:
-        if prompt == BACKGROUND:
-            raise SettingsError(f"{BACKGROUND!r} is what pixels without a class are called; call the prompt otherwise")
+        if prompt in RESERVED:
+            raise SettingsError(
+                f"no class can be called {prompt!r}, as reports call something else so; call the prompt otherwise, by "
+                "--class VALUE=PROMPT"
+            )
         number = self._numbers.setdefault(prompt, len(self._numbers) + 1)
         if number > MAX_CLASSES:
             raise SettingsError(

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import classification_report
 
-_SUMMARIES = ("macro avg", "weighted avg")
+ACCURACY, AVERAGES = "accuracy", ("macro avg", "weighted avg")
+"""What scikit-learn's reports call what is not of one class."""
 
 
 def classification(confusion: npt.NDArray[np.int64], names: Sequence[str]) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def as_text(report: Mapping[str, Any], digits: int = 2) -> str:
     if not report:
         return "no pixels\n"
     columns = ("precision", "recall", "f1-score", "support")
-    classes = [name for name in report if name not in ("accuracy", *_SUMMARIES)]
+    classes = [name for name in report if name not in (ACCURACY, *AVERAGES)]
     width = max(len("weighted avg"), *(len(name) for name in classes))
 
     def line(name: str, values: Sequence[str]) -> str:
@@ -60,6 +61,6 @@ def as_text(report: Mapping[str, Any], digits: int = 2) -> str:
         one = report[name]
         return line(name, [*(f"{one[key]:.{digits}f}" for key in columns[:3]), str(one["support"])])
 
-    total = str(report[_SUMMARIES[0]]["support"])
-    accuracy = line("accuracy", ["", "", f"{report['accuracy']:.{digits}f}", total])
-    return line("", columns) + "\n" + "".join(map(row, classes)) + "\n" + accuracy + "".join(map(row, _SUMMARIES))
+    total = str(report[AVERAGES[0]]["support"])
+    accuracy = line(ACCURACY, ["", "", f"{report[ACCURACY]:.{digits}f}", total])
+    return line("", columns) + "\n" + "".join(map(row, classes)) + "\n" + accuracy + "".join(map(row, AVERAGES))

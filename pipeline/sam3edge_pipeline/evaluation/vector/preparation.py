@@ -115,7 +115,7 @@ def prepare_detections(
     """Read detections; there may be none.
 
     Raises:
-        VectorFileError: they cannot be read.
+        VectorFileError: they cannot be read, or have scores that are no numbers.
     """
     file, counts, without, below = AreaFile(path), PlacingCounts(), _Values(), 0
     with open_vector(source, [columns.prompt], optional=["score"]) as table:
@@ -125,7 +125,7 @@ def prepare_detections(
             counts += one
             inside = [number for number, area in enumerate(placed) if area is not None]
             said = attributes.get("score", [None] * len(placed))
-            scores = np.array([1.0 if said[number] is None else said[number] for number in inside], np.float64)
+            scores = np.array([_score(said[number], table.name) for number in inside], np.float64)
             prompts = [_text(attributes[columns.prompt][number]) for number in inside]
             numbers = [classes.number_of_prompt(prompt) for prompt in prompts]
             for prompt, number in zip(prompts, numbers, strict=True):
@@ -153,6 +153,14 @@ class _Values:
 
     def add(self, value: str) -> None:
         self.counts[value if value in self.counts or len(self.counts) < MAX_VALUES else OTHERS] += 1
+
+
+def _score(value: Any, name: str) -> float:
+    """What has none is sure."""
+    try:
+        return 1.0 if value is None else float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise VectorFileError(f"expected numbers as score in {name}, got {value!r:.40}; rename or mend it") from error
 
 
 def _text(value: Any) -> str:

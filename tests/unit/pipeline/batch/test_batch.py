@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import socket
 import sqlite3
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +18,25 @@ import geopandas
 import numpy as np
 import pandas
 import psutil
+import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 import rasterio
 from rasterio.transform import Affine
 from typer.testing import CliRunner, Result
 
-from sam3edge.core.errors import EngineError, SettingsError
-from sam3edge.rasters.options import SegmentOptions
+from sam3edge.core.errors import EngineError, FrameError, SettingsError
+from sam3edge.rasters.options import ReadOptions, SegmentOptions
 from sam3edge.rasters.texts import read_prompts
+from sam3edge.vector.rows import features_of
+from sam3edge_pipeline.batch import work
 from sam3edge_pipeline.batch.__main__ import app
 from sam3edge_pipeline.batch.inputs import RasterInput, find_rasters
+from sam3edge_pipeline.batch.results import Report
 from sam3edge_pipeline.batch.runners import RayProcesses, Runner, ThisProcess
-from sam3edge_pipeline.batch.work import Report, Task
+from sam3edge_pipeline.batch.work import Task
 from sam3edge_pipeline.synthetic import draw_scene
+from support.places import RPCS, not_yet_georeferenced
 
 pytestmark = pytest.mark.xdist_group("batch")  # what one process gives is made once
 
@@ -119,6 +128,175 @@ def test_another_question_or_another_file_is_asked_anew(demo_bundle: Path, tmp_p
     assert not run(ThisProcess(), other, [raster])[raster.name].resumed
     write_scene(tmp_path / "a.tif", (2, 3))
     assert not run(ThisProcess(), other, [raster])[raster.name].resumed
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> RasterInput:
+    write_scene(tmp_path / "a.tif", (1,))
+    [raster] = find_rasters([str(tmp_path / "a.tif")], "", no_s3)
+    return raster
+
+
+def shards(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "features").iterdir())
+
+
+def test_a_shard_that_is_gone_is_made_again(demo_bundle: Path, lone: RasterInput, tmp_path: Path) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    run(ThisProcess(), task, [lone])
+    [shard] = shards(task.out)
+    (task.out / "features" / shard).unlink()
+    assert not run(ThisProcess(), task, [lone])[lone.name].resumed
+    assert shards(task.out) == [shard]
+
+
+def test_a_raster_that_cannot_be_read_any_more_leaves_the_table(
+    demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    run(ThisProcess(), task, [lone])
+    assert len(shards(task.out)) == 1
+    Path(lone.path).write_bytes(b"II*\0 and then nothing of use")
+    assert run(ThisProcess(), task, [lone])[lone.name].error
+    assert shards(task.out) == []
+
+
+def test_what_a_bucket_lists_is_done_once_for_each_content(
+    demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    old, new = (replace(lone, listed=etag) for etag in ("old", "new"))
+    assert not run(ThisProcess(), task, [old])[lone.name].resumed
+    assert run(ThisProcess(), task, [old])[lone.name].resumed
+    assert not run(ThisProcess(), task, [new])[lone.name].resumed
+
+
+def test_what_a_bucket_lists_is_read_and_nothing_else_of_it(
+    demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A STAC item's object of the same bucket needs --allow."""
+    opened = []
+
+    def open_raster_file(path: str, options: ReadOptions) -> Any:
+        opened.append((path, path.startswith(options.virtual)))
+        raise FrameError("no network here", frame_id="", name=path)
+
+    monkeypatch.setattr(work, "open_raster_file", open_raster_file)
+    listed = RasterInput("/vsis3/images/a.tif", "a", listed="etag 7")
+    named = RasterInput("/vsis3/images/b.tif", "b")
+    run(ThisProcess(), task_in(demo_bundle, tmp_path / "out"), [listed, named])
+    assert opened == [(listed.path, True), (named.path, False)]
+
+
+@pytest.mark.parametrize("name", ["mine.parquet", "readme.md"])
+def test_features_of_others_are_not_mixed_with_ours(
+    name: str, demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    (task.out / "features").mkdir(parents=True)
+    (task.out / "features" / name).write_text("somebody else's")
+    with pytest.raises(SettingsError, match=f"holds {name}, which no run has written; use another --out"):
+        list(ThisProcess().run(task, [lone]))
+    assert shards(task.out) == [name]
+
+
+def test_a_shard_whose_process_was_killed_before_it_reported_is_ours(
+    demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    task = task_in(demo_bundle, tmp_path / "out")
+    run(ThisProcess(), task, [lone])
+    (task.out / "reports" / f"{lone.name}.json").unlink()
+    (task.out / "checkpoints" / f"{lone.name}.sqlite").touch()
+    assert not run(ThisProcess(), task, [lone])[lone.name].resumed
+
+
+def test_a_folder_of_shards_is_one_table_to_geopandas(serial: Path) -> None:
+    """And to pyarrow; alone, each shard says its bounds."""
+    whole = geopandas.read_parquet(serial / "features")
+    assert pyarrow.dataset.dataset(serial / "features").count_rows() == len(whole)
+    for shard in (serial / "features").iterdir():
+        alone = pyarrow.parquet.read_metadata(shard)
+        assert ("bbox" in json.loads(alone.metadata[b"geo"])["columns"]["geometry"]) == (alone.num_rows > 0)
+    assert whole.crs == "OGC:CRS84"
+    parts = table(serial)
+    assert len(whole) == len(parts)
+    assert set(whole.geometry.to_wkt()) == set(parts.geometry.to_wkt())
+    assert set(whole["image_geometry"].to_wkt()) == set(parts["image_geometry"].to_wkt())
+
+
+def test_features_that_cannot_be_written_cost_their_raster_only(
+    demo_bundle: Path, rasters: list[RasterInput], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(message: dict[str, Any]) -> Iterator[Any]:
+        yield from [{"type": "nothing"}] if message["frame"]["name"] == "scene-00.tif" else features_of(message)
+
+    monkeypatch.setattr(work, "features_of", damaged)
+    reports = run(ThisProcess(), task_in(demo_bundle, tmp_path / "out"), rasters[:2])
+    assert "expected a GeoJSON feature" in reports[rasters[0].name].error
+    assert not reports[rasters[1].name].error
+    assert shards(tmp_path / "out") == [f"{rasters[1].name}.parquet"]
+
+
+def test_a_medium_that_fails_costs_its_raster_only(
+    demo_bundle: Path, rasters: list[RasterInput], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = work.open_raster_file
+
+    def failing(path: str, options: ReadOptions) -> Any:
+        if path == rasters[0].path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, options)
+
+    monkeypatch.setattr(work, "open_raster_file", failing)
+    reports = run(ThisProcess(), task_in(demo_bundle, tmp_path / "out"), rasters[:2])
+    assert [reports[raster.name].error for raster in rasters[:2]] == ["[Errno 5] Input/output error", ""]
+
+
+def test_heights_of_the_ground_count_for_rasters_with_rpcs(demo_bundle: Path, tmp_path: Path) -> None:
+    image = np.concatenate([draw_scene(seed).image[:SIDE, :SIDE] for seed in (1, 2)], axis=1)
+    size = {"driver": "GTiff", "width": 2 * SIDE, "height": SIDE, "count": 3, "dtype": "uint8"}
+    with not_yet_georeferenced(), rasterio.open(tmp_path / "a.tif", "w", rpcs=RPCS, **size) as target:
+        target.write(image.transpose(2, 0, 1))
+
+    def place(*options: str) -> tuple[float, float]:
+        ended = batch(demo_bundle, f"{tmp_path}/a.tif", "--prompts", "car", "--out", f"{tmp_path}/out", *options)
+        assert ended.exit_code == 0, ended.output
+        return table(tmp_path / "out").geometry.union_all().centroid.coords[0]
+
+    def write_heights(height: int) -> None:
+        grid = {"driver": "GTiff", "width": 9, "height": 9, "count": 1, "dtype": "int16", "crs": "EPSG:4326"}
+        with rasterio.open(tmp_path / "h.tif", "w", transform=Affine(0.02, 0, 13.3, 0, -0.02, 52.6), **grid) as model:
+            model.write(np.full((9, 9), height, np.int16), 1)
+
+    expected = [place("--ground-height", f"{height}") for height in (1000, 2000)]
+    assert np.abs(np.subtract(*expected)).max() > 1e-3
+    for height, at in zip((900, 1900), expected, strict=True):  # a model that was changed is another one
+        write_heights(height)
+        by_model = place("--elevation", f"{tmp_path}/h.tif", "--ground-height", "100")
+        np.testing.assert_allclose(by_model, at, atol=1e-6)
+
+
+def test_rasters_without_a_place_are_told_of(demo_bundle: Path, tmp_path: Path) -> None:
+    image = draw_scene(1).image[:SIDE, :SIDE]
+    with (
+        not_yet_georeferenced(),
+        rasterio.open(tmp_path / "a.tif", "w", "GTiff", SIDE, SIDE, 3, None, None, np.uint8) as a,
+    ):
+        a.write(image.transpose(2, 0, 1))
+    for _ in range(2):
+        ended = batch(demo_bundle, f"{tmp_path}/a.tif", "--prompts", "car", "--out", f"{tmp_path}/out")
+        assert f"without places on Earth {tmp_path}/a.tif: " in ended.output
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "[::1]:{port}"])
+def test_a_cluster_that_does_not_answer_is_an_error_in_words(
+    address: str, demo_bundle: Path, lone: RasterInput, tmp_path: Path
+) -> None:
+    with socket.socket() as free:  # and nobody listens
+        free.bind(("127.0.0.1", 0))
+        named = address.format(port=free.getsockname()[1])
+        with pytest.raises(SettingsError, match="no Ray cluster answers at"):
+            list(RayProcesses(2, named).run(task_in(demo_bundle, tmp_path / "out"), [lone]))
 
 
 @pytest.mark.timeout(300)
@@ -218,3 +396,11 @@ def test_what_cannot_be_meant_is_refused(
     ended = batch(demo_bundle, *arguments, "--out", str(tmp_path))
     assert ended.exit_code == 2
     assert reason in " ".join(ended.output.split())
+
+
+@pytest.mark.parametrize("out", ["file", "file/deeper"])
+def test_an_output_that_is_no_folder_is_refused(out: str, demo_bundle: Path, lone: RasterInput, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    ended = batch(demo_bundle, lone.path, "--prompts", "car", "--out", str(tmp_path / out))
+    assert ended.exit_code == 2
+    assert "expected --out to be a folder to write to" in " ".join(ended.output.split())

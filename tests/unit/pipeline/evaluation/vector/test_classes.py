@@ -38,6 +38,9 @@ def test_a_value_cannot_be_two_things() -> None:
         Classes(["a=x", "a=y"])
 
 
-def test_the_background_cannot_be_a_prompt() -> None:
+@pytest.mark.parametrize("name", ["background", "accuracy", "macro avg", "weighted  avg"])
+def test_what_reports_call_something_else_cannot_be_a_prompt(name: str) -> None:
     with pytest.raises(SettingsError, match="call the prompt otherwise"):
-        Classes(["a=background"])
+        Classes([f"a={name}"])
+    with pytest.raises(SettingsError, match="call the prompt otherwise"):
+        Classes().number_of_value(name)

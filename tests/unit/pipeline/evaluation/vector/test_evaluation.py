@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import geopandas
 import numpy as np
 import pytest
 import shapely
@@ -244,3 +245,13 @@ def test_dates_are_those_of_the_areas_that_count(tmp_path: Path) -> None:
 def test_classes_are_given_in_order(tmp_path: Path) -> None:
     inputs = replace(scene_inputs(tmp_path), classes=Classes(CLASSES[::-1]))
     assert evaluate(inputs).names == ("background", "road", "field")
+
+
+def test_scores_that_are_no_numbers_are_refused_in_words(tmp_path: Path) -> None:
+    inputs = scene_inputs(tmp_path)
+    table = geopandas.read_file(inputs.detections.path, layer="detections")
+    for scores, name in ((["0.9", "0.8", "0.7", "0.6"], "said.gpkg"), (["high", "0.8", "0.7", "0.6"], "words.gpkg")):
+        table.assign(score=scores).to_file(tmp_path / name, engine="pyogrio")
+    assert evaluate(replace(inputs, detections=VectorSource(tmp_path / "said.gpkg"))).confusion.tolist() == CONFUSION
+    with pytest.raises(VectorFileError, match=r"expected numbers as score in words\.gpkg, got 'high'"):
+        evaluate(replace(inputs, detections=VectorSource(tmp_path / "words.gpkg")))

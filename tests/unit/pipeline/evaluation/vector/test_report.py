@@ -165,7 +165,15 @@ def test_what_cannot_be_done_is_refused_in_words(scene: MapInputs, options: tupl
 
 
 def test_a_folder_that_cannot_be_written_is_told(scene: MapInputs) -> None:
-    (scene.raster.parent / "report").write_text("in the way")
+    (scene.raster.parent / "report/report.json").mkdir(parents=True)
     done = run(scene, *FIELDS)
     assert done.exit_code == 2
     assert "report cannot be written" in done.output
+
+
+def test_an_output_that_is_no_folder_is_refused_before_anything(scene: MapInputs) -> None:
+    (scene.raster.parent / "report").write_text("in the way")
+    scene.raster.unlink()
+    ended = run(scene, *FIELDS)
+    assert ended.exit_code == 2
+    assert "expected a folder as --out" in " ".join(ended.output.split())
