@@ -2,6 +2,7 @@
 import { Elements, draw, find, make, say } from "../dom.js";
 import { pathOf } from "../geometry.js";
 import { LIMITS } from "../limits.js";
+import { byPlace } from "../order.js";
 import { clock, counted, duration, tally } from "../words.js";
 
 const LETTER = 0.6; // width of a letter over its height, about
@@ -47,7 +48,7 @@ export class CamerasView {
     const chosen = this.#selection.key;
     const cameras = this.#state.cameras
       .filter((camera) => camera.frame && (chosen === null || camera.device.key === chosen))
-      .sort((one, other) => (one.key < other.key ? -1 : 1));
+      .sort(byPlace);
     find("no-cameras").hidden = cameras.length > 0;
     this.#cards.show(cameras.map((camera) => [camera.key, camera]));
     for (const camera of this.onScreen) if (!cameras.includes(camera)) this.onScreen.delete(camera);

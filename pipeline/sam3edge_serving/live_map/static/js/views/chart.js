@@ -1,6 +1,7 @@
 // Counts over time, of one camera.
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
 import { find, make, say } from "../dom.js";
+import { byPlace } from "../order.js";
 import { tally } from "../words.js";
 
 const HEIGHT = 220; // CSS pixels
@@ -21,7 +22,7 @@ export class ChartView {
   }
 
   render() {
-    const cameras = this.#state.cameras.filter((camera) => camera.frame);
+    const cameras = this.#state.cameras.filter((camera) => camera.frame).sort(byPlace);
     find("no-counts").hidden = cameras.length > 0;
     find("counts-box").hidden = cameras.length === 0;
     if (!cameras.length) return;
