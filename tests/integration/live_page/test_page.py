@@ -150,11 +150,52 @@ class TestCameras:
         page.click("#camera-list .row button:last-child")
         page.until_frame("pictured.jpg")
 
+    def test_a_picture_that_cannot_be_decoded_is_said_and_outlines_are_shown(
+        self, place: Stand, page: LivePage, device: Sender
+    ) -> None:
+        frame = device.frame("broken.jpg")
+        message = device.snapshot(frame)
+        broken = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(200)).decode()
+        body = json.dumps({**json.loads(message.payload), "image": broken}).encode()
+        place.send(*device.detections(detection(RING), frame=frame))
+        place.publisher.send_bytes(message.topic, body)
+        page.until_problem("1 picture not shown")
+        page.browser.until("document.querySelector('#camera-list rect.blank') !== null")
+        [card] = page.cards
+        assert same(card.outlines[0], RING)
+        assert card.picture is None
+        later = device.frame("whole.jpg")
+        place.send(*device.detections(detection(RING), frame=later), device.snapshot(later))
+        page.browser.until("document.querySelector('#camera-list image') !== null")
+
+    @pytest.mark.parametrize("width", [360, 1280])
+    def test_names_can_be_read_and_lie_over_no_other(
+        self, place: Stand, page: LivePage, device: Sender, width: int
+    ) -> None:
+        page.browser.look(width, 800)
+        crowd = [detection(square(100 + 7 * i, 100 + 2 * i), f"label-{i}", (20 - i) / 20) for i in range(20)]
+        found = [*crowd, detection(square(400, 400), "apart", 0.01)]
+        place.send(*device.detections(*found, frame=device.frame("crowd.jpg", size=(640, 480))))
+        page.until_frame("crowd.jpg")
+        heights = """[...document.querySelectorAll('#camera-list text')].map(
+          (one) => parseFloat(getComputedStyle(one).fontSize) * one.getScreenCTM().a)"""
+        page.browser.until(f"{heights}.every((one) => one >= 10.99)")
+        boxes = page.browser.evaluate(
+            "[...document.querySelectorAll('#camera-list text')].map((one) => one.getBoundingClientRect().toJSON())"
+        )
+        assert "label-0 1.00" in page.cards[0].names
+        assert "apart 0.01" in page.cards[0].names
+        assert 2 < len(boxes) < 21
+        areas = [shapely.box(one["left"], one["top"] + 2, one["right"], one["bottom"] - 2) for one in boxes]
+        assert not any(shapely.overlaps(area, other) for i, area in enumerate(areas) for other in areas[:i])
+
     def test_objects_are_listed_for_those_who_do_not_see_outlines(
         self, place: Stand, page: LivePage, device: Sender
     ) -> None:
         place.send(*device.detections(detection(RING, "car", 0.9), detection(square(1, 1), "car", 0.8, zones=["gate"])))
-        page.browser.until("document.querySelector('#camera-list svg')?.getAttribute('aria-label')?.includes('2 car')")
+        page.browser.until(
+            "document.querySelector('#camera-list svg')?.getAttribute('aria-label')?.includes('2 × car')"
+        )
         page.click("#camera-list summary")
         page.browser.until("document.querySelectorAll('#camera-list tbody tr').length === 2")
         cells = "[...document.querySelectorAll('#camera-list tbody tr')].map((row) => row.textContent)"
@@ -251,7 +292,7 @@ class TestDevices:
         assert "car #-car changed" in page.browser.text("#events ol")
         assert "line crossed gate forward" in page.browser.text("#events ol")
         assert "expected a camera" in page.browser.text("#errors ol")
-        assert page.browser.text("#counts-summary") == "Last frame: 1 car."
+        assert page.browser.text("#counts-summary") == "Last frame: 1 × car."
         assert "car330" in page.browser.text("#counts-tables")
         assert page.browser.evaluate("document.querySelector('#chart canvas') !== null")
 
@@ -609,6 +650,41 @@ class TestPeople:
         page.browser.until("document.querySelectorAll('#camera-list > li').length === 1")
         page.browser.until("document.querySelector('#counts-tables table') !== null")
         assert page.browser.evaluate("document.documentElement.scrollWidth") <= width
+
+    @pytest.mark.parametrize("width", [390, 1280])
+    def test_links_lead_to_their_sections_however_many_cameras_there_are(
+        self, place: Stand, page: LivePage, width: int
+    ) -> None:
+        page.browser.look(width, 800)
+        for number in range(24):
+            camera = Sender("line-7", f"camera-{number}")
+            place.send(*camera.detections(detection(RING), frame=camera.frame("a.jpg", size=(480, 640))))
+        place.send(Sender("line-7").heartbeat())
+        page.browser.until("document.querySelectorAll('#camera-list > li').length === 24")
+        page.browser.until("document.querySelector('#command-prompts').value !== ''")
+        page.click("nav a[href='#map-section']")
+        page.browser.settled(
+            "let at; do { at = scrollY; await new Promise((go) => setTimeout(go, 500)); } while (at !== scrollY);"
+        )
+        top = page.browser.evaluate("document.querySelector('#map-section').getBoundingClientRect().top")
+        at_end = page.browser.evaluate("scrollY + innerHeight >= document.documentElement.scrollHeight - 1")
+        assert 0 <= top <= (800 if at_end else 200)
+
+    @pytest.mark.parametrize("width", [360, 1280])
+    def test_what_stands_below_the_chart_is_not_cut_off(
+        self, place: Stand, page: LivePage, device: Sender, width: int
+    ) -> None:
+        page.browser.look(width, 800)
+        place.send(*device.detections(detection(RING, "car")))
+        page.browser.until("document.querySelector('#chart canvas') !== null")
+        inked = """
+        const canvas = document.querySelector("#chart canvas"), { width, height } = canvas;
+        const ink = (x, across) => canvas.getContext("2d").getImageData(x, 0, across, height).data.some(Boolean);
+        return [ink(0, 2), ink(width - 2, 2), ink(0, width)];
+        """
+        for seconds in range(3):
+            place.send(*device.detections(detection(RING, "car")))
+            assert page.browser.settled(inked) == [False, False, True], seconds
 
     def test_light_and_dark(self, page: LivePage) -> None:
         light = page.browser.screenshot().mean()

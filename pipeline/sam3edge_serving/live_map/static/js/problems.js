@@ -90,6 +90,7 @@ function* ofMessages(config, connection, state, now) {
         "shown.",
     ];
   }
+  if (state.spoilt) yield ["spoilt", `${counted(state.spoilt, "picture")} not shown: not a JPEG that can be decoded.`];
   const incomplete = state.incomplete(now);
   if (incomplete) yield ["incomplete", `${counted(incomplete, "frame")} not shown: parts did not come.`];
 }

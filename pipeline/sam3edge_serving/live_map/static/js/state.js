@@ -24,6 +24,7 @@ export class State {
   messages = 0;
   repetitions = 0;
   evicted = 0; // devices and cameras that made room for others
+  spoilt = 0; // pictures that the browser cannot decode
   deafSince = null; // since when there is no connection; null while there is one
   version = 0;
 
@@ -219,6 +220,13 @@ export class State {
       if (this.#pictureBytes <= this.#limits.pictureBytes) break;
       if (other !== camera) this.#change(other, () => this.#dropPicture(other));
     }
+  }
+
+  // A picture that the browser cannot decode: the camera is shown without it.
+  spoil(camera, picture) {
+    if (picture === null || camera.picture !== picture) return; // there is another one by now
+    this.spoilt += 1;
+    this.#change(camera, () => this.#dropPicture(camera));
   }
 
   #dropPicture(camera) {

@@ -2,7 +2,7 @@
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
 import { find, make, say } from "../dom.js";
 import { byPlace } from "../order.js";
-import { tally } from "../words.js";
+import { clock, tally } from "../words.js";
 
 const HEIGHT = 220; // CSS pixels
 const SECONDS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1200]; // between two marks
@@ -65,7 +65,7 @@ export class ChartView {
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
       axes: [
-        { ...axis, incrs: SECONDS },
+        { ...axis, incrs: SECONDS, space: 90, values: (_, times) => times.map((at) => clock(1000 * at)) },
         { ...axis, size: 48 },
       ],
       series: [
