@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,4 +42,9 @@ def test_what_a_killed_simulator_has_started_ends(tmp_path: Path) -> None:
     finally:
         simulator.send_signal(signal.SIGKILL)
         simulator.wait()
-    until(lambda: not lives(int(child.read_text())), 60)
+    pid = int(child.read_text())
+    try:
+        until(lambda: not lives(pid), 60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -4,7 +4,8 @@ import { find, make, say } from "../dom.js";
 import { byPlace } from "../order.js";
 import { clock, tally } from "../words.js";
 
-const HEIGHT = 220; // CSS pixels
+const HEIGHT = 220,
+  MARGIN = 48; // CSS pixels; the margin left and right has room for half of a time
 const SECONDS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1200]; // between two marks
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5]]; // lines are told apart without their colours, too
 
@@ -62,11 +63,12 @@ export class ChartView {
     return {
       width,
       height: HEIGHT,
+      padding: [null, MARGIN, null, null],
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
       axes: [
         { ...axis, incrs: SECONDS, space: 90, values: (_, times) => times.map((at) => clock(1000 * at)) },
-        { ...axis, size: 48 },
+        { ...axis, size: MARGIN },
       ],
       series: [
         {},
