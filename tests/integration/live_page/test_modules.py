@@ -705,5 +705,5 @@ class TestProblems:
     def test_a_part_that_could_not_be_drawn_is_said(self, modules: Browser) -> None:
         [[key, text]] = modules.settled(self.ASK, {}, {}, 1, 0, {"map": {"reason": "no such place", "at": 0}})
         assert key == "failure of map"
-        assert "could not draw its map" in text
+        assert "failed: map" in text
         assert "no such place" in text

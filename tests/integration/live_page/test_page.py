@@ -457,11 +457,23 @@ class TestConnection:
     def test_what_cannot_be_drawn_costs_no_other_part(self, place: Stand, page: LivePage, device: Sender) -> None:
         """By a fault of the page's own, such as an element that is gone."""
         page.browser.evaluate("document.querySelector('#no-devices').remove()")
-        page.until_problem("The page could not draw its devices")
+        page.until_problem("A part of the page failed: devices")
         place.send(device.heartbeat(), *device.detections(detection(RING), frame=device.frame("drawn.jpg")))
         page.until_frame("drawn.jpg")
         page.browser.until("document.querySelector('#command-prompts').value !== ''")
         assert len([entry for entry in page.browser.console() if entry.source == "javascript"]) == 1
+
+    def test_a_message_that_cannot_be_taken_costs_no_other_one(
+        self, place: Stand, page: LivePage, device: Sender
+    ) -> None:
+        """Where a browser has no room for another picture, say."""
+        page.browser.evaluate("(URL.createObjectURL = () => { throw new Error('no room'); }) !== null")
+        frame = device.frame("before.jpg")
+        place.send(*device.detections(detection(RING), frame=frame), device.snapshot(frame))
+        page.until_problem("A part of the page failed: messages")
+        place.send(*device.detections(detection(RING), frame=device.frame("after.jpg")), device.heartbeat())
+        page.until_frame("after.jpg")
+        page.until_device("line-7", "online")
 
     def test_messages_that_are_not_ours_are_counted_and_cost_nothing_else(
         self, place: Stand, page: LivePage, device: Sender

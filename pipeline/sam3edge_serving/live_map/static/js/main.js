@@ -61,7 +61,7 @@ class Page {
   );
   #presence = new Map(); // what was last said of each device
   #wrong = new Set(); // keys of problems that were said
-  #failures = new Map(); // parts of the page that could not be drawn: { reason, at } by name
+  #failures = new Map(); // parts of the page that failed: { reason, at } by name
   #rate = { at: Date.now(), messages: 0, text: "" };
   #chartAt = 0;
 
@@ -75,7 +75,7 @@ class Page {
       filters: config.prefixes.flatMap((prefix) =>
         TOPICS.filter((topic) => topic !== "snapshots" || config.pictures).map((topic) => `${prefix}/${topic}`),
       ),
-      onMessage: (topic, payload, retained) => this.#take(topic, payload, retained),
+      onMessage: (...message) => this.#part("messages", Date.now(), () => this.#take(...message)),
       onChange: () => this.#changed(),
     });
     this.#commands = new Commands(publish, (entry) => this.#told(entry));
@@ -210,10 +210,10 @@ class Page {
     );
   }
 
-  // A part of the page that cannot be drawn costs no other one, and is said; the console has the whole error, once.
-  #part(name, now, draw) {
+  // A part of the page that fails costs no other one, and is said; the console has the whole error, once.
+  #part(name, now, work) {
     try {
-      draw();
+      work();
     } catch (error) {
       if (this.#failures.get(name)?.reason !== error.message) reportError(error);
       this.#failures.set(name, { reason: error.message, at: now });

@@ -24,8 +24,7 @@ export function problems(config, connection, state, failures, now) {
     ...ofMessages(config, connection, state, now),
     ...[...failures].map(([part, { reason, at }]) => [
       `failure of ${part}`,
-      `The page could not draw its ${part}, last at ${clock(at)}: ${reason}. This is a fault of the page's own; the ` +
-        "browser's console says more.",
+      `A part of the page failed: ${part}, last at ${clock(at)}: ${reason}. The browser's console says more.`,
     ]),
   ];
 }
