@@ -20,11 +20,51 @@ logger = logging.getLogger(__name__)
 MAX_LINE_BYTES = 64 * 1024
 _PIPES_CLOSE_SECONDS = 5.0
 
+_GUARD = """
+read -r group || exit 0
+read -r _
+kill -s TERM -- "-$group"
+sleep 10
+kill -s KILL -- "-$group"
+"""
+
+
+class _Guard:
+    """Ends a process group after this process has been killed, when nobody holds the guard's input any more: a real
+    nucleus's components end with their service.
+
+    Raises:
+        OSError: it could not be started.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def watch(self, group: int) -> None:
+        """Begin, with this group."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{group}\n".encode())
+        self._process.stdin.flush()
+
+    def dismiss(self) -> None:
+        """Nothing is left to guard."""
+        assert self._process.stdin is not None
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+
 
 class StepProcess:
     """A running script; its output goes to the component's log line by line.
 
     The group of the process lives until ``stop``, so that what a ``startup`` script left behind can be ended with it.
+    If this process is killed, the group ends, too.
 
     Args:
         script: what ``/bin/sh -c`` runs.
@@ -49,15 +89,21 @@ class StepProcess:
         self.logger = logger
         self._status: int | None = None
         self._done = threading.Event()
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", script],
-            env=dict(environment),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._guard = _Guard()
+        try:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", script],
+                env=dict(environment),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError:
+            self._guard.dismiss()
+            raise
+        self._guard.watch(self._process.pid)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._threads = [
@@ -99,6 +145,7 @@ class StepProcess:
             time.sleep(0.02)
         self._signal(signal.SIGKILL)
         self._done.wait()
+        self._guard.dismiss()  # before the group's number can be given to another one
         self._process.wait()
         for thread in self._threads:
             if thread is not threading.current_thread():

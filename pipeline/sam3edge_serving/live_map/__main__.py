@@ -27,6 +27,8 @@ from sam3edge_serving.live_map.configuration import (
 )
 from sam3edge_serving.live_map.server import PageServer
 
+MAX_PORT = 65_535
+
 logger = logging.getLogger("sam3edge_serving.live_map")
 
 
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         configuration = _configuration(given)
+        if not 0 <= given.port <= MAX_PORT:
+            raise SettingsError(f"expected --port as 0 to {MAX_PORT}, got {given.port}")
         with PageServer(given.port).serving(configuration) as server:
             _serve(server, given.open)
     except SettingsError as error:

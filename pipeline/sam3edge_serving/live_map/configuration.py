@@ -26,6 +26,8 @@ STYLE_PATH, TILES_PATH = "map-style.json", "map.pmtiles"
 """Where the server has the operator's map."""
 
 _AWS_HOST = re.compile(r"[a-z0-9-]+\.iot\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_ORIGIN = re.compile(rf"https?://(\*\.)?{_HOST.pattern}(:[0-9]{{1,5}})?/?")
 _LEVEL = re.compile(r"\+|[^/+#\x00]+")
 
 
@@ -73,9 +75,11 @@ class PageConfiguration:
         if self.sign_in == "aws" and not self.region:
             raise SettingsError(f"expected the AWS region of {self.broker}, which its name does not say; give --region")
         for origin in self.map_origins:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-                raise SettingsError(f"expected an origin such as https://tiles.example.org, got {origin!r}")
+            if not _ORIGIN.fullmatch(origin):
+                raise SettingsError(
+                    f"expected an origin such as https://tiles.example.org, got {origin!r}; a Content-Security-Policy "
+                    "has names and IPv4 addresses only"
+                )
 
     def document(self) -> dict[str, Any]:
         """What the page reads as ``config.json``."""
@@ -124,11 +128,17 @@ def _check_broker(broker: str) -> None:
     if parts.scheme not in ("ws", "wss") or not parts.hostname or port == 0:
         raise SettingsError(
             f"expected ws://host:port/path or wss://host:port/path, got {broker!r}; browsers speak MQTT over "
-            "WebSockets only, for which brokers have a listener of its own"
+            "WebSockets only, for which brokers have a listener of their own"
         )
     if parts.username is not None or parts.password is not None:
         raise SettingsError("expected a broker's address without user and password; the page asks for them")
     if not re.fullmatch(r"[!-:<-~]+", broker) or "," in broker or "'" in broker:
         raise SettingsError(
             f"expected an address without spaces, commas, quotation marks and semicolons, got {broker!r}"
+        )
+    if not _HOST.fullmatch(parts.hostname):
+        raise SettingsError(
+            f"expected the broker by its name or an IPv4 address, got {broker!r}: the page's Content-Security-Policy, "
+            "which lets it talk to its broker alone, has no others; give a name that leads there, such as one in "
+            "/etc/hosts"
         )

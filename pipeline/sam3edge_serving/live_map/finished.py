@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -22,6 +22,13 @@ PICTURE_SIDE, PICTURE_BYTES = 1280, 4 << 20
 
 PICTURES = "page"
 """The folder of the pictures, beside the page."""
+
+LETTERS = 28
+"""How many letters high the longer side of a frame is, so that they have 11 CSS pixels on a phone: a page without a
+script cannot measure."""
+
+LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.2
+"""Over a letter's height, about."""
 
 _HERE = Path(__file__).parent
 
@@ -73,7 +80,7 @@ def write_finished_page(
 
 def _figure(folder: Path, number: int, frame: FinishedFrame, labels: Sequence[str]) -> str:
     counts = Counter(str(feature["properties"]["label"]) for feature in frame.features)
-    said = ", ".join(f"{count} {label}" for label, count in counts.most_common()) or "nothing found"
+    said = ", ".join(f"{count} × {label}" for label, count in counts.most_common()) or "nothing found"
     spent = ", ".join(f"{stage} {milliseconds:.0f} ms" for stage, milliseconds in frame.milliseconds.items())
     drawing = "" if frame.reason else _drawing(folder, number, frame, said, labels)
     words = f'<span class="refused">{escape(frame.reason)}</span>' if frame.reason else escape(said)
@@ -91,10 +98,10 @@ def _drawing(folder: Path, number: int, frame: FinishedFrame, said: str, labels:
     path = f"{PICTURES}/{number:05}.jpg"
     (folder / path).write_bytes(picture_of(image, PICTURE_SIDE, PICTURE_BYTES).jpeg)
     width, height = image.width, image.height
-    size = max(width, height) / 44
+    size = max(width, height) / LETTERS
     ordered = sorted(frame.features, key=lambda feature: -float(feature["properties"]["area"]))
     shapes = "".join(_outline(feature["properties"], labels) for feature in ordered)
-    names = "".join(_name(feature["properties"], size) for feature in ordered)
+    names = "".join(_names([feature["properties"] for feature in frame.features], width, size))
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(f"{frame.name}: {said}")}">'
         f'<image href="{path}" width="{width}" height="{height}" preserveAspectRatio="none"/>{shapes}{names}</svg>'
@@ -111,8 +118,14 @@ def _outline(properties: Mapping[str, Any], labels: Sequence[str]) -> str:
     return f'<path class="seam" d="{drawn}"/><path class="outline" d="{drawn}" fill="{color}" stroke="{color}"/>'
 
 
-def _name(properties: Mapping[str, Any], size: float) -> str:
-    left, top = (float(value) for value in properties["imageBBox"][:2])
-    words = escape(f"{properties['label']} {float(properties['score']):.2f}")
-    at = f'x="{max(0.0, left):g}" y="{max(size, top - size / 4):g}"'
-    return f'<text {at} font-size="{size:g}" stroke-width="{size / 4:g}">{words}</text>'
+def _names(objects: Sequence[Mapping[str, Any]], width: int, size: float) -> Iterator[str]:
+    """What objects are, beside their outlines, best scores first; those that would lie over others are left out."""
+    placed: list[tuple[float, float, float]] = []
+    for properties in sorted(objects, key=lambda one: -float(one["score"])):
+        words = f"{properties['label']} {float(properties['score']):.2f}"
+        left, top = (float(value) for value in properties["imageBBox"][:2])
+        long = len(words) * size * LETTER_WIDTH
+        x, y = max(0.0, min(left, width - long)), max(size, top - size / 4)
+        if all(x >= to or begin >= x + long or abs(y - at) >= size * LINE_HEIGHT for begin, to, at in placed):
+            placed.append((x, x + long, y))
+            yield f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" stroke-width="{size / 4:g}">{escape(words)}</text>'

@@ -48,7 +48,7 @@ class Display:
             self._live.update(self._render())
         else:
             self._console.print(
-                f"{len(self._rows)}/{self._total}  {received.name}  {_found(received).plain}  {_latency(received)}"
+                f"{self._number(len(self._rows))}  {received.name}  {_found(received).plain}  {_latency(received)}"
                 f"  {received.topic}",
                 highlight=False,
                 soft_wrap=True,
@@ -66,14 +66,18 @@ class Display:
         for row in rows[-SHOWN:]:
             times = (f"{row.timing[stage]:.0f}" if stage in row.timing else "" for stage in STAGES)
             table.add_row(row.name, _found(row), *times, row.topic)
-        return Group(table, Text(f"{len(rows)} of {self._total} frames answered"))
+        return Group(table, Text(f"{min(len(rows), self._total)} of {self._total} frames answered"))
+
+    def _number(self, row: int) -> str:
+        """Which frame of those that were to come; one that somebody has added is another one."""
+        return f"{row}/{self._total}" if row <= self._total else f"+{row - self._total}"
 
 
 def _found(received: Received) -> Text:
     if received.reason:
         return Text(received.reason, style="red")
     counts = Counter(f["properties"]["label"] for f in received.features)
-    text = Text(", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing")
+    text = Text(", ".join(f"{count} × {label}" for label, count in counts.items()) or "nothing")
     if received.unsupported_prompts:
         text.append(f"; cannot answer: {', '.join(received.unsupported_prompts)}", style="yellow")
     return text

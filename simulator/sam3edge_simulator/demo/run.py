@@ -87,6 +87,7 @@ def run_demo(options: Options, console: Console) -> bool:
     for name in ("device", "greengrass-build", "watched", "overlays", "geojson", PICTURES):
         shutil.rmtree(out / name, ignore_errors=True)
         (out / name).mkdir(parents=True)
+    (out / "index.html").unlink(missing_ok=True)
     console.print(f"model [bold]{manifest.name} {manifest.version}[/], prompts: {', '.join(prompts)}")
     build_component("model", out / "greengrass-build", manifest.version, "BUCKET_NAME", options.bundle)
     build_component("segmenter", out / "greengrass-build", sam3edge.__version__, "BUCKET_NAME")
@@ -118,10 +119,11 @@ def run_demo(options: Options, console: Console) -> bool:
             )
             console.print(f"live page {page.address}", highlight=False, soft_wrap=True)
             opened = options.open_page and _open(page, broker, console)
+            names = [path.relative_to(options.images).as_posix() for path in images]
             with display:
                 feed(images, options.images, out / "watched")
-                complete = _wait(receiver, done, [p.relative_to(options.images).as_posix() for p in images])
-            frames = receiver.frames()
+                complete = _wait(receiver, done, names)
+            frames = {name: frame for name, frame in receiver.frames().items() if name in names}
             _draw(options, images, frames, prompts)
             _summary(console, receiver, frames, len(images), out, complete)
             if opened:
@@ -172,7 +174,7 @@ def _draw(options: Options, images: Sequence[Path], frames: dict[str, Received],
             save_overlay(image, out / "overlays" / f"{name}.png", frame.features, labels)
     facts = {
         "looked for": ", ".join(labels),
-        "found": f"{sum(len(frame.features) for frame in finished)} objects in {len(finished)} of {len(images)} frames",
+        "objects": f"{sum(len(frame.features) for frame in finished)} in {len(finished)} of {len(images)} frames",
         "in this folder": "overlays, GeoJSON as it was received, logs of the device",
     }
     write_finished_page(out, "sam3edge: the last demo", facts, finished, labels)
@@ -236,8 +238,8 @@ def _summary(
     found = sum(len(f.features) for f in answered)
     rejected = sum(1 for f in answered if f.reason)
     console.print(
-        f"{len(answered)} of {total} frames answered ({rejected} could not be used), {found} objects found, "
-        f"{receiver.repetitions} repetitions dropped by id"
+        f"{len(answered)} of {total} frames answered ({rejected} could not be used); objects found: {found}; "
+        f"repetitions dropped by id: {receiver.repetitions}"
     )
     refused = {phrase: reason for f in answered for phrase, reason in f.unsupported_prompts.items()}
     for phrase, reason in refused.items():

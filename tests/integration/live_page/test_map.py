@@ -97,6 +97,33 @@ def test_objects_lie_where_they_are_on_earth(browser: Browser, device: Sender) -
         assert set(browser.foreign_requests()) == {f"{place.broker.websocket_url}/"}
 
 
+def test_places_at_the_ends_of_the_earth_cost_nothing_else(browser: Browser, device: Sender) -> None:
+    """No polygons, no points, the poles, all of it: with the next frame the map is as it should be."""
+    with stand() as place:
+        page = LivePage(browser, place.server.address)
+        [message] = device.detections(detection(RING, place=on_earth(RING, WEST, NORTH, DEGREE)))
+        body = json.loads(message.payload)
+        everywhere = [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]
+        geometries = [
+            {"type": "MultiPolygon", "coordinates": []},
+            {"type": "Polygon", "coordinates": [[]]},
+            {"type": "Polygon", "coordinates": [[[0, 90]] * 4]},
+            {"type": "Polygon", "coordinates": [everywhere]},
+        ]
+        for number, geometry in enumerate(geometries):
+            feature = {**body["features"][0], "geometry": geometry}
+            changed = {**body, "id": f"{number}", "source": f"camera-{number}", "features": [feature]}
+            place.publisher.send_bytes(message.topic, json.dumps(changed).encode())
+        browser.until("document.querySelector('#map-count').textContent === '2 objects of 2 frames'")
+        browser.until("document.querySelector('#map canvas') !== null")
+        place.send(*device.detections(detection(RING), frame=device.frame("after.jpg")), device.heartbeat())
+        page.until_frame("after.jpg")
+        page.until_device("line-7", "online")
+        browser.evaluate("document.querySelector('#map-fit').click() ?? true")
+        assert page.problems == ""
+        assert not [entry for entry in browser.console() if entry.source != "rendering"]
+
+
 @pytest.mark.parametrize("styled", [False, True])
 def test_an_archive_of_tiles_lies_below_them(browser: Browser, device: Sender, tmp_path: Path, styled: bool) -> None:
     archive, style = tmp_path / "ground.pmtiles", tmp_path / "style.json"

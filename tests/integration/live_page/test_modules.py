@@ -57,7 +57,7 @@ class TestParts:
         const message = read(topic, Uint8Array.from(atob(payload), (one) => one.charCodeAt(0)), Date.now());
         if (seen.has(message.id)) return null;
         seen.add(message.id);
-        return reassembly.take(message)?.flatMap((one) => one.objects.map((object) => object.score)) ?? null;
+        return reassembly.take(message, 0)?.flatMap((one) => one.objects.map((object) => object.score)) ?? null;
       });
     });
     """
@@ -100,7 +100,7 @@ class TestParts:
             const few = new Reassembly({ frames: 3 }), small = new Reassembly({ bytes: 9000 });
             for (const [topic, payload] of arguments[0]) {
               const message = read(topic, Uint8Array.from(atob(payload), (one) => one.charCodeAt(0)), Date.now());
-              few.take(message); small.take(message);
+              few.take(message, 0); small.take(message, 0);
             }
             return [few.waiting, few.dropped, small.bytes, small.waiting + small.dropped];
             """,
@@ -109,6 +109,25 @@ class TestParts:
         assert kept[:2] == [3, 17]
         assert 0 < kept[2] <= 9000
         assert kept[3] == 20
+
+    def test_parts_that_do_not_come_within_a_minute_are_said(self, modules: Browser) -> None:
+        """Of what the broker has retained there is the last part alone, of every frame."""
+        device, now = Sender(), 1_800_000_000_000
+        found = [detection(wobbly(40, 20, 30 + 3 * i)) for i in range(12)]
+        first, second, *rest = written(*device.detections(*found, max_bytes=4000))
+        said = """
+        const { problems } = await import("/js/problems.js");
+        const config = { broker: "wss://b.example", signIn: "none", prefixes: [] };
+        const connection = { phase: "connected", since: 0, denied: [] };
+        return arguments[2].map((at) => problems(config, connection, state, new Map(), at).map(([key]) => key).join());
+        """
+        times = [now + 1000 * seconds for seconds in (59, 61, 89, 91)]
+        ask = f"{TAKE} {said}"
+        assert modules.settled(ask, [[*first, now]], {}, times) == ["", "incomplete", "incomplete", "incomplete"]
+        later = [[*first, now], [*second, now + 30_000]]
+        assert modules.settled(ask, later, {}, times) == ["", "", "", "incomplete"]
+        assert modules.settled(ask, [*later, *([*one, now + 90_000] for one in rest)], {}, times) == [""] * 4
+        assert modules.settled(ask, [[*first, now, True]], {}, times) == [""] * 4
 
     def test_pieces_that_cannot_be_of_one_part_cost_nothing_else(self, modules: Browser) -> None:
         """Pieces of a thousandth, a 1009th, a 1013th ...: their sum would need ever more digits."""
@@ -282,6 +301,9 @@ class TestHostile:
             lambda body, _: body.update(features={}),
             lambda body, _: body.update(device=["line-7"]),
             lambda body, _: body.update(source={"toString": 1}),
+            lambda body, _: body.update(schema_version="2.0"),
+            lambda body, _: body.update(schema_version=1.0),
+            lambda body, _: body.pop("schema_version"),
         ],
     )
     def test_a_frame_that_makes_no_sense_is_refused(self, modules: Browser, change: Any) -> None:
@@ -296,6 +318,9 @@ class TestHostile:
             lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[[["0", 0], [1, 1], [0, 1]]]),
             lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[]),
             lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[[[[0, 0]]]]),
+            lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[[]]),
+            lambda _, one: one["properties"]["imageGeometry"].update(coordinates=[[[0, 0], [1, 1]]]),
+            lambda _, one: one["properties"]["imageGeometry"].update(type="MultiPolygon", coordinates=[]),
             lambda _, one: one["properties"]["imageGeometry"].update(type="GeometryCollection"),
             lambda _, one: one["properties"].update(score=float("nan")),
             lambda _, one: one["properties"].update(score=2),
@@ -313,8 +338,19 @@ class TestHostile:
         )
         assert frame == [0, 1]
 
-    def test_a_place_that_is_not_on_earth_is_left_out_alone(self, modules: Browser) -> None:
-        sent = self.changed(lambda _, one: one["geometry"].update(coordinates=[[[400, 0], [1, 1], [0, 1], [400, 0]]]))
+    @pytest.mark.parametrize(
+        "geometry",
+        [
+            {"coordinates": [[[400, 0], [1, 1], [0, 1], [400, 0]]]},
+            {"type": "MultiPolygon", "coordinates": []},
+            {"type": "MultiPolygon", "coordinates": [[]]},
+            {"type": "Polygon", "coordinates": [[]]},
+            {"type": "Polygon", "coordinates": [[[8, 47], [8, 47]]]},
+        ],
+        ids=str,
+    )
+    def test_a_place_that_is_not_on_earth_is_left_out_alone(self, modules: Browser, geometry: dict[str, Any]) -> None:
+        sent = self.changed(lambda _, one: one["geometry"].update(geometry))
         [frame] = modules.settled(
             f"{TAKE} return state.cameras.map(({{ frame }}) => frame.objects.map((one) => one.place));", [sent]
         )
@@ -355,6 +391,28 @@ class TestHostile:
         ]
         assert modules.settled(f"{TAKE} return [given, state.refused];", sent) == [[None] * 4, 4]
 
+    def test_a_device_cannot_be_called_as_another_one_looks(self, modules: Browser) -> None:
+        names = ["line-7\u200b", "\u202eline-7", "line\u0000-7", "line-7 ", "line  7", "line\u00ad-7", "line\u061c-7"]
+        sent = [written(Sender(name).heartbeat())[0] for name in ["line-7", *names]]
+        shown = modules.settled(f"{TAKE} return [...state.devices.values()].map((one) => one.name);", sent)
+        mark = "\ufffd"
+        assert shown == ["line-7", f"line-7{mark}", f"{mark}line-7", f"line{mark}-7", f"line-7{mark}", f"line{mark} 7",
+                         f"line{mark}-7", f"line{mark}-7"]  # fmt: skip
+
+    def test_devices_and_cameras_stand_in_one_order(self, modules: Browser) -> None:
+        order = modules.settled(
+            """
+            const { byName, byPlace } = await import("/js/order.js");
+            const { Device, Camera } = await import("/js/device.js");
+            const devices = ["line-10", "line-2", "Ärger", "line-1", "zoo"].map((one) => new Device(`p/${one}`, one));
+            const cameras = devices.flatMap((one) => ["c10", "c9"].map((source) => new Camera(one, source)));
+            return [devices.sort(byName).map((one) => one.name),
+              cameras.sort(byPlace).map((one) => `${one.device.name} ${one.source}`)];
+            """
+        )
+        assert order[0] == ["Ärger", "line-1", "line-2", "line-10", "zoo"]
+        assert order[1] == [f"{name} {source}" for name in order[0] for source in ("c9", "c10")]
+
     def test_texts_are_cut_and_shown_without_what_turns_them_around(self, modules: Browser) -> None:
         device = Sender()
         label = "\u202eevil\u0000" + "x" * 5000
@@ -370,13 +428,27 @@ class TestHostile:
 class TestPresence:
     NOW = 1_800_000_000_000
 
-    def words(self, modules: Browser, sent: list[list[Any]], seconds: list[float]) -> list[str]:
-        ask = "const { presence } = await import('/js/state.js'); const [device] = state.devices.values();"
+    def words(self, modules: Browser, sent: list[list[Any]], seconds: list[float], then: str = "") -> list[str]:
+        return [word for word, _ in self.presence(modules, sent, seconds, then)]
+
+    def reasons(self, modules: Browser, sent: list[list[Any]], seconds: list[float], then: str = "") -> list[str]:
+        return [why for _, why in self.presence(modules, sent, seconds, then)]
+
+    def presence(
+        self, modules: Browser, sent: list[list[Any]], seconds: list[float], then: str
+    ) -> list[tuple[str, str]]:
+        ask = "const { presence } = await import('/js/device.js'); const [device] = state.devices.values();"
         found = modules.settled(
-            f"{TAKE} {ask} return arguments[2].map((after) => presence(device, {self.NOW} + 1000 * after).word);",
+            f"""{TAKE} const message = (at) => {{
+              const body = {{ ...JSON.parse(atob(sent[0][1])), id: "another" }};
+              return [sent[0][0], new TextEncoder().encode(JSON.stringify(body)), at];
+            }};
+            {then} {ask}
+            return arguments[2].map((after) => presence(device, {self.NOW} + 1000 * after, state.deafSince))
+              .map(({{ word, why }}) => [word, why]);""",
             sent, {}, seconds,
         )  # fmt: skip
-        return list(found)
+        return [(word, why) for word, why in found]
 
     def at(self, message: Message, retained: bool = False, seconds: float = 0) -> list[Any]:
         return [*written(message)[0], self.NOW + 1000 * seconds, retained]
@@ -423,6 +495,49 @@ class TestPresence:
         ]  # type: ignore[arg-type]
         assert said == ["online", "waiting", "stopped", "restarting"]
 
+    def test_a_state_that_is_not_known_is_a_word(self, modules: Browser) -> None:
+        for state in ("constructor", "__proto__", "toString", "hibernating"):
+            sent = [self.at(Sender().heartbeat(state))]  # type: ignore[arg-type]
+            assert self.words(modules, sent, [1]) == ["online"]
+            assert self.reasons(modules, sent, [1]) == [f"it says that it is {state}"]
+
+    def test_who_is_known_by_what_is_retained_alone_has_no_heartbeat(self, modules: Browser) -> None:
+        frame = self.at(*Sender().detections(), retained=True)  # type: ignore[misc]
+        assert self.words(modules, [frame], [1]) == ["unknown"]
+        assert self.reasons(modules, [frame], [1]) == ["no heartbeat has come yet"]
+        expecting = "state.expect('sam3edge/line-7');"
+        assert self.reasons(modules, [], [1], expecting) == ["nothing has come from it yet"]
+
+    def test_without_a_connection_nobody_knows_and_that_time_counts_against_nobody(self, modules: Browser) -> None:
+        beats = [self.at(Sender().heartbeat(interval=2))]
+        lost = f"state.deafen({self.NOW} + 1000); state.deafen({self.NOW} + 9000);"
+        assert self.words(modules, beats, [1, 99], lost) == ["unknown", "unknown"]
+        assert "no connection to the broker since" in self.reasons(modules, beats, [99], lost)[0]
+        back = f"{lost} state.listen({self.NOW} + 101_000); state.listen({self.NOW} + 105_000);"
+        assert self.words(modules, beats, [102, 105.9, 106.1], back) == ["online", "online", "offline"]
+        again = f"{back} state.take(...message({self.NOW} + 200_000));"
+        assert self.words(modules, beats, [205.9, 206.1], again) == ["online", "offline"]
+        will = [*raw("sam3edge/line-7/availability", "offline"), self.NOW + 500, False]
+        assert self.words(modules, [*beats, will], [102], back) == ["offline"]
+
+    def test_a_clock_that_was_set_back_is_believed_after_a_minute(self, modules: Browser) -> None:
+        """What is late by three hours within a minute is late; after that, it is the device's clock."""
+        device, hours = Sender(), -3 * 3600
+        [frame] = device.detections(detection(RING, "before"), frame=device.frame("before"))
+        [soon] = device.detections(detection(RING, "soon"), frame=device.frame("soon"))
+        [later] = device.detections(detection(RING, "later"), frame=device.frame("later"))
+        beats = [device.heartbeat(), device.heartbeat("stopping"), device.heartbeat("waiting for a model", model=None)]
+        counts = [device.counts(car=number) for number in (1, 2, 3)]
+        now = [self.at(moved(one, 0)) for one in (frame, beats[0], counts[0])]
+        within = [self.at(moved(one, hours), seconds=59) for one in (soon, beats[1], counts[1])]
+        after = [self.at(moved(one, hours), seconds=61) for one in (later, beats[2], counts[2])]
+        look = """state.cameras.map((one) => [one.frame.name, one.device.status.state, one.counts.objects[0].current,
+          one.series.table().series.map(({ label }) => label)])"""
+        [[*seen, _]] = modules.settled(f"{TAKE} return {look};", [*now, *within])
+        assert seen == ["before", "running", 1]
+        [seen] = modules.settled(f"{TAKE} return {look};", [*now, *within, *after])
+        assert seen == ["later", "waiting for a model", 3, ["later"]]
+
     def test_who_sends_frames_has_a_model_whatever_it_said_before(self, modules: Browser) -> None:
         device = Sender()
         beat, [frame], end = device.heartbeat("waiting for a model"), device.detections(), device.heartbeat("stopping")
@@ -434,8 +549,9 @@ class TestPresence:
 
 class TestCommands:
     SEND = """
-    const { Commands } = await import("/js/commands.js");
-    const sent = [], told = [], device = { key: "k", name: "line-7", prefix: "sam3edge/line-7" };
+    const { Commands } = await import("/js/commands.js"), { Device } = await import("/js/device.js");
+    const sent = [], told = [], device = new Device("sam3edge/line-7", "line-7");
+    const of = { prefix: "sam3edge/line-7", device: "line-7" };
     const publish = (topic, text) => { sent.push([topic, JSON.parse(text)]); return Promise.resolve(); };
     const commands = new Commands(publish, (entry) => { if (entry) told.push(entry.state); });
     """
@@ -445,9 +561,9 @@ class TestCommands:
             f"""{self.SEND}
             const one = commands.send(device, "set_threshold", {{ threshold: 0.4 }}, 0);
             const two = commands.send(device, "snapshot", {{}}, 0);
-            commands.answered({{ command: "somebody else's", status: "SUCCEEDED", reason: "" }});
-            commands.answered({{ command: two.id, status: "REJECTED", reason: "no room" }});
-            commands.answered({{ command: one.id, status: "SUCCEEDED", reason: "" }});
+            commands.answered({{ ...of, command: "somebody else's", status: "SUCCEEDED", reason: "" }});
+            commands.answered({{ ...of, command: two.id, status: "REJECTED", reason: "no room" }});
+            commands.answered({{ ...of, command: one.id, status: "SUCCEEDED", reason: "" }});
             return [sent, commands.list.map(({{ name, state, text }}) => [name, state, text])];"""
         )
         assert [topic for topic, _ in sent] == ["sam3edge/line-7/commands"] * 2
@@ -456,12 +572,24 @@ class TestCommands:
         assert sent[0][1]["id"] != sent[1][1]["id"]
         assert states == [["snapshot", "REJECTED", "no room"], ["set_threshold", "SUCCEEDED", ""]]
 
+    def test_nobody_answers_for_another_device(self, modules: Browser) -> None:
+        states = modules.settled(
+            f"""{self.SEND}
+            const one = commands.send(device, "snapshot", {{}}, 0), states = [];
+            for (const other of [{{ prefix: "sam3edge/intruder" }}, {{ device: "intruder" }}, {{}}]) {{
+              commands.answered({{ ...of, ...other, command: one.id, status: "SUCCEEDED", reason: "" }});
+              states.push(one.state);
+            }}
+            return states;"""
+        )
+        assert states == ["sent", "sent", "SUCCEEDED"]
+
     def test_no_response_in_time_is_said_and_a_late_one_counts(self, modules: Browser) -> None:
         states = modules.settled(
             f"""{self.SEND}
             const one = commands.send(device, "snapshot", {{}}, 0), states = [];
             for (const now of [29_000, 31_000, 99_000]) {{ commands.tick(now); states.push(one.state); }}
-            commands.answered({{ command: one.id, status: "SUCCEEDED", reason: "" }});
+            commands.answered({{ ...of, command: one.id, status: "SUCCEEDED", reason: "" }});
             return [...states, one.state, told];"""
         )
         assert states == ["sent", "no response", "no response", "SUCCEEDED", ["no response", "SUCCEEDED"]]
@@ -530,11 +658,11 @@ class TestPictures:
 class TestProblems:
     ASK = """
     const { problems } = await import("/js/problems.js"), { State } = await import("/js/state.js");
-    const [config, connection, messages, now] = arguments, state = new State();
+    const [config, connection, messages, now, failures = {}] = arguments, state = new State();
     state.messages = messages;
     const configured = { broker: "wss://b.example", signIn: "none", prefixes: ["sam3edge/+"], ...config };
     const connected = { phase: "connected", since: 0, denied: [], reason: "", retryAt: null, ...connection };
-    return [...problems(configured, connected, state, now)].map((one) => one[0]);
+    return problems(configured, connected, state, new Map(Object.entries(failures)), now);
     """
 
     @pytest.mark.parametrize(
@@ -555,4 +683,27 @@ class TestProblems:
     def test_what_is_wrong_is_said(
         self, modules: Browser, config: Any, connection: Any, messages: int, now: int, said: list[str]
     ) -> None:
-        assert modules.settled(self.ASK, config, connection, messages, now) == said
+        assert [key for key, _ in modules.settled(self.ASK, config, connection, messages, now)] == said
+
+    @pytest.mark.parametrize(
+        ("sign_in", "for_who_it_is", "words"),
+        [
+            ("password", True, "Sign in again: the broker refuses it."),
+            ("authorizer", True, "Sign in again: the broker refuses it."),
+            ("none", True, "start it again with --sign-in password"),
+            ("none", False, "There is no connection: the broker refuses it."),
+            ("password", False, "There is no connection: the broker refuses it."),
+        ],
+    )
+    def test_who_is_refused_is_told_to_do_what_this_page_can(
+        self, modules: Browser, sign_in: str, for_who_it_is: bool, words: str
+    ) -> None:
+        refused = {"phase": "refused", "reason": "the broker refuses it", "forWhoItIs": for_who_it_is}
+        [[_, said]] = modules.settled(self.ASK, {"signIn": sign_in}, refused, 1, 0)
+        assert words in said
+
+    def test_a_part_that_could_not_be_drawn_is_said(self, modules: Browser) -> None:
+        [[key, text]] = modules.settled(self.ASK, {}, {}, 1, 0, {"map": {"reason": "no such place", "at": 0}})
+        assert key == "failure of map"
+        assert "failed: map" in text
+        assert "no such place" in text

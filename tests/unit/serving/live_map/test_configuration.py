@@ -30,6 +30,9 @@ IOT = "wss://abc123-ats.iot.eu-central-1.amazonaws.com"
         ("wss://broker.example.org; script-src *", "without spaces"),
         ("wss://broker.example.org,evil.example", "without spaces"),
         ("wss://broker.example.org/'none'", "without spaces"),
+        ("ws://[::1]:9001", "by its name or an IPv4 address"),
+        ("ws://[fe80::1%25eth0]:9001", "by its name or an IPv4 address"),
+        ("ws://*:9001", "by its name or an IPv4 address"),
     ],
 )
 def test_brokers_that_a_page_cannot_use_are_refused(broker: str, words: str) -> None:
@@ -49,11 +52,22 @@ def test_brokers_that_a_page_cannot_use_are_refused(broker: str, words: str) -> 
         ({"sign_in": "aws"}, "give --region"),
         ({"map_origins": ("tiles.example.org",)}, "expected an origin"),
         ({"map_origins": ("https://tiles.example.org/path",)}, "expected an origin"),
+        ({"map_origins": ("https://a.example.org; script-src *",)}, "expected an origin"),
+        ({"map_origins": ("https://a.example.org https://b.example.org",)}, "expected an origin"),
+        ({"map_origins": ("https://a.example.org?key=1",)}, "expected an origin"),
+        ({"map_origins": ("https://[::1]:8080",)}, "names and IPv4 addresses"),
+        ({"map_origins": ("https://*",)}, "expected an origin"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         PageConfiguration("wss://broker.example.org", **changes)
+
+
+@pytest.mark.parametrize("origin", ["https://tiles.example.org", "http://127.0.0.1:8080/", "https://*.example.org:443"])
+def test_origins_get_into_the_policy(origin: str) -> None:
+    policy = PageConfiguration("wss://broker.example.org", map_origins=(origin,)).policy()
+    assert f"connect-src 'self' wss://broker.example.org {origin};" in policy
 
 
 def test_endpoints_of_aws_iot_core_say_their_region_and_get_their_path() -> None:
@@ -70,6 +84,8 @@ def test_endpoints_of_aws_iot_core_say_their_region_and_get_their_path() -> None
         ["--broker", "mqtt://x"],
         ["--broker", "wss://x", "--pictures", "often"],
         ["--broker", "wss://x", "--map-tiles", "none"],
+        ["--broker", "wss://x", "--port", "70000"],
+        ["--broker", "wss://x", "--port", "-1"],
     ],
 )
 def test_the_program_says_what_is_wrong(arguments: list[str]) -> None:

@@ -64,3 +64,23 @@ def test_outlines_are_those_of_the_message_with_their_holes(tmp_path: Path) -> N
     assert points == {(x, y) for ring in (RING.exterior, *RING.interiors) for x, y in ring.coords}
     assert [text.text for text in svg.iter("text")] == [f"{EVIL} 0.90", "dent 0.50"]
     assert "expected an image &lt;script&gt;" in text
+
+
+def test_names_are_large_enough_and_lie_over_no_other(tmp_path: Path) -> None:
+    """A drawing is at least 320 CSS pixels wide."""
+    image = tmp_path / "a.png"
+    cv2.imwrite(str(image), np.zeros((480, 640, 3), np.uint8))
+    crowd = [detection(square(100 + 7 * i, 100 + 2 * i), f"label-{i}", (20 - i) / 20) for i in range(20)]
+    [message] = Sender().detections(*crowd, detection(square(400, 400), "apart", 0.01))
+    frame = FinishedFrame("a.png", image, json.loads(message.payload)["features"])
+    text = write_finished_page(tmp_path / "out", "the demo", {}, [frame], ["apart"]).read_text()
+    names = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" font-size="([\d.]+)"[^>]*>([^<]*)', text)
+    assert names[0][3] == "label-0 1.00"
+    assert "apart 0.01" in [words for _, _, _, words in names]
+    assert 2 < len(names) < 21
+    assert all(float(size) * 320 / 640 >= 11 for _, _, size, _ in names)
+    boxes = [(float(x), float(y), float(x) + 0.6 * float(size) * len(words), float(y) + float(size))
+             for x, y, size, words in names]  # fmt: skip
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        for other in boxes[:number]:
+            assert left >= other[2] or other[0] >= right or top >= other[3] or other[1] >= bottom

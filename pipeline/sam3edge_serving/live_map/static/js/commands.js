@@ -1,5 +1,6 @@
 // Commands to devices, and what became of them: each response is matched by the command's id.
 import { LIMITS } from "./limits.js";
+import { keyOf } from "./device.js";
 
 const PATIENCE = 30_000; // milliseconds that a device may take
 
@@ -29,9 +30,11 @@ export class Commands {
     return entry;
   }
 
-  // A response of a device; those to the commands of others are nothing to this page.
+  // A response of a device; those to the commands of others, and of devices that were not asked, are nothing to this
+  // page.
   answered(message) {
-    const entry = this.list.find((one) => one.id === message.command);
+    const key = keyOf(message.prefix, message.device);
+    const entry = this.list.find((one) => one.id === message.command && one.key === key);
     if (entry) this.#settle(entry, message.status, message.reason);
   }
 
@@ -42,7 +45,8 @@ export class Commands {
         this.#settle(
           entry,
           "no response",
-          `nothing within ${PATIENCE / 1000} s; the device may be offline, or may not ` + "listen to this broker",
+          `nothing within ${PATIENCE / 1000} s; the device may be offline or may not listen to this broker, or the ` +
+            "page may lack the right to publish its command",
         );
       }
     }

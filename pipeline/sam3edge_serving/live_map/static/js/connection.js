@@ -8,13 +8,15 @@ const SETTLED = 10_000; // connected for so long, the next loss is a new one
 const SHORT = 5000; // a connection that is closed sooner was closed for a reason
 const CONNECT_TIMEOUT = 15_000;
 const KEEP_ALIVE = 50; // seconds: less than the minute after which proxies close what is silent
-const REFUSALS = {
-  1: "it does not speak MQTT 3.1.1",
-  2: "it does not take the client's id",
-  3: "its MQTT service is unavailable",
-  4: "user name or password is wrong",
-  5: "not authorized",
-};
+
+// Return codes of CONNACK (MQTT 3.1.1, table 3.1) that another attempt would get again. 3 is a broker that is not ready.
+const REFUSALS = new Map([
+  [1, "it does not speak MQTT 3.1.1"],
+  [2, "it does not take the client's id"],
+  [4, "user name or password is wrong"],
+  [5, "not authorized"],
+]);
+const OF_CREDENTIALS = [4, 5];
 
 export class Connection {
   #open;
@@ -28,6 +30,7 @@ export class Connection {
   #shortOnes = 0;
   phase = "stopped"; // connecting, connected, waiting, refused
   reason = ""; // why it is not connected
+  forWhoItIs = false; // whether it was refused for its credentials, or for having none
   retryAt = null; // when it tries again
   since = null; // when it was connected
   denied = []; // filters that the broker does not grant
@@ -52,7 +55,7 @@ export class Connection {
     try {
       way = await this.#open();
     } catch (error) {
-      if (attempt === this.#attempt) this.#become("refused", `the address could not be signed: ${error.message}`);
+      if (attempt === this.#attempt) this.#refused(`the address could not be signed: ${error.message}`, true);
       return;
     }
     if (attempt === this.#attempt) this.#connect(way, attempt);
@@ -113,7 +116,8 @@ export class Connection {
       if (mine()) this.#onMessage(topic, payload, packet.retain);
     });
     client.on("error", (error) => {
-      if (mine() && error.code in REFUSALS) this.#refused(REFUSALS[error.code]);
+      const why = REFUSALS.get(error.code);
+      if (mine() && why) this.#refused(`the broker refuses the connection: ${why}`, OF_CREDENTIALS.includes(error.code));
     });
     client.on("close", () => {
       if (mine()) this.#lost();
@@ -130,9 +134,10 @@ export class Connection {
     });
   }
 
-  #refused(why) {
+  #refused(why, forWhoItIs) {
     this.#end();
-    this.#become("refused", `the broker refuses the connection: ${why}`);
+    this.forWhoItIs = forWhoItIs;
+    this.#become("refused", why);
   }
 
   #lost() {

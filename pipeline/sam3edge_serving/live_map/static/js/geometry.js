@@ -2,15 +2,19 @@
 import { NotOurs, list, object } from "./reading.js";
 
 const MAX_PIXEL = 1e6;
+const CORNERS = 3; // of a ring, at least
 
 // Polygons of a GeoJSON geometry: [polygon][ring] of flat arrays x, y, x, y. Points count against the budget of the
 // frame, an object { vertices }; a geometry that does not fit is refused.
 function polygons(geometry, budget, inside) {
   const { type, coordinates } = object(geometry, "a geometry");
   if (type !== "Polygon" && type !== "MultiPolygon") throw new NotOurs("expected a Polygon or a MultiPolygon");
-  return (type === "Polygon" ? [coordinates] : list(coordinates, "polygons")).map((polygon) => {
+  const wanted = type === "Polygon" ? [coordinates] : list(coordinates, "polygons");
+  if (!wanted.length) throw new NotOurs("expected a polygon");
+  return wanted.map((polygon) => {
     const rings = list(polygon, "rings").map((ring) => {
-      const flat = new Float64Array(2 * list(ring, "a ring").length);
+      if (list(ring, "a ring").length < CORNERS) throw new NotOurs(`expected a ring of at least ${CORNERS} points`);
+      const flat = new Float64Array(2 * ring.length);
       budget.vertices -= ring.length;
       if (budget.vertices < 0) throw new NotOurs("expected fewer vertices");
       ring.forEach((point, index) => {

@@ -3,12 +3,13 @@ import "./trust.js";
 import { Palette } from "./colors.js";
 import { Commands } from "./commands.js";
 import { Connection } from "./connection.js";
+import { keyOf, presence } from "./device.js";
 import { Elements, find, make, say } from "./dom.js";
 import { TOPICS } from "./messages.js";
 import { Pictures } from "./pictures.js";
 import { problems } from "./problems.js";
 import { WAYS } from "./signin.js";
-import { State, keyOf, presence } from "./state.js";
+import { State } from "./state.js";
 import { counted } from "./words.js";
 import { CamerasView } from "./views/cameras.js";
 import { ChartView } from "./views/chart.js";
@@ -60,6 +61,7 @@ class Page {
   );
   #presence = new Map(); // what was last said of each device
   #wrong = new Set(); // keys of problems that were said
+  #failures = new Map(); // parts of the page that failed: { reason, at } by name
   #rate = { at: Date.now(), messages: 0, text: "" };
   #chartAt = 0;
 
@@ -73,7 +75,7 @@ class Page {
       filters: config.prefixes.flatMap((prefix) =>
         TOPICS.filter((topic) => topic !== "snapshots" || config.pictures).map((topic) => `${prefix}/${topic}`),
       ),
-      onMessage: (topic, payload, retained) => this.#take(topic, payload, retained),
+      onMessage: (...message) => this.#part("messages", Date.now(), () => this.#take(...message)),
       onChange: () => this.#changed(),
     });
     this.#commands = new Commands(publish, (entry) => this.#told(entry));
@@ -84,14 +86,14 @@ class Page {
     this.#chart = new ChartView(this.#state, palette);
     const commands = new CommandsView(this.#state, this.#commands, config);
     this.#selection.on((key) => commands.choose(key));
-    this.#views = [
-      new DevicesView(this.#state, this.#selection),
-      this.#cameras,
-      new MapView(this.#state, config, palette),
+    this.#views = {
+      devices: new DevicesView(this.#state, this.#selection),
+      cameras: this.#cameras,
+      map: new MapView(this.#state, config, palette),
       commands,
-      new EventsView(this.#state),
-      new ErrorsView(this.#state),
-    ];
+      events: new EventsView(this.#state),
+      errors: new ErrorsView(this.#state),
+    };
     for (const prefix of config.prefixes) if (!prefix.includes("+")) this.#state.expect(prefix);
   }
 
@@ -123,8 +125,11 @@ class Page {
     });
     setInterval(() => this.#tick(), DRAW_EVERY);
     const draw = () => {
-      this.#draw(Date.now());
-      setTimeout(() => requestAnimationFrame(draw), DRAW_EVERY);
+      try {
+        this.#draw(Date.now());
+      } finally {
+        setTimeout(() => requestAnimationFrame(draw), DRAW_EVERY);
+      }
     };
     requestAnimationFrame(draw);
   }
@@ -150,7 +155,7 @@ class Page {
     return [...this.#state.devices.values()].filter(
       (device) =>
         device.key === (this.#selection.key ?? device.key) &&
-        PRESENT.includes(presence(device, Date.now()).word) &&
+        PRESENT.includes(presence(device, Date.now(), this.#state.deafSince).word) &&
         (!device.cameras.size || [...device.cameras.values()].some((camera) => this.#cameras.onScreen.has(camera))),
     );
   }
@@ -165,6 +170,8 @@ class Page {
     const { phase, reason } = this.#connection;
     // where a broker cannot be reached, it may be for what was typed; it stays while somebody types something else
     if (phase === "connected") this.#signIn = false;
+    if (phase === "connected") this.#state.listen(Date.now());
+    else this.#state.deafen(Date.now());
     if (phase === "refused" || reason === "unreachable") this.#signIn = true;
     find("sign-in").hidden = !this.#signIn || !WAYS[this.#config.signIn].fields.length;
     find("connection").dataset.phase = phase;
@@ -186,12 +193,12 @@ class Page {
 
   #draw(now) {
     if (this.#selection.key !== null && !this.#state.devices.has(this.#selection.key)) this.#selection.choose(null);
-    for (const view of this.#views) view.render(now);
+    for (const [name, view] of Object.entries(this.#views)) this.#part(name, now, () => view.render(now));
     if (now - this.#chartAt > CHART_EVERY) {
       this.#chartAt = now;
-      this.#chart.render();
+      this.#part("counts", now, () => this.#chart.render());
     }
-    const wrong = [...problems(this.#config, this.#connection, this.#state, now)];
+    const wrong = problems(this.#config, this.#connection, this.#state, this.#failures, now);
     this.#problems.show(wrong);
     this.#say([...this.#newProblems(wrong), ...this.#changes(now)]);
     if (now - this.#rate.at > 2000) this.#measure(now);
@@ -201,6 +208,16 @@ class Page {
         .filter(Boolean)
         .join(" · "),
     );
+  }
+
+  // A part of the page that fails costs no other one, and is said; the console has the whole error, once.
+  #part(name, now, work) {
+    try {
+      work();
+    } catch (error) {
+      if (this.#failures.get(name)?.reason !== error.message) reportError(error);
+      this.#failures.set(name, { reason: error.message, at: now });
+    }
   }
 
   #measure(now) {
@@ -215,8 +232,9 @@ class Page {
     return wrong.filter(([key]) => !before.has(key)).map(([, text]) => text);
   }
 
-  // Which devices have come, gone, or changed their state.
+  // Which devices have come, gone, or changed their state, as far as anybody knows.
   #changes(now) {
+    if (this.#state.deafSince !== null) return [];
     const changed = [];
     for (const device of this.#state.devices.values()) {
       const { word } = presence(device, now);

@@ -19,6 +19,8 @@ const READERS = {
 // What follows the prefix of the topics that the page listens to.
 export const TOPICS = Object.freeze(Object.keys(READERS));
 
+const VERSION = /^1\.\d+$/; // of the schema: another major version is another message
+
 const JPEG = [0xff, 0xd8, 0xff];
 
 // The topic's prefix and what follows it.
@@ -36,6 +38,8 @@ export function read(topic, payload, now) {
   const written = new TextDecoder().decode(payload);
   if (name === "availability") return { kind: name, prefix, available: availability(written) };
   const body = object(parse(written), "a message");
+  if (!VERSION.test(text(body.schema_version, "schema_version", 16)))
+    throw new NotOurs(`expected schema_version 1, got ${text(body.schema_version, "schema_version", 16)}`);
   const head = {
     kind: name,
     prefix,

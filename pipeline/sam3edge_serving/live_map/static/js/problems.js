@@ -1,5 +1,6 @@
 // What is wrong, in words: the page says it instead of staying empty.
 import { LIMITS } from "./limits.js";
+import { WAYS } from "./signin.js";
 import { clock, counted, duration } from "./words.js";
 
 const QUIET = 90_000; // milliseconds without a message, after which somebody should look at the prefix
@@ -17,8 +18,15 @@ const LOST = {
 };
 
 // [key, text] of each problem.
-export function problems(config, connection, state, now) {
-  return [...ofConnection(config, connection, now), ...ofMessages(config, connection, state, now)];
+export function problems(config, connection, state, failures, now) {
+  return [
+    ...ofConnection(config, connection, now),
+    ...ofMessages(config, connection, state, now),
+    ...[...failures].map(([part, { reason, at }]) => [
+      `failure of ${part}`,
+      `A part of the page failed: ${part}, last at ${clock(at)}: ${reason}. The browser's console says more.`,
+    ]),
+  ];
 }
 
 function* ofConnection(config, connection, now) {
@@ -28,7 +36,7 @@ function* ofConnection(config, connection, now) {
       `${LOST[connection.reason](config.broker)} Next attempt in ${duration(connection.retryAt - now)}.`,
     ];
   }
-  if (connection.phase === "refused") yield ["connection", `Sign in again: ${connection.reason}.`];
+  if (connection.phase === "refused") yield ["connection", refused(config, connection)];
   if (connection.denied.length) {
     yield [
       "rights",
@@ -47,6 +55,16 @@ function* ofConnection(config, connection, now) {
   }
 }
 
+// Why there is no connection, and what to do.
+function refused(config, { reason, forWhoItIs }) {
+  if (!forWhoItIs) return `There is no connection: ${reason}.`;
+  if (WAYS[config.signIn].fields.length) return `Sign in again: ${reason}.`;
+  return (
+    `There is no connection: ${reason}. This page was started without a sign-in; start it again with ` +
+    "--sign-in password if the broker wants a user name and a password."
+  );
+}
+
 function* ofMessages(config, connection, state, now) {
   if (connection.phase === "connected" && state.messages === 0 && now - connection.since > QUIET) {
     yield [
@@ -60,7 +78,7 @@ function* ofMessages(config, connection, state, now) {
     const [topic, { reason, at }] = [...state.refusals].at(-1);
     yield [
       "refused",
-      `${counted(state.refused, "message")} not as a device of ours writes them; the last on ${topic} at ` +
+      `${counted(state.refused, "message")} refused, not written as our devices do; the last on ${topic} at ` +
         `${clock(at)}: ${reason}.`,
     ];
   }
@@ -71,6 +89,7 @@ function* ofMessages(config, connection, state, now) {
         "shown.",
     ];
   }
-  if (state.incomplete)
-    yield ["incomplete", `${counted(state.incomplete, "frame")} not shown: parts of them did not come.`];
+  if (state.spoilt) yield ["spoilt", `${counted(state.spoilt, "picture")} not shown: not a JPEG that can be decoded.`];
+  const incomplete = state.incomplete(now);
+  if (incomplete) yield ["incomplete", `${counted(incomplete, "frame")} not shown: parts did not come.`];
 }

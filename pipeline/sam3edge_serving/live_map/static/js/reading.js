@@ -4,8 +4,9 @@ import { LIMITS } from "./limits.js";
 // A message that no device of ours has written; the text says what was expected.
 export class NotOurs extends Error {}
 
-// Control characters, and those that turn the direction of a text around, are not shown.
-const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+// Control characters, those that turn the direction of a text around, and others of no width are not shown.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/gu;
+const UNSEEN_SPACES = /^\s|\s$|\s(?=\s)/g;
 
 export function object(value, what) {
   if (value === null || typeof value !== "object" || Array.isArray(value))
@@ -32,6 +33,9 @@ export function identity(value, what) {
   }
   return value;
 }
+
+// An identity as it is shown: what is not to be seen has a mark, so that it does not pass for another one.
+export const marked = (identity) => identity.replace(UNSEEN, "\ufffd").replace(UNSEEN_SPACES, "\ufffd");
 
 export function number(value, what, least = -Number.MAX_VALUE, most = Number.MAX_VALUE) {
   if (typeof value !== "number" || !(value >= least && value <= most)) {

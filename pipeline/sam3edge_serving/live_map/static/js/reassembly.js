@@ -2,6 +2,7 @@
 import { LIMITS } from "./limits.js";
 import { NotOurs } from "./reading.js";
 
+const PATIENCE = 60_000; // milliseconds, after which the missing parts of a frame are not expected any more
 const MAX_COMMON = 2 ** 39; // denominator: with it, sums over all parts are exact numbers
 
 function gcd(a, b) {
@@ -25,6 +26,7 @@ class Parts {
     this.sum = 0; // of the shares that are there, in parts of common
     this.common = 1;
     this.bytes = 0;
+    this.heard = null; // when the last of them came that was not retained
   }
 
   // A part that a nucleus refused for its size comes in pieces, and these perhaps in pieces again: 0 of 2, 2 of 4 and
@@ -84,7 +86,7 @@ export class Reassembly {
   #waitingFrames;
   #waitingBytes;
   bytes = 0; // of the parts that wait
-  dropped = 0; // frames of which parts never came
+  dropped = 0; // frames that made room for others before they were whole
 
   constructor({ remembered = LIMITS.rememberedIds, frames = LIMITS.waitingFrames, bytes = LIMITS.waitingBytes } = {}) {
     this.#finished = new Recent(remembered);
@@ -96,14 +98,22 @@ export class Reassembly {
     return this.#frames.size;
   }
 
+  // How many frames are not whole, and will hardly become it. Of a retained one there is the last message only, which
+  // is nobody's fault.
+  incomplete(now) {
+    const late = [...this.#frames.values()].filter(({ heard }) => heard !== null && now - heard > PATIENCE);
+    return this.dropped + late.length;
+  }
+
   // Take a message of detections that was not seen before. Gives the frame's messages, in order, when nothing of it is
   // missing any more, else null.
-  take(message) {
+  take(message, now, retained = false) {
     const key = JSON.stringify([message.prefix, message.device, message.source, message.frame.id]);
     if (this.#finished.has(key)) return null;
     const parts = this.#frames.get(key) ?? new Parts(message.part.count);
     const before = parts.bytes;
     parts.add(message);
+    if (!retained) parts.heard = now;
     this.#frames.set(key, parts);
     this.bytes += parts.bytes - before;
     if (!parts.complete()) {

@@ -1,63 +1,12 @@
 // What is known of all devices, out of their messages. Bounded: see limits.js.
+import { Camera, Device, SETTLED, keyOf } from "./device.js";
 import { LIMITS } from "./limits.js";
 import { read } from "./messages.js";
-import { NotOurs } from "./reading.js";
+import { NotOurs, text } from "./reading.js";
 import { Reassembly, Recent } from "./reassembly.js";
 import { Series } from "./series.js";
 
-const DEFAULT_INTERVAL = 30; // seconds between heartbeats that do not say it
-const MISSED = 3; // heartbeats, after which a device is offline
 const RECENT_FRAMES = 3; // of a camera, for pictures that come after their frame
-
-class Camera {
-  constructor(device, source) {
-    this.device = device;
-    this.source = source;
-    this.key = JSON.stringify([device.key, source]);
-    this.series = new Series();
-    this.recent = []; // frames, the newest first
-    this.pictured = null; // the last frame that there is a picture of
-    this.picture = null; // { url, bytes, at }
-    this.counts = null; // objects, zones and lines, of a device that tracks
-    this.version = 0; // another when there is something else to draw
-  }
-
-  get frame() {
-    return this.recent[0] ?? null;
-  }
-
-  get vertices() {
-    return [...new Set([...this.recent, this.pictured])].reduce((sum, frame) => sum + (frame?.vertices ?? 0), 0);
-  }
-}
-
-class Device {
-  constructor(prefix, name) {
-    this.prefix = prefix;
-    this.name = name;
-    this.heard = null; // when a message of its own came, now and not retained
-    this.status = null;
-    this.statusAt = null;
-    this.clockOffset = 0; // milliseconds by which its clock is ahead of this browser's
-    this.available = null; // what its availability topic says; null where there is none
-    this.availableAt = null;
-    this.uploader = null;
-    this.model = null;
-    this.cameras = new Map();
-    this.waitingPicture = null; // one that came before its frame
-  }
-
-  get key() {
-    return keyOf(this.prefix, this.name);
-  }
-
-  // Whether nothing is known of it but its topics: its name is a guess.
-  get unheard() {
-    return this.heard === null && this.status === null && this.cameras.size === 0;
-  }
-}
-
-export const keyOf = (prefix, name) => JSON.stringify([prefix, name]);
 
 export class State {
   #limits;
@@ -75,6 +24,8 @@ export class State {
   messages = 0;
   repetitions = 0;
   evicted = 0; // devices and cameras that made room for others
+  spoilt = 0; // pictures that the browser cannot decode
+  deafSince = null; // since when there is no connection; null while there is one
   version = 0;
 
   constructor(limits = LIMITS) {
@@ -83,9 +34,11 @@ export class State {
     this.#reassembly = new Reassembly();
   }
 
-  get incomplete() {
-    return this.#reassembly.dropped;
+  // How many frames are not shown, since parts of them did not come.
+  incomplete(now) {
+    return this.#reassembly.incomplete(now);
   }
+
   get cameras() {
     return [...this.devices.values()].flatMap((device) => [...device.cameras.values()]);
   }
@@ -110,6 +63,18 @@ export class State {
   // A device that is to be there, though nothing has come from it yet. It is called as its topics are.
   expect(prefix) {
     return this.#device(prefix, prefix.slice(prefix.lastIndexOf("/") + 1));
+  }
+
+  // There is no connection from now on: nothing can be said of any device.
+  deafen(now) {
+    this.deafSince ??= now;
+  }
+
+  // There is one again. The time without counts against nobody.
+  listen(now) {
+    if (this.deafSince === null) return;
+    for (const device of this.devices.values()) device.unheardFor += now - this.deafSince;
+    this.deafSince = null;
   }
 
   // Take a message; gives what it says, or null for a repetition and for what is not ours.
@@ -146,19 +111,16 @@ export class State {
     }
     const device = this.#device(message.prefix, message.device);
     if (!retained) {
-      device.heard = now;
+      device.hear(now);
       device.clockOffset = message.kind === "status" ? message.sentAt - now : device.clockOffset;
     }
     switch (message.kind) {
       case "detections":
-        return this.#detections(device, message, now);
+        return this.#detections(device, message, now, retained);
       case "snapshots":
         return this.#picture(device, message, now);
       case "status":
-        if (device.statusAt !== null && message.time < device.status.time) return undefined; // delivered late
-        device.status = message;
-        device.statusAt = retained ? message.time : now;
-        return undefined;
+        return device.beat(message, now, retained ? message.time : now);
       case "status/model":
         device.model = message.model;
         return undefined;
@@ -168,18 +130,18 @@ export class State {
       case "errors":
         return this.#row(this.errors, { device: device.name, ...message });
       case "events":
-        return this.#event(device, message);
+        return this.#event(device, message, now);
       default:
         return undefined;
     }
   }
 
   // The device of a topic. One that is heard goes to the end; of too many, that which was silent for longest goes.
-  #device(prefix, name) {
-    const key = keyOf(prefix, name);
-    const device = this.devices.get(key) ?? this.#unheard(prefix) ?? new Device(prefix, name);
+  #device(prefix, id) {
+    const key = keyOf(prefix, id);
+    const device = this.devices.get(key) ?? this.#unheard(prefix) ?? new Device(prefix, id);
     this.devices.delete(device.key);
-    device.name = name;
+    device.id = id;
     this.devices.set(key, device);
     if (this.devices.size > this.#limits.devices) {
       const [oldest] = this.devices.values();
@@ -213,15 +175,19 @@ export class State {
     this.evicted += 1;
   }
 
-  #detections(device, message, now) {
-    const messages = this.#reassembly.take(message);
+  #detections(device, message, now, retained) {
+    const messages = this.#reassembly.take(message, now, retained);
     if (messages === null) return;
     const camera = this.#camera(device, message.source);
     const frame = joined(messages, this.#limits);
     const counts = new Map();
     for (const { label } of frame.objects) counts.set(label, (counts.get(label) ?? 0) + 1);
+    const older = camera.frame !== null && frame.time < camera.frame.time;
+    const setBack = older && now - camera.heard > SETTLED;
+    if (setBack) camera.series = new Series(); // it holds times that are yet to come
     camera.series.add(frame.time, counts);
-    if (camera.frame !== null && frame.time < camera.frame.time) return; // delivered late: not the last frame
+    if (older && !setBack) return; // delivered late: not the last frame
+    camera.heard = now;
     this.#change(camera, () => {
       camera.recent = [frame, ...camera.recent].slice(0, RECENT_FRAMES);
     });
@@ -254,6 +220,13 @@ export class State {
       if (this.#pictureBytes <= this.#limits.pictureBytes) break;
       if (other !== camera) this.#change(other, () => this.#dropPicture(other));
     }
+  }
+
+  // A picture that the browser cannot decode: the camera is shown without it.
+  spoil(camera, picture) {
+    if (picture === null || camera.picture !== picture) return; // there is another one by now
+    this.spoilt += 1;
+    this.#change(camera, () => this.#dropPicture(camera));
   }
 
   #dropPicture(camera) {
@@ -296,11 +269,12 @@ export class State {
     }
   }
 
-  #event(device, message) {
+  #event(device, message, now) {
     const camera = this.#camera(device, message.source);
     if (message.counts) {
-      if (camera.counts === null || message.time >= camera.counts.time)
-        camera.counts = { ...message.counts, time: message.time };
+      const { counts } = camera;
+      if (counts === null || message.time >= counts.time || now - counts.heard > SETTLED)
+        camera.counts = { ...message.counts, time: message.time, heard: now };
       return;
     }
     this.#row(this.events, { device: device.name, ...message });
@@ -313,7 +287,7 @@ export class State {
 
   #refuse(topic, reason, now) {
     this.refused += 1;
-    const shown = topic.slice(0, this.#limits.textLength);
+    const shown = text(topic, "a topic");
     const before = this.refusals.get(shown);
     this.refusals.delete(shown);
     this.refusals.set(shown, { reason, count: (before?.count ?? 0) + 1, at: now });
@@ -347,28 +321,4 @@ function joined(messages, limits) {
     omitted,
     vertices,
   };
-}
-
-const WORDS = { running: "online", "waiting for a model": "waiting", restarting: "restarting", stopping: "stopped" };
-
-// What a device said last: a heartbeat before its first model is followed by frames before it is by another one.
-function said({ status, cameras }) {
-  const frames = [...cameras.values()].some(({ frame }) => frame !== null && frame.time > (status?.time ?? 0));
-  return frames ? "online" : (WORDS[status?.state] ?? "online");
-}
-
-// Whether a device is there: what its last will says, else how old its heartbeat is. { word, why }
-export function presence(device, now) {
-  const interval = (device.status?.interval ?? DEFAULT_INTERVAL) * 1000;
-  const last = Math.max(device.statusAt ?? 0, device.heard ?? 0);
-  if (device.available === false && device.availableAt >= (device.heard ?? 0)) {
-    return { word: "offline", why: "its last will says so" };
-  }
-  if (!last) return { word: "unknown", why: "nothing has come from it yet" };
-  const word = said(device);
-  if (word === "stopped") return { word, why: "it said that it stops" };
-  if (now - last > MISSED * interval) {
-    return { word: "offline", why: `expected a heartbeat every ${interval / 1000} s` };
-  }
-  return { word, why: word === "waiting" ? "it has no model yet" : "" };
 }

@@ -13,10 +13,10 @@ export const moment = (at) => new Date(at).toLocaleString();
 
 export const counted = (count, one, several = `${one}s`) => `${count} ${count === 1 ? one : several}`;
 
-// "3 cars, 1 tree": labels of objects, counted, the most frequent first.
+// "3 × car, 1 × tree": labels of objects, counted, the most frequent first. They are anybody's phrases, without a plural.
 export function tally(objects) {
   const counts = new Map();
   for (const { label } of objects) counts.set(label, (counts.get(label) ?? 0) + 1);
   const sorted = [...counts].sort((one, other) => other[1] - one[1] || (one[0] < other[0] ? -1 : 1));
-  return sorted.map(([label, count]) => `${count} ${label}`).join(", ") || "nothing found";
+  return sorted.map(([label, count]) => `${count} × ${label}`).join(", ") || "nothing found";
 }

@@ -2,9 +2,10 @@
 import { Elements, draw, find, make, say } from "../dom.js";
 import { pathOf } from "../geometry.js";
 import { LIMITS } from "../limits.js";
+import { namesOf } from "../names.js";
+import { byPlace } from "../order.js";
 import { clock, counted, duration, tally } from "../words.js";
 
-const LETTER = 0.6; // width of a letter over its height, about
 const FRESH = 30_000; // milliseconds for which a picture is shown before newer outlines without one
 
 export class CamerasView {
@@ -14,9 +15,11 @@ export class CamerasView {
   #palette;
   #ask;
   #cards;
-  #drawn = new WeakMap(); // what a card shows: { version, pictured }
+  #drawn = new WeakMap(); // what a card shows: { version, pictured, painted }; painted: for which size
   #chosen = new WeakMap(); // whether somebody wants to see a card's picture, though there are newer frames
+  #sizes = new WeakMap(); // of drawings: { width, height } in CSS pixels
   #seen; // cards that are on the screen
+  #sized; // drawings, whose names are of the same size however wide they are
   onScreen = new Set(); // cameras of those
 
   // ask(camera): have the device send a picture.
@@ -40,14 +43,19 @@ export class CamerasView {
       },
       { rootMargin: "200px" },
     );
+    this.#sized = new ResizeObserver((entries) => {
+      for (const { target, contentRect } of entries) this.#sizes.set(target, contentRect);
+    });
   }
 
+  // What a card shows is of its frame's shape and has its words before it is on the screen: with links of the page,
+  // what lies below is found where it is.
   render(now) {
     this.now = now;
     const chosen = this.#selection.key;
     const cameras = this.#state.cameras
       .filter((camera) => camera.frame && (chosen === null || camera.device.key === chosen))
-      .sort((one, other) => (one.key < other.key ? -1 : 1));
+      .sort(byPlace);
     find("no-cameras").hidden = cameras.length > 0;
     this.#cards.show(cameras.map((camera) => [camera.key, camera]));
     for (const camera of this.onScreen) if (!cameras.includes(camera)) this.onScreen.delete(camera);
@@ -98,6 +106,7 @@ export class CamerasView {
     );
     card.camera = camera;
     this.#seen.observe(card);
+    this.#sized.observe(figure.firstElementChild);
     return card;
   }
 
@@ -124,14 +133,21 @@ export class CamerasView {
         ...remarks(camera, frame, pictured, this.#config),
       ].join(" · "),
     );
-    if (!this.onScreen.has(camera)) return;
     const before = this.#drawn.get(card);
-    if (before?.version === camera.version && before.pictured === pictured) return;
-    this.#drawn.set(card, { version: camera.version, pictured });
-    image.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
+    const known = before?.version === camera.version && before.pictured === pictured;
+    if (!known) {
+      image.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
+      say(details.firstElementChild, tally(frame.objects));
+    }
+    const size = this.#sizes.get(image);
+    const painted = known && before.painted === size;
+    if (painted || !this.onScreen.has(camera)) {
+      if (!known) this.#drawn.set(card, { version: camera.version, pictured, painted: null });
+      return;
+    }
+    this.#drawn.set(card, { version: camera.version, pictured, painted: size });
     image.setAttribute("aria-label", `${frame.name}: ${tally(frame.objects)}`);
-    image.replaceChildren(...picture(frame, pictured ? camera.picture.url : null, this.#palette));
-    say(details.firstElementChild, tally(frame.objects));
+    image.replaceChildren(...this.#picture(camera, frame, pictured ? camera.picture : null, size));
     if (details.open) this.#fill(details, frame);
     details.ontoggle = () => {
       if (details.open) this.#fill(details, frame);
@@ -160,6 +176,25 @@ export class CamerasView {
           ),
       );
   }
+
+  // The frame: its picture, or a blank of its size, and the outlines, the largest at the back.
+  #picture(camera, frame, shown, size) {
+    const { width, height } = frame;
+    const ground =
+      shown === null
+        ? draw("rect", { class: "blank", width, height })
+        : draw("image", { href: shown.url, width, height, preserveAspectRatio: "none" });
+    ground.addEventListener("error", () => this.#state.spoil(camera, shown));
+    const area = ({ bounds }) => (bounds[2] - bounds[0]) * (bounds[3] - bounds[1]);
+    const order = frame.objects.map((one, index) => [one, index]).sort((one, other) => area(other[0]) - area(one[0]));
+    return [
+      ground,
+      ...order.map(([one, index]) => outline(one, index, this.#palette.colorOf(one.label))),
+      ...namesOf(frame, size).map(({ words, x, y, size: letter }) =>
+        draw("text", { x, y, "font-size": letter, "stroke-width": letter / 4 }, words),
+      ),
+    ];
+  }
 }
 
 function remarks(camera, frame, pictured, config) {
@@ -172,23 +207,6 @@ function remarks(camera, frame, pictured, config) {
   ].filter(Boolean);
 }
 
-// The frame: its picture, or a blank of its size, and the outlines, the largest at the back.
-function picture(frame, url, palette) {
-  const { width, height } = frame;
-  const ground =
-    url === null
-      ? draw("rect", { class: "blank", width, height })
-      : draw("image", { href: url, width, height, preserveAspectRatio: "none" });
-  const area = ({ bounds }) => (bounds[2] - bounds[0]) * (bounds[3] - bounds[1]);
-  const order = frame.objects.map((one, index) => [one, index]).sort((one, other) => area(other[0]) - area(one[0]));
-  const named = new Set([...frame.objects].sort((one, other) => other.score - one.score).slice(0, LIMITS.named));
-  return [
-    ground,
-    ...order.map(([one, index]) => outline(one, index, palette.colorOf(one.label))),
-    ...order.filter(([one]) => named.has(one)).map(([one]) => name(one, frame)),
-  ];
-}
-
 function outline(one, index, color) {
   const d = pathOf(one.shape);
   return draw(
@@ -197,15 +215,4 @@ function outline(one, index, color) {
     draw("path", { d, class: "seam" }),
     draw("path", { d, class: "outline", stroke: color, fill: color }),
   );
-}
-
-// What an object is, at the upper left of its outline, inside of the frame.
-function name(one, { width, height }) {
-  const size = Math.max(width / 44, height / 44);
-  const words = [`${one.label} ${one.score.toFixed(2)}`, one.track && `#${one.track.slice(-4)}`, ...one.zones]
-    .filter(Boolean)
-    .join(" · ");
-  const x = Math.max(0, Math.min(one.bounds[0], width - words.length * size * LETTER));
-  const y = Math.max(size, Math.min(one.bounds[1] - size / 4, height - size / 4));
-  return draw("text", { x, y, "font-size": size, "stroke-width": size / 4 }, words);
 }

@@ -1,9 +1,11 @@
 // Counts over time, of one camera.
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
 import { find, make, say } from "../dom.js";
-import { tally } from "../words.js";
+import { byPlace } from "../order.js";
+import { clock, tally } from "../words.js";
 
-const HEIGHT = 220; // CSS pixels
+const HEIGHT = 220,
+  MARGIN = 48; // CSS pixels; the margin left and right has room for half of a time
 const SECONDS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1200]; // between two marks
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5]]; // lines are told apart without their colours, too
 
@@ -21,7 +23,7 @@ export class ChartView {
   }
 
   render() {
-    const cameras = this.#state.cameras.filter((camera) => camera.frame);
+    const cameras = this.#state.cameras.filter((camera) => camera.frame).sort(byPlace);
     find("no-counts").hidden = cameras.length > 0;
     find("counts-box").hidden = cameras.length === 0;
     if (!cameras.length) return;
@@ -61,11 +63,12 @@ export class ChartView {
     return {
       width,
       height: HEIGHT,
+      padding: [null, MARGIN, null, null],
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
       axes: [
-        { ...axis, incrs: SECONDS },
-        { ...axis, size: 48 },
+        { ...axis, incrs: SECONDS, space: 90, values: (_, times) => times.map((at) => clock(1000 * at)) },
+        { ...axis, size: MARGIN },
       ],
       series: [
         {},

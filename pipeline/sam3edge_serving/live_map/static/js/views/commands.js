@@ -1,17 +1,18 @@
 // Commands to the chosen device, and what it responds.
 import { Elements, find, make, say } from "../dom.js";
+import { byName } from "../order.js";
 import { clock } from "../words.js";
 import { options } from "./chart.js";
 
 const NAMES = { set_prompts: "set prompts", set_threshold: "set threshold", snapshot: "picture" };
-const STATES = {
-  sent: "… waiting",
-  SUCCEEDED: "✓ done",
-  REJECTED: "✕ refused",
-  FAILED: "✕ failed",
-  "no response": "? no response",
-  "not confirmed": "? not confirmed",
-};
+const STATES = new Map([
+  ["sent", "… waiting"],
+  ["SUCCEEDED", "✓ done"],
+  ["REJECTED", "✕ refused"],
+  ["FAILED", "✕ failed"],
+  ["no response", "? no response"],
+  ["not confirmed", "? not confirmed"],
+]);
 
 export class CommandsView {
   #state;
@@ -43,7 +44,7 @@ export class CommandsView {
       (row, entry) => {
         const [, , state, text] = row.children;
         row.dataset.state = entry.state;
-        say(state, STATES[entry.state] ?? entry.state);
+        say(state, STATES.get(entry.state) ?? entry.state);
         say(text, entry.text);
       },
     );
@@ -57,8 +58,8 @@ export class CommandsView {
 
   render() {
     const devices = [...this.#state.devices.values()]
-      .filter((device) => device.heard !== null || device.status !== null)
-      .sort((one, other) => (one.name < other.name ? -1 : 1));
+      .filter((device) => !device.unheard)
+      .sort(byName);
     const usable = this.#config.commands && devices.length > 0;
     find("no-commands").hidden = usable;
     find("command-form").hidden = !usable;

@@ -1,9 +1,11 @@
 // Devices with their state, and what the chosen one says of itself.
+import { presence } from "../device.js";
 import { Elements, find, make, say } from "../dom.js";
-import { presence } from "../state.js";
+import { byName } from "../order.js";
+import { marked } from "../reading.js";
 import { counted, duration, moment } from "../words.js";
 
-export const SIGNS = { online: "●", waiting: "◐", restarting: "◐", stopped: "■", offline: "✕", unknown: "?" };
+const SIGNS = { online: "●", waiting: "◐", restarting: "◐", stopped: "■", offline: "✕", unknown: "?" };
 const SKEW = 60_000; // milliseconds by which a device's clock may differ before it is said
 
 export class DevicesView {
@@ -31,7 +33,7 @@ export class DevicesView {
 
   render(now) {
     this.now = now;
-    const devices = [...this.#state.devices.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
+    const devices = [...this.#state.devices.values()].sort(byName);
     find("no-devices").hidden = devices.length > 0;
     this.#list.show(devices.map((device) => [device.key, device]));
     const chosen = this.#state.devices.get(this.#selection.key);
@@ -53,7 +55,7 @@ export class DevicesView {
   }
 
   #update(row, device) {
-    const { word, why } = presence(device, this.now);
+    const { word, why } = presence(device, this.now, this.#state.deafSince);
     const [sign, , written, detail] = row.firstElementChild.children;
     row.dataset.presence = word;
     row.firstElementChild.setAttribute("aria-pressed", device.key === this.#selection.key);
@@ -72,7 +74,7 @@ function age(device, now) {
 }
 
 // Who says to be somebody else than its topics say is seen.
-const elsewhere = ({ prefix, name }) => (prefix.endsWith(`/${name}`) ? "" : `below ${prefix}`);
+const elsewhere = ({ prefix, id }) => (prefix.endsWith(`/${id}`) ? "" : `below ${marked(prefix)}`);
 
 const rate = ({ status }) => (status ? `${status.framesPerSecond.toFixed(1)} frames/s` : "");
 
@@ -81,14 +83,14 @@ function facts(device, now) {
   const { status, uploader } = device;
   const model = status?.model ?? device.model;
   return [
-    ["topics", `${device.prefix}/…`],
+    ["topics", `${marked(device.prefix)}/…`],
     model && ["model", `${model.name} ${model.version}, ${model.precision} on ${model.provider}`],
     status && ["looks for", status.prompts.map(prompt).join(", ") + more(status.promptCount - status.prompts.length)],
     status && ["up for", duration(status.uptime * 1000)],
     status && [
       "frames",
       `${status.frames}, with ${counted(status.instances, "object")}; ${status.rejected} could not be used` +
-        (status.backlog ? `; ${status.backlog} wait` : ""),
+        (status.backlog ? `; ${status.backlog} waiting` : ""),
     ],
     status && [
       "not delivered yet",
@@ -106,7 +108,7 @@ function facts(device, now) {
     status?.lastError && ["last error", status.lastError],
     uploader && [
       "uploader",
-      `${uploader.state}; ${counted(uploader.waiting, "example")} wait, ${uploader.uploaded} uploaded` +
+      `${uploader.state}; ${counted(uploader.waiting, "example")} waiting, ${uploader.uploaded} uploaded` +
         (uploader.lastError ? `; ${uploader.lastError}` : ""),
     ],
     Math.abs(device.clockOffset) > SKEW && [

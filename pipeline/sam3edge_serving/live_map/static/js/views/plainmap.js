@@ -1,6 +1,7 @@
 // A plain drawing of places: longitude to the right, latitude up, a degree of each as long as it is in the middle.
 import { draw } from "../dom.js";
 import { pathOf } from "../geometry.js";
+import { counted } from "../words.js";
 
 const MARGIN = 36; // CSS pixels
 const METRES_PER_DEGREE = 111_320; // of latitude
@@ -67,7 +68,7 @@ export class PlainMap {
       {
         viewBox: `0 0 ${width} ${height}`,
         role: "img",
-        "aria-label": `${this.#objects.length} objects between ${corner(west, south)} and ${corner(east, north)}`,
+        "aria-label": `${counted(this.#objects.length, "object")} between ${corner(west, south)} and ${corner(east, north)}`,
       },
       ...outlines,
       draw("text", { x: 6, y: 14 }, corner(west, north)),

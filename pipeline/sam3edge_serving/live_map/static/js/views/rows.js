@@ -48,14 +48,18 @@ class Rows {
   }
 }
 
-const LIFE = { new: "appeared", update: "changed", end: "is gone" };
+const LIFE = new Map([
+  ["new", "appeared"],
+  ["update", "changed"],
+  ["end", "is gone"],
+]);
 
 const spaced = (word) => word.replaceAll("_", " ");
 
 export class EventsView extends Rows {
   constructor(state) {
     super("events", state.events, ({ event, source }) => [
-      `${event.label} #${event.track.slice(-4)} ${LIFE[event.type] ?? event.type}`,
+      `${event.label} #${event.track.slice(-4)} ${LIFE.get(event.type) ?? event.type}`,
       [
         ...event.reasons.map((one) => [spaced(one.kind), one.name, one.direction].filter(Boolean).join(" ")),
         event.zones.length ? `in ${event.zones.join(", ")}` : "",
