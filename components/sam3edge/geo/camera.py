@@ -16,6 +16,7 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
+from sam3edge.core.errors import GeoreferenceError
 from sam3edge.core.georeference import Points, Stance
 from sam3edge.core.polygons import areas_only
 from sam3edge.core.types import Box
@@ -48,12 +49,22 @@ class GroundCamera:
         to_pixel: float64 [3, 3], from metres east and north to pixels; with a third component that is positive in front
             of the camera.
         covariance: float64 [9, 9], of the inverse of ``to_pixel``, row by row.
+
+    Raises:
+        GeoreferenceError: it would see the ground from below, as a mirror shows it.
     """
 
     size: tuple[int, int]
     plane: LocalPlane
     to_pixel: Matrix
     covariance: Matrix
+
+    def __post_init__(self) -> None:
+        if not np.linalg.det(self.to_pixel) < 0:  # of the depth's sign: y of pixels goes down, north goes up
+            raise GeoreferenceError(
+                "the camera would see the ground from below, mirrored: are longitude and latitude exchanged, or x and "
+                "y, or does x or y count from another corner than the upper left one? Mend the columns"
+            )
 
     @property
     def to_ground(self) -> Matrix:

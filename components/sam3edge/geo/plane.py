@@ -36,7 +36,8 @@ class LocalPlane:
                 "expected a longitude within -180..180 and a latitude within -90..90, "
                 f"got {self.longitude} and {self.latitude}; longitude comes first"
             )
-        projection = f"+proj=aeqd +lon_0={self.longitude!r} +lat_0={self.latitude!r} +datum=WGS84 +units=m"
+        longitude, latitude = float(self.longitude), float(self.latitude)  # numpy's numbers say what they are, too
+        projection = f"+proj=aeqd +lon_0={longitude!r} +lat_0={latitude!r} +datum=WGS84 +units=m"
         object.__setattr__(self, "_to_plane", Transformer.from_crs(WGS84, projection, always_xy=True))
 
     def to_plane(self, positions: Points) -> Points:
