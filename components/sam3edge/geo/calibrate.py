@@ -123,8 +123,8 @@ def calibrate(
         return _calibrated(points, size, accuracy, lens)
     except np.linalg.LinAlgError as error:
         raise GeoreferenceError(
-            "no camera can be computed from the control points: too many are nearly on one line, or on the horizon; add "
-            "some elsewhere"
+            "no camera can be computed from the control points: too many are nearly on one line, or on the horizon; "
+            "add some elsewhere"
         ) from error
 
 

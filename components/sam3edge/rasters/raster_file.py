@@ -25,7 +25,7 @@ from rasterio.windows import Window
 
 from sam3edge.core.errors import FrameError, GeoreferenceError
 from sam3edge.core.types import Box, Clock, RgbImage
-from sam3edge.geo.gdal import GDAL_ERRORS, open_dataset, open_virtual
+from sam3edge.geo.gdal import ALONE, CLOSED, GDAL_ERRORS, open_dataset, open_virtual
 from sam3edge.geo.places import steps
 from sam3edge.geo.raster import RasterGeoreference, georeference_of
 from sam3edge.images.bands import colored, scalable, visible_bands
@@ -160,7 +160,7 @@ class RasterFile:
     def _reading(self, what: str) -> Iterator[None]:
         """GDAL's errors as ours, and its settings."""
         try:
-            with rasterio.Env(**_settings(self._options)):
+            with rasterio.Env(**_settings(self._path, str(self._options.mask or ""))):
                 yield
         except (*GDAL_ERRORS, MemoryError) as error:
             raise _refusal(f"{what} cannot be read: {error}", self.name) from error
@@ -244,7 +244,7 @@ def open_raster_file(path: str | Path, options: ReadOptions) -> Iterator[RasterF
 
 def _opened(name: str, options: ReadOptions) -> Any:
     try:
-        with rasterio.Env(**_settings(options)):
+        with rasterio.Env(**_settings(name)):
             if not name.startswith(_VIRTUAL):
                 if not Path(name).is_file():
                     raise _refusal("expected a file; for other places give GDAL's name, such as /vsis3/...", name)
@@ -299,10 +299,10 @@ def _anchor(transform: Any) -> tuple[int, int]:
     return math.floor(x + UNEVEN), math.floor(y + UNEVEN)
 
 
-def _settings(options: ReadOptions) -> Mapping[str, Any]:
-    """For GDAL: how much it keeps, and that no file beside the raster leads to other computers."""
-    settings: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_BYTES}
-    return settings if options.virtual else {**settings, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing"}
+def _settings(*names: str) -> Mapping[str, Any]:
+    """For GDAL: how much it keeps, and that no other computers are asked but for files in virtual file systems."""
+    virtual = any(name.startswith(_VIRTUAL) for name in names)
+    return {"GDAL_CACHEMAX": CACHE_BYTES, **(ALONE if virtual else CLOSED)}
 
 
 def _refusal(reason: str, name: str) -> FrameError:

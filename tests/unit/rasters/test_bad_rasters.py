@@ -87,19 +87,6 @@ def test_a_virtual_file_system_is_read_where_it_is_allowed(tmp_path: Path) -> No
     assert share_of_same(outlines(found), in_one_look(image)) == 1.0
 
 
-def test_a_sidecar_does_not_lead_to_other_computers(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", scattered(2, 200, 150, 40))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.1)
-        address = f"/vsicurl/http://127.0.0.1:{server.getsockname()[1]}/a.tif"
-        (tmp_path / "a.tif.aux.xml").write_text(
-            f'<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{address}</MDI></Metadata></PAMDataset>'
-        )
-        features(path)
-        with pytest.raises(TimeoutError):
-            server.accept()
-
-
 @pytest.mark.parametrize("compress", ["none", "deflate", "lzw"])
 def test_a_raster_that_is_cut_short_is_refused_where_it_ends(compress: str, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (600, 600, 3), dtype=np.uint8)
