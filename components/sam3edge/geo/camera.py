@@ -34,6 +34,9 @@ PIXEL_SIGMA = 0.5
 RADIUS_95 = 2.4477
 """Square root of the 95th percentile of chi squared with two degrees of freedom."""
 
+FARTHEST = 100_000.0
+"""Metres from the middle of the plane up to which pixels have a place: there the Earth has bent away by 785 m."""
+
 FROM_ABOVE = 1.5
 """Diagonals of the frame: a camera whose horizon is farther from the middle of the frame than this looks from above
 (down by some 60 degrees, with usual lenses)."""
@@ -86,8 +89,10 @@ class GroundCamera:
             return np.asarray((homogeneous(pixels) @ line) / np.hypot(line[0], line[1]))
 
     def to_world(self, pixels: Points) -> Points:
-        """See ``Georeference``."""
-        return self.plane.to_world(projected(self.to_ground, pixels))
+        """See ``Georeference``; NaN beyond ``FARTHEST``."""
+        metres = projected(self.to_ground, pixels)
+        metres[~(np.hypot(metres[:, 0], metres[:, 1]) <= FARTHEST)] = np.nan
+        return self.plane.to_world(metres)
 
     def to_pixels(self, positions: Points) -> Points:
         """See ``Georeference``."""

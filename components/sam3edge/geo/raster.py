@@ -37,6 +37,8 @@ from sam3edge.geo.terrain import TerrainGrid, open_terrain
 SPOTS = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
 """Shares of width and height; a raster of which none of these has a place has none."""
 
+CORNERS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+
 PolygonOf: TypeAlias = Callable[[Box], Polygon | MultiPolygon]
 
 
@@ -116,6 +118,8 @@ class RasterGeoreference:
     """
 
     def __init__(self, size: tuple[int, int], grid: PixelGrid, crs: CRS, accuracy: float, valid: PolygonOf) -> None:
+        if crs.is_geocentric:
+            raise GeoreferenceError(f"expected a geographic or projected reference system, got {crs.name}; mend it")
         self._size = size
         self._grid = grid
         self._to_world = Transformer.from_crs(crs, WGS84, always_xy=True)
@@ -127,6 +131,8 @@ class RasterGeoreference:
         self._middle = float(middle[located][0]) if located.any() else 0.0
         if not np.isfinite(self.to_world(spots)).any():
             raise GeoreferenceError(f"the middle of the raster has no place on Earth in {crs.name}; mend its reference")
+        if self._is_geographic:
+            self._require_once_round(crs)
         self._error = float(np.hypot(np.hypot(accuracy, grid.error), _datum_error(self._to_world)))
 
     @property
@@ -163,6 +169,16 @@ class RasterGeoreference:
     def valid(self, bounds: Box) -> Polygon | MultiPolygon:
         """See ``Georeference``: within the raster, without NoData and what its mask leaves out."""
         return self._valid(bounds)
+
+    def _require_once_round(self, crs: CRS) -> None:
+        """Refuse a raster that shows places twice, but for a pixel: positions may be those of the middles of pixels."""
+        unit = float(np.degrees(crs.axis_info[0].unit_conversion_factor))
+        wide, high = unit * np.ptp(self._grid.forward(np.array(CORNERS) * self._size), axis=0)
+        more = 1 + 1 / min(self._size)
+        if wide > 360.0 * more or high > 180.0 * more:  # not where a corner has none, as of RPCs
+            raise GeoreferenceError(
+                f"expected a raster of at most 360 x 180 degrees, got {wide:g} x {high:g}; mend its reference"
+            )
 
 
 def require_crs(crs: str) -> None:
