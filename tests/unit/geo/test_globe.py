@@ -125,7 +125,7 @@ def test_areas_are_those_within_edges_that_are_straight_in_degrees(
         whole = shapely.Polygon(corners, [inner.exterior.coords])
     fine = shapely.orient_polygons(shapely.segmentize(whole, max(width, height) / 2000))
     coarse = shapely.orient_polygons(shapely.segmentize(whole, max(width, height) / 100))
-    assert area_on_earth(coarse) == pytest.approx(area(fine), rel=1e-5)
+    assert area_on_earth(coarse) == pytest.approx(area(fine), rel=1e-5, abs=0.01)  # as exact as PROJ is
 
 
 def test_positions_are_kept_to_seven_decimals() -> None:
