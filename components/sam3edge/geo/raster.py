@@ -29,7 +29,7 @@ from sam3edge.core.georeference import Points, Stance
 from sam3edge.core.polygons import areas_only
 from sam3edge.core.types import Box
 from sam3edge.geo.camera import RADIUS_95
-from sam3edge.geo.gdal import opened
+from sam3edge.geo.gdal import GDAL_ERRORS, opened
 from sam3edge.geo.places import ELLIPSOID
 from sam3edge.geo.plane import WGS84, finite, wrapped
 from sam3edge.geo.terrain import TerrainGrid, open_terrain
@@ -221,6 +221,10 @@ def georeference_of(dataset: Any, path: Path, options: RasterOptions, valid: Pol
         return RasterGeoreference((dataset.width, dataset.height), grid, crs, options.accuracy, valid)
     except (CRSError, ProjError, RasterCRSError) as error:  # ProjError for those that are nowhere on Earth
         raise GeoreferenceError(f"PROJ cannot read the reference system of {path.name}: {error}") from error
+    except GDAL_ERRORS as error:
+        raise GeoreferenceError(
+            f"the place of {path.name} cannot be computed from what it says: {error}; mend its reference"
+        ) from error
 
 
 def _datum_error(used: Transformer) -> float:
