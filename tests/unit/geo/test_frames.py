@@ -176,9 +176,9 @@ def test_control_points_are_read_from_tables(tmp_path: Path) -> None:
     ]
     for text, reason in (
         ("x,y,lon\n1,2,3\n", "expected columns x, y, longitude and latitude .*got x, y, lon"),
-        ("x,y,lon,lat\n1,2,3,here\n", "expected four numbers in row 2"),
-        ("x,y,lon,lat\n1,2,3\n", "expected four numbers in row 2"),
-        ("x,y,lon,lat\n1,2,nan,4\n", "expected four numbers in row 2"),
+        ("x,y,lon,lat\n1,2,3,here\n", "expected four numbers in line 2"),
+        ("x,y,lon,lat\n1,2,3\n", "expected four numbers in line 2"),
+        ("x,y,lon,lat\n1,2,nan,4\n", "expected four finite numbers in line 2"),
         ("", "is empty"),
     ):
         table.write_text(text)
