@@ -69,7 +69,7 @@ def read_control_points(path: Path) -> list[ControlPoint]:
             if len(points) == MAX_POINTS:
                 raise GeoreferenceError(f"expected at most {MAX_POINTS} control points, {path} has more; choose some")
             where = f"in line {numbered[rows.line_num - 1][0]} of {path}"
-            if any(row.get(None) or ()):  # type: ignore[call-overload]
+            if any(row.get(None) or ()):
                 raise GeoreferenceError(
                     f"expected {len(columns)} cells {where}, got more; where commas separate, write decimal points"
                 )

@@ -8,6 +8,7 @@ GDAL are TIFFs, world files and texts, of which none leads elsewhere; in virtual
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -131,10 +132,11 @@ def _open_with_neighbours(path: Path, driver: str) -> Any:
 def _opened_beside(path: Path) -> Iterator[Path]:
     """What GDAL may open with an image, and with that in turn: ``a.tif.ovr``, ``a.tif.msk.ovr``, ``a.aux``."""
     name, other = f"{path.name}.".lower(), f"{path.stem}.aux".lower()
-    for beside in path.parent.iterdir():
-        found = beside.name.lower()
-        if found.endswith(_OPENED_BESIDE) and found.startswith((name, other)):
-            yield beside
+    with os.scandir(path.parent) as entries:  # folders may hold very many files
+        for entry in entries:
+            found = entry.name.lower()
+            if found.endswith(_OPENED_BESIDE) and found.startswith((name, other)):
+                yield path.with_name(entry.name)
 
 
 def _open(name: str, driver: str) -> Any:
