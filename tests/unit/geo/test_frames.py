@@ -96,8 +96,10 @@ def test_a_damaged_new_calibration_is_refused_once_and_the_old_one_stays(path: P
 
 def test_a_calibration_that_cannot_be_used_says_why(path: Path) -> None:
     document = json.loads(path.read_text())
+    first, *others = document["ground_to_pixel"]
     for change, reason in (
         ({"ground_to_pixel": [[1, 2, 3], [2, 4, 6], [0, 0, 1]]}, "that can be inverted"),
+        ({"ground_to_pixel": [[-n for n in first], *others]}, "mirrored"),
         ({"covariance": [[1.0]]}, "9 x 9"),
         ({"covariance": [[1.0] * 9, [1.0]]}, "9 x 9"),
         ({"size": [0, 720]}, "is not a calibration: size"),

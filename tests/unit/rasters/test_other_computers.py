@@ -10,12 +10,15 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import rasterio
 
 from sam3edge.core.errors import FrameError, GeoreferenceError
-from sam3edge.geo.gdal import opened_elevation
+from sam3edge.geo.gdal import opened, opened_elevation
 from sam3edge.geo.raster import RasterOptions, open_raster
+from sam3edge.images.depth import DepthOptions, to_eight_bits
+from sam3edge.rasters import raster_file
 from sam3edge.rasters.options import ReadOptions
 from sam3edge.rasters.raster_file import open_raster_file
 from sam3edge_pipeline.evaluation.vector.grid import open_grid
@@ -169,6 +172,26 @@ def test_gdal_alone_would_ask(way: str, tmp_path: Path, computer: http.server.Th
         except rasterio.errors.RasterioError:
             pass
     assert computer.asked  # type: ignore[attr-defined]
+
+
+def test_while_a_file_is_read_gdal_cannot_reach_others(
+    tmp_path: Path, computer: http.server.ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever leads there in versions of GDAL to come."""
+    path, tried = raster(tmp_path / "a.tif"), []
+
+    def elsewhere(band: npt.NDArray[np.uint16], options: DepthOptions) -> npt.NDArray[np.uint8]:
+        with pytest.raises(rasterio.errors.RasterioIOError):
+            rasterio.open(f"/vsicurl/http://127.0.0.1:{computer.server_port}/x.tif")
+        tried.append(options)
+        return to_eight_bits(band, options)
+
+    monkeypatch.setattr(raster_file, "to_eight_bits", elsewhere)
+    looked_at(path, ReadOptions(virtual=("/vsicurl/",)))
+    with opened(path), pytest.raises(rasterio.errors.RasterioIOError):
+        rasterio.open(f"/vsicurl/http://127.0.0.1:{computer.server_port}/y.tif")
+    assert len(tried) == 3
+    assert computer.asked == []  # type: ignore[attr-defined]
 
 
 def test_an_allowed_file_system_gives_the_image_alone(
