@@ -24,8 +24,8 @@ STRAIGHT = 0.1
 MAX_DIVISIONS = 10
 """An edge becomes 1024 at most."""
 
-MAX_VERTICES = 20_000
-"""Of a ring. What needs more is no picture of the Earth, but a damaged georeference."""
+MAX_ADDED = 20_000
+"""Vertices of a ring. What needs more is no picture of the Earth, but a damaged georeference."""
 
 MAX_BENT = 64
 """Edges that may stay bent at the end, for a pole is on them; where more do, no line of the picture is one on Earth."""
@@ -82,15 +82,16 @@ def densified(ring: Points, georeference: Georeference) -> Points:
     Raises:
         GeoreferenceError: no number of vertices makes it so.
     """
+    most = len(ring) + MAX_ADDED
     for _ in range(MAX_DIVISIONS):
         bent = (_bend(ring, georeference) > STRAIGHT) | _goes_round(ring, georeference)
         if not bent.any():
             return ring
         middles = (ring[:-1] + ring[1:]) / 2
         ring = np.insert(ring, np.flatnonzero(bent) + 1, middles[bent], axis=0)
-        if len(ring) > MAX_VERTICES:
+        if len(ring) > most:
             break
-    if len(ring) > MAX_VERTICES or (_bend(ring, georeference) > STRAIGHT).sum() > MAX_BENT:
+    if len(ring) > most or (_bend(ring, georeference) > STRAIGHT).sum() > MAX_BENT:
         raise GeoreferenceError("the georeference tears outlines apart, so that they have no place; mend it")
     return ring
 

@@ -161,6 +161,16 @@ def test_an_outline_around_half_the_globe_and_more_is_whole(tmp_path: Path) -> N
         assert place.geometry.bounds == pytest.approx((west * 0.6 - 180, -30, east * 0.6 - 180, 30))
 
 
+def test_an_outline_of_very_many_vertices_keeps_its_place(coarse: Georeference) -> None:
+    jagged = shapely.Point(320, 250).buffer(240, quad_segs=2)
+    lake = shapely.Polygon([*shapely.segmentize(jagged, 0.05).exterior.coords])
+    assert len(lake.exterior.coords) > 29_000
+    cut = shapely.union(lake, shapely.box(300, 240, 630, 260))  # which adds edges that are bent on Earth
+    place = place_of(cut, cut.bounds, coarse)
+    assert place is not None
+    assert len(place.geometry.exterior.coords) > 20_000
+
+
 @dataclass
 class Counting:
     """A ``Georeference`` that counts what it is asked for."""
