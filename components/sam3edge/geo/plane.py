@@ -56,6 +56,6 @@ def finite(x: object, y: object) -> Points:
     return points
 
 
-def wrapped(longitudes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Longitudes or differences of them, within -180..180."""
-    return np.asarray((longitudes + 180.0) % 360.0 - 180.0)
+def wrapped(longitudes: npt.NDArray[np.float64], turn: float = 360.0) -> npt.NDArray[np.float64]:
+    """Longitudes or differences of them, within half a turn: -180..180 degrees."""
+    return np.asarray((longitudes + turn / 2) % turn - turn / 2)

@@ -123,7 +123,7 @@ class RasterGeoreference:
         self._size = size
         self._grid = grid
         self._to_world = Transformer.from_crs(crs, WGS84, always_xy=True)
-        self._is_geographic = crs.is_geographic
+        self._turn = _turn_of(crs)
         self._valid = valid
         spots = np.array(SPOTS) * size
         middle = self._grid.forward(spots)[:, 0]
@@ -131,8 +131,8 @@ class RasterGeoreference:
         self._middle = float(middle[located][0]) if located.any() else 0.0
         if not np.isfinite(self.to_world(spots)).any():
             raise GeoreferenceError(f"the middle of the raster has no place on Earth in {crs.name}; mend its reference")
-        if self._is_geographic:
-            self._require_once_round(crs)
+        if crs.is_geographic:
+            self._require_once_round(self._turn / 360.0)
         self._error = float(np.hypot(np.hypot(accuracy, grid.error), _datum_error(self._to_world)))
 
     @property
@@ -156,8 +156,8 @@ class RasterGeoreference:
     def to_pixels(self, positions: Points) -> Points:
         """See ``Georeference``."""
         at = finite(*self._to_world.transform(positions[:, 0], positions[:, 1], direction="INVERSE"))
-        if self._is_geographic:  # a raster across the antimeridian counts longitudes beyond 180
-            at[:, 0] = self._middle + wrapped(at[:, 0] - self._middle)
+        if self._turn:  # a raster across the antimeridian counts on beyond it
+            at[:, 0] = self._middle + wrapped(at[:, 0] - self._middle, self._turn)
         return self._grid.back(at)
 
     def accuracy(self, pixels: Points) -> npt.NDArray[np.float64]:
@@ -170,10 +170,9 @@ class RasterGeoreference:
         """See ``Georeference``: within the raster, without NoData and what its mask leaves out."""
         return self._valid(bounds)
 
-    def _require_once_round(self, crs: CRS) -> None:
+    def _require_once_round(self, degree: float) -> None:
         """Refuse a raster that shows places twice, but for a pixel: positions may be those of the middles of pixels."""
-        unit = float(np.degrees(crs.axis_info[0].unit_conversion_factor))
-        wide, high = unit * np.ptp(self._grid.forward(np.array(CORNERS) * self._size), axis=0)
+        wide, high = np.ptp(self._grid.forward(np.array(CORNERS) * self._size), axis=0) / degree
         more = 1 + 1 / min(self._size)
         if wide > 360.0 * more or high > 180.0 * more:  # not where a corner has none, as of RPCs
             raise GeoreferenceError(
@@ -225,6 +224,23 @@ def georeference_of(dataset: Any, path: Path, options: RasterOptions, valid: Pol
         raise GeoreferenceError(
             f"the place of {path.name} cannot be computed from what it says: {error}; mend its reference"
         ) from error
+
+
+def _turn_of(crs: CRS) -> float:
+    """By how much x is larger once around the globe: where longitudes are straight and equally far from each other, as
+    in degrees and in Mercator's projection; 0 elsewhere."""
+    if crs.is_geographic:
+        return 360.0 / float(np.degrees(crs.axis_info[0].unit_conversion_factor))
+    if crs.geodetic_crs is None or not crs.is_projected:
+        return 0.0
+    onto = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True)
+    for longitude in (0.0, 90.0):  # one of which is not where the projection is cut
+        at = longitude + np.array([-1.0, 0.0, 1.0, -1.0, 0.0, 1.0])
+        x = finite(*onto.transform(at, [0.0, 0.0, 0.0, 45.0, 45.0, 45.0]))[:, 0]
+        degrees = np.diff(x.reshape(2, 3), axis=1)
+        if np.isfinite(degrees).all() and np.ptp(degrees) < 1e-9 * abs(degrees[0, 0]):
+            return abs(float(degrees[0, 0])) * 360.0
+    return 0.0
 
 
 def _datum_error(used: Transformer) -> float:
