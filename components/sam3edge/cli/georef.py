@@ -52,6 +52,7 @@ def calibrate(
         from sam3edge.geo.lens_file import read_lens
         from sam3edge.images.files import read_frame
 
+        _require_other_files({"--out": out, "--drawing": drawing}, [image, points, *([lens] if lens else [])])
         frame = read_frame(image)
         accuracy = PointAccuracy(pixel_accuracy, place_accuracy)
         size = (frame.width, frame.height)
@@ -68,6 +69,17 @@ def calibrate(
                 "noticed"
             )
         say(f"calibration in {escape(str(out))}, picture in {escape(str(drawing))}")
+
+
+def _require_other_files(written: dict[str, Path], read: list[Path]) -> None:
+    """Refuse to write over what is read, and two results to one file."""
+    from sam3edge.core.errors import SettingsError
+
+    taken = [path.resolve() for path in read]
+    for option, path in written.items():
+        if path.resolve() in taken:
+            raise SettingsError(f"expected another file for {option}: {path} would be written over")
+        taken.append(path.resolve())
 
 
 def _draw(frame: Frame, calibration: Calibration, path: Path) -> None:

@@ -37,6 +37,12 @@ MEDIAN = 1.3863
 LIMIT = 13.816
 """Median and 99.9th percentile of chi squared with two degrees of freedom."""
 
+SINGULAR = 1e-14
+"""A covariance whose smaller variance is less than this share of the larger one is known too little to be inverted."""
+
+SMALLEST = 1e-9
+"""Pixels: nobody marks points more exactly, and the squares of smaller numbers are 0."""
+
 HORIZON_DISTANCE = 3.0
 """Pixels: a control point nearer to the fitted horizon than this says nothing about the ground."""
 
@@ -49,9 +55,10 @@ class PointAccuracy:
     metres: float = 0.2
 
     def __post_init__(self) -> None:
-        if not (0 < self.pixels < 1000 and 0 <= self.metres < 1000):
+        if not (SMALLEST <= self.pixels < 1000 and 0 <= self.metres < 1000):
             raise GeoreferenceError(
-                f"expected accuracies above 0 and below 1000, got {self.pixels} pixels and {self.metres} m"
+                f"expected accuracies of {SMALLEST:g} to 1000 pixels and 0 to 1000 m, got {self.pixels} pixels and "
+                f"{self.metres} m"
             )
 
 
@@ -109,9 +116,21 @@ def calibrate(
         lens: of the camera.
 
     Raises:
-        GeoreferenceError: the points do not determine it: too few, duplicated, on a line, on the horizon, or where the
-            lens is not to be trusted.
+        GeoreferenceError: the points do not determine it: too few, duplicated, on a line, on the horizon, seen from
+            below, or where the lens is not to be trusted.
     """
+    try:
+        return _calibrated(points, size, accuracy, lens)
+    except np.linalg.LinAlgError as error:
+        raise GeoreferenceError(
+            "no camera can be computed from the control points: too many are nearly on one line, or on the horizon; "
+            "add some elsewhere"
+        ) from error
+
+
+def _calibrated(
+    points: Sequence[ControlPoint], size: tuple[int, int], accuracy: PointAccuracy, lens: Lens
+) -> Calibration:
     if not points:
         raise GeoreferenceError("expected 4 control points or more, got 0; add some")
     pixels, positions = pixels_of(points), positions_of(points)
@@ -130,7 +149,7 @@ def calibrate(
     start = fit.direct(used)
     if len(points) >= MIN_FOR_OUTLIERS:
         start, used = _most_agreed(fit)
-    _require_in_front(points, used, fit.matrix(start), ground)
+    _require_in_front(points, used, fit.squares(start))
     parameters = fit.refined(start, used)
     for _ in range(len(points)):
         if len(points) < MIN_FOR_OUTLIERS:
@@ -189,10 +208,10 @@ class _Fit:
         return np.asarray(solution[:8] / solution[8])
 
     def squares(self, parameters: Matrix) -> npt.NDArray[np.float64]:
-        """[n], residuals squared in units of their variance; infinite behind the camera."""
+        """[n], residuals squared in units of their variance; infinite behind the camera, and where nearly so."""
         off, spread = self._residuals(self.matrix(parameters))
-        with np.errstate(invalid="ignore"):
-            squares = np.einsum("ni,nij,nj->n", off, np.linalg.inv(spread), off)
+        with np.errstate(invalid="ignore", over="ignore"):
+            squares = np.einsum("ni,nij,nj->n", off, _inverses(spread), off)
         return np.where(np.isfinite(squares), squares, np.inf)
 
     def scale(self, parameters: Matrix, used: npt.NDArray[np.bool_]) -> float:
@@ -222,7 +241,10 @@ class _Fit:
 
     def covariance(self, parameters: Matrix, used: npt.NDArray[np.bool_]) -> Matrix:
         """[8, 8], of the parameters, if the accuracies are as stated."""
-        return np.asarray(np.linalg.inv(self._normal(parameters, used)[0]))
+        covariance = np.asarray(np.linalg.inv(self._normal(parameters, used)[0]))
+        if not np.isfinite(covariance).all():
+            raise np.linalg.LinAlgError("not finite")
+        return covariance
 
     def _cost(self, parameters: Matrix, used: npt.NDArray[np.bool_]) -> float:
         return float(self.squares(parameters)[used].sum())
@@ -231,9 +253,7 @@ class _Fit:
         """[n, 2] pixels off, and [n, 2, 2] their covariance."""
         shown, by_ground = projected(matrix, self._ground), _derivative(matrix, self._ground)
         spread = self._metres**2 * by_ground @ by_ground.transpose(0, 2, 1)
-        spread += self._spread
-        spread[~np.isfinite(spread).all(axis=(1, 2))] = np.eye(2)
-        return shown - self._pixels, spread
+        return shown - self._pixels, spread + self._spread
 
     def _normal(self, parameters: Matrix, used: npt.NDArray[np.bool_]) -> tuple[Matrix, Matrix]:
         """[8, 8] normal matrix and [8] gradient, with the weights of this point."""
@@ -246,7 +266,7 @@ class _Fit:
             columns.append((high - low) / 2e-6)
         slope = np.stack(columns, axis=2)[used]
         off, spread = self._residuals(self.matrix(parameters))
-        weighted = np.linalg.inv(spread[used]) @ slope
+        weighted = _inverses(spread[used]) @ slope
         return (
             np.einsum("nik,nil->kl", slope, weighted),
             np.einsum("ni,nik->k", off[used], weighted),
@@ -299,9 +319,21 @@ def _normalisation(points: Points) -> Matrix:
     return np.array([[factor, 0, -factor * middle[0]], [0, factor, -factor * middle[1]], [0, 0, 1]])
 
 
+def _inverses(spread: Matrix) -> Matrix:
+    """[n, 2, 2], of covariances; NaN of those that are not finite, or of something that is nearly on a line. Three of
+    four points on a line give such: corners of markings are."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        one, mixed, other = spread[:, 0, 0], spread[:, 0, 1], spread[:, 1, 1]
+        determinant = one * other - mixed**2
+        determinant = np.where(determinant > SINGULAR * (one + other) ** 2, determinant, np.nan)
+        adjoint = np.stack([np.stack([other, -mixed], axis=1), np.stack([-mixed, one], axis=1)], axis=1)
+        return np.asarray(adjoint / determinant[:, None, None])
+
+
 def _derivative(matrix: Matrix, points: Points) -> Matrix:
-    """[n, 2, 2], of where the points are projected, by the points."""
+    """[n, 2, 2], of where the points are projected, by the points; NaN for those that are not in front."""
     x, y, w = (homogeneous(points) @ matrix.T).T
+    w = np.where(w > 0, w, np.nan)
     by_x = (matrix[0, :2] * w[:, None] - x[:, None] * matrix[2, :2]) / np.square(w)[:, None]
     by_y = (matrix[1, :2] * w[:, None] - y[:, None] * matrix[2, :2]) / np.square(w)[:, None]
     return np.stack([by_x, by_y], axis=1)
@@ -315,10 +347,9 @@ def _middle(positions: Points) -> tuple[float, float]:
 
 
 def _require_in_front(
-    points: Sequence[ControlPoint], used: npt.NDArray[np.bool_], matrix: Matrix, ground: Points
+    points: Sequence[ControlPoint], used: npt.NDArray[np.bool_], squares: npt.NDArray[np.float64]
 ) -> None:
-    behind = used & ~(homogeneous(ground) @ matrix[2] > 0)
-    for number in np.flatnonzero(behind):
+    for number in np.flatnonzero(used & ~np.isfinite(squares)):
         raise GeoreferenceError(_on_the_horizon(points, int(number)))
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
+from sam3edge.core.errors import GeoreferenceError
 from sam3edge.core.georeference import Points, Stance
 from sam3edge.core.polygons import areas_only
 from sam3edge.core.types import Box
@@ -33,6 +34,9 @@ PIXEL_SIGMA = 0.5
 RADIUS_95 = 2.4477
 """Square root of the 95th percentile of chi squared with two degrees of freedom."""
 
+FARTHEST = 100_000.0
+"""Metres from the middle of the plane up to which pixels have a place: there the Earth has bent away by 785 m."""
+
 FROM_ABOVE = 1.5
 """Diagonals of the frame: a camera whose horizon is farther from the middle of the frame than this looks from above
 (down by some 60 degrees, with usual lenses)."""
@@ -48,12 +52,22 @@ class GroundCamera:
         to_pixel: float64 [3, 3], from metres east and north to pixels; with a third component that is positive in front
             of the camera.
         covariance: float64 [9, 9], of the inverse of ``to_pixel``, row by row.
+
+    Raises:
+        GeoreferenceError: it would see the ground from below, as a mirror shows it.
     """
 
     size: tuple[int, int]
     plane: LocalPlane
     to_pixel: Matrix
     covariance: Matrix
+
+    def __post_init__(self) -> None:
+        if not np.linalg.det(self.to_pixel) < 0:  # of the depth's sign: y of pixels goes down, north goes up
+            raise GeoreferenceError(
+                "the camera would see the ground from below, mirrored: are longitude and latitude exchanged, or x and "
+                "y, or does x or y count from another corner than the upper left one? Mend the columns"
+            )
 
     @property
     def to_ground(self) -> Matrix:
@@ -75,8 +89,10 @@ class GroundCamera:
             return np.asarray((homogeneous(pixels) @ line) / np.hypot(line[0], line[1]))
 
     def to_world(self, pixels: Points) -> Points:
-        """See ``Georeference``."""
-        return self.plane.to_world(projected(self.to_ground, pixels))
+        """See ``Georeference``; NaN beyond ``FARTHEST``."""
+        metres = projected(self.to_ground, pixels)
+        metres[~(np.hypot(metres[:, 0], metres[:, 1]) <= FARTHEST)] = np.nan
+        return self.plane.to_world(metres)
 
     def to_pixels(self, positions: Points) -> Points:
         """See ``Georeference``."""

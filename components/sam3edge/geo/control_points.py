@@ -27,7 +27,7 @@ SAME_PLACE = 1e-3
 """Pixels, and share of the extent on the ground: points nearer to each other than this are one."""
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "x": ("x", "column", "pixelx", "sourcex"),
+    "x": ("x", "column", "pixelx"),
     "y": ("y", "row", "pixely"),
     "longitude": ("longitude", "lon", "lng"),
     "latitude": ("latitude", "lat"),
@@ -46,35 +46,68 @@ class ControlPoint:
 
 
 def read_control_points(path: Path) -> list[ControlPoint]:
-    """Read a table of comma- or semicolon-separated values with columns x, y, longitude, latitude and perhaps name.
+    """Read a table with columns x, y, longitude, latitude and perhaps name. Commas, semicolons or tabs separate them;
+    longitudes may be counted to 360.
 
     Raises:
-        GeoreferenceError: it cannot be read, or a row is not a point.
+        GeoreferenceError: it cannot be read, a row is not a point, or there are too many.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise GeoreferenceError(f"{path} cannot be read as text: {error}") from error
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines:
+    numbered = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    if not numbered:
         raise GeoreferenceError(f"expected a table of control points, {path} is empty")
-    rows = csv.DictReader(lines, delimiter=";" if ";" in lines[0] else ",")
-    columns = {name.strip().lower(): name for name in rows.fieldnames or ()}
-    found = {key: next((columns[n] for n in names if n in columns), None) for key, names in _COLUMNS.items()}
-    missing = [key for key, name in found.items() if name is None]
-    if missing:
-        got = ", ".join(columns)
-        raise GeoreferenceError(f"expected columns x, y, longitude and latitude in {path}, got {got}")
-    points = []
-    for number, row in enumerate(itertools.islice(rows, MAX_POINTS), 2):
-        try:
-            x, y, longitude, latitude = (float(row[found[key] or ""]) for key in _COLUMNS)
-            if not all(map(math.isfinite, (x, y, longitude, latitude))):
-                raise ValueError("not finite")
-        except (TypeError, ValueError) as error:
-            raise GeoreferenceError(f"expected four numbers in row {number} of {path}: {error}") from error
-        points.append(ControlPoint(x, y, longitude, latitude, (row.get(columns.get("name", "")) or "").strip()))
+    lines = [line for _, line in numbered]
+    rows = csv.DictReader(lines, delimiter=next((sign for sign in ";\t" if sign in lines[0]), ","))
+    points: list[ControlPoint] = []
+    try:
+        columns = {name.strip().lower(): name for name in rows.fieldnames or ()}
+        found = _found(columns, path)
+        for row in rows:
+            if len(points) == MAX_POINTS:
+                raise GeoreferenceError(f"expected at most {MAX_POINTS} control points, {path} has more; choose some")
+            where = f"in line {numbered[rows.line_num - 1][0]} of {path}"
+            if any(row.get(None) or ()):
+                raise GeoreferenceError(
+                    f"expected {len(columns)} cells {where}, got more; where commas separate, write decimal points"
+                )
+            name = (row.get(columns.get("name", "")) or "").strip()
+            points.append(ControlPoint(*_numbers(row, found, where), name))
+    except csv.Error as error:
+        raise GeoreferenceError(f"{path} cannot be read as a table: {error}") from error
     return points
+
+
+def _found(columns: Mapping[str, str], path: Path) -> list[str]:
+    """The columns of x, y, longitude and latitude, as the table calls them."""
+    found = [next((columns[n] for n in names if n in columns), None) for names in _COLUMNS.values()]
+    named = [name for name in found if name is not None]
+    if len(named) < len(found):
+        raise GeoreferenceError(
+            f"expected columns x, y, longitude and latitude in {path}, got {', '.join(columns)}; rename them. Of "
+            "QGIS's georeferencer in EPSG:4326, x is sourceX, y is -sourceY, longitude is mapX and latitude is mapY"
+        )
+    return named
+
+
+def _numbers(row: Mapping[str, str | None], found: Sequence[str], where: str) -> tuple[float, float, float, float]:
+    """x, y, longitude within -180..180, latitude."""
+    texts = [row[name] or "" for name in found]
+    try:
+        x, y, longitude, latitude = (float(text) for text in texts)
+    except ValueError as error:
+        hint = "; write decimal points, not commas" if any("," in text for text in texts) else ""
+        raise GeoreferenceError(f"expected four numbers {where}: {error}{hint}") from error
+    if not all(map(math.isfinite, (x, y, longitude, latitude))):
+        raise GeoreferenceError(f"expected four finite numbers {where}, got {', '.join(texts)}")
+    if not (-180 <= longitude <= 360 and -90 <= latitude <= 90):
+        raise GeoreferenceError(
+            f"expected longitude and latitude in degrees {where}, got {longitude:g} and {latitude:g}; transform them "
+            "to EPSG:4326"
+        )
+    return x, y, longitude - 360 if longitude > 180 else longitude, latitude
 
 
 def pixels_of(points: Sequence[ControlPoint]) -> Points:

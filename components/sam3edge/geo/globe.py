@@ -15,11 +15,15 @@ from shapely import affinity
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from sam3edge.core.errors import GeoreferenceError
 from sam3edge.core.georeference import Points
 from sam3edge.core.polygons import areas_only
 
 GRID = 1e-7
 """Degrees: seven decimals, 11 mm."""
+
+MOST_DEGREES = 720.0
+"""From the west to the east end of a ring: nothing that a picture shows goes round more than once."""
 
 
 def on_globe(parts: Sequence[Sequence[Points]]) -> Polygon | MultiPolygon:
@@ -31,6 +35,9 @@ def on_globe(parts: Sequence[Sequence[Points]]) -> Polygon | MultiPolygon:
     Returns:
         Valid, on ``GRID``, longitudes within -180..180, shells counter-clockwise and holes clockwise; empty when
         nothing is left on the grid.
+
+    Raises:
+        GeoreferenceError: a ring goes round the globe more than once.
     """
     polygons = []
     for shell, *holes in parts:
@@ -45,6 +52,8 @@ def on_globe(parts: Sequence[Sequence[Points]]) -> Polygon | MultiPolygon:
 def _enclosed(ring: Points) -> BaseGeometry:
     """The area within one ring, in pieces where it leaves -180..180."""
     longitudes, latitudes = np.unwrap(ring[:, 0], period=360.0), ring[:, 1]
+    if np.ptp(longitudes) >= MOST_DEGREES:
+        raise GeoreferenceError("an outline goes round the globe more than once; mend the georeference")
     if abs(longitudes[-1] - longitudes[0]) > 180.0:
         pole = math.copysign(90.0, float(latitudes.mean()))
         longitudes = np.append(longitudes, [longitudes[-1], longitudes[0]])

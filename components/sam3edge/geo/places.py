@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from pyproj import Geod
 from shapely.geometry import MultiPolygon, Polygon
 
+from sam3edge.core.errors import GeoreferenceError
 from sam3edge.core.georeference import Georeference, Points
 from sam3edge.core.polygons import areas_only
 from sam3edge.core.types import Box, Place
-from sam3edge.geo.equal_area import EqualAreaPlane
+from sam3edge.geo.equal_area import EqualAreaPlane, area_on_earth
 from sam3edge.geo.globe import on_globe
 from sam3edge.geo.plane import wrapped
 
@@ -21,6 +23,23 @@ STRAIGHT = 0.1
 
 MAX_DIVISIONS = 10
 """An edge becomes 1024 at most."""
+
+MAX_ADDED = 20_000
+"""Vertices of a ring. What needs more is no picture of the Earth, but a damaged georeference."""
+
+MAX_BENT = 64
+"""Edges that may stay bent at the end, for a pole is on them; where more do, no line of the picture is one on Earth."""
+
+SEAM = 1e-10
+"""Share of the way to the middle of the frame by which outlines are drawn in: the right edge of a raster of all the
+globe is its left one, and what ends there has to stay on its side."""
+
+PIECES = 256
+"""Edges are divided to this share of the object's extent before its area and its centre are taken, since what is
+straight in degrees is bent on a plane: of an object of 1000 pixels both are off by less than a tenth of a pixel."""
+
+CENTRINGS = 2
+"""The plane is laid around the centre that was found, so often in all."""
 
 
 def place_of(outline: Polygon | MultiPolygon, box: Box, georeference: Georeference) -> Place | None:
@@ -36,16 +55,14 @@ def place_of(outline: Polygon | MultiPolygon, box: Box, georeference: Georeferen
     located = _with_place(outline, georeference)
     if located.is_empty:
         return None
-    rings = [
-        [georeference.to_world(densified(np.asarray(ring.coords), georeference)) for ring in (p.exterior, *p.interiors)]
-        for p in shapely.get_parts(located)
-    ]
-    rings = [part for part in rings if all(np.isfinite(ring).all() for ring in part)]
-    geometry = on_globe(rings) if rings else Polygon()
+    try:
+        geometry = _geometry(located, georeference)
+    except GeoreferenceError:  # torn apart, or around the globe again and again
+        return None
     if geometry.is_empty:
         return None
-    area = abs(ELLIPSOID.geometry_area_perimeter(geometry)[0])
-    centroid = _centroid(geometry)
+    pieces = _divided(geometry)
+    area, centroid = area_on_earth(pieces), _centroid(pieces)
     at = _standing_at(box, located) if georeference.stance == "side" else georeference.to_pixels(np.array([centroid]))
     [position] = georeference.to_world(at)
     accuracy, pixel = float(georeference.accuracy(at)[0]), footprint(georeference, at)
@@ -61,13 +78,21 @@ def densified(ring: Points, georeference: Georeference) -> Points:
 
     Args:
         ring: [n, 2] pixels, the last point the first.
+
+    Raises:
+        GeoreferenceError: no number of vertices makes it so.
     """
+    most = len(ring) + MAX_ADDED
     for _ in range(MAX_DIVISIONS):
-        bent = _bend(ring, georeference) > STRAIGHT
+        bent = (_bend(ring, georeference) > STRAIGHT) | _goes_round(ring, georeference)
         if not bent.any():
-            break
+            return ring
         middles = (ring[:-1] + ring[1:]) / 2
         ring = np.insert(ring, np.flatnonzero(bent) + 1, middles[bent], axis=0)
+        if len(ring) > most:
+            break
+    if len(ring) > most or (_bend(ring, georeference) > STRAIGHT).sum() > MAX_BENT:
+        raise GeoreferenceError("the georeference tears outlines apart, so that they have no place; mend it")
     return ring
 
 
@@ -82,6 +107,20 @@ def steps(georeference: Georeference, pixels: Points) -> tuple[float, float]:
     left, right, above, below = georeference.to_world(pixels[0] + around)
     _, _, metres = ELLIPSOID.inv([left[0], above[0]], [left[1], above[1]], [right[0], below[0]], [right[1], below[1]])
     return float(metres[0]), float(metres[1])
+
+
+def _geometry(outline: Polygon | MultiPolygon, georeference: Georeference) -> Polygon | MultiPolygon:
+    """Of the parts that are on Earth as a whole; raises GeoreferenceError."""
+    middle = np.array(georeference.size) / 2
+
+    def on_earth(ring: Points) -> Points:
+        return georeference.to_world(densified(ring + SEAM * (middle - ring), georeference))
+
+    parts = [
+        [on_earth(np.asarray(ring.coords)) for ring in (p.exterior, *p.interiors)] for p in shapely.get_parts(outline)
+    ]
+    parts = [part for part in parts if all(np.isfinite(ring).all() for ring in part)]
+    return on_globe(parts) if parts else Polygon()
 
 
 def _with_place(outline: Polygon | MultiPolygon, georeference: Georeference) -> Polygon | MultiPolygon:
@@ -108,13 +147,33 @@ def _bend(ring: Points, georeference: Georeference) -> Points:
     return farthest
 
 
+def _goes_round(ring: Points, georeference: Georeference) -> npt.NDArray[np.bool_]:
+    """[n - 1], whether an edge is the longer way round the globe, where straight lines between positions are taken for
+    the shorter one: those of an image of half the globe or more."""
+    quarters = [ring[:-1] + share * np.diff(ring, axis=0) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    longitudes = np.stack([georeference.to_world(at)[:, 0] for at in quarters])
+    steps = wrapped(np.diff(longitudes, axis=0)).sum(axis=0)
+    return np.asarray(np.abs(steps) >= 180.0)
+
+
+def _divided(geometry: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
+    """With more vertices, none of which moves an edge in degrees."""
+    west, south, east, north = shapely.bounds(shapely.get_parts(geometry)).T
+    extent = float(np.maximum(east - west, north - south).max())
+    divided: Polygon | MultiPolygon = shapely.segmentize(geometry, extent / PIECES)
+    return divided
+
+
 def _centroid(geometry: Polygon | MultiPolygon) -> tuple[float, float]:
-    """Of the area on the ellipsoid, by an equal-area projection around its largest part."""
+    """Of the area on the ellipsoid, by an equal-area projection around itself."""
     parts = shapely.get_parts(geometry)
     middle = parts[int(np.argmax(shapely.area(parts)))].representative_point()
-    plane = EqualAreaPlane(middle.x, middle.y)
-    flat = shapely.transform(geometry, plane.to_plane)
-    return plane.to_world(flat.centroid.x, flat.centroid.y)
+    at = (middle.x, middle.y)
+    for _ in range(CENTRINGS):
+        plane = EqualAreaPlane(*at)
+        flat = shapely.transform(geometry, plane.to_plane)
+        at = plane.to_world(flat.centroid.x, flat.centroid.y)
+    return at
 
 
 def _standing_at(box: Box, located: Polygon | MultiPolygon) -> Points:

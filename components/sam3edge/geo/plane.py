@@ -36,7 +36,8 @@ class LocalPlane:
                 "expected a longitude within -180..180 and a latitude within -90..90, "
                 f"got {self.longitude} and {self.latitude}; longitude comes first"
             )
-        projection = f"+proj=aeqd +lon_0={self.longitude!r} +lat_0={self.latitude!r} +datum=WGS84 +units=m"
+        longitude, latitude = float(self.longitude), float(self.latitude)  # numpy's numbers say what they are, too
+        projection = f"+proj=aeqd +lon_0={longitude!r} +lat_0={latitude!r} +datum=WGS84 +units=m"
         object.__setattr__(self, "_to_plane", Transformer.from_crs(WGS84, projection, always_xy=True))
 
     def to_plane(self, positions: Points) -> Points:
@@ -55,6 +56,6 @@ def finite(x: object, y: object) -> Points:
     return points
 
 
-def wrapped(longitudes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Longitudes or differences of them, within -180..180."""
-    return np.asarray((longitudes + 180.0) % 360.0 - 180.0)
+def wrapped(longitudes: npt.NDArray[np.float64], turn: float = 360.0) -> npt.NDArray[np.float64]:
+    """Longitudes or differences of them, within half a turn: -180..180 degrees."""
+    return np.asarray((longitudes + turn / 2) % turn - turn / 2)

@@ -11,6 +11,9 @@ from sam3edge.core.errors import GeoreferenceError
 from sam3edge.geo.camera import GroundCamera, Matrix
 from sam3edge.geo.plane import LocalPlane
 
+HIGHEST = 20_000.0
+"""Metres above the ground: aircraft are lower, and from higher up the ground is no plane."""
+
 
 @dataclass(frozen=True, slots=True)
 class CameraPose:
@@ -63,6 +66,8 @@ def camera_of(pose: CameraPose, size: tuple[int, int], accuracy: PoseAccuracy) -
     """
     if not pose.height > 0:
         raise GeoreferenceError(f"expected a camera above the ground, got a height of {pose.height} m")
+    if not pose.height <= HIGHEST:
+        raise GeoreferenceError(f"expected a camera at most {HIGHEST:g} m above the ground, got {pose.height:g} m")
     if not 0 < pose.field_of_view < 180:
         raise GeoreferenceError(f"expected a field of view within 0..180 degrees, got {pose.field_of_view}")
     plane = LocalPlane(pose.longitude, pose.latitude)

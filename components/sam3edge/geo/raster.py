@@ -29,13 +29,15 @@ from sam3edge.core.georeference import Points, Stance
 from sam3edge.core.polygons import areas_only
 from sam3edge.core.types import Box
 from sam3edge.geo.camera import RADIUS_95
-from sam3edge.geo.gdal import opened
+from sam3edge.geo.gdal import GDAL_ERRORS, opened
 from sam3edge.geo.places import ELLIPSOID
 from sam3edge.geo.plane import WGS84, finite, wrapped
 from sam3edge.geo.terrain import TerrainGrid, open_terrain
 
 SPOTS = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
 """Shares of width and height; a raster of which none of these has a place has none."""
+
+CORNERS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 
 PolygonOf: TypeAlias = Callable[[Box], Polygon | MultiPolygon]
 
@@ -116,10 +118,12 @@ class RasterGeoreference:
     """
 
     def __init__(self, size: tuple[int, int], grid: PixelGrid, crs: CRS, accuracy: float, valid: PolygonOf) -> None:
+        if crs.is_geocentric:
+            raise GeoreferenceError(f"expected a geographic or projected reference system, got {crs.name}; mend it")
         self._size = size
         self._grid = grid
         self._to_world = Transformer.from_crs(crs, WGS84, always_xy=True)
-        self._is_geographic = crs.is_geographic
+        self._turn = _turn_of(crs)
         self._valid = valid
         spots = np.array(SPOTS) * size
         middle = self._grid.forward(spots)[:, 0]
@@ -127,6 +131,8 @@ class RasterGeoreference:
         self._middle = float(middle[located][0]) if located.any() else 0.0
         if not np.isfinite(self.to_world(spots)).any():
             raise GeoreferenceError(f"the middle of the raster has no place on Earth in {crs.name}; mend its reference")
+        if crs.is_geographic:
+            self._require_once_round(self._turn / 360.0)
         self._error = float(np.hypot(np.hypot(accuracy, grid.error), _datum_error(self._to_world)))
 
     @property
@@ -150,8 +156,8 @@ class RasterGeoreference:
     def to_pixels(self, positions: Points) -> Points:
         """See ``Georeference``."""
         at = finite(*self._to_world.transform(positions[:, 0], positions[:, 1], direction="INVERSE"))
-        if self._is_geographic:  # a raster across the antimeridian counts longitudes beyond 180
-            at[:, 0] = self._middle + wrapped(at[:, 0] - self._middle)
+        if self._turn:  # a raster across the antimeridian counts on beyond it
+            at[:, 0] = self._middle + wrapped(at[:, 0] - self._middle, self._turn)
         return self._grid.back(at)
 
     def accuracy(self, pixels: Points) -> npt.NDArray[np.float64]:
@@ -163,6 +169,15 @@ class RasterGeoreference:
     def valid(self, bounds: Box) -> Polygon | MultiPolygon:
         """See ``Georeference``: within the raster, without NoData and what its mask leaves out."""
         return self._valid(bounds)
+
+    def _require_once_round(self, degree: float) -> None:
+        """Refuse a raster that shows places twice, but for a pixel: positions may be those of the middles of pixels."""
+        wide, high = np.ptp(self._grid.forward(np.array(CORNERS) * self._size), axis=0) / degree
+        more = 1 + 1 / min(self._size)
+        if wide > 360.0 * more or high > 180.0 * more:  # not where a corner has none, as of RPCs
+            raise GeoreferenceError(
+                f"expected a raster of at most 360 x 180 degrees, got {wide:g} x {high:g}; mend its reference"
+            )
 
 
 def require_crs(crs: str) -> None:
@@ -205,6 +220,27 @@ def georeference_of(dataset: Any, path: Path, options: RasterOptions, valid: Pol
         return RasterGeoreference((dataset.width, dataset.height), grid, crs, options.accuracy, valid)
     except (CRSError, ProjError, RasterCRSError) as error:  # ProjError for those that are nowhere on Earth
         raise GeoreferenceError(f"PROJ cannot read the reference system of {path.name}: {error}") from error
+    except GDAL_ERRORS as error:
+        raise GeoreferenceError(
+            f"the place of {path.name} cannot be computed from what it says: {error}; mend its reference"
+        ) from error
+
+
+def _turn_of(crs: CRS) -> float:
+    """By how much x is larger once around the globe: where longitudes are straight and equally far from each other, as
+    in degrees and in Mercator's projection; 0 elsewhere."""
+    if crs.is_geographic:
+        return 360.0 / float(np.degrees(crs.axis_info[0].unit_conversion_factor))
+    if crs.geodetic_crs is None or not crs.is_projected:
+        return 0.0
+    onto = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True)
+    for longitude in (0.0, 90.0):  # one of which is not where the projection is cut
+        at = longitude + np.array([-1.0, 0.0, 1.0, -1.0, 0.0, 1.0])
+        x = finite(*onto.transform(at, [0.0, 0.0, 0.0, 45.0, 45.0, 45.0]))[:, 0]
+        degrees = np.diff(x.reshape(2, 3), axis=1)
+        if np.isfinite(degrees).all() and np.ptp(degrees) < 1e-9 * abs(degrees[0, 0]):
+            return abs(float(degrees[0, 0])) * 360.0
+    return 0.0
 
 
 def _datum_error(used: Transformer) -> float:

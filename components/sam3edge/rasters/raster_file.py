@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,12 +26,13 @@ from rasterio.windows import Window
 
 from sam3edge.core.errors import FrameError, GeoreferenceError
 from sam3edge.core.types import Box, Clock, RgbImage
-from sam3edge.geo.gdal import GDAL_ERRORS, open_dataset, open_virtual
+from sam3edge.geo.gdal import ALONE, CLOSED, GDAL_ERRORS, open_dataset, open_virtual
 from sam3edge.geo.places import steps
 from sam3edge.geo.raster import RasterGeoreference, georeference_of
 from sam3edge.images.bands import colored, scalable, visible_bands
 from sam3edge.images.depth import Depth, DepthOptions, bounds_of, to_eight_bits
 from sam3edge.images.filling import filled
+from sam3edge.images.headers import HeaderError, tiff
 from sam3edge.rasters.looks import Ground
 from sam3edge.rasters.mask import CountingMask
 from sam3edge.rasters.options import ReadOptions
@@ -54,6 +56,9 @@ pixels, and must not fall to one side or the other by the last digit of their co
 
 FARTHEST = 2.0**40
 """Pixels from the origin up to which it says where a raster's pixels begin; a number leaves few digits for more."""
+
+_NOT_RGB: Mapping[int, str] = {5: "CMYK", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*"}
+"""Photometric interpretations of TIFF that GDAL gives as they are, where they have more than 8 bits."""
 
 _NUMBERS = frozenset(
     {"float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64))}
@@ -93,12 +98,16 @@ class RasterFile:
         self.size: tuple[int, int] = (dataset.width, dataset.height)
         with self._reading("it"):
             _require_readable(dataset, options, self.name)
+            if not options.bands:
+                _require_rgb(path, dataset, self.name)
             self._bands = list(options.bands) or visible_bands([color.name for color in dataset.colorinterp])
             self._palette = _palette_of(dataset) if self._bands == [1] else None
             self._all_valid = all(dataset.mask_flag_enums[band - 1] == [MaskFlags.all_valid] for band in self._bands)
             self.no_place = ""
             self.georeference = self._georeference()
         with self._reading("its mask"):
+            if mask is not None:
+                _require_small_blocks(mask, PurePosixPath(mask.name).name)
             self._mask = None if mask is None else CountingMask(mask, dataset, options.mask_values)
 
     @cached_property
@@ -160,7 +169,7 @@ class RasterFile:
     def _reading(self, what: str) -> Iterator[None]:
         """GDAL's errors as ours, and its settings."""
         try:
-            with rasterio.Env(**_settings(self._options)):
+            with rasterio.Env(**_settings(self._path, str(self._options.mask or ""))):
                 yield
         except (*GDAL_ERRORS, MemoryError) as error:
             raise _refusal(f"{what} cannot be read: {error}", self.name) from error
@@ -244,7 +253,7 @@ def open_raster_file(path: str | Path, options: ReadOptions) -> Iterator[RasterF
 
 def _opened(name: str, options: ReadOptions) -> Any:
     try:
-        with rasterio.Env(**_settings(options)):
+        with rasterio.Env(**_settings(name)):
             if not name.startswith(_VIRTUAL):
                 if not Path(name).is_file():
                     raise _refusal("expected a file; for other places give GDAL's name, such as /vsis3/...", name)
@@ -269,8 +278,14 @@ def _require_readable(dataset: Any, options: ReadOptions, name: str) -> None:
             "max_pixels if rasters of this size are meant to come",
             name,
         )
+    _require_small_blocks(dataset, name)
+
+
+def _require_small_blocks(dataset: Any, name: str) -> None:
+    pixels = dataset.width * dataset.height
     interleaved = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
-    block = max(h * w for h, w in dataset.block_shapes) * np.dtype(kinds[0]).itemsize * interleaved
+    sample = max(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    block = max(h * w for h, w in dataset.block_shapes) * sample * interleaved
     untiled = dataset.driver != "GTiff" and pixels > MAX_UNTILED_PIXELS
     if block > MAX_BLOCK_BYTES or untiled:
         raise _refusal(
@@ -278,6 +293,28 @@ def _require_readable(dataset: Any, options: ReadOptions, name: str) -> None:
             "by gdal_translate -of COG",
             name,
         )
+
+
+def _require_rgb(path: str, dataset: Any, name: str) -> None:
+    """Refuse colours that would be taken for red, green and blue. Those of 8 bits GDAL converts."""
+    if dataset.driver != "GTiff" or dataset.count < 3 or ColorInterp.red in dataset.colorinterp:
+        return
+    colors = "CMYK" if ColorInterp.cyan in dataset.colorinterp else ""
+    if not colors and not path.startswith(_VIRTUAL):
+        colors = _NOT_RGB.get(_photometric(path) or 0, "")
+    if colors:
+        raise _refusal(f"expected RGB, got {colors}; convert it to RGB, or say which bands are looked at", name)
+
+
+def _photometric(path: str) -> int | None:
+    with Path(path).open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        data = memoryview(mapped)
+        try:
+            return tiff.photometric(data)
+        except (HeaderError, IndexError):  # which GDAL has read nevertheless
+            return None
+        finally:
+            data.release()
 
 
 def _palette_of(dataset: Any) -> Mapping[int, tuple[int, int, int, int]] | None:
@@ -299,10 +336,10 @@ def _anchor(transform: Any) -> tuple[int, int]:
     return math.floor(x + UNEVEN), math.floor(y + UNEVEN)
 
 
-def _settings(options: ReadOptions) -> Mapping[str, Any]:
-    """For GDAL: how much it keeps, and that no file beside the raster leads to other computers."""
-    settings: dict[str, Any] = {"GDAL_CACHEMAX": CACHE_BYTES}
-    return settings if options.virtual else {**settings, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing"}
+def _settings(*names: str) -> Mapping[str, Any]:
+    """For GDAL: how much it keeps, and that no other computers are asked but for files in virtual file systems."""
+    virtual = any(name.startswith(_VIRTUAL) for name in names)
+    return {"GDAL_CACHEMAX": CACHE_BYTES, **(ALONE if virtual else CLOSED)}
 
 
 def _refusal(reason: str, name: str) -> FrameError:

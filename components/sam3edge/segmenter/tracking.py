@@ -259,12 +259,15 @@ def _on_a_plane(name: CoordinatesName, points: Sequence[Point]) -> npt.NDArray[n
 
 
 def _require_within(coordinates: CoordinatesName, points: Sequence[Point]) -> None:
-    """What is given in pixels by mistake would lie outside of every frame, and what is not in degrees on no map."""
+    """What is given in pixels by mistake would lie outside of every frame, what is not so by mistake within one pixel,
+    and what is not in degrees on no map."""
     if coordinates == "relative" and any(not -1 <= value <= 2 for point in points for value in point):
         raise ValueError(
             "expected relative coordinates, 0 to 1, got others; add Coordinates: pixels, or world for longitude and "
             "latitude"
         )
+    if coordinates == "pixels" and all(0 <= value <= 1 for point in points for value in point):
+        raise ValueError("expected pixels of the frame, got 0 to 1 only; leave Coordinates out, which means relative")
     if coordinates == "world":
         if any(abs(longitude) > 180 or abs(latitude) > 90 for longitude, latitude in points):
             raise ValueError("expected longitudes within -180..180 and latitudes within -90..90; longitude comes first")

@@ -98,7 +98,9 @@ class Step:
 
 
 def advance(scene: Scene, frame: Frame, looked: Detections, places: Places, options: TrackingOptions) -> Step:
-    """The scene one frame later. A frame that is up to ``max_gap`` older than the last one changes nothing.
+    """The scene one frame later. Where a clock has stepped back, no object can be known again: what was seen last is
+    ahead of all that comes. Files have clocks of their own, and may come late: one that is up to ``max_gap`` older than
+    the last one changes nothing.
 
     Args:
         looked: what was found in the frame.
@@ -107,7 +109,8 @@ def advance(scene: Scene, frame: Frame, looked: Detections, places: Places, opti
     pause = at - scene.time
     ended: list[Change] = []
     known = scene.tracks
-    if abs(pause) > options.max_gap or (frame.source, size) != (scene.source, scene.size):
+    stepped_back = pause < 0 and frame.clock == "device"
+    if stepped_back or abs(pause) > options.max_gap or (frame.source, size) != (scene.source, scene.size):
         ended = [_end(track, "interrupted") for track in known if track.announced]
         known = ()
     elif pause < 0:

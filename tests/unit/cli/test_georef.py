@@ -124,6 +124,28 @@ def test_bad_points_are_refused_in_words(folder: Path) -> None:
     assert not (folder / "calibration.json").exists()
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        ["--drawing", "frame.png"],
+        ["--drawing", "./sub/../frame.png"],
+        ["--drawing", "points.csv"],
+        ["--out", "points.csv"],
+        ["--out", "lens.yaml", "--lens", "lens.yaml"],
+        ["--out", "calibration.png"],
+    ],
+)
+def test_what_is_read_is_not_written_over(written: list[str], folder: Path) -> None:
+    write_points(folder)
+    (folder / "sub").mkdir()
+    (folder / "lens.yaml").write_text("camera_matrix: []")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    result = CliRunner().invoke(app, ["georef", "calibrate", "frame.png", "points.csv", *written])
+    assert result.exit_code == 2
+    assert "expected another file for --" in result.output
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
 def test_a_missing_frame_is_refused_in_words(folder: Path) -> None:
     write_points(folder)
     result = CliRunner().invoke(app, ["georef", "calibrate", "nowhere.png", "points.csv"])

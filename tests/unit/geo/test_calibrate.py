@@ -15,6 +15,7 @@ from sam3edge.core.errors import GeoreferenceError
 from sam3edge.geo.calibrate import PointAccuracy, calibrate
 from sam3edge.geo.camera import HORIZON_MARGIN, GroundCamera, projected
 from sam3edge.geo.control_points import ControlPoint, pixels_of, positions_of
+from sam3edge.geo.plane import LocalPlane
 from sam3edge.geo.pose import CameraPose, PoseAccuracy, camera_of
 from support.places import metres
 
@@ -225,7 +226,7 @@ def test_points_that_do_not_agree_are_refused() -> None:
     assert "control points agree" in refused(some) or "fits one plane" in refused(some) or "horizon" in refused(some)
 
 
-@pytest.mark.parametrize(("pixels", "distance"), [(0.0, 1.0), (-1.0, 1.0), (1.0, -0.1), (float("nan"), 1.0)])
+@pytest.mark.parametrize(("pixels", "distance"), [(0, 1), (1e-300, 0), (-1, 1), (1, -0.1), (float("nan"), 1)])
 def test_accuracies_are_checked(pixels: float, distance: float) -> None:
     with pytest.raises(GeoreferenceError, match="expected accuracies"):
         PointAccuracy(pixels, distance)
@@ -249,3 +250,58 @@ def test_a_pixel_near_the_margin_is_five_percent_of_the_distance() -> None:
     near, far = (np.array([[960.0, horizon + HORIZON_MARGIN + d]]) for d in (1.0, 0.0))
     away = [float(np.hypot(*camera.plane.to_plane(camera.to_world(p))[0])) for p in (near, far)]
     assert away[1] / away[0] - 1 == pytest.approx(1 / HORIZON_MARGIN, rel=0.05)
+
+
+@pytest.mark.parametrize(("columns", "rows", "step"), [(4, 3, 2.5), (5, 2, 2.5), (3, 3, 1.0), (3, 2, 2.0), (6, 3, 2.0)])
+@pytest.mark.parametrize("marking", ["to a pixel", "by hand"])
+def test_corners_of_markings_on_a_regular_grid_give_the_camera(
+    columns: int, rows: int, step: float, marking: str
+) -> None:
+    """Of four of them, three are often on one line."""
+    camera = tilted_by(25.0)
+    plane = LocalPlane(*camera.to_world(np.array([[960.0, 700.0]]))[0])
+    grid = np.array([[i - (columns - 1) / 2, j - (rows - 1) / 2] for i in range(columns) for j in range(rows)]) * step
+    corners = plane.to_world(grid)
+    exact = camera.to_pixels(corners)
+    jitter = np.random.default_rng(columns).normal(0, 1, exact.shape)
+    marks = np.round(exact) if marking == "to a pixel" else exact + jitter
+    calibration = calibrate([ControlPoint(*m, *w) for m, w in zip(marks, corners, strict=True)], SIZE, PointAccuracy())
+    middle = np.array([[960.0, 700.0]])
+    off = metres(calibration.camera.to_world(middle), camera.to_world(middle))
+    assert off[0] <= 2 * calibration.camera.accuracy(middle)[0]
+    assert off[0] < 0.5
+    assert sum(r.used for r in calibration.residuals) >= 0.7 * len(corners)
+
+
+def test_outliers_on_a_grid_are_left_out() -> None:
+    camera = tilted_by(25.0)
+    plane = LocalPlane(*camera.to_world(np.array([[960.0, 700.0]]))[0])
+    corners = plane.to_world(np.array([[i * 2.5 - 5.0, j * 2.5 - 2.5] for i in range(5) for j in range(3)]))
+    marks = camera.to_pixels(corners)
+    marks[4] += [0, 60]
+    calibration = calibrate([ControlPoint(*m, *w) for m, w in zip(marks, corners, strict=True)], SIZE, PointAccuracy())
+    assert [n for n, r in enumerate(calibration.residuals) if not r.used] == [4]
+
+
+MIRRORS: dict[str, Callable[[ControlPoint], ControlPoint]] = {
+    "longitude and latitude exchanged": lambda p: replace(p, longitude=p.latitude, latitude=p.longitude),
+    "y from below": lambda p: replace(p, y=SIZE[1] - p.y),
+    "x from the right": lambda p: replace(p, x=SIZE[0] - p.x),
+    "x and y exchanged": lambda p: replace(p, x=p.y, y=p.x / SIZE[0] * SIZE[1]),
+}
+
+
+@pytest.mark.parametrize("mirror", MIRRORS)
+@pytest.mark.parametrize("count", [4, 8])
+def test_mirrored_points_are_refused_and_the_usual_causes_named(mirror: str, count: int) -> None:
+    some = [MIRRORS[mirror](p) for p in points()[:count]]
+    said = refused(some)
+    assert "from below" in said
+    assert "are longitude and latitude exchanged, or x and y" in said
+
+
+def test_a_camera_that_hangs_upside_down_is_calibrated() -> None:
+    turned = [replace(p, x=SIZE[0] - p.x, y=SIZE[1] - p.y) for p in points()]
+    camera = calibrate(turned, SIZE, PointAccuracy()).camera
+    for p in turned:
+        assert metres(camera.to_world(np.array([[p.x, p.y]])), np.array([[p.longitude, p.latitude]]))[0] < 0.01

@@ -69,6 +69,26 @@ def test_rtk_makes_it_more_accurate(tmp_path: Path) -> None:
     assert exact.accuracy(MIDDLE)[0] < plain.accuracy(MIDDLE)[0]
 
 
+def test_of_two_deviations_the_larger_counts(tmp_path: Path) -> None:
+    both = open_photograph(
+        drone_photograph(tmp_path / "a.jpg", EXIF, {**DJI, "RtkStdLon": "5", "RtkStdLat": "5"}), DroneOptions()
+    )
+    for lon, lat in (("5", "0.01"), ("0.01", "5")):
+        dji = {**DJI, "RtkStdLon": lon, "RtkStdLat": lat}
+        one = open_photograph(drone_photograph(tmp_path / "b.jpg", EXIF, dji), DroneOptions())
+        assert one.accuracy(MIDDLE)[0] == pytest.approx(both.accuracy(MIDDLE)[0])
+
+
+def test_places_end_where_the_ground_has_bent_away(tmp_path: Path) -> None:
+    high = {**DJI, "RelativeAltitude": "10000", "GimbalPitchDegree": "-10.0"}
+    camera = open_photograph(drone_photograph(tmp_path / "a.jpg", EXIF, high), DroneOptions())
+    rows = np.stack([np.full(300, 200.0), np.arange(300.0)], axis=1)
+    away = np.hypot(*camera.plane.to_plane(camera.to_world(rows)).T)
+    assert np.nanmax(away) <= 100_000
+    assert np.isnan(away[:100]).all()
+    assert np.isfinite(away[-100:]).all()
+
+
 @pytest.mark.parametrize(
     ("exif", "dji", "reason"),
     [
@@ -76,6 +96,8 @@ def test_rtk_makes_it_more_accurate(tmp_path: Path) -> None:
         (EXIF, {}, "expected RelativeAltitude, GimbalYawDegree, GimbalPitchDegree"),
         (EXIF, {**DJI, "RelativeAltitude": "-2.0"}, "expected a camera above the ground"),
         (EXIF, {**DJI, "RelativeAltitude": "nan"}, "expected RelativeAltitude"),
+        (EXIF, {**DJI, "RelativeAltitude": "20001"}, "at most 20000 m above the ground"),
+        (EXIF, {**DJI, "RelativeAltitude": "1e17"}, "at most 20000 m above the ground"),
         ({k: v for k, v in EXIF.items() if "Focal" not in k}, DJI, r"set Georeference\.LensFieldOfView"),
     ],
 )

@@ -96,8 +96,10 @@ def test_a_damaged_new_calibration_is_refused_once_and_the_old_one_stays(path: P
 
 def test_a_calibration_that_cannot_be_used_says_why(path: Path) -> None:
     document = json.loads(path.read_text())
+    first, *others = document["ground_to_pixel"]
     for change, reason in (
         ({"ground_to_pixel": [[1, 2, 3], [2, 4, 6], [0, 0, 1]]}, "that can be inverted"),
+        ({"ground_to_pixel": [[-n for n in first], *others]}, "mirrored"),
         ({"covariance": [[1.0]]}, "9 x 9"),
         ({"covariance": [[1.0] * 9, [1.0]]}, "9 x 9"),
         ({"size": [0, 720]}, "is not a calibration: size"),
@@ -176,9 +178,9 @@ def test_control_points_are_read_from_tables(tmp_path: Path) -> None:
     ]
     for text, reason in (
         ("x,y,lon\n1,2,3\n", "expected columns x, y, longitude and latitude .*got x, y, lon"),
-        ("x,y,lon,lat\n1,2,3,here\n", "expected four numbers in row 2"),
-        ("x,y,lon,lat\n1,2,3\n", "expected four numbers in row 2"),
-        ("x,y,lon,lat\n1,2,nan,4\n", "expected four numbers in row 2"),
+        ("x,y,lon,lat\n1,2,3,here\n", "expected four numbers in line 2"),
+        ("x,y,lon,lat\n1,2,3\n", "expected four numbers in line 2"),
+        ("x,y,lon,lat\n1,2,nan,4\n", "expected four finite numbers in line 2"),
         ("", "is empty"),
     ):
         table.write_text(text)

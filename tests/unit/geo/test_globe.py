@@ -8,7 +8,9 @@ import shapely
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sam3edge.core.errors import GeoreferenceError
 from sam3edge.core.messages.geometries import bbox_of, world_hull
+from sam3edge.geo.equal_area import area_on_earth
 from sam3edge.geo.globe import GRID, on_globe
 from sam3edge.geo.plane import LocalPlane
 from support.places import ELLIPSOID
@@ -80,3 +82,61 @@ def test_the_hull_stays_on_its_side(longitude: float) -> None:
     assert shapely.get_num_coordinates(hull) <= 50
     assert area(hull) < 1.3 * np.pi * 500.0**2
     assert hull.buffer(3e-4).covers(geometry)  # 6 % of its radius
+
+
+def boxes(*bounds: tuple[float, float, float, float]) -> shapely.MultiPolygon:
+    return shapely.MultiPolygon([shapely.box(*one) for one in bounds])
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (boxes((179.98, 8, 179.99, 9), (-179.92, 8, -179.91, 9)), (179.98, 8, -179.91, 9)),
+        (boxes((179.5, 8, 180.0, 9), (-179.92, 7, -179.91, 9)), (179.5, 7, -179.91, 9)),
+        (boxes((-180.0, 8, -179.5, 9), (179.91, 8, 179.92, 9)), (179.91, 8, -179.5, 9)),
+        (boxes((179.5, 8, 180.0, 9), (-180.0, 8, -179.5, 9), (-170, 8, -169, 9)), (179.5, 8, -169, 9)),
+        (boxes((-10, 8, -9, 9), (30, 8, 31, 9)), (-10, 8, 31, 9)),
+        (boxes((-180, 80, 180, 90), (3, 70, 4, 71)), (-180, 70, 180, 90)),
+    ],
+)
+def test_the_bbox_is_the_narrowest_and_hulls_stay_within(
+    parts: shapely.MultiPolygon, expected: tuple[float, float, float, float]
+) -> None:
+    assert bbox_of(parts) == expected
+    hull = world_hull(parts)
+    west, south, east, north = expected
+    within = boxes((west, south, 180, north), (-180, south, east, north)) if west > east else shapely.box(*expected)
+    assert hull.is_valid
+    assert shapely.union_all(within).buffer(1e-9).covers(hull)
+    assert hull.buffer(1e-9).covers(parts)
+
+
+@given(st.floats(-179, 179), st.floats(-80, 80), st.floats(1e-4, 50), st.floats(0.1, 2), st.booleans())
+def test_areas_are_those_within_edges_that_are_straight_in_degrees(
+    longitude: float, latitude: float, width: float, share: float, hollow: bool
+) -> None:
+    east = min(180.0, longitude + width)
+    width, height = east - longitude, (east - longitude) * share
+    north = min(90.0, latitude + height)
+    corners = [(longitude, latitude), (east, latitude), ((longitude + east) / 2, north)]
+    whole = shapely.Polygon(corners)
+    if hollow:
+        inner = shapely.transform(whole, lambda at: (at + 2 * np.mean(corners, axis=0)) / 3)
+        whole = shapely.Polygon(corners, [inner.exterior.coords])
+    fine = shapely.orient_polygons(shapely.segmentize(whole, max(width, height) / 2000))
+    coarse = shapely.orient_polygons(shapely.segmentize(whole, max(width, height) / 100))
+    assert area_on_earth(coarse) == pytest.approx(area(fine), rel=1e-5, abs=0.01)  # as exact as PROJ is
+
+
+def test_positions_are_kept_to_seven_decimals() -> None:
+    ring = circle(13.123456789, 52.0, 30.0, 64)
+    geometry = on_globe([[ring]])
+    at = shapely.get_coordinates(geometry)
+    np.testing.assert_allclose(np.sort(at[:-1], axis=0), np.sort(ring[:-1], axis=0), rtol=0, atol=0.51e-7)
+
+
+def test_a_ring_that_goes_round_again_and_again_is_refused() -> None:
+    turns = np.arange(0, 4000.0, 100.0)
+    spiral = np.stack([(turns + 180) % 360 - 180, np.linspace(0, 10, len(turns))], axis=1)
+    with pytest.raises(GeoreferenceError, match="more than once"):
+        on_globe([[np.vstack([spiral, spiral[:1]])]])

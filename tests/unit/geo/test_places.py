@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
 from pyproj import Transformer
+from rasterio.transform import Affine
 
-from sam3edge.core.georeference import Georeference
+from sam3edge.core.errors import GeoreferenceError
+from sam3edge.core.georeference import Georeference, Points
 from sam3edge.geo.camera import HORIZON_MARGIN
 from sam3edge.geo.places import densified, footprint, place_of
 from sam3edge.geo.pose import PoseAccuracy, camera_of
-from sam3edge.geo.raster import RasterOptions, open_raster
+from sam3edge.geo.raster import RasterGeoreference, RasterOptions, open_raster
 from sam3edge_pipeline.synthetic.georeferenced import World
 from support.places import CAMERA, POSE, metres, write_raster
 
@@ -97,3 +100,105 @@ def test_a_person_cut_by_the_lower_edge_stands_there() -> None:
 
 def test_the_footprint_is_a_pixel_on_the_ground(coarse: Georeference) -> None:
     assert footprint(coarse, np.array([[300.0, 250.0]])) == pytest.approx(2000, rel=0.05)
+
+
+@pytest.mark.parametrize("scale", [(2.0, 0.5), (0.5, 2.0)])
+def test_the_footprint_of_an_oblong_pixel_is_its_longer_side(scale: tuple[float, float], tmp_path: Path) -> None:
+    transform = Affine(scale[0], 0, 391_000, 0, -scale[1], 5_820_000)
+    path = write_raster(tmp_path / "a.tif", crs="EPSG:32633", transform=transform)
+    assert footprint(open_raster(path, RasterOptions()), np.array([[320.0, 250.0]])) == pytest.approx(2.0, rel=2e-3)
+
+
+LARGE: dict[str, tuple[str, Affine, float]] = {
+    "degrees at 65 N": ("EPSG:4326", Affine(0.005, 0, 10, 0, -0.005, 66), 236),
+    "degrees at 52 N": ("EPSG:4326", Affine(0.0025, 0, 10, 0, -0.0025, 53), 171),
+    "degrees at 75 N": ("EPSG:4326", Affine(0.01, 0, 10, 0, -0.01, 76), 288),
+    "degrees at 80 S, across the antimeridian": ("EPSG:4326", Affine(0.01, 0, 175, 0, -0.01, -75), 288),
+    "Mercator, across the antimeridian": ("EPSG:3857", Affine(500, 0, 19.9e6, 0, -500, 9e6), 250),
+    "Mercator around the Pacific": ("EPSG:3832", Affine(500, 0, -20.2e6, 0, -500, 9e6), 250),
+    "grads": ("EPSG:4807", Affine(0.01, 0, 195, 0, -0.01, 66), 400),
+    "Mercator": ("EPSG:3857", Affine(2000, 0, 0, 0, -2000, 9e6), 1000),
+    "sinusoidal": ("ESRI:54008", Affine(500, 0, -8e6, 0, -500, 7e6), 500),
+    "UTM": ("EPSG:32633", Affine(100, 0, 391_000, 0, -100, 7_820_000), 100),
+    "around a pole": ("EPSG:3995", Affine(500, 0, -250_000, 0, -500, 250_000), 500),
+}
+"""Reference system, transform, and metres of a pixel's shorter side."""
+
+OUTLINES = {
+    "box": shapely.box(5, 5, 1005, 205),
+    "triangle": shapely.Polygon([(5, 5), (1005, 5), (505, 605)]),
+    "ring": shapely.Point(505, 505).buffer(500).difference(shapely.Point(405, 405).buffer(200)),
+}
+
+
+@pytest.mark.parametrize("shown", OUTLINES)
+@pytest.mark.parametrize("where", LARGE)
+def test_an_object_of_1000_pixels_has_its_area_and_its_centre(where: str, shown: str, tmp_path: Path) -> None:
+    """By PROJ, of an outline that is divided into quarters of a pixel."""
+    crs, transform, metres_of_pixel = LARGE[where]
+    outline = OUTLINES[shown]
+    path = write_raster(tmp_path / "a.tif", 1010, 1010, crs=crs, transform=transform)
+    place = place_of(outline, outline.bounds, open_raster(path, RasterOptions()))
+    assert place is not None
+    longitude, latitude = place.centroid
+    plane = f"+proj=laea +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84"
+    onto = Transformer.from_crs(crs, plane, always_xy=True)
+
+    def flattened(pixels: Points) -> Points:
+        x, y = transform.a * pixels[:, 0] + transform.c, transform.e * pixels[:, 1] + transform.f
+        return np.stack(onto.transform(x, y), axis=1)
+
+    flat = shapely.transform(shapely.segmentize(outline, 0.25), flattened)
+    assert place.area == pytest.approx(flat.area, rel=1e-3)
+    assert np.hypot(flat.centroid.x, flat.centroid.y) < 0.2 * metres_of_pixel
+
+
+def test_an_outline_around_half_the_globe_and_more_is_whole(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", 600, 600, crs="EPSG:4326", transform=Affine(0.6, 0, -180, 0, -0.3, 90))
+    world = open_raster(path, RasterOptions())
+    for west, east in ((0, 600), (10, 590), (100, 500)):
+        belt = shapely.box(west, 200, east, 400)  # 30 N to 30 S, which is half of the Earth but for its flattening
+        place = place_of(belt, belt.bounds, world)
+        assert place is not None
+        assert place.area == pytest.approx(510.07e12 * 0.4982 * (east - west) / 600, rel=2e-3)
+        assert place.geometry.bounds == pytest.approx((west * 0.6 - 180, -30, east * 0.6 - 180, 30))
+
+
+def test_an_outline_of_very_many_vertices_keeps_its_place(coarse: Georeference) -> None:
+    jagged = shapely.Point(320, 250).buffer(240, quad_segs=2)
+    lake = shapely.Polygon([*shapely.segmentize(jagged, 0.05).exterior.coords])
+    assert len(lake.exterior.coords) > 29_000
+    cut = shapely.union(lake, shapely.box(300, 240, 630, 260))  # which adds edges that are bent on Earth
+    place = place_of(cut, cut.bounds, coarse)
+    assert place is not None
+    assert len(place.geometry.exterior.coords) > 20_000
+
+
+@dataclass
+class Counting:
+    """A ``Georeference`` that counts what it is asked for."""
+
+    inner: RasterGeoreference
+    asked: int = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def to_world(self, pixels: Points) -> Points:
+        self.asked += len(pixels)
+        return self.inner.to_world(pixels)
+
+
+@pytest.mark.parametrize("pixel", [1e6, 1e7, 1e9])
+@pytest.mark.parametrize("crs", ["EPSG:3857", "ESRI:54008"])
+def test_a_georeference_that_tears_outlines_apart_gives_no_place_and_takes_no_time(
+    crs: str, pixel: float, tmp_path: Path
+) -> None:
+    path = write_raster(tmp_path / "a.tif", crs=crs, transform=Affine(pixel, 0, 0, 0, -pixel, 0))
+    try:
+        counting = Counting(open_raster(path, RasterOptions()))
+    except GeoreferenceError:
+        return
+    blob = shapely.Point(320, 250).buffer(200, quad_segs=64)
+    assert place_of(blob, blob.bounds, counting) is None  # type: ignore[arg-type]
+    assert counting.asked < 2_000_000

@@ -106,6 +106,31 @@ def test_a_raster_that_is_nowhere_on_earth_is_refused(crs: str, tmp_path: Path) 
         open_raster(path, RasterOptions())
 
 
+@pytest.mark.parametrize(
+    ("across", "down"), [(7e5, 0.01), (51.3, 0.01), (0.57, 0.01), (0.1, 0.36), (float("1e300"), 1.0)]
+)
+def test_a_raster_in_degrees_that_goes_round_more_than_once_is_refused(
+    across: float, down: float, tmp_path: Path
+) -> None:
+    path = write_raster(tmp_path / "a.tif", crs="EPSG:4326", transform=Affine(across, 0, -100, 0, -down, 50))
+    with pytest.raises(GeoreferenceError, match=r"at most 360 x 180 degrees|has no place on Earth"):
+        open_raster(path, RasterOptions())
+
+
+@pytest.mark.parametrize("west", [-180.0, 0.0, -180.28125])
+def test_a_raster_of_all_the_globe_is_taken(west: float, tmp_path: Path) -> None:
+    transform = Affine(0.5625, 0, west, 0, -180 / 512, 90)
+    world = open_raster(write_raster(tmp_path / "a.tif", crs="EPSG:4326", transform=transform), RasterOptions())
+    pixels = np.array([[1.0, 10.0], [320.0, 256.0], [639.0, 500.0]])
+    np.testing.assert_allclose(world.to_pixels(world.to_world(pixels)), pixels, atol=1e-9)
+
+
+def test_a_reference_system_that_is_no_map_is_refused(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", crs="EPSG:4978", transform=Affine(10, 0, 4e6, 0, -10, 1e6))
+    with pytest.raises(GeoreferenceError, match="expected a geographic or projected reference system"):
+        open_raster(path, RasterOptions())
+
+
 def test_beyond_the_pole_there_is_no_place(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "a.tif", crs="EPSG:4326", transform=Affine(1e-3, 0, 10, 0, -1e-3, 90.1))
     positions = open_raster(path, RasterOptions()).to_world(np.array([[5.0, 50.0], [5.0, 150.0]]))

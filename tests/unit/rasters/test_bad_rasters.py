@@ -13,16 +13,19 @@ import pytest
 import rasterio
 import shapely
 from rasterio._err import CPLE_AppDefinedError
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 from rasterio.transform import Affine
 from shapely.geometry import shape
 
-from sam3edge.core.errors import FrameError
+from sam3edge.core.errors import FrameError, GeoreferenceError
 from sam3edge.core.types import Prompt
 from sam3edge.engines.fake import FakeEngine
+from sam3edge.geo.raster import RasterOptions, open_raster
 from sam3edge.rasters import raster_file
 from sam3edge.rasters.options import RasterPrompt, ReadOptions, SegmentOptions
 from sam3edge.rasters.raster_file import open_raster_file
-from support.places import control_point_raster, not_yet_georeferenced
+from support.places import RPCS, control_point_raster, not_yet_georeferenced
 from support.rasters import (
     RED,
     SMALL,
@@ -85,19 +88,6 @@ def test_a_virtual_file_system_is_read_where_it_is_allowed(tmp_path: Path) -> No
         assert "where they are allowed" in refused(memory.name, ReadOptions(virtual=("/vsis3/",)))
         found = features(memory.name, SegmentOptions(reading=ReadOptions(virtual=("/vsimem/",)), tile=128))
     assert share_of_same(outlines(found), in_one_look(image)) == 1.0
-
-
-def test_a_sidecar_does_not_lead_to_other_computers(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", scattered(2, 200, 150, 40))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.1)
-        address = f"/vsicurl/http://127.0.0.1:{server.getsockname()[1]}/a.tif"
-        (tmp_path / "a.tif.aux.xml").write_text(
-            f'<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{address}</MDI></Metadata></PAMDataset>'
-        )
-        features(path)
-        with pytest.raises(TimeoutError):
-            server.accept()
 
 
 @pytest.mark.parametrize("compress", ["none", "deflate", "lzw"])
@@ -186,6 +176,50 @@ def test_blocks_that_do_not_fit_into_memory_are_refused(tmp_path: Path, monkeypa
     assert "gdal_translate -of COG" in refused(path)
 
 
+def test_a_mask_whose_blocks_do_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raster_file, "MAX_BLOCK_BYTES", 1 << 20)
+    tiles = {"tiled": True, "blockxsize": 1024}
+    image = sparse(tmp_path / "a.tif", 2048, 2048, blockysize=1024, **tiles)
+    with open_raster_file(image, ReadOptions(mask=sparse(tmp_path / "m.tif", 2048, 2048, blockysize=1024, **tiles))):
+        pass
+    mask = sparse(tmp_path / "n.tif", 2048, 2048, blockysize=1040, **tiles)
+    with pytest.raises(FrameError, match="gdal_translate -of COG") as error:
+        features(image, SegmentOptions(reading=ReadOptions(mask=mask)))
+    assert error.value.name == "n.tif"
+
+
+@pytest.mark.parametrize(
+    ("photometric", "bands", "kind", "named"),
+    [
+        ("cmyk", 4, np.uint16, "CMYK"),
+        ("cielab", 3, np.uint16, "CIE L*a*b*"),
+        ("icclab", 3, np.uint8, "ICC L*a*b*"),
+        ("itulab", 3, np.uint16, "ITU L*a*b*"),
+    ],
+)
+def test_colours_that_are_not_rgb_are_refused_unless_bands_are_named(
+    photometric: str, bands: int, kind: type[np.generic], named: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.tif", np.full((60, 80, bands), 90, kind), photometric=photometric, **UTM)
+    assert f"expected RGB, got {named}; convert it to RGB" in refused(path)
+    with open_raster_file(path, ReadOptions(bands=(1, 2, 3))) as raster:
+        assert raster.read((0, 0, 80, 60), 64).counts.any()
+
+
+def test_cmyk_of_8_bits_is_converted(tmp_path: Path) -> None:
+    red = np.zeros((60, 80, 4), np.uint8)
+    red[..., 1:3] = 255
+    with open_raster_file(write(tmp_path / "a.tif", red, photometric="cmyk", **UTM), ReadOptions()) as raster:
+        assert (raster.read((0, 0, 60, 60), 60).image == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("count", [3, 4, 12])
+def test_bands_of_which_nothing_is_said_are_taken(count: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.full((60, 80, count), 90, np.uint16), photometric="minisblack", **UTM)
+    with open_raster_file(path, ReadOptions()) as raster:
+        assert raster.read((0, 0, 60, 60), 60).counts.all()
+
+
 def test_formats_that_are_decoded_as_a_whole_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), scattered(2, 200, 150, 40)[..., ::-1])
     assert features(tmp_path / "a.png")
@@ -213,6 +247,40 @@ def test_without_a_place_features_are_in_pixels(where: dict[str, Any], tmp_path:
     found = features(path)
     assert all(one["geometry"] is None for one in found)
     assert share_of_same(outlines(found), in_one_look(image)) == 1.0
+
+
+def rpcs_with(**changed: Any) -> RPC:
+    return RPC(**{**RPCS.to_dict(), **changed})
+
+
+def control_points(*at: tuple[float, float, float, float]) -> dict[str, Any]:
+    return {"crs": "EPSG:32633", "gcps": [GroundControlPoint(*one, 0.0) for one in at]}
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        control_points(*[(10, 10, 391_000, 5_820_000)] * 9),
+        control_points((1, 1, float("nan"), 1), (5, 1, 1, 1), (9, 2, 3, 1)),
+        control_points((0, 0, 0, 0), (100, 100, 50, 50), (200, 200, 100, 100), (50, 50, 25, 25)),
+        {"rpcs": rpcs_with(line_den_coeff=[0.0] * 20)},
+        {"rpcs": rpcs_with(lat_scale=0.0, long_scale=0.0)},
+        {"rpcs": rpcs_with(lat_off=float("nan"))},
+        {"rpcs": rpcs_with(line_num_coeff=[0.0] * 20)},
+    ],
+    ids=["one point", "NaN", "on a line", "no denominator", "no scale", "NaN in RPCs", "flat RPCs"],
+)
+@pytest.mark.filterwarnings(
+    "ignore::rasterio.errors.NotGeoreferencedWarning", "ignore::rasterio.errors.TransformWarning"
+)
+def test_what_cannot_be_solved_leaves_features_in_pixels_too(where: dict[str, Any], tmp_path: Path) -> None:
+    image = scattered(2, 300, 200, 40)
+    path = write(tmp_path / "a.tif", image, **where)
+    with open_raster_file(path, ReadOptions()) as raster:
+        assert raster.no_place
+    assert all(one["geometry"] is None for one in features(path))
+    with pytest.raises(GeoreferenceError):
+        open_raster(path, RasterOptions())
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,11 @@ def test_zones_and_lines_may_be_drawn_on_the_map() -> None:
         ({"Zones": [{**LEFT, "Polygon": [[0, 0], [1, 1]]}]}, "Zones.0.Polygon"),
         ({"Zones": [{**LEFT, "Polygon": [[0, 0], [1, 1], [0.5, 0.5]]}]}, "does not cross itself"),
         ({"Zones": [{**LEFT, "Polygon": [[0, 0], [640, 0], [640, 480]]}]}, "add Coordinates: pixels"),
+        (
+            {"Zones": [{**LEFT, "Polygon": [[0, 0], [0.5, 0], [1, 1]], "Coordinates": "pixels"}]},
+            "leave Coordinates out",
+        ),
+        ({"Lines": [{"Name": "l", "From": [0, 0.5], "To": [1, 1], "Coordinates": "pixels"}]}, "leave Coordinates out"),
         ({"Zones": [{**LEFT, "Name": "way in"}]}, "Zones.0.Name"),
         ({"Zones": [{**LEFT, "Name": "x" * 25}]}, "Zones.0.Name"),
         ({"Zones": [{**LEFT, "Kind": "forbid"}]}, "Zones.0.Kind"),

@@ -13,7 +13,7 @@ import pytest
 
 from sam3edge.core.georeference import Georeference
 from sam3edge.core.messages.schemas import schema
-from sam3edge.core.types import Detection, Prompt
+from sam3edge.core.types import Clock, Detection, Prompt
 from sam3edge.tracking.places import Line, PixelsOfFrame, Places, Zone
 from sam3edge.tracking.stage import EventChannel, TrackObjects
 from sam3edge.tracking.tracker import TrackingOptions
@@ -225,16 +225,24 @@ def test_who_rests_is_known_again_when_a_gate_has_held_frames_back_and_who_is_go
     assert camera.events[2]["after"]["end_time"].startswith("2026-03-01T12:02:02")  # missed first after 122 s
 
 
-def test_a_frame_from_before_the_last_one_has_no_tracks(camera: Camera) -> None:
+@pytest.mark.parametrize("clock", ["file", "exif", "exif-local", "gps"])
+def test_a_file_from_before_the_last_one_has_no_tracks(clock: Clock, camera: Camera) -> None:
     camera.walks(100, 110)
-    before = len(camera.messages)
-    camera.sees(at(105), after=-0.5)
-    assert len(camera.messages) == before
-    late = camera.stage(frame_at(1.7), found(at(120)))
-    assert "track_id" not in late.detections[0].properties
-    camera.at = 3.0
+    for back in (0.3, 100.0):
+        late = camera.stage(replace(frame_at(camera.at - back), clock=clock), found(at(120)))
+        assert "track_id" not in late.detections[0].properties
+        assert late.messages == ()
+    camera.at += 0.5
     camera.walks(130)
     assert camera.told() == [("new", ["confirmed"])]
+
+
+@pytest.mark.parametrize("back", [0.001, 0.3, 60.0, 119.0])
+def test_a_clock_that_steps_back_ends_tracks_and_begins_new_ones_at_once(back: float, camera: Camera) -> None:
+    camera.walks(100, 110)
+    camera.sees(at(110), after=-back)
+    camera.walks(110)
+    assert camera.told() == [("new", ["confirmed"]), ("end", ["interrupted"]), ("new", ["confirmed"])]
 
 
 def test_a_clock_that_jumps_back_is_a_gap(camera: Camera) -> None:

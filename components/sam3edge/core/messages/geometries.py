@@ -52,16 +52,14 @@ def world_geometry(area: Polygon | MultiPolygon) -> WorldGeometry:
 
 
 def bbox_of(area: Polygon | MultiPolygon) -> PlaceBounds:
-    """West is greater than east where the area crosses the antimeridian (RFC 7946, section 5.2)."""
+    """The narrowest one: west is greater than east where it crosses the antimeridian (RFC 7946, section 5.2)."""
     parts = shapely.get_parts(area)
     west, south, east, north = (float(v) for v in shapely.total_bounds(parts))
-    if not _is_divided(area):
-        return west, south, east, north
     bounds = shapely.bounds(parts)
     order = np.argsort(bounds[:, 0])
     starts, reached = bounds[order, 0], np.maximum.accumulate(bounds[order, 2])
     gaps = starts[1:] - reached[:-1]
-    if not len(gaps) or gaps.max() <= 0:
+    if not len(gaps) or gaps.max() <= west + WHOLE_TURN - east:
         return west, south, east, north
     widest = int(gaps.argmax())
     return float(starts[widest + 1]), south, float(reached[widest]), north
@@ -80,12 +78,13 @@ def hull(outline: Polygon | MultiPolygon) -> Polygon:
 
 
 def world_hull(area: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
-    """The same on Earth; of what is divided at the antimeridian, one on each side."""
+    """The same on Earth; of what lies on both sides of the antimeridian, one on each side."""
     sides = [area]
-    if _is_divided(area):
+    west, _, east, _ = bbox_of(area)
+    if west > east:
         parts = shapely.get_parts(area)
-        east = shapely.get_x(shapely.centroid(parts)) > 0
-        sides = [MultiPolygon(list(parts[side])) for side in (east, ~east) if side.any()]
+        before = shapely.bounds(parts)[:, 0] >= west
+        sides = [MultiPolygon(list(parts[side])) for side in (before, ~before)]
     hulls = [_hull(side, shapely.convex_hull(side).length * 1e-3) for side in sides]
     return shapely.orient_polygons(hulls[0] if len(hulls) == 1 else MultiPolygon(hulls))
 
@@ -96,12 +95,6 @@ def _hull(outline: Polygon | MultiPolygon, tolerance: float) -> Polygon:
         convex = shapely.simplify(convex, tolerance)
         tolerance *= 2
     return convex if isinstance(convex, Polygon) and not convex.is_empty else shapely.box(*outline.bounds)
-
-
-def _is_divided(area: Polygon | MultiPolygon) -> bool:
-    """Whether it touches the antimeridian from both sides."""
-    west, _, east, _ = area.bounds
-    return bool(east - west >= WHOLE_TURN)
 
 
 def _rounded(value: Any, decimals: int) -> Any:

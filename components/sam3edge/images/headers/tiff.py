@@ -61,6 +61,18 @@ def read(data: bytes) -> ImageHeader:
     )
 
 
+def photometric(data: memoryview) -> int | None:
+    """What its numbers are (TIFF 6.0, sections 3, 8, 16 and 23): 2 is RGB, 5 is CMYK, 8 is L*a*b*; None where it does
+    not say.
+
+    Raises:
+        HeaderError: damaged.
+    """
+    reader = TagReader(data)
+    tags = reader.first_directory()
+    return reader.integers(tags[_PHOTOMETRIC])[0] if _PHOTOMETRIC in tags else None
+
+
 def _stored_bytes(reader: TagReader, tags: dict[int, Entry], length: int) -> int:
     """Sum of the strips or tiles, each of which has to lie within the file."""
     for offset_tag, count_tag in (_STRIPS, _TILES):
