@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import threading
 import webbrowser
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(server: PageServer, opened: bool) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as services are stopped
     with suppress(KeyboardInterrupt):
         logger.info("the page is at %s, for this computer only; Ctrl-C ends it", server.address)
         if opened and not webbrowser.open(server.address):

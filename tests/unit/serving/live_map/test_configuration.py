@@ -92,7 +92,8 @@ def test_the_program_says_what_is_wrong(arguments: list[str]) -> None:
     assert main(arguments) == 5
 
 
-def test_the_program_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path, end: signal.Signals) -> None:
     command = [sys.executable, "-u", "-m", "sam3edge_serving.live_map", "--broker", IOT, "--pictures", "30"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     program = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
@@ -101,7 +102,7 @@ def test_the_program_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         line = program.stderr.readline()
         assert "http://127.0.0.1:" in line
     finally:
-        program.send_signal(signal.SIGINT)
+        program.send_signal(end)
         rest = program.communicate(timeout=30)[1]
     assert program.returncode == 0
     assert rest == "stopped\n"
