@@ -12,6 +12,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import shapely
+
 from sam3edge.core.errors import FrameError
 from sam3edge.images.files import read_frame
 from sam3edge.images.jpeg import picture_of
@@ -123,9 +125,16 @@ def _names(objects: Sequence[Mapping[str, Any]], width: int, size: float) -> Ite
     placed: list[tuple[float, float, float]] = []
     for properties in sorted(objects, key=lambda one: -float(one["score"])):
         words = f"{properties['label']} {float(properties['score']):.2f}"
-        left, top = (float(value) for value in properties["imageBBox"][:2])
         long = len(words) * size * LETTER_WIDTH
-        x, y = max(0.0, min(left, width - long)), max(size, top - size / 4)
+        x = max(0.0, min(float(properties["imageBBox"][0]), width - long))
+        y = max(size, _top_within(properties["imageGeometry"], x, x + long) - size / 4)
         if all(x >= to or begin >= x + long or abs(y - at) >= size * LINE_HEIGHT for begin, to, at in placed):
             placed.append((x, x + long, y))
             yield f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" stroke-width="{size / 4:g}">{escape(words)}</text>'
+
+
+def _top_within(geometry: Mapping[str, Any], left: float, right: float) -> float:
+    """How far up an outline reaches between left and right, pixels: what is written there is on it and on no other."""
+    outline = shapely.geometry.shape(geometry)
+    part = shapely.clip_by_rect(outline.boundary, left, outline.bounds[1] - 1, right, outline.bounds[3] + 1)
+    return float((outline if part.is_empty else part).bounds[1])

@@ -13,6 +13,7 @@ from typing import Any
 import awscrt.auth
 import awscrt.http
 import pytest
+import shapely
 
 from sam3edge.core.messages.detections import divide
 from sam3edge.core.types import Message
@@ -29,6 +30,9 @@ const [sent, changes = {}] = arguments, state = new State({ ...LIMITS, ...change
 const given = sent.map(([topic, payload, now = Date.now(), retained = false]) => state.take(
   topic, Uint8Array.from(atob(payload), (one) => one.charCodeAt(0)), now, retained)?.kind ?? null);
 """
+
+ROAD = shapely.Polygon([(0, 240), (640, 80), (640, 130), (0, 290)])
+"""From the lower left to the upper right."""
 
 
 def written(*messages: Message) -> list[list[str]]:
@@ -707,3 +711,40 @@ class TestProblems:
         assert key == "failure of map"
         assert "failed: map" in text
         assert "no such place" in text
+
+
+class TestNames:
+    def test_an_outline_reaches_as_far_up_as_it_does(self, modules: Browser) -> None:
+        """Against Shapely, between any two columns; steep, vertical and horizontal edges too."""
+        draw = random.Random(5)
+        outlines = [wobbly(40, 20, 30), *(square(100, 50 + i) for i in range(3)), ROAD, ROAD.reverse()]
+        asked = []
+        for outline in outlines:
+            low, top, high, bottom = outline.bounds
+            for _ in range(20):
+                left = draw.uniform(low - 5, high)
+                right = draw.choice([left, draw.uniform(max(left, low), high + 30)])
+                part = shapely.clip_by_rect(outline.boundary, left, top - 1, max(right, left + 1e-9), bottom + 1)
+                wanted = None if part.is_empty else part.bounds[1]
+                asked.append((list(outline.exterior.coords), left, right, wanted))
+        reached = modules.settled(
+            """const { topWithin } = await import("/js/geometry.js");
+            return arguments[0].map(([ring, left, right]) => topWithin([[ring.flat()]], left, right));""",
+            [one[:3] for one in asked],
+        )
+        for (_, _, _, wanted), got in zip(asked, reached, strict=True):
+            assert got == (wanted if wanted is None else pytest.approx(wanted, abs=1e-6))
+
+    def test_the_name_of_a_slanted_object_stays_at_it(self, modules: Browser) -> None:
+        """The upper left corner of its box may be far from it, on another object."""
+        [message] = Sender().detections(detection(ROAD, "road", 0.97))
+        [[name]] = modules.settled(
+            f"""{TAKE}
+            const {{ namesOf }} = await import("/js/names.js");
+            return state.cameras.map(({{ frame }}) => namesOf(frame, {{ width: 640, height: 480 }}));""",
+            written(message),
+        )
+        below = shapely.box(name["x"], name["y"], name["x"] + name["long"], name["y"] + name["size"])
+        assert name["words"] == "road 0.97"
+        assert below.intersects(ROAD)
+        assert name["y"] > 200

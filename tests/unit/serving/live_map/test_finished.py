@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import cv2
 import numpy as np
+import shapely
 
 from sam3edge_serving.live_map.finished import FinishedFrame, write_finished_page
 from support.live_messages import RING, Sender, detection, square
@@ -84,3 +85,17 @@ def test_names_are_large_enough_and_lie_over_no_other(tmp_path: Path) -> None:
     for number, (left, top, right, bottom) in enumerate(boxes):
         for other in boxes[:number]:
             assert left >= other[2] or other[0] >= right or top >= other[3] or other[1] >= bottom
+
+
+def test_the_name_of_a_slanted_object_stays_at_it(tmp_path: Path) -> None:
+    """The upper left corner of its box may be far from it, on another object."""
+    image, road = tmp_path / "a.png", shapely.Polygon([(0, 400), (640, 80), (640, 130), (0, 450)])
+    cv2.imwrite(str(image), np.zeros((480, 640, 3), np.uint8))
+    [message] = Sender().detections(detection(road, "road", 0.97))
+    frame = FinishedFrame("a.png", image, json.loads(message.payload)["features"])
+    text = write_finished_page(tmp_path / "out", "the demo", {}, [frame], ["road"]).read_text()
+    [(x, y, size)] = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" font-size="([\d.]+)"', text)
+    assert float(x) == 0
+    below = shapely.box(0, float(y), len("road 0.97") * 0.6 * float(size), float(y) + float(size))
+    assert below.intersects(road)
+    assert float(y) > 250

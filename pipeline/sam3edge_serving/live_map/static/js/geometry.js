@@ -58,6 +58,24 @@ export function boundsOf(shape) {
   return box;
 }
 
+// How far up the polygons reach between left and right: the smallest y there, Infinity where none of them is.
+export function topWithin(shape, left, right) {
+  let top = Infinity;
+  for (const [shell] of shape) {
+    for (let at = 0; at < shell.length; at += 2) {
+      const next = (at + 2) % shell.length; // a ring may be closed or not
+      const [x, y, otherX, otherY] = [shell[at], shell[at + 1], shell[next], shell[next + 1]];
+      if (Math.max(x, otherX) < left || Math.min(x, otherX) > right) continue;
+      for (const edge of [left, right]) {
+        const share = (Math.min(Math.max(edge, Math.min(x, otherX)), Math.max(x, otherX)) - x) / (otherX - x || 1);
+        top = Math.min(top, y + share * (otherY - y));
+      }
+      if (x >= left && x <= right) top = Math.min(top, y);
+    }
+  }
+  return top;
+}
+
 // The smallest box around boxes; null for none.
 export function unionOf(boxes) {
   return boxes.reduce(
