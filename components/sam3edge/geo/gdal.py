@@ -17,7 +17,7 @@ from typing import Any
 
 import rasterio
 from rasterio._err import CPLE_BaseError  # what GDAL's own errors are; rasterio passes some on as they are
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from sam3edge.core.errors import GeoreferenceError
 from sam3edge.images.headers import bmp, jpeg, png, tiff, webp
@@ -44,7 +44,7 @@ _ERDAS = b"EHFA_HEADER_TAG"
 
 _BEGINNING = 64
 
-GDAL_ERRORS = (OSError, RasterioError, CPLE_BaseError, UnicodeDecodeError)
+GDAL_ERRORS = (OSError, RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError)
 """What reading by GDAL raises; the last where a name in a damaged file is no UTF-8."""
 
 

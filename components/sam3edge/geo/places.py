@@ -156,12 +156,14 @@ def _goes_round(ring: Points, georeference: Georeference) -> npt.NDArray[np.bool
     return np.asarray(np.abs(steps) >= 180.0)
 
 
-def _divided(geometry: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
-    """With more vertices, none of which moves an edge in degrees."""
-    west, south, east, north = shapely.bounds(shapely.get_parts(geometry)).T
-    extent = float(np.maximum(east - west, north - south).max())
-    divided: Polygon | MultiPolygon = shapely.segmentize(geometry, extent / PIECES)
-    return divided
+def _divided(geometry: Polygon | MultiPolygon) -> MultiPolygon:
+    """With more vertices, none of which moves an edge in degrees. Ring by ring: GEOS mends polygons that are not valid
+    any more by the last digits, and turns their rings around."""
+    parts = shapely.get_parts(geometry)
+    west, south, east, north = shapely.bounds(parts).T
+    step = float(np.maximum(east - west, north - south).max()) / PIECES
+    rings = (shapely.segmentize(shapely.get_rings(part), step) for part in parts)
+    return MultiPolygon([Polygon(shell, holes) for shell, *holes in rings])
 
 
 def _centroid(geometry: Polygon | MultiPolygon) -> tuple[float, float]:

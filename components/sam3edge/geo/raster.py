@@ -226,6 +226,17 @@ def georeference_of(dataset: Any, path: Path, options: RasterOptions, valid: Pol
         ) from error
 
 
+def system_of(dataset: Any, path: Path, options: RasterOptions) -> CRS | None:
+    """What the positions are in that an image file's affine transform leads to; None where it has none, as where its
+    place comes from control points or RPCs."""
+    if dataset.transform.is_identity:
+        return None
+    try:
+        return _crs_of(dataset.crs, path, options)
+    except (GeoreferenceError, CRSError):
+        return None
+
+
 def _turn_of(crs: CRS) -> float:
     """By how much x is larger once around the globe: where longitudes are straight and equally far from each other, as
     in degrees and in Mercator's projection; 0 elsewhere."""

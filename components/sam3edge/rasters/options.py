@@ -73,8 +73,8 @@ class ReadOptions:
             the 99th percentile. It is found once, over the whole raster.
         jointly: whether all bands have the same black and white, which keeps their ratios, or each its own.
         place: where the raster is, as far as it does not say so itself.
-        mask: a raster that says which pixels count: on the Earth where both rasters say where they are, else stretched
-            over the raster; None for all with data.
+        mask: a raster that says which pixels count: on the Earth where it says where it is, else stretched over the
+            raster; None for all with data.
         mask_values: of the mask, where pixels count; empty for all but 0.
         virtual: GDAL's virtual file systems that rasters may be in, by the start of their names, such as ``/vsis3/``;
             none by default, for they reach other computers.

@@ -28,7 +28,7 @@ from sam3edge.core.errors import FrameError, GeoreferenceError
 from sam3edge.core.types import Box, Clock, RgbImage
 from sam3edge.geo.gdal import ALONE, CLOSED, GDAL_ERRORS, open_dataset, open_virtual
 from sam3edge.geo.places import steps
-from sam3edge.geo.raster import RasterGeoreference, georeference_of
+from sam3edge.geo.raster import RasterGeoreference, georeference_of, system_of
 from sam3edge.images.bands import colored, scalable, visible_bands
 from sam3edge.images.depth import Depth, DepthOptions, bounds_of, to_eight_bits
 from sam3edge.images.filling import filled
@@ -108,7 +108,7 @@ class RasterFile:
         with self._reading("its mask"):
             if mask is not None:
                 _require_small_blocks(mask, PurePosixPath(mask.name).name)
-            self._mask = None if mask is None else CountingMask(mask, dataset, options.mask_values)
+            self._mask = None if mask is None else self._counting(mask)
 
     @cached_property
     def digest(self) -> str:
@@ -173,6 +173,11 @@ class RasterFile:
                 yield
         except (*GDAL_ERRORS, MemoryError) as error:
             raise _refusal(f"{what} cannot be read: {error}", self.name) from error
+
+    def _counting(self, mask: Any) -> CountingMask:
+        crs = system_of(self._dataset, Path(self._path), self._options.place)
+        known = None if crs is None else rasterio.crs.CRS.from_wkt(crs.to_wkt())
+        return CountingMask(mask, self._dataset, known, self._options.mask_values)
 
     def _read(self, window: Window | None, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Bands [n, h, w] as stored, and bool [h, w] where one of them holds data."""

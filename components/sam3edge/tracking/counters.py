@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sam3edge.core.messages.events import LineCountMember, ObjectCountMember, ZoneCountMember
-from sam3edge.tracking.track import Track
+from sam3edge.tracking.track import Track, untold
 
 MAX_COUNTERS = 256
 """Labels, zones times labels, and lines times labels, each; of more, those that have not changed for longest are
@@ -37,13 +37,14 @@ class Totals:
                 continue
             if not before.announced:
                 objects[after.label] = objects.pop(after.label, 0) + 1
+            told = (before if before.announced else untold(before)).presence
             for zone, stay in after.presence.stays.items():
-                known = before.presence.stays.get(zone) if before.announced else None
+                known = told.stays.get(zone)
                 more = stay.entries - (known.entries if known else 0)
                 if more > 0:
                     entered[zone, after.label] = entered.pop((zone, after.label), 0) + more
             for line, (forward, backward) in after.presence.crossings.items():
-                f, b = before.presence.crossings.get(line, (0, 0)) if before.announced else (0, 0)
+                f, b = told.crossings.get(line, (0, 0))
                 if forward > f or backward > b:
                     most_f, most_b = crossed.pop((line, after.label), (0, 0))
                     crossed[line, after.label] = most_f + forward - f, most_b + backward - b

@@ -207,13 +207,21 @@ def rest_pixels(tracks: Sequence[Track], georeference: Georeference | None) -> l
     return [None if one is None else next(pixels) for one in stands]
 
 
+def untold(track: Track) -> Track:
+    """The track as if it had not done anything: of one that is not announced, nobody was told anything."""
+    known = track.presence
+    return replace(track, presence=Presence(known.rest_box, known.rest_since, known.rest_standing))
+
+
 def reasons_between(before: Track, after: Track) -> Iterator[EventReason]:
     """What has happened to a track that a person would tell of."""
     a, b = before.presence, after.presence
-    for name in b.zones:
-        if name not in a.zones or b.stays[name].entries != a.stays[name].entries:
-            yield EventReason("zone_entered", name)
-    for name in a.zones:
+    entered = [
+        name for name, stay in b.stays.items() if stay.entries != (a.stays[name].entries if name in a.stays else 0)
+    ]
+    for name in entered:
+        yield EventReason("zone_entered", name)
+    for name in dict.fromkeys([*a.zones, *entered]):
         if name not in b.zones:
             yield EventReason("zone_left", name)
     for name, stay in b.stays.items():

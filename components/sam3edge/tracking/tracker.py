@@ -21,7 +21,7 @@ from sam3edge.tracking.association import Expectation, associate, expectations
 from sam3edge.tracking.counters import Totals
 from sam3edge.tracking.ground import Landmark, has_moved, landmarks, standings
 from sam3edge.tracking.places import Places, PlacesInFrame
-from sam3edge.tracking.track import Seen, Track, born, placed, reasons_between, rest_pixels, seen_again
+from sam3edge.tracking.track import Seen, Track, born, placed, reasons_between, rest_pixels, seen_again, untold
 
 MAX_TRACKS = 256
 """At once; what is found beyond stays without a track."""
@@ -212,7 +212,8 @@ def _change(before: Track, after: Track) -> Change | None:
     if not after.announced:
         return None
     if not before.announced:
-        return Change("new", (EventReason("confirmed"), *reasons_between(before, after)), before, after)
+        since = reasons_between(replace(untold(before), label=after.label), after)
+        return Change("new", (EventReason("confirmed"), *since), before, after)
     reasons = tuple(reasons_between(before, after))
     return Change("update", reasons, before, after) if reasons else None
 

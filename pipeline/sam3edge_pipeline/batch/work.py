@@ -113,15 +113,26 @@ class RasterWorker:
     def _asked(self, raster: RasterInput) -> str:
         """Digest of all that a result depends on. Of what is neither a file nor listed its name stands for what is in
         it."""
-        files = [_state(Path(raster.path)), _state(self._options.reading.place.elevation)]
+        path, reading = Path(raster.path), self._options.reading
+        files = [_state(one) for one in (path, *_beside(path), reading.place.elevation, reading.mask)]
         asked = repr((raster, files, self._engine.model, self._prompts, self._options))
         return hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()
 
 
-def _state(path: Path | None) -> tuple[int, ...]:
+def _beside(path: Path) -> Iterator[Path]:
+    """Files by which GDAL and we know where an image is, which of it counts, or how it looks from afar; they may come
+    later than it. Looked up by their names: folders may hold very many files."""
+    kind = path.suffix[1:]
+    for ending in (f"{kind[:1]}{kind[-1:]}w", f"{kind}w", "wld", "prj", "rpb", "imd", "aux"):
+        yield from (path.with_suffix(f".{one}") for one in (ending.lower(), ending.upper()))
+    yield from (path.with_name(f"{path.stem}{one}") for one in ("_rpc.txt", "_RPC.TXT", "_metadata.txt"))
+    yield from (path.with_name(f"{path.name}{one}") for one in (".aux.xml", ".ovr", ".msk", ".msk.ovr"))
+
+
+def _state(path: str | Path | None) -> tuple[int, ...]:
     """By which a change of a file is seen; empty where there is none."""
     try:
-        status = path.stat() if path is not None else None
+        status = Path(path).stat() if path is not None else None
     except (OSError, ValueError):
         return ()
     return () if status is None else (status.st_size, status.st_mtime_ns)

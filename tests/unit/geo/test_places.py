@@ -153,6 +153,25 @@ def test_an_object_of_1000_pixels_has_its_area_and_its_centre(where: str, shown:
     assert np.hypot(flat.centroid.x, flat.centroid.y) < 0.2 * metres_of_pixel
 
 
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326"])
+def test_small_outlines_have_their_area(crs: str, tmp_path: Path) -> None:
+    """On seven decimals some are only just valid, and would be turned around by whoever mends them."""
+    degrees = Affine(7.4e-6, 0, 13.4, 0, -4.5e-6, 52.5)
+    transform = Affine(0.5, 0, 391_000, 0, -0.5, 5_820_000) if crs == "EPSG:32633" else degrees
+    georeference = open_raster(write_raster(tmp_path / "a.tif", crs=crs, transform=transform), RasterOptions())
+    rng, pixel = np.random.default_rng(0), footprint(georeference, np.array([[320.0, 240.0]])) ** 2
+    for _ in range(400):
+        turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 40)))
+        reach = rng.uniform(3, 30) * rng.uniform(0.5, 1, len(turns))
+        ring = rng.uniform(60, 400, 2) + (reach * np.stack([np.cos(turns), np.sin(turns)])).T
+        outline = shapely.Polygon(np.round(ring, 1))
+        if outline.is_valid and outline.area > 1:
+            place = place_of(outline, outline.bounds, georeference)
+            assert place is not None
+            assert place.area == pytest.approx(outline.area * pixel, rel=0.02, abs=0.3 * pixel * outline.length)
+            assert outline.buffer(1).covers(shapely.Point(georeference.to_pixels(np.array([place.centroid]))[0]))
+
+
 def test_an_outline_around_half_the_globe_and_more_is_whole(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "a.tif", 600, 600, crs="EPSG:4326", transform=Affine(0.6, 0, -180, 0, -0.3, 90))
     world = open_raster(path, RasterOptions())

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import rasterio
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from sam3edge.core.errors import FrameError, SettingsError
+from sam3edge.geo.raster import RasterOptions
 from sam3edge.images.depth import Depth, DepthOptions
 from sam3edge.rasters.options import ReadOptions, SegmentOptions
 from sam3edge.rasters.raster_file import View, open_raster_file
@@ -239,6 +241,36 @@ def test_a_mask_may_be_in_another_reference_system(tmp_path: Path) -> None:
 def test_a_mask_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match="expected 500 x 240 pixels or a part of that"):
         masked_features(tmp_path, np.ones((100, 100), np.uint8))
+
+
+def far_larger(tmp_path: Path) -> Path:
+    """A mask that knows where it is, of as many pixels as the raster, each ten times as large: of the raster, what is
+    left of column 80 counts."""
+    mask = np.zeros((240, 500), np.uint8)
+    mask[:, :203] = 1
+    return write(tmp_path / "mask.tif", mask, crs="EPSG:32633", transform=Affine(5, 0, 390_000, 0, -5, 5_820_600))
+
+
+@pytest.mark.parametrize("known_by", ["the file", "a .prj beside it", "what is configured"])
+def test_a_mask_that_knows_its_place_lies_there_wherever_the_raster_s_comes_from(known_by: str, tmp_path: Path) -> None:
+    image = ground(500, 240)
+    image[100:140, 50:450] = (255, 0, 0)
+    crs = {"crs": "EPSG:32633"} if known_by == "the file" else {}
+    raster = write(tmp_path / "a.tif", image, transform=Affine(0.5, 0, 390_975, 0, -0.5, 5_820_000), **crs)
+    if known_by == "a .prj beside it":
+        raster.with_suffix(".prj").write_text(rasterio.crs.CRS.from_epsg(32633).to_wkt())
+    place = RasterOptions(crs="EPSG:32633" if known_by == "what is configured" else "")
+    reading = ReadOptions(mask=far_larger(tmp_path), place=place)
+    [one] = outlines(features(raster, SegmentOptions(reading=reading, tile=128)))
+    assert one.bounds == pytest.approx((50, 100, 80, 140), abs=0.6)
+
+
+def test_a_mask_that_knows_its_place_is_refused_where_a_raster_has_no_transform_to_it(tmp_path: Path) -> None:
+    """It would lie somewhere, if it were stretched over the raster."""
+    corners = [GroundControlPoint(r, c, 390_975 + c / 2, 5_820_000 - r / 2) for r in (0, 240) for c in (0, 500)]
+    raster = write(tmp_path / "a.tif", ground(500, 240), gcps=corners, crs="EPSG:32633")
+    with pytest.raises(FrameError, match="it says where on Earth it is .*, and the raster has no transform to that"):
+        features(raster, SegmentOptions(reading=ReadOptions(mask=far_larger(tmp_path)), tile=128))
 
 
 def test_features_end_where_the_data_do(tmp_path: Path) -> None:

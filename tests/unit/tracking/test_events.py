@@ -122,6 +122,23 @@ def test_entering_dwelling_and_leaving_a_zone(camera: Camera) -> None:
     assert camera.events[3]["after"]["dwell"] == {"yard": 6.0}  # from the third second to the ninth
 
 
+def test_what_happened_before_an_object_was_sure_is_told_when_it_is(tmp_path: Path) -> None:
+    """The counts have it, too."""
+    sure_late = Camera(tmp_path / "tracks.json", options=replace(RESTLESS, confirm_looks=5))
+    sure_late.walks(420, 500, 560, 640, 660)
+    told = ["confirmed", "zone_entered yard", "dwelt yard", "line_crossed gate forward"]
+    assert sure_late.told() == [("new", told)]
+    assert [zone["entered"] for zone in sure_late.counts["zones"]] == [1]
+    assert [line["forward"] for line in sure_late.counts["lines"]] == [1]
+
+
+def test_who_came_and_went_before_it_was_sure_is_told_so(tmp_path: Path) -> None:
+    sure_late = Camera(tmp_path / "tracks.json", options=replace(RESTLESS, confirm_looks=5))
+    sure_late.walks(410, 420, 390, 340, 300)
+    assert sure_late.told() == [("new", ["confirmed", "zone_entered yard", "zone_left yard"])]
+    assert [zone["entered"] for zone in sure_late.counts["zones"]] == [1]
+
+
 def test_a_point_that_trembles_on_the_edge_of_a_zone_is_one_stay(camera: Camera) -> None:
     camera.walks(380, 405, 395, 405, 395, 405)
     assert camera.told() == [("new", ["confirmed", "zone_entered yard"]), ("update", ["dwelt yard"])]

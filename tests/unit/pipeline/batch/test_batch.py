@@ -26,15 +26,16 @@ from rasterio.transform import Affine
 from typer.testing import CliRunner, Result
 
 from sam3edge.core.errors import EngineError, FrameError, SettingsError
+from sam3edge.engines.fake import FakeEngine
 from sam3edge.rasters.options import ReadOptions, SegmentOptions
 from sam3edge.rasters.texts import read_prompts
 from sam3edge.vector.rows import features_of
 from sam3edge_pipeline.batch import work
 from sam3edge_pipeline.batch.__main__ import app
 from sam3edge_pipeline.batch.inputs import RasterInput, find_rasters
-from sam3edge_pipeline.batch.results import Report
+from sam3edge_pipeline.batch.results import Report, Results
 from sam3edge_pipeline.batch.runners import RayProcesses, Runner, ThisProcess
-from sam3edge_pipeline.batch.work import Task
+from sam3edge_pipeline.batch.work import RasterWorker, Task
 from sam3edge_pipeline.synthetic import draw_scene
 from support.places import RPCS, not_yet_georeferenced
 
@@ -135,6 +136,18 @@ def lone(tmp_path: Path) -> RasterInput:
     write_scene(tmp_path / "a.tif", (1,))
     [raster] = find_rasters([str(tmp_path / "a.tif")], "", no_s3)
     return raster
+
+
+def test_what_is_put_beside_a_file_later_is_seen(lone: RasterInput, tmp_path: Path) -> None:
+    """As a report asks for: put a .prj beside it."""
+    results = Results(tmp_path / "out")
+    results.open()
+    worker = RasterWorker(FakeEngine(), read_prompts("red", 0.5), SegmentOptions(tile=SIDE), results)
+    worker(lone)
+    for name in ("a.prj", "a.tfw", "a.TIFW", "a.wld", "a_RPC.TXT", "a.RPB", "a.tif.aux.xml"):
+        assert worker(lone).resumed
+        (tmp_path / name).write_text("<PAMDataset/>" if name.endswith(".xml") else "")
+        assert not worker(lone).resumed, name
 
 
 def shards(out: Path) -> list[str]:
