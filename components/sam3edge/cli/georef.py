@@ -118,5 +118,6 @@ def _say_accuracy(calibration: Calibration) -> None:
     if calibration.scale > 1.5:
         say(
             f"[bold yellow]residuals are {calibration.scale:.1f} times what the stated accuracies say[/]: check the "
-            "points, whether the ground is flat, and whether the lens bends straight lines (--lens)"
+            "points, whether the ground is flat, and whether the lens bends straight lines (--lens); of seven points "
+            "or more those that are wrong are found"
         )

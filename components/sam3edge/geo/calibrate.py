@@ -4,7 +4,7 @@ Both the pixels and the places of control points have errors. So what is minimis
 but that distance in units of the standard deviation that both errors together give it there (total least squares to
 first order; Hartley and Zisserman, Multiple View Geometry, sections 4.2.6 and 5.2). The start is the normalised direct
 linear transform (section 4.4.4) of the four points with which most others agree, by the median of their residuals
-(Rousseeuw, Least Median of Squares Regression, JASA 79, 1984): of the points beyond four, half may be wrong.
+(Rousseeuw, Least Median of Squares Regression, JASA 79, 1984): of the points beyond four, fewer than half may be wrong.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from sam3edge.geo.lensed import through
 from sam3edge.geo.plane import LocalPlane
 from sam3edge.geo.pose import derivative_of
 
-MIN_FOR_OUTLIERS = 6
-"""With five points nobody can say which of them is wrong."""
+MIN_FOR_OUTLIERS = 7
+"""Of six, four are on the side of a wrong one as likely as on that of a right one: four fit anything."""
 
 NO_LENS = NoLens()
 
@@ -34,8 +34,9 @@ MAX_SAMPLES = 200
 MAX_STEPS = 100
 
 MEDIAN = 1.3863
+P95 = 5.9915
 LIMIT = 13.816
-"""Median and 99.9th percentile of chi squared with two degrees of freedom."""
+"""Median, 95th and 99.9th percentile of chi squared with two degrees of freedom."""
 
 SINGULAR = 1e-14
 """A covariance whose smaller variance is less than this share of the larger one is known too little to be inverted."""
@@ -154,24 +155,41 @@ def _calibrated(
     for _ in range(len(points)):
         if len(points) < MIN_FOR_OUTLIERS:
             break
-        agreeing = fit.squares(parameters) < LIMIT * fit.scale(parameters, used) ** 2
+        agreeing = _told_apart(fit.squares(parameters) < LIMIT * fit.scale(parameters, used) ** 2)
         if np.array_equal(agreeing, used):
             break
         used = agreeing
-        _require_majority(used)
         parameters = fit.refined(parameters, used)
     kept = [p for p, is_used in zip(points, used, strict=True) if is_used]
     require_spread(kept, size, ground[used])
     scale = fit.scale(parameters, used)
     derivative = derivative_of(lambda at: np.linalg.inv(fit.matrix(at)), parameters)
-    camera = GroundCamera(
-        size, plane, fit.matrix(parameters), derivative @ (fit.covariance(parameters, used) * scale**2) @ derivative.T
-    )
+    covariance = fit.covariance(parameters, used) * _spread(scale, used)
+    camera = GroundCamera(size, plane, fit.matrix(parameters), derivative @ covariance @ derivative.T)
     _require_below_horizon(points, used, camera.below_horizon(ideal))
     in_picture = np.hypot(*(lens.shown(projected(camera.to_pixel, ground)) - pixels).T)
     on_ground = np.hypot(*(projected(camera.to_ground, ideal) - ground).T)
     residuals = zip(points, in_picture, on_ground, used, strict=True)
     return Calibration(camera, lens, tuple(Residual(p, float(x), float(g), bool(u)) for p, x, g, u in residuals), scale)
+
+
+def _spread(scale: float, used: npt.NDArray[np.bool_]) -> float:
+    """By how much larger a covariance is than the stated accuracies make it.
+
+    Where residuals are larger than these, or points were chosen by them, how good the points are is known from the
+    residuals only, so that a radius of 95 % is by the distribution of F instead of chi squared, with two degrees of
+    freedom above: of it, that percentile is freedom / 2 * (0.05^(-2 / freedom) - 1). What was left out takes a point
+    away twice: as itself, and since the others were chosen to agree without it.
+    """
+    freedom = 2 * _surplus(used)
+    if freedom == 0 or (scale <= 1.0 and used.all()):
+        return 1.0
+    return float(scale**2 * freedom * (0.05 ** (-2 / freedom) - 1) / P95)
+
+
+def _surplus(used: npt.NDArray[np.bool_]) -> int:
+    """How many points there are beyond four, and beyond those against which they were chosen."""
+    return int(used.sum()) - int((~used).sum()) - 4
 
 
 class _Fit:
@@ -291,9 +309,7 @@ def _most_agreed(fit: _Fit) -> tuple[Matrix, npt.NDArray[np.bool_]]:
     if not np.isfinite(best):
         raise GeoreferenceError("no half of the control points fits one plane; mend their places")
     spread = max(1.0, best / MEDIAN) * (1 + 5 / (count - 4)) ** 2
-    used = fit.squares(start) < LIMIT * spread
-    _require_majority(used)
-    return start, used
+    return start, _told_apart(fit.squares(start) < LIMIT * spread)
 
 
 def _samples(count: int) -> Iterable[tuple[int, ...]]:
@@ -304,12 +320,19 @@ def _samples(count: int) -> Iterable[tuple[int, ...]]:
     return [tuple(rng.choice(count, 4, replace=False)) for _ in range(MAX_SAMPLES)]
 
 
-def _require_majority(used: npt.NDArray[np.bool_]) -> None:
-    if used.sum() < max(4, len(used) / 2):
+def _told_apart(agreeing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which points to use: those that agree with each other; all, where these are too few to be right for certain, so
+    that the residuals tell.
+
+    Raises:
+        GeoreferenceError: fewer than half agree.
+    """
+    if agreeing.sum() < max(4, len(agreeing) / 2):
         raise GeoreferenceError(
-            f"only {int(used.sum())} of {len(used)} control points agree with each other; mend their places, or state "
-            "their accuracy"
+            f"only {int(agreeing.sum())} of {len(agreeing)} control points agree with each other; mend their places, "
+            "or state their accuracy"
         )
+    return agreeing if _surplus(agreeing) > 0 else np.ones_like(agreeing)
 
 
 def _normalisation(points: Points) -> Matrix:

@@ -34,6 +34,9 @@ PIXEL_SIGMA = 0.5
 RADIUS_95 = 2.4477
 """Square root of the 95th percentile of chi squared with two degrees of freedom."""
 
+LEAST_SHARE = 0.1
+"""Where the horizon itself may be anywhere near, an accuracy is ten times what it is to first order, and no more."""
+
 FARTHEST = 100_000.0
 """Metres from the middle of the plane up to which pixels have a place: there the Earth has bent away by 785 m."""
 
@@ -105,7 +108,9 @@ class GroundCamera:
     def radius(self, pixels: Points, spread_of_pixels: Matrix) -> npt.NDArray[np.float64]:
         """[n], metres: the long half-axis of the ellipse of 95 %, which holds at least so many.
 
-        To first order, of the covariance of the camera and of the pixels.
+        To first order, of the covariance of the camera and of the pixels; and what far places need beyond that: the
+        distance is inversely proportional to how far below the horizon a pixel is, so that with an error of a share s
+        of that the place is not s but s / (1 - s) of the distance farther away.
 
         Args:
             spread_of_pixels: float64 [2, 2] or [n, 2, 2], their covariance.
@@ -118,7 +123,13 @@ class GroundCamera:
         known = ~np.isnan(spread[:, 0, 0])
         radius = np.full(len(pixels), np.nan)
         radius[known] = RADIUS_95 * np.sqrt(np.linalg.eigvalsh(spread[known])[:, -1])
-        return radius
+        return np.asarray(radius / np.maximum(1 - self._horizon_share(pixels, spread_of_pixels), LEAST_SHARE))
+
+    def _horizon_share(self, pixels: Points, spread_of_pixels: Matrix) -> npt.NDArray[np.float64]:
+        """[n], within how large a share of how far it is below the horizon that is known, of 95 %."""
+        at, line = homogeneous(pixels), self.to_ground[2]
+        variance = np.einsum("ni,ij,nj->n", at, self.covariance[6:, 6:], at) + line[:2] @ spread_of_pixels @ line[:2]
+        return np.asarray(RADIUS_95 * np.sqrt(variance) / np.abs(at @ line))
 
     def valid(self, bounds: Box) -> Polygon | MultiPolygon:
         """See ``Georeference``: what is at least ``HORIZON_MARGIN`` below the horizon."""

@@ -25,8 +25,10 @@ DRONE_ACCURACY = PoseAccuracy(position=2.0, height=1.0, heading=2.0, tilt=0.5, r
 
 MAX_XMP = 1 << 20
 
-_PAIR = re.compile(r'drone-dji:(\w{1,64})\s*=\s*"([^"]{0,200})"|<drone-dji:(\w{1,64})>([^<]{0,200})</drone-dji:')
-_NUMBERS = re.compile(r"\(?\s*([-+]?\d+(?:\.\d+)?)\s*\)?")
+_PAIR = re.compile(
+    r"""drone-dji:(\w{1,64})\s*=\s*["']([^"'<]{0,200})["']|<drone-dji:(\w{1,64})>([^<]{0,200})</drone-dji:"""
+)
+_NUMBERS = re.compile(r"\(?\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,3})?)\s*\)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,13 @@ def camera_of(pose: CameraPose, size: tuple[int, int], accuracy: PoseAccuracy) -
         return np.asarray(np.linalg.inv(_to_pixel(parameters, size)))
 
     derivative = derivative_of(ground, at)
-    return GroundCamera(size, plane, _to_pixel(at, size), derivative @ spread @ derivative.T)
+    camera = GroundCamera(size, plane, _to_pixel(at, size), derivative @ spread @ derivative.T)
+    if camera.valid((0.0, 0.0, *size)).is_empty:
+        raise GeoreferenceError(
+            "expected a camera that sees the ground, its horizon is at the lower edge of the frame or below it; tilt "
+            f"is in degrees below the horizontal, 90 for straight down, got {pose.tilt:g}"
+        )
+    return camera
 
 
 def derivative_of(matrix: object, at: Matrix) -> Matrix:

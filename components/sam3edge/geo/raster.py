@@ -277,9 +277,7 @@ def _grid_of(dataset: Any, path: Path, options: RasterOptions) -> tuple[PixelGri
         return _fitted(points, _crs_of(points_crs, path, options))
     if dataset.rpcs is not None:
         return _by_rpcs(dataset, options), CRS.from_user_input(WGS84)
-    raise GeoreferenceError(
-        f"expected a GeoTIFF or a world file beside {path.name}, got neither; remove Georeference to publish in pixels"
-    )
+    raise GeoreferenceError(f"expected a GeoTIFF or a world file beside {path.name}, got neither")
 
 
 def _crs_of(crs: Any, path: Path, options: RasterOptions) -> CRS:
@@ -291,7 +289,9 @@ def _crs_of(crs: Any, path: Path, options: RasterOptions) -> CRS:
             return CRS.from_wkt(beside.read_text(encoding="utf-8", errors="replace"))
     if options.crs:
         return CRS.from_user_input(options.crs)
-    raise GeoreferenceError(f"{path.name} names no reference system; put a .prj beside it, or set Georeference.Crs")
+    raise GeoreferenceError(
+        f"{path.name} names no reference system; put a .prj beside it, or say it (Georeference.Crs, --crs)"
+    )
 
 
 def _fitted(points: Any, crs: CRS) -> tuple[Grid, CRS]:

@@ -261,7 +261,12 @@ def _opened(name: str, options: ReadOptions) -> Any:
         with rasterio.Env(**_settings(name)):
             if not name.startswith(_VIRTUAL):
                 if not Path(name).is_file():
-                    raise _refusal("expected a file; for other places give GDAL's name, such as /vsis3/...", name)
+                    what = "a folder" if Path(name).is_dir() else "nothing"
+                    raise _refusal(
+                        f"expected {name} to be a file, there is {what}; for other places give GDAL's name, such as "
+                        "/vsis3/...",
+                        name,
+                    )
                 return open_dataset(Path(name).absolute())  # which nobody takes for an address
             if not name.startswith(options.virtual):
                 raise _refusal("expected a file; GDAL's virtual file systems are read where they are allowed", name)

@@ -45,6 +45,11 @@ class GeoreferenceSettings(SettingsModel):
         """
         raise NotImplementedError
 
+    @property
+    def standpoint(self) -> tuple[float, float] | None:
+        """Longitude and latitude of the camera, in degrees; None where the configuration does not say it."""
+        return None
+
 
 class NoGeoreference(GeoreferenceSettings):
     """Detections stay in pixels."""
@@ -116,6 +121,11 @@ class PoseSettings(GeoreferenceSettings):
         if (self.field_of_view is None) == (self.lens is None):
             raise ValueError("expected FieldOfView, or a Lens, which says it, and not both")
         return self
+
+    @property
+    def standpoint(self) -> tuple[float, float] | None:
+        """See ``GeoreferenceSettings``."""
+        return self.longitude, self.latitude
 
     def build(self, source: SourceSettings, refused: Refused) -> Georeferencing | None:
         """See ``GeoreferenceSettings``."""

@@ -29,7 +29,7 @@ from sam3edge.outbox.limits import OutboxOptions, ReplayOptions
 from sam3edge.segmenter.georeferences import GEOREFERENCES, GeoreferenceSettings, NoGeoreference
 from sam3edge.segmenter.publishers import PUBLISHERS, GreengrassSettings, PublisherSettings
 from sam3edge.segmenter.sources import SOURCES, SourceSettings
-from sam3edge.segmenter.tracking import PlaceSettings, TrackingSettings
+from sam3edge.segmenter.tracking import PlaceSettings, TrackingSettings, require_in_sight
 
 MAX_PROMPTS = 256
 """Each takes its share of every frame's time and of every message."""
@@ -199,6 +199,8 @@ class Live(PlaceSettings):
                 f"expected a Georeference for Coordinates: world of {', '.join(names)}, got none; say where the frames "
                 "are (Georeference.Type), or draw them in the frame"
             )
+        if (standpoint := self.georeference.standpoint) is not None:
+            require_in_sight(standpoint, names)
         return self
 
     def detection_options(self, max_payload: int) -> DetectionOptions:
@@ -240,6 +242,14 @@ class Settings(Live, ComponentSettings):
     heartbeat_seconds: Seconds = Field(30.0, ge=1)
     probe_seconds: SecondsOrNever | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _tracks_are_of_prompts(self) -> Settings:
+        missing = set(map(single_spaced, self.tracking.prompts)) - {single_spaced(one.text) for one in self.prompts}
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise ValueError(f"expected Tracking.Prompts to be texts of Prompts, got {names}; add them to Prompts")
+        return self
 
     def needs_rebuild(self, other: Settings) -> bool:
         """Whether going from here to ``other`` changes more than ``Live`` covers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -50,6 +50,9 @@ PlaceName: TypeAlias = Annotated[str, Field(pattern=rf"^[A-Za-z0-9_.-]{{1,{MAX_P
 PromptText: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 CoordinatesName: TypeAlias = Literal["relative", "pixels", "world"]
 TestPointName: TypeAlias = Literal["bottom-center", "centroid"]
+
+FARTHEST = 100_000.0
+"""Metres: how far a camera with a pose sees (``geo.camera.FARTHEST``). What is drawn farther away is so by mistake."""
 
 MAX_DEGREES = 90.0
 """Between the first corner and another one: what is wider may go round a pole, where longitudes enclose nothing."""
@@ -177,10 +180,11 @@ class PlaceSettings(SettingsModel):
         )
         return Rules(places, tuple(derived.derived() for derived in self.derived_labels))
 
-    def on_earth(self) -> list[str]:
-        """Names of zones and lines that are drawn in world coordinates."""
-        every: tuple[ZoneSettings | LineSettings, ...] = (*self.zones, *self.lines)
-        return [one.name for one in every if one.coordinates == "world"]
+    def on_earth(self) -> dict[str, list[Point]]:
+        """Zones and lines that are drawn in world coordinates: their points by their names."""
+        drawn = [(zone.name, zone.coordinates, zone.polygon) for zone in self.zones]
+        drawn += [(line.name, line.coordinates, [line.from_, line.to]) for line in self.lines]
+        return {name: points for name, coordinates, points in drawn if coordinates == "world"}
 
     def named_prompts(self) -> set[str]:
         """Texts of prompts that zones, lines and derived labels speak of."""
@@ -239,6 +243,22 @@ def build_tracking(
         return Tracking(stages, None)
     objects = TrackObjects(channel, work / TRACKS, keys.options(), lambda: rules().places)
     return Tracking([*stages, objects], objects)
+
+
+def require_in_sight(standpoint: Point, drawn: Mapping[str, Sequence[Point]]) -> None:
+    """Refuse what is drawn where a camera cannot see it.
+
+    Args:
+        standpoint: longitude, latitude of the camera.
+        drawn: points by the names of zones and lines.
+    """
+    for name, points in drawn.items():
+        nearest = float(np.hypot(*offset(standpoint, np.array(points)).T).min())
+        if nearest > FARTHEST:
+            raise ValueError(
+                f"expected {name} where the camera at longitude {standpoint[0]:g}, latitude {standpoint[1]:g} can see "
+                f"it, got points {nearest / 1000:,.0f} km away; longitude comes first"
+            )
 
 
 def _texts(prompts: Sequence[str]) -> frozenset[str]:

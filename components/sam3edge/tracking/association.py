@@ -39,6 +39,10 @@ HALF_HIDDEN = 2.0
 UNKNOWN = 0.01
 """Things that nobody knows of yet, and false ones, on an area of the object's size squared."""
 
+MAX_AREA = 60.0
+"""Sizes squared: over a larger area a place says nothing. Whoever was seen once, seconds ago, may be anywhere, and is
+still rather himself than somebody new: frames that are far apart mostly show what the one before has shown."""
+
 RESIZED = 0.3
 """Standard deviation of the logarithm of the size between two looks."""
 
@@ -118,7 +122,8 @@ def _likeness(
         overlap = overlaps[row]
         alike = ((overlap >= ENOUGH_IOU) | (far <= MAX_DEVIATIONS)) & (prompts == track.prompt)
         far = np.where(overlap >= ENOUGH_IOU, np.minimum(far, HALF_HIDDEN), far)
-        score = -(far**2) / 2 - np.log(UNKNOWN * area) - (resized / RESIZED) ** 2 / 2 + OVERLAP * overlap
+        known = -np.log(UNKNOWN * np.minimum(area, MAX_AREA))
+        score = known - (far**2) / 2 - (resized / RESIZED) ** 2 / 2 + OVERLAP * overlap
         alike &= np.isfinite(score)
         likeness[row, alike] = score[alike]
     return likeness

@@ -31,6 +31,10 @@ NEAR_EDGE = 0.7
 """Of the way that something may have made since the last look, but of a second's at most: what is farther from the edge
 of the picture need not have come in over it."""
 
+COMES_IN = 2.0
+"""Seconds between two looks up to which something at the edge of the picture is still on its way in; after longer ones
+it may have stopped there."""
+
 HORIZON = 5.0
 """Seconds after which a velocity says nothing any more."""
 
@@ -140,7 +144,7 @@ def came_in(motion: Motion, edge: Edge, size: float) -> Motion:
     The speed is that of ``first_seen`` under this condition: a normal distribution of which the lower part is cut off.
     """
     speed = FIRST_SPEED * size
-    if not 0 < edge.seconds <= HORIZON or edge.away > NEAR_EDGE * speed * min(edge.seconds, 1.0):
+    if not 0 < edge.seconds <= COMES_IN or edge.away > NEAR_EDGE * speed * min(edge.seconds, 1.0):
         return motion
     least = max(0.0, edge.away) / edge.seconds / speed
     beyond = math.exp(-(least**2) / 2) / math.sqrt(2 * math.pi) / (math.erfc(least / math.sqrt(2)) / 2)

@@ -10,10 +10,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sam3edge.subscriber.names import one_line
 from sam3edge_simulator.demo.receiver import Received
 
 STAGES = ("vision", "decoder", "masks", "polygons")
 SHOWN = 20
+MAX_NAME, MAX_REASON = 200, 500
+"""Characters."""
 
 
 class Display:
@@ -48,9 +51,10 @@ class Display:
             self._live.update(self._render())
         else:
             self._console.print(
-                f"{self._number(len(self._rows))}  {received.name}  {_found(received).plain}  {_latency(received)}"
+                f"{self._number(len(self._rows))}  {_name(received)}  {_found(received).plain}  {_latency(received)}"
                 f"  {received.topic}",
                 highlight=False,
+                markup=False,
                 soft_wrap=True,
             )
 
@@ -65,7 +69,7 @@ class Display:
             rows = list(self._rows)
         for row in rows[-SHOWN:]:
             times = (f"{row.timing[stage]:.0f}" if stage in row.timing else "" for stage in STAGES)
-            table.add_row(row.name, _found(row), *times, row.topic)
+            table.add_row(Text(_name(row)), _found(row), *times, row.topic)
         return Group(table, Text(f"{min(len(rows), self._total)} of {self._total} frames answered"))
 
     def _number(self, row: int) -> str:
@@ -73,13 +77,20 @@ class Display:
         return f"{row}/{self._total}" if row <= self._total else f"+{row - self._total}"
 
 
+def _name(received: Received) -> str:
+    """On one line, without what would move the cursor: files may be called anything."""
+    return one_line(received.name, MAX_NAME)
+
+
 def _found(received: Received) -> Text:
     if received.reason:
-        return Text(received.reason, style="red")
+        return Text(one_line(received.reason, MAX_REASON), style="red")
     counts = Counter(f["properties"]["label"] for f in received.features)
-    text = Text(", ".join(f"{count} × {label}" for label, count in counts.items()) or "nothing")
+    found = ", ".join(f"{count} × {label}" for label, count in counts.items()) or "nothing"
+    text = Text(one_line(found, MAX_REASON))
     if received.unsupported_prompts:
-        text.append(f"; cannot answer: {', '.join(received.unsupported_prompts)}", style="yellow")
+        refused = one_line(", ".join(received.unsupported_prompts), MAX_REASON)
+        text.append(f"; cannot answer: {refused}", style="yellow")
     return text
 
 

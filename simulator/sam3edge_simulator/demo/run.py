@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 import sam3edge
 from sam3edge.bundle.manifest import read_manifest
 from sam3edge.images.files import IMAGE_SUFFIXES, is_image_name
 from sam3edge.images.overlay import save_overlay
+from sam3edge.subscriber.names import one_line
 from sam3edge_pipeline.greengrass_build.build import NAMES, build_component
 from sam3edge_serving.live_map.configuration import PageConfiguration
 from sam3edge_serving.live_map.finished import PICTURES, FinishedFrame, write_finished_page
@@ -38,6 +40,9 @@ FRAME_SECONDS = 60.0
 
 HEARTBEAT_SECONDS = 5
 """Whoever looks at the page does not wait for half a minute."""
+
+NAMED, MAX_SAID = 5, 1000
+"""How many files are named, and how long anything is that is said."""
 
 PAGE_SECONDS = 20.0
 """How long it waits for a browser that it has opened to listen, so that nothing is missed there."""
@@ -78,7 +83,8 @@ def run_demo(options: Options, console: Console) -> bool:
     images = list_images(options.images)
     if not images:
         console.print(
-            f"[red]no images in {options.images}[/]: expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+            f"[red]no images in {_said(options.images)}[/]: expected files ending in "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}"
         )
         return False
     manifest = read_manifest(options.bundle)
@@ -88,7 +94,7 @@ def run_demo(options: Options, console: Console) -> bool:
         shutil.rmtree(out / name, ignore_errors=True)
         (out / name).mkdir(parents=True)
     (out / "index.html").unlink(missing_ok=True)
-    console.print(f"model [bold]{manifest.name} {manifest.version}[/], prompts: {', '.join(prompts)}")
+    console.print(f"model [bold]{manifest.name} {manifest.version}[/], prompts: {_said(', '.join(prompts))}")
     build_component("model", out / "greengrass-build", manifest.version, "BUCKET_NAME", options.bundle)
     build_component("segmenter", out / "greengrass-build", sam3edge.__version__, "BUCKET_NAME")
     profile = {"classic": CLASSIC, "lite": LITE}[options.profile]
@@ -118,15 +124,16 @@ def run_demo(options: Options, console: Console) -> bool:
                 f"device [bold]{THING}[/] runs {', '.join(f'{c.name} {c.version}' for c in nucleus.components)}"
             )
             console.print(f"live page {page.address}", highlight=False, soft_wrap=True)
-            opened = options.open_page and _open(page, broker, console)
+            if options.open_page:
+                _open(page, broker, console)
             names = [path.relative_to(options.images).as_posix() for path in images]
             with display:
                 feed(images, options.images, out / "watched")
                 complete = _wait(receiver, done, names)
             frames = {name: frame for name, frame in receiver.frames().items() if name in names}
             _draw(options, images, frames, prompts)
-            _summary(console, receiver, frames, len(images), out, complete)
-            if opened:
+            _summary(console, receiver, frames, names, out)
+            if options.open_page:
                 _stay(console, out)
         finally:
             receiver.close()
@@ -139,21 +146,20 @@ def _page_configuration(broker: Broker) -> PageConfiguration:
     return PageConfiguration(broker.websocket_url, prefixes=(prefix,), pictures=True, picture_seconds=0)
 
 
-def _open(page: PageServer, broker: Broker, console: Console) -> bool:
-    """Open the page, and wait until it listens; whether a browser could be opened."""
+def _open(page: PageServer, broker: Broker, console: Console) -> None:
+    """Open the page, and wait until it listens."""
     if not webbrowser.open(page.address):
         console.print("[yellow]no browser could be opened; open the live page yourself[/]")
-        return False
-    if not broker.wait_subscribed(f"sam3edge/{THING}/snapshots", PAGE_SECONDS):
+    elif not broker.wait_subscribed(f"sam3edge/{THING}/snapshots", PAGE_SECONDS):
         console.print("[yellow]the browser does not listen yet; the demo begins without it[/]")
-    return True
 
 
 def _stay(console: Console, out: Path) -> None:
     """Keep the device and its page until Ctrl-C."""
     with suppress(KeyboardInterrupt):
         console.print(
-            f"the device goes on: put images into {out / 'watched'}, or send it commands from the page; Ctrl-C ends it",
+            f"the device goes on: put images into {_said(out / 'watched')}, or send it commands from the page; Ctrl-C "
+            "ends it",
             highlight=False,
             soft_wrap=True,
         )
@@ -166,15 +172,16 @@ def _draw(options: Options, images: Sequence[Path], frames: dict[str, Received],
     finished = []
     for image in images:
         name = image.relative_to(options.images).as_posix()
-        if name not in frames:
-            continue
-        frame = frames[name]
+        frame = frames.get(name)
+        if frame is None or not frame.complete:
+            frame = Received(name, "", reason="its message has not come, or not all of it")
         finished.append(FinishedFrame(name, image, frame.features, frame.timing, frame.reason))
         if not frame.reason:
             save_overlay(image, out / "overlays" / f"{name}.png", frame.features, labels)
+    used = [frame for frame in finished if not frame.reason]
     facts = {
         "looked for": ", ".join(labels),
-        "objects": f"{sum(len(frame.features) for frame in finished)} in {len(finished)} of {len(images)} frames",
+        "objects": f"{sum(len(frame.features) for frame in used)} in {len(used)} of {len(images)} frames",
         "in this folder": "overlays, GeoJSON as it was received, logs of the device",
     }
     write_finished_page(out, "sam3edge: the last demo", facts, finished, labels)
@@ -232,23 +239,34 @@ def _wait(receiver: Receiver, done: threading.Condition, names: Sequence[str]) -
 
 
 def _summary(
-    console: Console, receiver: Receiver, frames: dict[str, Received], total: int, out: Path, complete: bool
+    console: Console, receiver: Receiver, frames: dict[str, Received], names: Sequence[str], out: Path
 ) -> None:
-    answered = [f for f in frames.values() if f.complete]
+    answered = [frame for frame in frames.values() if frame.complete]
+    missing = [name for name in names if name not in frames or not frames[name].complete]
     found = sum(len(f.features) for f in answered)
     rejected = sum(1 for f in answered if f.reason)
     console.print(
-        f"{len(answered)} of {total} frames answered ({rejected} could not be used); objects found: {found}; "
+        f"{len(answered)} of {len(names)} frames answered ({rejected} could not be used); objects found: {found}; "
         f"repetitions dropped by id: {receiver.repetitions}"
     )
     refused = {phrase: reason for f in answered for phrase, reason in f.unsupported_prompts.items()}
     for phrase, reason in refused.items():
-        console.print(f"[yellow]the prompt {phrase!r} was not answered: {reason}[/]")
+        console.print(f"[yellow]the prompt {_said(phrase)!r} was not answered: {_said(reason)}[/]")
     for error in receiver.component_errors:
-        console.print(f"[red]component error: {error}[/]")
+        console.print(f"[red]component error: {_said(error)}[/]")
     console.print(
-        f"page      {out / 'index.html'}\noverlays  {out / 'overlays'}\nGeoJSON   {out / 'geojson'}\n"
-        f"logs      {out / 'device' / 'logs'}"
+        f"page      {_said(out / 'index.html')}\noverlays  {_said(out / 'overlays')}\n"
+        f"GeoJSON   {_said(out / 'geojson')}\nlogs      {_said(out / 'device' / 'logs')}"
     )
-    if not complete:
-        console.print("[red]not every frame's message arrived; the logs say why[/]")
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        console.print(
+            f"[red]no message came of {_said(', '.join(missing[:NAMED]))}{more}[/]: a file that ends too early is "
+            "taken for one that is still being written; the logs say why",
+            soft_wrap=True,
+        )
+
+
+def _said(what: object) -> str:
+    """Names, phrases and errors as they are: on one line, and never read as markup."""
+    return escape(one_line(str(what), MAX_SAID))

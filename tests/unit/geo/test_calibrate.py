@@ -155,6 +155,37 @@ def test_larger_errors_than_stated_make_the_accuracy_worse() -> None:
     assert careless.camera.accuracy(middle) > 0.3 * honest.camera.accuracy(middle)
 
 
+@pytest.mark.parametrize("wrong", ["all are four times as far off as stated", "one is elsewhere"])
+@pytest.mark.parametrize("count", [5, 6, 7, 8, 9])
+def test_few_points_that_are_worse_than_stated_do_not_promise_too_much(
+    count: int, wrong: str, figure: Callable[[str], None]
+) -> None:
+    """Of six, nobody can say which one it is: the accuracy has to tell."""
+    if wrong == "one is elsewhere" and count < 6:
+        pytest.skip("five with a wrong one are four, and those fit anything")
+    inside: list[bool] = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        marks = below(TRUE, rng, count, 60.0)
+        if not spread(marks):
+            continue
+        noise = PointAccuracy(4.0 if wrong.startswith("all") else 1.0, 0.2)
+        some = marked(TRUE, marks, rng, noise)
+        if wrong == "one is elsewhere":
+            some[0] = replace(some[0], x=some[0].x + rng.uniform(-60, 60), y=some[0].y + rng.uniform(-60, 60))
+        try:
+            camera = calibrate(some, SIZE, PointAccuracy(1.0, 0.2)).camera
+        except GeoreferenceError:  # nothing is promised
+            continue
+        looked_at = below(TRUE, rng, 30, 60.0)
+        found = camera.to_world(looked_at)
+        known = np.isfinite(found).all(axis=1)
+        inside.extend(metres(TRUE.to_world(looked_at)[known], found[known]) <= camera.accuracy(looked_at)[known])
+    figure(f"{count} control points, of which {wrong}: {np.mean(inside):.1%} of {len(inside)} places are within")
+    assert len(inside) > 500
+    assert np.mean(inside) >= 0.9
+
+
 def test_the_accuracy_is_worse_farther_away() -> None:
     camera = calibrate(points(PointAccuracy(1.0, 0.1)), SIZE, PointAccuracy(1.0, 0.1)).camera
     accuracy = camera.accuracy(np.array([[960.0, y] for y in (700, 500, 350, 250)]))

@@ -47,6 +47,18 @@ def test_dji_writes_its_position_more_exactly(tmp_path: Path) -> None:
         assert metres(camera.to_world(MIDDLE), np.array([[13.41, 52.51]]))[0] < 1e-3
 
 
+def test_numbers_may_have_an_exponent_and_xmp_single_quotes(tmp_path: Path) -> None:
+    """As GDAL writes small ones, and as XML allows."""
+    exif = {**EXIF, "EXIF_GPSLatitude": "(52) (30) (2e-05)"}
+    path = drone_photograph(tmp_path / "a.jpg", exif, {**DJI, "GimbalPitchDegree": "-90.0"})
+    content = path.read_bytes()
+    packet = content[content.index(b"<x:xmpmeta") : content.index(b"</x:xmpmeta>")]
+    assert b'drone-dji:GimbalPitchDegree="' in packet
+    path.write_bytes(content.replace(packet, packet.replace(b'"', b"'")))
+    camera = open_photograph(path, DroneOptions())
+    assert metres(camera.to_world(MIDDLE), np.array([[13.4, 52.5]]))[0] < 0.01
+
+
 def test_south_and_west_are_negative(tmp_path: Path) -> None:
     exif = {**EXIF, "EXIF_GPSLatitudeRef": "S", "EXIF_GPSLongitudeRef": "W"}
     dji = {**DJI, "GimbalPitchDegree": "-90.0"}

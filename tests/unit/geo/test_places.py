@@ -15,7 +15,7 @@ from sam3edge.core.errors import GeoreferenceError
 from sam3edge.core.georeference import Georeference, Points
 from sam3edge.geo.camera import HORIZON_MARGIN
 from sam3edge.geo.places import densified, footprint, place_of
-from sam3edge.geo.pose import PoseAccuracy, camera_of
+from sam3edge.geo.pose import CameraPose, PoseAccuracy, camera_of
 from sam3edge.geo.raster import RasterGeoreference, RasterOptions, open_raster
 from sam3edge_pipeline.synthetic.georeferenced import World
 from support.places import CAMERA, POSE, metres, write_raster
@@ -89,6 +89,28 @@ def test_a_camera_places_things_where_they_stand() -> None:
     assert place.position == pytest.approx(feet, abs=1e-9)
     assert metres(np.array([place.position]), np.array([place.centroid]))[0] > 1
     assert place.accuracy == pytest.approx(CAMERA.accuracy(np.array([[620.0, 420.0]]))[0])
+
+
+def test_far_places_are_as_far_off_as_a_little_less_tilt_makes_them() -> None:
+    """Near the horizon half a degree less is many times as far; what would be in the sky is not counted."""
+    accuracy = PoseAccuracy(0.0, 0.0, 0.0, 0.5, 0.0, 0.0)
+    pose = CameraPose(13.4, 52.5, 8.0, 30.0, 12.0, 0.0, 65.0)
+    stated, rng = camera_of(pose, (1920, 1080), accuracy), np.random.default_rng(4)
+    pixels = np.array([[960.0, 1000.0], [960.0, 540.0], [300.0, 400.0], [960.0, 330.0], [1600.0, 290.0]])
+    inside = []
+    for tilt in rng.normal(12.0, 0.5, 300):
+        true = camera_of(replace(pose, tilt=float(tilt)), (1920, 1080), accuracy).to_world(pixels)
+        on_ground = np.isfinite(true).all(axis=1)
+        off = np.where(on_ground, metres(stated.to_world(pixels), np.nan_to_num(true)), 0.0)
+        inside.append(off <= stated.accuracy(pixels))
+    assert (np.mean(inside, axis=0) >= 0.95).all()
+
+
+def test_a_camera_that_sees_no_ground_is_refused() -> None:
+    """Such as by a tilt as drones write it."""
+    camera_of(CameraPose(13.4, 52.5, 8.0, 30.0, 0.0, 0.0, 65.0), (1920, 1080), PoseAccuracy())
+    with pytest.raises(GeoreferenceError, match=r"degrees below the horizontal, 90 for straight down, got -25"):
+        camera_of(CameraPose(13.4, 52.5, 8.0, 30.0, -25.0, 0.0, 65.0), (1920, 1080), PoseAccuracy())
 
 
 def test_a_person_cut_by_the_lower_edge_stands_there() -> None:

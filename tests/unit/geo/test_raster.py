@@ -69,7 +69,7 @@ def test_rpcs_depend_on_the_height_of_the_ground(tmp_path: Path) -> None:
 def test_a_crs_may_come_from_a_prj_or_the_configuration(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), np.full((512, 640, 3), 90, np.uint8))
     (tmp_path / "a.jgw").write_text("0.5\n0\n0\n-0.5\n391000.25\n5819999.75\n")
-    with pytest.raises(GeoreferenceError, match=r"put a \.prj beside it, or set Georeference\.Crs"):
+    with pytest.raises(GeoreferenceError, match=r"put a \.prj beside it, or say it \(Georeference\.Crs, --crs\)"):
         open_raster(tmp_path / "a.jpg", RasterOptions())
     truth = np.stack(UTM.to_earth(MIDDLE), 1)
     by_key = open_raster(tmp_path / "a.jpg", RasterOptions(crs="EPSG:32633"))

@@ -269,7 +269,7 @@ def test_a_mask_that_knows_its_place_is_refused_where_a_raster_has_no_transform_
     """It would lie somewhere, if it were stretched over the raster."""
     corners = [GroundControlPoint(r, c, 390_975 + c / 2, 5_820_000 - r / 2) for r in (0, 240) for c in (0, 500)]
     raster = write(tmp_path / "a.tif", ground(500, 240), gcps=corners, crs="EPSG:32633")
-    with pytest.raises(FrameError, match="it says where on Earth it is .*, and the raster has no transform to that"):
+    with pytest.raises(FrameError, match=r"it says where on Earth it is .*, and the raster has no transform to that"):
         features(raster, SegmentOptions(reading=ReadOptions(mask=far_larger(tmp_path)), tile=128))
 
 

@@ -236,6 +236,7 @@ def settings(base: dict[str, Any], **keys: Any) -> Settings:
         (FOLDER, {"Type": "raster", "Crs": "EPSG:999999"}, "Georeference: expected a reference system"),
         (FOLDER, {"Type": "calibration", "Path": "/nowhere.json"}, "nowhere.json cannot be read"),
         (CAMERA_SOURCE, {**POSE_BY_LENS, "Lens": "/nowhere.yaml"}, "the lens /nowhere.yaml cannot be read"),
+        (CAMERA_SOURCE, {**POSE, "Tilt": -25}, "expected a camera that sees the ground"),
     ],
 )
 def test_what_cannot_be_built_is_refused(base: dict[str, Any], keys: dict[str, Any], reason: str) -> None:
@@ -261,6 +262,19 @@ def test_what_cannot_be_built_is_refused(base: dict[str, Any], keys: dict[str, A
 def test_bad_keys_are_named(keys: dict[str, Any], reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
         settings(CAMERA_SOURCE, **keys)
+
+
+EXCHANGED = [[52.5001, 13.4001], [52.5001, 13.4004], [52.5003, 13.4004]]
+
+
+@pytest.mark.parametrize("polygon", [EXCHANGED, [[0.1, 0.1], [0.6, 0.1], [0.6, 0.6]]], ids=["exchanged", "relative"])
+def test_a_zone_that_a_camera_cannot_see_is_refused(polygon: list[list[float]]) -> None:
+    """It would drop everything, without a word."""
+    zone = {"Name": "yard", "Polygon": polygon, "Coordinates": "world", "Kind": "include"}
+    with pytest.raises(SettingsError, match=r"expected yard where the camera .* can see it, got points .* km away"):
+        settings({**CAMERA_SOURCE, "Zones": [zone]}, **POSE)
+    here = [[x, y] for y, x in EXCHANGED]
+    settings({**CAMERA_SOURCE, "Zones": [{**zone, "Polygon": here}]}, **{**POSE, "Longitude": 13.4, "Latitude": 52.5})
 
 
 def test_without_the_extra_the_configuration_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,10 +22,6 @@ YARD: dict[str, Any] = {
 }  # fmt: skip
 """A ring as GeoJSON writes it, which ends where it begins."""
 
-POSE = {
-    "Type": "pose", "Longitude": 13.4, "Latitude": 52.5, "CameraHeight": 8, "Heading": 0, "Tilt": 25, "FieldOfView": 65,
-}  # fmt: skip
-
 
 def settings(**keys: object) -> Settings:
     return read_settings({"Prompts": ["red", "blue"], "Source": {"Type": "folder", "Path": "/images"}, **keys})
@@ -44,7 +40,7 @@ def test_zones_and_lines_may_be_drawn_on_the_map() -> None:
     across = [[179.9, 0], [-179.9, 0], [-179.9, 0.1], [179.9, 0.1]]
     zones = [YARD, {**YARD, "Name": "sea", "Polygon": across}, LEFT]
     line = {**GATE, "From": [13.4, 52.5], "To": [13.4, 52.6], "Coordinates": "world"}
-    rules = settings(Zones=zones, Lines=[line], Georeference=POSE).rules().places
+    rules = settings(Zones=zones, Lines=[line], Georeference={"Type": "raster"}).rules().places
     assert [zone.coordinates for zone in rules.zones[:2]] == [OnEarth((13.39, 52.5)), OnEarth((179.9, 0))]
     assert rules.zones[2].coordinates == RelativeToFrame()
     assert rules.lines[0].coordinates == OnEarth((13.4, 52.5))
@@ -80,6 +76,7 @@ def test_zones_and_lines_may_be_drawn_on_the_map() -> None:
         ({"DerivedLabels": [{"Label": "x", "Prompt": "red", "Without": "helmet"}]}, "got helmet; add them"),
         ({"TestPoint": "middle"}, "TestPoint"),
         ({"Tracking": {"ConfirmLooks": 0}}, "Tracking.ConfirmLooks"),
+        ({"Tracking": {"Prompts": ["persn"]}}, "expected Tracking.Prompts to be texts of Prompts, got persn"),
     ],
 )
 def test_what_is_refused(keys: dict[str, Any], reason: str) -> None:

@@ -151,7 +151,7 @@ def test_a_camera_that_moves_over_what_rests_sees_nobody_enter_or_cross(drone: D
     for step in range(8):
         drone.flies(10 + step, 0)
         drone.sees_one_at(14, 0)
-    assert drone.reasons() == ["confirmed"]
+    assert drone.reasons() == ["confirmed", "zone_entered yard"]  # where it was first seen
     assert drone.events[0]["after"]["current_zones"] == ["yard"]
 
 
@@ -162,7 +162,7 @@ def test_a_line_on_the_map_is_crossed_as_the_map_shows_it(drone: Drone, steps: r
         drone.flies(east, 3)  # in the picture he stays where he is
         drone.sees_one_at(east, 0)
     forward = "forward" if steps.step < 0 else "backward"
-    assert drone.reasons() == ["confirmed", f"line_crossed gate {forward}"]
+    assert drone.reasons() == ["confirmed", "zone_entered yard", f"line_crossed gate {forward}"]
 
 
 def test_frames_without_a_place_change_nothing_about_places_on_earth(drone: Drone) -> None:
@@ -171,11 +171,11 @@ def test_frames_without_a_place_change_nothing_about_places_on_earth(drone: Dron
         drone.sees_one_at(east, 0)
     for _ in range(3):
         drone.sees(*(replace(d, place=None) for d in drone.shown.detections))
-    assert drone.reasons() == ["confirmed"]
+    assert drone.reasons() == ["confirmed", "zone_entered yard"]
     for east in (16, 18, 22):
         drone.flies(east, 0)
         drone.sees_one_at(east, 0)
-    assert drone.reasons()[1:] == ["line_crossed gate backward"]
+    assert drone.reasons()[2:] == ["line_crossed gate backward"]
     assert drone.events[-1]["after"]["dwell"]["yard"] == pytest.approx(8.0)
 
 

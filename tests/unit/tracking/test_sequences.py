@@ -131,3 +131,17 @@ def test_idf1_counts_identities_and_not_boxes() -> None:
     assert idf1(truth, [{"1": square}] * 5 + [{"2": square}] * 5) == 0.5
     assert idf1(truth, [{"1": square}] * 5 + [{}] * 5) == pytest.approx(2 / 3)
     assert idf1(truth, [{"1": shapely.box(6, 0, 16, 10)}] * 10) == 0.0
+
+
+@pytest.mark.parametrize("pause", [1.0, 2.0, 2.5, 3.0, 4.0, 5.0, 5.5, 8.0])
+@pytest.mark.parametrize(
+    ("x", "speed"), [(400.0, 0.0), (10.0, 0.0), (150.0, 20.0)], ids=["at rest", "at rest, cut by the edge", "walking"]
+)
+def test_one_person_is_one_however_far_apart_the_frames_are(
+    x: float, speed: float, pause: float, tmp_path: Path
+) -> None:
+    """A large model on a small device looks every few seconds."""
+    alone = Mover("only", 0.0, 1000.0, x, 300.0, speed, 0.0, width=60.0, height=160.0)
+    moments = film([alone], [pause * number for number in range(10)], 3, jitter=0.01, missed=0.0, ghosts=0.0)
+    seen = tracked(moments, tmp_path / "tracks.json")
+    assert len({track for frame in seen for track in frame}) == 1
