@@ -13,7 +13,8 @@ from sam3edge.subscriber.bridges import tallies
 from sam3edge.subscriber.bridges.bridge import Bridge, Retained, latest
 from sam3edge.subscriber.bridges.frigate import Frigate
 from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
-from sam3edge.subscriber.bridges.tallies import Camera, Tallies
+from sam3edge.subscriber.bridges.tallies import Tallies
+from sam3edge.subscriber.cameras import Camera, Room
 from sam3edge.subscriber.connection import Outgoing
 from support.device_messages import WHOLE
 from support.smart_home import AT, counts, event, heartbeat
@@ -111,17 +112,16 @@ def test_two_prompts_may_have_one_label_and_one_of_them_may_go() -> None:
     assert some.of(FOLDER).objects == {"vehicle": 0}
 
 
-def test_a_device_cannot_crowd_out_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    some = Tallies()
+def test_a_device_cannot_crowd_out_others() -> None:
+    some = Tallies(Room(cameras=17))
     some.take(frame({"car": "car"}, device="line-8"))
-    for number in range(tallies.MAX_SOURCES + 3):
+    for number in range(tallies.ROOM.sources + 3):
         changed = some.take(frame({f"p{n}": f"l{n}" for n in range(tallies.MAX_LABELS + 5)}, source=f"s{number}"))
     assert changed == [Camera("line-7", "s18"), Camera("line-7", "s2")]
     assert some.of(Camera("line-7", "s2")).objects == {}
     assert some.of(Camera("line-8", "folder")).objects == {"car": 0}
     assert len(some.of(Camera("line-7", "s18")).objects) == tallies.MAX_LABELS
-    monkeypatch.setattr(tallies, "MAX_CAMERAS", 5)
-    assert some.take(frame({"car": "car"}, device="line-9"))[1:] != []
+    assert some.take(frame({"car": "car"}, device="line-9"))[1:] == [Camera("line-8", "folder")]
 
 
 def test_home_assistant_has_a_device_for_each_camera_and_states_that_follow() -> None:

@@ -17,7 +17,8 @@ from typing import Any
 
 from sam3edge.core.messages.envelope import to_json
 from sam3edge.subscriber.bridges.bridge import Retained
-from sam3edge.subscriber.bridges.tallies import NOTHING, Camera, Tallies, Tally
+from sam3edge.subscriber.bridges.tallies import NOTHING, Tallies, Tally
+from sam3edge.subscriber.cameras import Camera
 from sam3edge.subscriber.connection import Outgoing
 from sam3edge.subscriber.names import camera_id, identifier, topic_level
 from sam3edge.subscriber.reading import DeviceMessage, moment

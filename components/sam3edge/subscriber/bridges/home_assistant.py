@@ -18,7 +18,8 @@ from pydantic_core import from_json
 import sam3edge
 from sam3edge.core.messages.envelope import to_json
 from sam3edge.subscriber.bridges.bridge import Retained
-from sam3edge.subscriber.bridges.tallies import Camera, Tallies, Tally
+from sam3edge.subscriber.bridges.tallies import Tallies, Tally
+from sam3edge.subscriber.cameras import Camera
 from sam3edge.subscriber.connection import Outgoing
 from sam3edge.subscriber.names import camera_id, identifier, one_line
 from sam3edge.subscriber.reading import DeviceMessage
