@@ -21,6 +21,7 @@ from sam3edge.subscriber import iot_core
 from sam3edge.subscriber.bridges.bridge import Bridge, Translator
 from sam3edge.subscriber.bridges.frigate import Frigate
 from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
+from sam3edge.subscriber.bridges.presence import Presence
 from sam3edge.subscriber.broker_url import NO_FILES, Broker, TlsFiles
 from sam3edge.subscriber.connection import Arrived, Connection, Outgoing
 from sam3edge.subscriber.geojson_server import GeoJsonServer, is_loopback, parse_address
@@ -228,7 +229,7 @@ def _sinks(target: Broker, client: str, options: Options, closing: ExitStack) ->
         yield GeoPackages(options.geopackage, _write_geopackage())
     if options.home_assistant:
         states = f"{HOME_ASSISTANT_STATES}/{identifier(client)}"
-        translator = HomeAssistant(states, options.discovery_prefix, options.offline_seconds)
+        translator = HomeAssistant(states, options.discovery_prefix, Presence(options.offline_seconds))
         yield _bridge(translator, target, f"{client}-home-assistant")
     if options.frigate:
         yield _bridge(Frigate(options.frigate_prefix), target, f"{client}-frigate")

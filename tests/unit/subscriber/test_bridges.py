@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from sam3edge.core.messages.events import Noticed
-from sam3edge.subscriber.bridges import tallies
+from sam3edge.subscriber.bridges import home_assistant, tallies
 from sam3edge.subscriber.bridges.bridge import Bridge, Retained, latest
 from sam3edge.subscriber.bridges.frigate import Frigate
-from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
+from sam3edge.subscriber.bridges.home_assistant import OFFLINE, ONLINE, HomeAssistant
+from sam3edge.subscriber.bridges.presence import Presence
 from sam3edge.subscriber.bridges.tallies import Tallies
 from sam3edge.subscriber.cameras import Camera, Room
 from sam3edge.subscriber.connection import Outgoing
@@ -49,6 +50,13 @@ def frame(prompts: dict[str, str], found: Iterable[tuple[str, list[str]]] = (), 
     ]
     asked = [{**WHOLE["prompts"][0], "text": text, "label": label} for text, label in prompts.items()]
     return {**WHOLE, "prompts": asked, "features": features, **changes}
+
+
+def counted(published: Iterable[Outgoing]) -> dict[str, str]:
+    """What who listens to Frigate's counts knows then."""
+    published = list(published)
+    assert not any(one.retain for one in published if not one.topic.endswith("/available"))
+    return {one.topic: one.payload.decode() for one in published}
 
 
 def retained(published: Iterable[Outgoing]) -> dict[str, str]:
@@ -270,7 +278,7 @@ def test_what_is_deleted_elsewhere_is_not_its_own() -> None:
 
 def test_a_device_is_available_while_its_heart_beats_whatever_its_clock_says() -> None:
     clock = Clock()
-    bridge = HomeAssistant("states", offline_seconds=100, clock=clock)
+    bridge = HomeAssistant("states", presence=Presence(100, clock))
     topic = "states/line-7/available"
     beat = {**heartbeat(), "time": "1970-01-01T00:00:00.000+00:00"}
     assert list(bridge.take(beat)) == [Outgoing(topic, b"online", retain=True)]
@@ -291,7 +299,7 @@ def test_a_device_is_available_while_its_heart_beats_whatever_its_clock_says() -
 )
 def test_a_device_is_missed_after_three_heartbeats(said: dict[str, float], seconds: float) -> None:
     clock = Clock()
-    bridge = HomeAssistant("states", clock=clock)
+    bridge = HomeAssistant("states", presence=Presence(clock=clock))
     list(bridge.take({**heartbeat(), **said}))
     clock.now = seconds
     assert list(bridge.tick()) == []
@@ -301,16 +309,74 @@ def test_a_device_is_missed_after_three_heartbeats(said: dict[str, float], secon
 
 def test_a_device_that_fell_silent_while_the_bridge_was_away_becomes_unavailable() -> None:
     clock = Clock()
-    bridge = HomeAssistant("states", offline_seconds=100, clock=clock)
+    bridge = HomeAssistant("states", presence=Presence(100, clock))
     assert list(bridge.hear("states/line-7/available", b"online", True)) == []
     assert list(bridge.hear("states/line-8/available", b"offline", True)) == []
     clock.now = 101
     assert list(bridge.tick()) == [Outgoing("states/line-7/available", b"offline", retain=True)]
 
 
+def named(device: str) -> dict[str, Any]:
+    return {**heartbeat(), "device": device}
+
+
+def test_devices_are_bounded_and_one_that_is_heard_is_never_told_offline_for_it() -> None:
+    bridge = HomeAssistant("states", presence=Presence(max_devices=20))
+    broker = [*bridge.take(frame({"car": "car"})), *bridge.take(heartbeat())]
+    for number in range(1000):
+        broker += bridge.take(named(f"x{number}"))
+        broker += bridge.take(heartbeat()) if number % 10 == 0 else []
+    left = retained(broker)
+    assert len([topic for topic in left if topic.endswith("/available")]) == 20
+    assert {payload for topic, payload in left.items() if topic.endswith("/available")} == {"online"}
+    assert "states/line-7/available" in left
+    assert CONFIG in left
+    for number in range(100):  # and now it is silent
+        broker += bridge.take(named(f"y{number}"))
+    assert not any("line-7" in topic for topic in retained(broker))
+    assert not any("line-7" in one.topic for one in bridge.begin())
+    assert not any(one.payload == b"offline" for one in broker)
+    broker += [*bridge.take(heartbeat()), *bridge.take(frame({"car": "car"}))]
+    assert {"states/line-7/available", CONFIG} <= retained(broker).keys()
+
+
+def test_who_is_not_there_gives_way_first_whatever_its_last_words_were() -> None:
+    clock = Clock()
+    some = Presence(clock=clock, max_devices=2)
+    assert some.hear("slow", {**heartbeat(), "heartbeat_seconds": 600}) == []
+    clock.now = 100
+    assert some.hear("fast", {**heartbeat(), "heartbeat_seconds": 1}) == []
+    clock.now = 200
+    assert some.take_silent() == ["fast"]
+    assert some.hear("new", heartbeat()) == ["fast"]
+    assert some.hear("stopped", heartbeat("stopping")) == ["stopped"]
+    assert some.hear("newer", heartbeat()) == ["slow"]
+
+
+def test_what_bridges_before_have_left_is_bounded_at_the_broker_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    bridge = HomeAssistant("states", presence=Presence(max_devices=20))
+    own = [*bridge.take(frame({"car": "car"})), *bridge.take(heartbeat())]
+    monkeypatch.setattr(home_assistant, "MAX_DOCUMENTS", 30)
+    left = {f"states/x{number}/available": OFFLINE if number % 2 else ONLINE for number in range(100)}
+    for number in range(100):
+        before = retained(HomeAssistant("states").take(frame({"car": "car"}, device=f"x{number}")))
+        left |= {topic: payload.encode() for topic, payload in before.items()}
+    broker = [*own, *(Outgoing(topic, payload, retain=True) for topic, payload in left.items())]
+    for topic, payload in left.items():
+        if topic.endswith(("/available", "/config")):
+            broker += bridge.hear(topic, payload, True)
+    assert retained(own).items() <= retained(broker).items()
+    assert len([topic for topic in retained(broker) if topic.endswith("/config")]) == 30
+    assert len([topic for topic in retained(broker) if topic.endswith("__count")]) == 30
+    assert len([topic for topic in retained(broker) if topic.endswith("/available")]) <= 20
+    said = retained(bridge.begin())
+    del said["states/available"]
+    assert said.keys() <= retained(broker).keys()
+
+
 def test_frigate_counts_in_cameras_and_zones() -> None:
     bridge = Frigate()
-    broker = retained(
+    broker = counted(
         bridge.take(frame({"car": "car", "all": "all"}, [("car", ["yard"]), ("car", []), ("all", ["yard"])]))
     )
     assert broker == {
@@ -319,26 +385,53 @@ def test_frigate_counts_in_cameras_and_zones() -> None:
         "frigate/yard/car": "1",
         "frigate/yard/all": "2",
     }
-    other = retained(bridge.take(frame({"car": "car"}, [("car", ["yard"])] * 4, device="line-8")))
+    other = counted(bridge.take(frame({"car": "car"}, [("car", ["yard"])] * 4, device="line-8")))
     assert other["frigate/yard/car"] == "5"  # one zone that two cameras see
     assert other["frigate/line-8__folder/car"] == "4"
-    same_name = retained(bridge.take(frame({"car": "car"}, [("car", ["line-7__folder"])], source="x")))
+    same_name = counted(bridge.take(frame({"car": "car"}, [("car", ["line-7__folder"])], source="x")))
     assert "frigate/line-7__folder/car" not in same_name
-    assert retained(bridge.begin()).keys() >= broker.keys() | {"frigate/available"}
+    assert list(bridge.take(frame({"car": "car"}, [("car", ["line-7__folder"])], source="x"))) == []
+    assert list(bridge.take(frame({}, source="empty"))) == []
+    assert counted(bridge.begin()).keys() >= broker.keys() | {"frigate/available"}
 
 
-def test_frigate_topics_go_with_their_prompts() -> None:
+def test_frigate_counts_become_0_with_their_prompts() -> None:
     bridge = Frigate()
     published = list(bridge.take(frame({"car": "car", "dog": "dog"}, [("dog", ["yard"]), ("car", ["yard"])])))
     published += bridge.take(frame({"car": "car"}, [("car", [])]))
-    assert retained(published) == {
+    assert counted(published) == {
         "frigate/line-7__folder/car": "1",
+        "frigate/line-7__folder/dog": "0",
         "frigate/line-7__folder/all": "1",
         "frigate/yard/car": "0",
+        "frigate/yard/dog": "0",
         "frigate/yard/all": "0",
     }
     published += bridge.take(frame({}))
-    assert retained(published) == {}
+    assert set(counted(published).values()) == {"0"}
+    assert list(bridge.begin()) == [Outgoing("frigate/available", b"online", retain=True)]
+
+
+@pytest.mark.parametrize("how", ["stops", "falls silent"])
+def test_frigate_counts_of_a_device_that_is_gone_become_0(how: str) -> None:
+    clock = Clock()
+    bridge = Frigate(presence=Presence(clock=clock))
+    said = counted(bridge.take(frame({"car": "car"}, [("car", ["yard"])])))
+    list(bridge.take(frame({"car": "car"}, [("car", ["yard"])], device="line-8")))
+    clock.now = 100
+    assert list(bridge.tick()) == []
+    list(bridge.take(frame({"car": "car"}, [("car", ["yard"])] * 2, device="line-8")))
+    clock.now += 1
+    gone = counted(bridge.take(heartbeat("stopping")) if how == "stops" else bridge.tick())
+    assert gone.keys() == said.keys()
+    assert {topic: count for topic, count in gone.items() if count != "0"} == {
+        "frigate/yard/car": "2",
+        "frigate/yard/all": "2",
+    }
+    assert list(bridge.tick()) == []
+    again = counted(bridge.take(frame({"car": "car"}, [("car", ["yard"])])))
+    assert again["frigate/line-7__folder/car"] == "1"
+    assert again["frigate/yard/car"] == "3"
 
 
 def test_frigate_events_say_what_was_known_before_and_after() -> None:
@@ -402,4 +495,4 @@ def test_what_came_before_a_message_that_cannot_be_translated_is_published() -> 
     bridge = Bridge(Frigate(), lambda topics, take, will: connection)  # type: ignore[arg-type,return-value]
     with pytest.raises(KeyError):
         bridge.write([frame({"car": "car"}), {"message_type": "event"}])
-    assert "frigate/line-7__folder/car" in retained(connection.published)
+    assert "frigate/line-7__folder/car" in counted(connection.published)

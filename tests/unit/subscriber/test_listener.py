@@ -99,6 +99,21 @@ def test_messages_that_no_broker_keeps_are_not_kept_here_either(tmp_path: Path) 
     journal.close()
 
 
+def test_who_takes_what_is_said_now_is_not_given_what_was_kept(tmp_path: Path) -> None:
+    """A heartbeat that the broker or the journal has kept is of a device that may be dead by now."""
+    journal = DiskJournal(tmp_path / "journal.db")
+    journal.add([{**STATUS, "id": "journaled"}])
+    feed, now, lasting = Feed(), Memory(detections=1, status=0), Memory(status=1)
+    running = Running(feed, [now, lasting], journal)
+    feed.send({**STATUS, "id": "kept"}, retained=True)
+    feed.send(of_frame(EMPTY, "kept"), retained=True)
+    feed.send({**STATUS, "id": "said now"})
+    until(lambda: len(lasting.written) == 4)
+    assert running.stop() is None
+    assert [m["id"] for m in now.written] == [f"kept-{WHOLE['id']}", "said now"]
+    journal.close()
+
+
 def test_a_frame_that_gives_way_to_others_leaves_the_journal(tmp_path: Path) -> None:
     feed, journal = Feed(), DiskJournal(tmp_path / "journal.db")
     running = Running(feed, [Memory()], journal, Bounds(waiting=2))
