@@ -22,6 +22,9 @@ WAITING_SECONDS = 60.0
 """After which it is said that parts of a frame have not come. They are waited for on: a device that was offline may
 have them for hours."""
 
+MAX_PIECES = 512
+"""Messages of one part, as in the page's ``reassembly.js``: a part of 1 MiB in messages of 4,000 bytes has fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -43,11 +46,9 @@ DEFAULT_BOUNDS = Bounds()
 
 def key_of(message: DeviceMessage) -> str:
     """What all parts of a message have in common, and no other message: 32 hexadecimal digits."""
-    if message.get("message_type") == "detections":
-        identity = [message["device"], message["source"], message["frame"]["id"]]
-    else:
-        identity = [message["id"]]
-    return hashlib.sha256(to_json(identity)).hexdigest()[:32]
+    kind = message["message_type"]
+    own = [message["source"], message["frame"]["id"]] if kind == "detections" else [message["id"]]
+    return hashlib.sha256(to_json([kind, message["device"], *own])).hexdigest()[:32]
 
 
 @dataclass(slots=True)
@@ -112,7 +113,7 @@ class Reassembly:
 
     Attributes:
         repetitions: messages that were known.
-        dropped: frames that had to make room before all of their parts had come.
+        dropped: frames that had to make room before all of their parts had come, or had too many pieces.
     """
 
     def __init__(
@@ -157,7 +158,9 @@ class Reassembly:
         parts.add(message)
         parts.size += size
         self._size += size
-        if parts.complete:
+        if len(parts.messages[message["part"]["index"]]) > MAX_PIECES:
+            self._drop(key, f"a part of it came in more than {MAX_PIECES} pieces")
+        elif parts.complete:
             self._forget(key)
             self._finish(key)
             return parts.whole()
@@ -195,11 +198,13 @@ class Reassembly:
 
     def _make_room(self) -> None:
         while len(self._frames) > self._bounds.waiting or self._size > self._bounds.waiting_bytes:
-            key, parts = next(iter(self._frames.items()))
-            self._forget(key)
-            self._dropped.append(key)
-            self.dropped += 1
-            logger.warning("dropped %s: parts of it did not come", parts)
+            self._drop(next(iter(self._frames)), "parts of it did not come")
+
+    def _drop(self, key: str, reason: str) -> None:
+        logger.warning("dropped %s: %s", self._frames[key], reason)
+        self._forget(key)
+        self._dropped.append(key)
+        self.dropped += 1
 
 
 def _share(message: DeviceMessage) -> tuple[Fraction, Fraction]:

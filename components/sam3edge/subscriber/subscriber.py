@@ -65,6 +65,7 @@ class Subscriber:
         else:
             whole = self.reassembly.take(message, len(arrived.payload))
             self.reassembly.report_overdue()
+            self.reassembly.take_dropped()  # there is no journal to remove them from
             if whole is not None:
                 self._handle(whole)
         arrived.acknowledge()

@@ -3,6 +3,7 @@ import { LIMITS } from "./limits.js";
 import { NotOurs } from "./reading.js";
 
 const PATIENCE = 60_000; // milliseconds, after which the missing parts of a frame are not expected any more
+const MAX_PIECES = 512; // messages of one part, as in sam3edge.subscriber.reassembly
 const MAX_COMMON = 2 ** 39; // denominator: with it, sums over all parts are exact numbers
 
 function gcd(a, b) {
@@ -35,11 +36,12 @@ class Parts {
     const { index, pieces } = message.part;
     const there = this.there.get(index) ?? [];
     if (there.some((one) => within(message.part, one.part))) return;
+    const [inner, others] = [true, false].map((is) => there.filter((one) => within(one.part, message.part) === is));
+    if (others.length >= MAX_PIECES) throw new NotOurs(`a part in more than ${MAX_PIECES} pieces`);
     const common = (this.common / gcd(this.common, pieces)) * pieces;
     if (common > MAX_COMMON) throw new NotOurs("pieces that were never of one part");
     this.sum = (this.sum / this.common) * common;
     this.common = common;
-    const [inner, others] = [true, false].map((is) => there.filter((one) => within(one.part, message.part) === is));
     for (const one of inner) this.#count(one, -1);
     this.#count(message, 1);
     this.there.set(index, [...others, message]);
