@@ -117,6 +117,8 @@ def broker(
         raise SettingsError("--key: expected the --certificate that it belongs to, too")
     if tls != NO_FILES and not url.tls:
         raise SettingsError(f"expected mqtts:// or wss:// where there are files of certificates, got {url}")
+    if url.tls:
+        tls.context()
     return Broker(url, tls, iot_core.signed_path(url) if signed else None)
 
 
@@ -134,13 +136,16 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
     _check(options)
     state = options.state_folder
     with ExitStack() as closing:
+        sinks: list[Sink] = []
+        for sink in _places(options, closing):  # where something is wrong, nothing was made yet
+            closing.callback(sink.close)
+            sinks.append(sink)
         journal = DiskJournal(state / "journal.db") if state else NoJournal()
         closing.callback(journal.close)
         client = options.client or _own_name(state)
-        sinks = []
-        for sink in _sinks(target, client, options, closing):
-            closing.callback(sink.close)
-            sinks.append(sink)
+        for bridge in _bridges(target, client, options):
+            closing.callback(bridge.close)
+            sinks.append(bridge)
         listener = Listener(partial(_connect, source, client, state is not None), options.prefix, journal, sinks)
         kept = f"; what comes meanwhile is kept for {client}" if state else "; what comes meanwhile is not kept"
         say(escape(f"listening to {source.url}{kept}"))
@@ -214,7 +219,7 @@ def _check_levels(option: str, prefix: str, wildcard: str = "") -> None:
         raise SettingsError(f"{option}: expected levels of topics as in a/b ({rule}), got {prefix!r:.80}")
 
 
-def _sinks(target: Broker, client: str, options: Options, closing: ExitStack) -> Iterator[Sink]:
+def _places(options: Options, closing: ExitStack) -> Iterator[Sink]:
     if options.geojson is not None:
         yield GeoJsonFiles(options.geojson)
     if options.overlays is not None and options.images is not None:
@@ -227,6 +232,9 @@ def _sinks(target: Broker, client: str, options: Options, closing: ExitStack) ->
         yield NdjsonFile(options.lines, options.topics, options.ndjson_bytes, options.ndjson_files)
     if options.geopackage is not None:
         yield GeoPackages(options.geopackage, _write_geopackage())
+
+
+def _bridges(target: Broker, client: str, options: Options) -> Iterator[Bridge]:
     if options.home_assistant:
         states = f"{HOME_ASSISTANT_STATES}/{identifier(client)}"
         translator = HomeAssistant(states, options.discovery_prefix, Presence(options.offline_seconds))

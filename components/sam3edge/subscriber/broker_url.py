@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from sam3edge.core.errors import SettingsError
 from sam3edge.core.redaction import redact
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
@@ -35,13 +36,17 @@ class TlsFiles:
         """What the connection uses: TLS 1.2 or newer, and the broker's name is checked.
 
         Raises:
-            OSError: a file cannot be read.
-            ssl.SSLError: a file holds no certificate or key, or they do not belong together.
+            SettingsError: a file cannot be read, holds no certificate or key, or they do not belong together.
         """
-        context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.certificate is not None:
-            context.load_cert_chain(str(self.certificate), str(self.key) if self.key else None)
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.certificate is not None:
+                context.load_cert_chain(str(self.certificate), str(self.key) if self.key else None)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            named = ", ".join(str(path) for path in (self.ca, self.certificate, self.key) if path is not None)
+            reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
+            raise SettingsError(f"expected PEM files that belong together as {named}, got {reason}") from error
         return context
 
 

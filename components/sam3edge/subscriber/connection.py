@@ -20,8 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from sam3edge.core.backoff import Backoff
-from sam3edge.core.errors import SettingsError, SubscriptionError
-from sam3edge.subscriber.broker_url import Broker, TlsFiles
+from sam3edge.core.errors import SubscriptionError
+from sam3edge.subscriber.broker_url import Broker
 
 logger = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ class Connection:
             transport="websockets" if url.websocket_path else "tcp",
         )
         if url.tls:
-            client.tls_set_context(_context(self._broker.tls))
+            client.tls_set_context(self._broker.tls.context())
         if url.username:
             client.username_pw_set(url.username, url.password or None)
         if url.websocket_path:
@@ -334,12 +334,3 @@ class Connection:
         with self._changed:
             self._published.add(mid)
             self._changed.notify_all()
-
-
-def _context(files: TlsFiles) -> ssl.SSLContext:
-    try:
-        return files.context()
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        named = ", ".join(str(path) for path in (files.ca, files.certificate, files.key) if path is not None)
-        reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
-        raise SettingsError(f"expected PEM files that belong together as {named}, got {reason}") from error

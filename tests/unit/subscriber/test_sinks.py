@@ -60,9 +60,10 @@ def test_frames_that_look_alike_have_files_of_their_own(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_or_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match="cannot be made"):
+    with pytest.raises(SettingsError, match="is not a folder"):
         GeoJsonFiles(tmp_path / "file" / "out")
     sink = GeoJsonFiles(tmp_path / "out")
+    (tmp_path / "out").mkdir()
     (tmp_path / "out" / "line-7").touch()
     with pytest.raises(SubscriptionError, match="cannot be written"):
         sink.write([WHOLE])
@@ -198,6 +199,7 @@ def test_a_kill_while_a_geopackage_is_made_costs_nothing_and_repeats_nothing(tmp
     with pytest.raises(Killed):
         sink.close()
     again = GeoPackages(tmp_path, write_geopackage)
+    again.write([])
     assert geopackages(tmp_path) == [2 * each]
     again.write([WHOLE, of_frame(WHOLE, "b"), of_frame(WHOLE, "c")])  # as the journal has it after a kill
     again.close()

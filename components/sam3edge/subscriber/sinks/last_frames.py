@@ -19,7 +19,7 @@ from sam3edge.core.messages.topics import DETECTIONS
 from sam3edge.subscriber.cameras import Camera, Cameras, Room
 from sam3edge.subscriber.names import camera_id
 from sam3edge.subscriber.reading import DeviceMessage, moment
-from sam3edge.subscriber.sinks.files import prepare, save
+from sam3edge.subscriber.sinks.files import require_folder, save
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class LastFrames:
     def __init__(
         self, folder: Path | None = None, room: Room = ROOM, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._folder = folder if folder is None else prepare(folder)
+        self._folder = folder if folder is None else require_folder(folder)
         self._room = room
         self._clock = clock
         self._lock = threading.Lock()  # of the two below, for moments

@@ -15,7 +15,7 @@ from sam3edge.images.files import read_frame
 from sam3edge.images.overlay import draw_overlay
 from sam3edge.subscriber.names import one_line
 from sam3edge.subscriber.reading import MAX_COMPLAINT, DeviceMessage
-from sam3edge.subscriber.sinks.files import frame_path, prepare, save
+from sam3edge.subscriber.sinks.files import frame_path, require_folder, save
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Overlays:
     """PNG files, called as ``GeoJsonFiles`` calls those of the same frames.
 
     Args:
-        folder: it is made.
+        folder: it is made with its first file.
         images: folder in which the images have the names of the frames. One whose bytes are not those that the device
             saw is not drawn on.
 
@@ -38,7 +38,7 @@ class Overlays:
         if not images.is_dir():
             raise SettingsError(f"expected a folder of images, got {images}")
         self._images = images.resolve()
-        self._folder = prepare(folder)
+        self._folder = require_folder(folder)
 
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """See ``Sink``. An image that is not there, or is not usable, is reported and left out."""
