@@ -14,7 +14,10 @@ import pyogrio
 import pytest
 
 from sam3edge.core.errors import SettingsError, SubscriptionError
+from sam3edge.images import digests
+from sam3edge.images.files import read_frame
 from sam3edge.subscriber.reading import DeviceMessage
+from sam3edge.subscriber.sinks import overlays
 from sam3edge.subscriber.sinks.geojson_files import GeoJsonFiles
 from sam3edge.subscriber.sinks.geopackages import GeoPackages
 from sam3edge.subscriber.sinks.overlays import Overlays
@@ -125,6 +128,30 @@ def test_no_other_file_is_read_or_drawn_and_the_next_frame_is(
     assert files(tmp_path / "out") == []
     sink.write([of_image(images, "sub/a.png")])
     assert len(files(tmp_path / "out")) == 1
+
+
+def test_what_another_digest_is_named_for_is_not_decoded_and_read_once(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small message may name a large image."""
+    read: list[Path] = []
+    decoded: list[Path] = []
+    monkeypatch.setattr(digests, "_digest", lambda path, digest=digests._digest: read.append(path) or digest(path))
+    monkeypatch.setattr(overlays, "read_frame", lambda path: decoded.append(path) or read_frame(path))
+    sink, right, path = Overlays(tmp_path / "out", images), of_image(images, "sub/a.png"), images / "sub" / "a.png"
+    sink.write([{**right, "frame": {**right["frame"], "digest": f"sha256:{number:064}"}} for number in range(30)])
+    assert (len(read), len(decoded)) == (1, 0)
+    sink.write([right])
+    assert (len(read), len(decoded)) == (1, 1)
+    path.write_bytes(path.read_bytes() + b"\0")  # it is another file now
+    sink.write([right])
+    assert (len(read), len(decoded)) == (2, 1)
+    monkeypatch.setattr(digests, "MAX_REMEMBERED", 2)
+    some = digests.FileDigests()
+    for name in ("sub/a.png", "text.png", "link.png", "sub/a.png"):
+        some.of(images / name)
+    assert len(some._known) == 2
+    assert len(read) == 6
 
 
 def test_overlays_need_a_folder_of_images(tmp_path: Path) -> None:

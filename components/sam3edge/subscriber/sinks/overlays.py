@@ -11,6 +11,7 @@ import numpy as np
 
 from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.messages.topics import DETECTIONS
+from sam3edge.images.digests import FileDigests
 from sam3edge.images.files import read_frame
 from sam3edge.images.overlay import draw_overlay
 from sam3edge.subscriber.names import one_line
@@ -38,6 +39,7 @@ class Overlays:
         if not images.is_dir():
             raise SettingsError(f"expected a folder of images, got {images}")
         self._images = images.resolve()
+        self._digests = FileDigests()
         self._folder = require_folder(folder)
 
     def write(self, messages: Sequence[DeviceMessage]) -> None:
@@ -64,8 +66,8 @@ class Overlays:
             raise FrameError("expected the name of a file", frame_id="", name=name) from error
         if not inside:
             raise FrameError("expected a name in the folder of images", frame_id="", name=name)
-        frame = read_frame(path)
-        if frame.digest != message["frame"]["digest"]:
+        seen = message["frame"]["digest"]
+        if self._digests.of(path) != seen or (frame := read_frame(path)).digest != seen:
             raise FrameError("expected the image that the device saw, got another one", frame_id="", name=name)
         labels = [prompt["label"] for prompt in message["prompts"]]
         picture = np.ascontiguousarray(frame.image[..., ::-1])
