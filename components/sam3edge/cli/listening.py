@@ -117,9 +117,10 @@ def broker(
         raise SettingsError("--key: expected the --certificate that it belongs to, too")
     if tls != NO_FILES and not url.tls:
         raise SettingsError(f"expected mqtts:// or wss:// where there are files of certificates, got {url}")
+    found = Broker(url, tls, iot_core.signed_path(url) if signed else None)
     if url.tls:
-        tls.context()
-    return Broker(url, tls, iot_core.signed_path(url) if signed else None)
+        found.tls_context()
+    return found
 
 
 def listen(source: Broker, target: Broker, options: Options) -> None:

@@ -36,17 +36,13 @@ class TlsFiles:
         """What the connection uses: TLS 1.2 or newer, and the broker's name is checked.
 
         Raises:
-            SettingsError: a file cannot be read, holds no certificate or key, or they do not belong together.
+            OSError: a file cannot be read.
+            ssl.SSLError: a file holds no certificate or key, or they do not belong together.
         """
-        try:
-            context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if self.certificate is not None:
-                context.load_cert_chain(str(self.certificate), str(self.key) if self.key else None)
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            named = ", ".join(str(path) for path in (self.ca, self.certificate, self.key) if path is not None)
-            reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
-            raise SettingsError(f"expected PEM files that belong together as {named}, got {reason}") from error
+        context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.certificate is not None:
+            context.load_cert_chain(str(self.certificate), str(self.key) if self.key else None)
         return context
 
 
@@ -123,3 +119,16 @@ class Broker:
     url: BrokerUrl
     tls: TlsFiles = NO_FILES
     signed_path: Callable[[], str] | None = None
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Of ``tls``.
+
+        Raises:
+            SettingsError: files cannot be read, or do not belong together.
+        """
+        try:
+            return self.tls.context()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            named = ", ".join(str(path) for path in (self.tls.ca, self.tls.certificate, self.tls.key) if path)
+            reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
+            raise SettingsError(f"expected PEM files that belong together as {named}, got {reason}") from error

@@ -203,21 +203,29 @@ class Connection:
         reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error.strerror or str(error)
         if permanent and not self._ever:
             raise SubscriptionError(
-                f"expected {self._broker.url} to agree on TLS, got {reason!r}; look at the files of certificates"
+                f"expected {self._broker.url} to agree on TLS, got {reason!r}; look at the files of certificates, and "
+                f"whether it is {self._listener_expected()}"
             ) from error
         self._warn(f"{self._broker.url} cannot be reached: {reason}")
 
     def _was_silent(self) -> None:
-        """The broker closed the connection before it accepted or refused it, as AWS IoT Core does with whom its
-        policies do not let in, and others with certificates that they do not know."""
+        """The broker closed the connection before it accepted or refused it, as those do that expected another protocol
+        there, AWS IoT Core with whom its policies do not let in, and others with certificates that they do not know."""
         self._silences += 1
-        text = (
-            f"{self._broker.url} closes the connection without a word; expected that it accepts the certificate or the "
-            f"signature, and lets the client {self._client_id} connect (AWS IoT Core: the policy's iot:Connect)"
-        )
+        text = f"{self._broker.url} closes the connection without a word; expected {self._listener_expected()}"
+        if self._broker.url.tls:
+            text += (
+                f" that accepts the certificate or the signature, and lets the client {self._client_id} connect (AWS "
+                "IoT Core: the policy's iot:Connect)"
+            )
         if not self._ever and self._silences >= PATIENCE:
             raise SubscriptionError(text)
         self._warn(text)
+
+    def _listener_expected(self) -> str:
+        url = self._broker.url
+        protocol = "MQTT over WebSockets" if url.websocket_path else "MQTT without WebSockets"
+        return f"a listener there for {protocol}, {'with' if url.tls else 'without'} TLS"
 
     def _went_down(self) -> None:
         if self._connected_at is not None:
@@ -262,7 +270,7 @@ class Connection:
             transport="websockets" if url.websocket_path else "tcp",
         )
         if url.tls:
-            client.tls_set_context(self._broker.tls.context())
+            client.tls_set_context(self._broker.tls_context())
         if url.username:
             client.username_pw_set(url.username, url.password or None)
         if url.websocket_path:
