@@ -23,6 +23,7 @@ from sam3edge.subscriber.bridges.frigate import Frigate
 from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
 from sam3edge.subscriber.bridges.presence import Presence
 from sam3edge.subscriber.broker_url import NO_FILES, Broker, TlsFiles
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.connection import Arrived, Connection, Outgoing
 from sam3edge.subscriber.geojson_server import GeoJsonServer, is_loopback, parse_address
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
@@ -252,6 +253,8 @@ def _write_geopackage() -> WriteGeoPackage:
     except ImportError as error:
         raise SettingsError('--geopackage: expected the extra vector: pip install "sam3edge[vector]"') from error
 
+    complaints = Complaints(logger)
+
     def write(path: Path, messages: Iterable[DeviceMessage]) -> None:
         try:
             with FeatureWriter(path) as writer:
@@ -259,7 +262,7 @@ def _write_geopackage() -> WriteGeoPackage:
                     try:
                         writer.write([feature])
                     except (FeatureRefused, ArithmeticError, LookupError, TypeError, ValueError) as refused:
-                        logger.warning("left out of %s: %s", path.name, one_line(str(refused), MAX_COMPLAINT))
+                        complaints.say("left out of %s: %s", path.name, one_line(str(refused), MAX_COMPLAINT))
         except VectorFileError as error:
             raise SubscriptionError(str(error)) from error
 

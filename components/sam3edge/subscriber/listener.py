@@ -19,6 +19,7 @@ from typing import Protocol
 
 from sam3edge.core.errors import MessageRefused, Sam3EdgeError
 from sam3edge.core.messages.envelope import to_json
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.connection import Arrived, Connection
 from sam3edge.subscriber.journal import Journal
 from sam3edge.subscriber.names import one_line
@@ -102,6 +103,7 @@ class Listener:
         self._reassembly = Reassembly(bounds, journal.finished())
         self._queue: queue.Queue[Arrived] = queue.Queue(_QUEUED)
         self._stopping = threading.Event()
+        self._refusals, self._omissions = (Complaints(logger, logging.ERROR) for _ in range(2))
         self.statistics = Statistics()
         topics: dict[str, int] = {}
         for sink in sinks:
@@ -167,7 +169,7 @@ class Listener:
             return read_message(arrived.topic, arrived.payload)
         except MessageRefused as error:  # it would be no better the next time
             self.statistics.refused += 1
-            logger.error("refused a message on %s: %s", one_line(arrived.topic, MAX_TOPIC), error)
+            self._refusals.say("refused a message on %s: %s", one_line(arrived.topic, MAX_TOPIC), error)
             return None
 
     def _resume(self) -> None:
@@ -191,6 +193,8 @@ class Listener:
             self._journal.settle(_keys(messages), dropped)
         self.statistics.whole += len(messages)
         self._reassembly.report_overdue()
+        self._refusals.report()
+        self._omissions.report()
         self.statistics.repeated = self._reassembly.repetitions
         self.statistics.incomplete = self._reassembly.incomplete
 
@@ -211,7 +215,7 @@ class Listener:
             self.statistics.left_out += 1
             name, device, what = type(sink).__name__, messages[0]["device"], type(error).__name__
             reason = one_line(str(error), MAX_COMPLAINT)
-            logger.error("%s left out %.128r of %.64r: %s: %s", name, messages[0]["id"], device, what, reason)
+            self._omissions.say("%s left out %.128r of %.64r: %s: %s", name, messages[0]["id"], device, what, reason)
 
 
 def _lasts(message: DeviceMessage, sink: Sink) -> bool:

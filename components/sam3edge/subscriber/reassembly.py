@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from sam3edge.core.messages.envelope import message_id, to_json
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.reading import DeviceMessage
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ class Reassembly:
         self._frames: OrderedDict[str, _Parts] = OrderedDict()
         self._size = 0
         self._dropped: list[str] = []
+        self._complaints = Complaints(logger, clock=clock)
         self.repetitions = 0
         self.dropped = 0
 
@@ -185,7 +187,9 @@ class Reassembly:
                 break
             if not parts.overdue:
                 parts.overdue = True
-                logger.warning("%s is incomplete: parts of it have not come for %.0f seconds", parts, WAITING_SECONDS)
+                text = "%s is incomplete: parts of it have not come for %.0f seconds"
+                self._complaints.say(text, parts, WAITING_SECONDS)
+        self._complaints.report()
 
     def _forget(self, key: str) -> None:
         parts = self._frames.pop(key, None)
@@ -201,7 +205,7 @@ class Reassembly:
             self._drop(next(iter(self._frames)), "parts of it did not come")
 
     def _drop(self, key: str, reason: str) -> None:
-        logger.warning("dropped %s: %s", self._frames[key], reason)
+        self._complaints.say("dropped %s: %s", self._frames[key], reason)
         self._forget(key)
         self._dropped.append(key)
         self.dropped += 1

@@ -17,55 +17,11 @@ from sam3edge.subscriber.bridges.presence import Presence
 from sam3edge.subscriber.bridges.tallies import Tallies
 from sam3edge.subscriber.cameras import Camera, Room
 from sam3edge.subscriber.connection import Outgoing
-from support.device_messages import WHOLE
+from support.bridges import Clock, counted, frame, retained
 from support.smart_home import AT, counts, event, heartbeat
 
 FOLDER, GATE = Camera("line-7", "folder"), Camera("line-7", "gate")
 CONFIG = "homeassistant/device/sam3edge_line-7__folder/config"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def frame(prompts: dict[str, str], found: Iterable[tuple[str, list[str]]] = (), **changes: Any) -> dict[str, Any]:
-    """Prompts with their labels, and what was found: label and zones, each by the prompt of that label."""
-    texts = {label: text for text, label in prompts.items()}
-    [first, *_] = WHOLE["features"]
-    features = [
-        {
-            **first,
-            "properties": {
-                **first["properties"],
-                "label": label,
-                "prompt": texts.get(label, next(iter(prompts), "")),
-                "zones": zones,
-            },
-        }
-        for label, zones in found
-    ]
-    asked = [{**WHOLE["prompts"][0], "text": text, "label": label} for text, label in prompts.items()]
-    return {**WHOLE, "prompts": asked, "features": features, **changes}
-
-
-def counted(published: Iterable[Outgoing]) -> dict[str, str]:
-    """What who listens to Frigate's counts knows then."""
-    published = list(published)
-    assert not any(one.retain for one in published if not one.topic.endswith("/available"))
-    return {one.topic: one.payload.decode() for one in published}
-
-
-def retained(published: Iterable[Outgoing]) -> dict[str, str]:
-    """What a broker has then."""
-    kept: dict[str, str] = {}
-    for one in published:
-        if one.retain:
-            kept[one.topic] = one.payload.decode()
-    return {topic: payload for topic, payload in kept.items() if payload}
 
 
 def test_frames_are_counted_by_label_and_zone_and_labels_that_are_looked_for_are_there_from_the_start() -> None:
@@ -372,87 +328,6 @@ def test_what_bridges_before_have_left_is_bounded_at_the_broker_too(monkeypatch:
     said = retained(bridge.begin())
     del said["states/available"]
     assert said.keys() <= retained(broker).keys()
-
-
-def test_frigate_counts_in_cameras_and_zones() -> None:
-    bridge = Frigate()
-    broker = counted(
-        bridge.take(frame({"car": "car", "all": "all"}, [("car", ["yard"]), ("car", []), ("all", ["yard"])]))
-    )
-    assert broker == {
-        "frigate/line-7__folder/car": "2",
-        "frigate/line-7__folder/all": "3",
-        "frigate/yard/car": "1",
-        "frigate/yard/all": "2",
-    }
-    other = counted(bridge.take(frame({"car": "car"}, [("car", ["yard"])] * 4, device="line-8")))
-    assert other["frigate/yard/car"] == "5"  # one zone that two cameras see
-    assert other["frigate/line-8__folder/car"] == "4"
-    same_name = counted(bridge.take(frame({"car": "car"}, [("car", ["line-7__folder"])], source="x")))
-    assert "frigate/line-7__folder/car" not in same_name
-    assert list(bridge.take(frame({"car": "car"}, [("car", ["line-7__folder"])], source="x"))) == []
-    assert list(bridge.take(frame({}, source="empty"))) == []
-    assert counted(bridge.begin()).keys() >= broker.keys() | {"frigate/available"}
-
-
-def test_frigate_counts_become_0_with_their_prompts() -> None:
-    bridge = Frigate()
-    published = list(bridge.take(frame({"car": "car", "dog": "dog"}, [("dog", ["yard"]), ("car", ["yard"])])))
-    published += bridge.take(frame({"car": "car"}, [("car", [])]))
-    assert counted(published) == {
-        "frigate/line-7__folder/car": "1",
-        "frigate/line-7__folder/dog": "0",
-        "frigate/line-7__folder/all": "1",
-        "frigate/yard/car": "0",
-        "frigate/yard/dog": "0",
-        "frigate/yard/all": "0",
-    }
-    published += bridge.take(frame({}))
-    assert set(counted(published).values()) == {"0"}
-    assert list(bridge.begin()) == [Outgoing("frigate/available", b"online", retain=True)]
-
-
-@pytest.mark.parametrize("how", ["stops", "falls silent"])
-def test_frigate_counts_of_a_device_that_is_gone_become_0(how: str) -> None:
-    clock = Clock()
-    bridge = Frigate(presence=Presence(clock=clock))
-    said = counted(bridge.take(frame({"car": "car"}, [("car", ["yard"])])))
-    list(bridge.take(frame({"car": "car"}, [("car", ["yard"])], device="line-8")))
-    clock.now = 100
-    assert list(bridge.tick()) == []
-    list(bridge.take(frame({"car": "car"}, [("car", ["yard"])] * 2, device="line-8")))
-    clock.now += 1
-    gone = counted(bridge.take(heartbeat("stopping")) if how == "stops" else bridge.tick())
-    assert gone.keys() == said.keys()
-    assert {topic: count for topic, count in gone.items() if count != "0"} == {
-        "frigate/yard/car": "2",
-        "frigate/yard/all": "2",
-    }
-    assert list(bridge.tick()) == []
-    again = counted(bridge.take(frame({"car": "car"}, [("car", ["yard"])])))
-    assert again["frigate/line-7__folder/car"] == "1"
-    assert again["frigate/yard/car"] == "3"
-
-
-def test_frigate_events_say_what_was_known_before_and_after() -> None:
-    [new] = [json.loads(one.payload) for one in Frigate().take(event("new", "confirmed")) if "events" in one.topic]
-    assert new["type"] == "new"
-    assert (new["before"]["false_positive"], new["after"]["false_positive"]) == (True, False)
-    assert (new["before"]["current_zones"], new["after"]["current_zones"]) == ([], ["driveway"])
-    assert new["after"]["camera"] == "line-7__gate"
-    assert new["after"]["start_time"] == AT.timestamp()
-    assert new["after"]["box"] == [10, 21, 110, 80]
-    assert new["after"]["ratio"] == round(100 / 59, 6)
-    assert new["after"]["end_time"] is None
-    [moved] = [json.loads(one.payload) for one in Frigate().take(event("update", "active")) if "events" in one.topic]
-    assert (moved["before"]["position_changes"], moved["after"]["position_changes"]) == (0, 1)
-    resting = event("update", "stationary", stationary=True)
-    [rests] = [json.loads(one.payload) for one in Frigate().take(resting) if "events" in one.topic]
-    assert (rests["after"]["stationary"], rests["after"]["active"], rests["after"]["motionless_count"]) == (
-        True,
-        False,
-        1,
-    )
 
 
 def test_of_several_states_the_last_one_is_published_and_every_event() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sam3edge.core.errors import SubscriptionError
-from sam3edge.subscriber import reassembly
+from sam3edge.subscriber import complaints, reassembly
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
 from sam3edge.subscriber.listener import BATCH, Listener
 from sam3edge.subscriber.reading import MAX_PAYLOAD, DeviceMessage
@@ -239,3 +239,19 @@ def test_parts_that_do_not_come_are_counted_as_time_passes(monkeypatch: pytest.M
     feed.send(PARTS[0])
     until(lambda: running.listener.statistics.incomplete == 1)
     assert running.stop() is None
+
+
+def test_the_log_is_bounded_and_says_how_much_it_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    feed = Feed()
+    running = Running(feed, [Choosy()])
+    for number in range(500):
+        feed.send(b"{}")
+        feed.send(of_frame(EMPTY, "poison", source=f"s{number}"))
+    until(lambda: running.listener.statistics.left_out == 500)
+    assert len(caplog.messages) == 2 * complaints.LINES
+    monkeypatch.setattr(complaints, "SECONDS", 0.0)
+    until(lambda: len(caplog.messages) == 2 * complaints.LINES + 2)
+    assert running.stop() is None
+    assert caplog.messages[-2:] == [f"and {500 - complaints.LINES} more like these within 0 seconds"] * 2

@@ -17,6 +17,7 @@ from sam3edge.core.errors import SettingsError
 from sam3edge.core.messages.envelope import to_json
 from sam3edge.core.messages.topics import DETECTIONS
 from sam3edge.subscriber.cameras import Camera, Cameras, Room
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.names import camera_id
 from sam3edge.subscriber.reading import DeviceMessage, moment
 from sam3edge.subscriber.sinks.files import require_folder, save
@@ -70,6 +71,7 @@ class LastFrames:
     ) -> None:
         self._folder = folder if folder is None else require_folder(folder)
         self._room = room
+        self._complaints = Complaints(logger)
         self._clock = clock
         self._lock = threading.Lock()  # of the two below, for moments
         self._cameras: Cameras[_Last] = Cameras(room)
@@ -90,6 +92,7 @@ class LastFrames:
                 for gone in self._remember(shown):
                     changed.pop(gone, None)
                     self._delete(gone)
+        self._complaints.report()
         if self._folder is not None:
             for camera, shown in changed.items():
                 save(_file(self._folder, camera), to_json(shown))
@@ -119,7 +122,7 @@ class LastFrames:
         """Of a message with what a map shows of it; returns cameras that gave way."""
         features = to_json(message["features"])[1:-1]
         if len(features) > self._room.device_bytes:
-            logger.warning("the map has no room for %d bytes of %.64r", len(features), message["device"])
+            self._complaints.say("the map has no room for %d bytes of %.64r", len(features), message["device"])
             features = b""
         last = _Last(moment(message["time"]), self._clock(), features)
         with self._lock:

@@ -14,6 +14,7 @@ from sam3edge.core.messages.topics import DETECTIONS
 from sam3edge.images.digests import FileDigests
 from sam3edge.images.files import read_frame
 from sam3edge.images.overlay import draw_overlay
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.names import one_line
 from sam3edge.subscriber.reading import MAX_COMPLAINT, DeviceMessage
 from sam3edge.subscriber.sinks.files import frame_path, require_folder, save
@@ -40,6 +41,7 @@ class Overlays:
             raise SettingsError(f"expected a folder of images, got {images}")
         self._images = images.resolve()
         self._digests = FileDigests()
+        self._complaints = Complaints(logger)
         self._folder = require_folder(folder)
 
     def write(self, messages: Sequence[DeviceMessage]) -> None:
@@ -50,9 +52,10 @@ class Overlays:
                     drawn = self._draw(message)
                 except FrameError as error:
                     reason = one_line(str(error), MAX_COMPLAINT)
-                    logger.warning("no overlay of %.200r: %s", message["frame"]["name"], reason)
+                    self._complaints.say("no overlay of %.200r: %s", message["frame"]["name"], reason)
                 else:
                     save(self._folder / frame_path(message, ".png"), drawn)
+        self._complaints.report()
 
     def close(self) -> None:
         """Nothing is open."""
