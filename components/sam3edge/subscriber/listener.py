@@ -187,7 +187,7 @@ class Listener:
     def _finish(self, messages: Sequence[DeviceMessage], kept: Collection[str]) -> None:
         """Those whose keys are in ``kept`` were not said just now."""
         for sink in self._sinks:
-            self._write(sink, [m for m in messages if key_of(m) not in kept or _lasts(m, sink)])
+            self._write(sink, [m for m in messages if not kept or key_of(m) not in kept or _lasts(m, sink)])
         dropped = self._reassembly.take_dropped()
         if messages or dropped:
             self._journal.settle(_keys(messages), dropped)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -33,7 +33,8 @@ class Bounds:
 
     Attributes:
         remembered: whole messages that are known as seen; what comes again after so many others is new.
-        waiting: frames of which parts are missing; of more, the one that has waited longest is dropped.
+        waiting: frames of which parts are missing; of more, one is dropped of the device that has most of them, the one
+            that has waited longest.
         waiting_bytes: likewise, of their payloads; as objects they take several times as much.
     """
 
@@ -56,6 +57,7 @@ def key_of(message: DeviceMessage) -> str:
 class _Parts:
     """What has come of a frame: messages by part, and by which share of it they are."""
 
+    device: str
     count: int
     since: float
     overdue: bool = False
@@ -82,7 +84,7 @@ class _Parts:
 
     def __str__(self) -> str:
         one = next(message for there in self.messages.values() for message in there.values())
-        return f"the frame {one['frame']['id']!r:.64} of {one['device']!r:.64}"
+        return f"the frame {one['frame']['id']!r:.64} of {self.device!r:.64}"
 
     @property
     def complete(self) -> bool:
@@ -156,7 +158,7 @@ class Reassembly:
         parts = self._frames.get(key)
         if parts is None or not _fits(parts, message):  # it was made anew, in another number of parts
             self._forget(key)
-            parts = self._frames[key] = _Parts(message["part"]["count"], self._clock())
+            parts = self._frames[key] = _Parts(message["device"], message["part"]["count"], self._clock())
         parts.add(message)
         parts.size += size
         self._size += size
@@ -202,7 +204,16 @@ class Reassembly:
 
     def _make_room(self) -> None:
         while len(self._frames) > self._bounds.waiting or self._size > self._bounds.waiting_bytes:
-            self._drop(next(iter(self._frames)), "parts of it did not come")
+            whose = self._greediest()
+            key = next(key for key, parts in self._frames.items() if parts.device == whose)
+            self._drop(key, "parts of it did not come")
+
+    def _greediest(self) -> str:
+        """The device that takes most of what there is too much of: others lose nothing for it."""
+        taken: Counter[str] = Counter()
+        for parts in self._frames.values():
+            taken[parts.device] += parts.size if self._size > self._bounds.waiting_bytes else 1
+        return max(taken, key=taken.__getitem__)
 
     def _drop(self, key: str, reason: str) -> None:
         self._complaints.say("dropped %s: %s", self._frames[key], reason)

@@ -114,6 +114,24 @@ class TestParts:
         assert 0 < kept[2] <= 9000
         assert kept[3] == 20
 
+    def test_frames_of_one_device_do_not_take_the_room_of_others(self, modules: Browser) -> None:
+        whole = modules.settled(
+            """
+            const { Reassembly } = await import("/js/reassembly.js");
+            const message = (device, id, index) => ({
+              prefix: "p", device, source: "s", frame: { id }, bytes: 1000,
+              part: { index, count: 2, piece: 0, pieces: 1 },
+            });
+            return [{ frames: 10 }, { bytes: 10_000 }].map((bounds) => {
+              const reassembly = new Reassembly(bounds);
+              reassembly.take(message("line-7", "a", 0), 0);
+              for (let number = 0; number < 100; number++) reassembly.take(message("evil", `${number}`, 0), 0);
+              return [reassembly.take(message("line-7", "a", 1), 0)?.length, reassembly.dropped];
+            });
+            """
+        )
+        assert whole == [[2, 91], [2, 91]]
+
     def test_pieces_of_a_part_are_bounded_as_the_listener_bounds_them(self, modules: Browser) -> None:
         taken, more, whole = modules.settled(
             """

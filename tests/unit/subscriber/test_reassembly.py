@@ -126,6 +126,17 @@ def test_what_waits_is_bounded_in_bytes() -> None:
     assert reassembly.dropped == 6 + 2
 
 
+def test_frames_of_one_device_do_not_take_the_room_of_others() -> None:
+    for bounds in (Bounds(waiting=10), Bounds(waiting_bytes=10_000)):
+        reassembly = Reassembly(bounds)
+        for part in PARTS[:-1]:
+            assert reassembly.take(part, 1000) is None
+        for number in range(100):
+            assert reassembly.take(of_frame(PARTS[0], f"frame-{number}", device="evil"), 1000) is None
+        assert reassembly.dropped > 80
+        assert reassembly.take(PARTS[-1], 1000) is not None
+
+
 def piece(number: int, pieces: int) -> dict[str, Any]:
     message = of_frame({**WHOLE, "features": []}, "p")
     return {**message, "id": f"{number}/{pieces}", "part": {"index": 0, "count": 1, "piece": number, "pieces": pieces}}

@@ -21,7 +21,8 @@ function within(one, other) {
 
 // What has come of a frame: messages by part, and by which share of it they are.
 class Parts {
-  constructor(count) {
+  constructor(device, count) {
+    this.device = device;
     this.count = count;
     this.there = new Map(); // messages by index
     this.sum = 0; // of the shares that are there, in parts of common
@@ -110,9 +111,10 @@ export class Reassembly {
   // Take a message of detections that was not seen before. Gives the frame's messages, in order, when nothing of it is
   // missing any more, else null.
   take(message, now, retained = false) {
-    const key = JSON.stringify([message.prefix, message.device, message.source, message.frame.id]);
+    const device = JSON.stringify([message.prefix, message.device]);
+    const key = JSON.stringify([device, message.source, message.frame.id]);
     if (this.#finished.has(key)) return null;
-    const parts = this.#frames.get(key) ?? new Parts(message.part.count);
+    const parts = this.#frames.get(key) ?? new Parts(device, message.part.count);
     const before = parts.bytes;
     parts.add(message);
     if (!retained) parts.heard = now;
@@ -134,9 +136,19 @@ export class Reassembly {
 
   #makeRoom() {
     while (this.#frames.size > this.#waitingFrames || this.bytes > this.#waitingBytes) {
-      const [key, parts] = this.#frames.entries().next().value;
+      const whose = this.#greediest();
+      const [key, parts] = [...this.#frames].find(([, { device }]) => device === whose);
       this.#remove(key, parts);
       this.dropped += 1;
     }
+  }
+
+  // The device that takes most of what there is too much of: others lose nothing for it.
+  #greediest() {
+    const taken = new Map();
+    for (const { device, bytes } of this.#frames.values()) {
+      taken.set(device, (taken.get(device) ?? 0) + (this.bytes > this.#waitingBytes ? bytes : 1));
+    }
+    return [...taken].reduce((most, one) => (one[1] > most[1] ? one : most))[0];
   }
 }
