@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from rich.markup import escape
@@ -138,16 +139,14 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
     _check(options)
     state = options.state_folder
     with ExitStack() as closing:
+        places = list(_places(options, closing))  # where one is refused, nothing was made yet
+        journal = DiskJournal(state / "journal.db") if state else NoJournal()
+        closing.callback(journal.close)  # after the sinks: it says whose their files are
+        client = options.client or _own_name(state)
         sinks: list[Sink] = []
-        for sink in _places(options, closing):  # where something is wrong, nothing was made yet
+        for sink in chain(places, _bridges(target, client, options)):
             closing.callback(sink.close)
             sinks.append(sink)
-        journal = DiskJournal(state / "journal.db") if state else NoJournal()
-        closing.callback(journal.close)
-        client = options.client or _own_name(state)
-        for bridge in _bridges(target, client, options):
-            closing.callback(bridge.close)
-            sinks.append(bridge)
         listener = Listener(partial(_connect, source, client, state is not None), options.prefix, journal, sinks)
         kept = f"; what comes meanwhile is kept for {client}" if state else "; what comes meanwhile is not kept"
         say(escape(f"listening to {source.url}{kept}"))

@@ -112,7 +112,7 @@ class DiskJournal:
             self._db.execute("BEGIN EXCLUSIVE")
             for statement in _SCHEMA:
                 self._db.execute(statement)
-            self._db.execute("COMMIT")  # before the log is written ahead, so that the file itself says whose it is
+            self._db.execute("COMMIT")  # before there is a write-ahead log: the file itself is to say whose it is
         elif version != _VERSION:
             raise sqlite3.DatabaseError(f"expected version {_VERSION}, got {version}")
         elif not tables >= _TABLES:

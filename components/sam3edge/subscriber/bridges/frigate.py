@@ -95,12 +95,12 @@ class Frigate:
         labels = {**dict.fromkeys(before, 0), **now, ALL: sum(now.values())}
         for label, count in labels.items():
             topic = f"{self._prefix}/{name}/{topic_level(label)}"
-            before_it = self._counted.pop(topic, None)
+            known = self._counted.pop(topic, None)
             if label in now or (label == ALL and now):
                 self._counted[topic] = count
-            elif before_it is None:
+            elif known is None:
                 continue
-            if count != before_it:
+            if count != known:
                 yield self._count(topic, count)
 
     def _count(self, topic: str, count: int) -> Outgoing:
