@@ -321,6 +321,8 @@ def test_what_bridges_before_have_left_is_bounded_at_the_broker_too(monkeypatch:
     for topic, payload in left.items():
         if topic.endswith(("/available", "/config")):
             broker += bridge.hear(topic, payload, True)
+    broker += bridge.take(frame({"car": "car"}, source="new"))
+    assert "homeassistant/device/sam3edge_line-7__new/config" in retained(broker)
     assert retained(own).items() <= retained(broker).items()
     assert len([topic for topic in retained(broker) if topic.endswith("/config")]) == 30
     assert len([topic for topic in retained(broker) if topic.endswith("__count")]) == 30

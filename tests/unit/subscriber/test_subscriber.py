@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
 import re
 import signal
@@ -21,10 +22,11 @@ from sam3edge.subscriber.broker_url import BrokerUrl
 from sam3edge.subscriber.complaints import LINES
 from sam3edge.subscriber.connection import Arrived, Connection
 from sam3edge.subscriber.reading import DeviceMessage
+from sam3edge.subscriber.reassembly import Bounds, Reassembly
 from sam3edge.subscriber.subscriber import DETECTIONS, Subscriber
 from sam3edge_simulator.mqtt.broker import Broker
 from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
-from support.device_messages import PARTS, WHOLE, Device, of_frame, scores
+from support.device_messages import PARTS, TOPIC, WHOLE, Device, of_frame, scores
 from support.waiting import until
 
 
@@ -165,6 +167,16 @@ def test_topics_are_logged_in_one_line_without_what_moves_a_cursor(
     for _ in range(100):
         subscriber._take(arrived)
     assert len(caplog.messages) == LINES
+
+
+def test_frames_that_are_dropped_leave_nothing_behind(broker: Broker) -> None:
+    subscriber = Subscriber(target(broker.url), "consumer", lambda frame: None)
+    subscriber.reassembly = Reassembly(Bounds(waiting=2))
+    for number in range(5):
+        payload = json.dumps(of_frame(PARTS[0], str(number))).encode()
+        subscriber._take(Arrived(TOPIC, payload, 1, False, lambda: None))
+    assert subscriber.reassembly.dropped == 3
+    assert subscriber.reassembly.take_dropped() == []
 
 
 def example() -> Any:
