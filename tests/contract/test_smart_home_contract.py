@@ -105,4 +105,4 @@ def test_frigate_counts_have_topics_of_three_levels_and_numbers() -> None:
     for one in published:
         assert re.fullmatch(r"site/frigate/[^/+#\x00-\x1f]+/[^/+#\x00-\x1f]+", one.topic)
         assert one.payload.isdigit()
-        assert one.retain
+        assert not one.retain

@@ -35,10 +35,12 @@ class Feed:
         self.topics, self._take = topics, take
         return self  # type: ignore[return-value]
 
-    def send(self, message: Mapping[str, Any] | bytes, qos: int = 1, topic: str = TOPIC) -> None:
+    def send(
+        self, message: Mapping[str, Any] | bytes, qos: int = 1, topic: str = TOPIC, retained: bool = False
+    ) -> None:
         payload = message if isinstance(message, bytes) else json.dumps(message).encode()
         name = message["id"] if isinstance(message, Mapping) else "rubbish"
-        self._take(Arrived(topic, payload, qos, False, lambda: self.acknowledged.append(name)))
+        self._take(Arrived(topic, payload, qos, retained, lambda: self.acknowledged.append(name)))
 
     def start(self) -> None:
         """Nothing has to be started."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from rich.markup import escape
@@ -21,7 +22,9 @@ from sam3edge.subscriber import iot_core
 from sam3edge.subscriber.bridges.bridge import Bridge, Translator
 from sam3edge.subscriber.bridges.frigate import Frigate
 from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
+from sam3edge.subscriber.bridges.presence import Presence
 from sam3edge.subscriber.broker_url import NO_FILES, Broker, TlsFiles
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.connection import Arrived, Connection, Outgoing
 from sam3edge.subscriber.geojson_server import GeoJsonServer, is_loopback, parse_address
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
@@ -116,7 +119,10 @@ def broker(
         raise SettingsError("--key: expected the --certificate that it belongs to, too")
     if tls != NO_FILES and not url.tls:
         raise SettingsError(f"expected mqtts:// or wss:// where there are files of certificates, got {url}")
-    return Broker(url, tls, iot_core.signed_path(url) if signed else None)
+    found = Broker(url, tls, iot_core.signed_path(url) if signed else None)
+    if url.tls:
+        found.tls_context()
+    return found
 
 
 def listen(source: Broker, target: Broker, options: Options) -> None:
@@ -133,11 +139,12 @@ def listen(source: Broker, target: Broker, options: Options) -> None:
     _check(options)
     state = options.state_folder
     with ExitStack() as closing:
+        places = list(_places(options, closing))  # where one is refused, nothing was made yet
         journal = DiskJournal(state / "journal.db") if state else NoJournal()
-        closing.callback(journal.close)
+        closing.callback(journal.close)  # after the sinks: it says whose their files are
         client = options.client or _own_name(state)
-        sinks = []
-        for sink in _sinks(target, client, options, closing):
+        sinks: list[Sink] = []
+        for sink in chain(places, _bridges(target, client, options)):
             closing.callback(sink.close)
             sinks.append(sink)
         listener = Listener(partial(_connect, source, client, state is not None), options.prefix, journal, sinks)
@@ -213,7 +220,7 @@ def _check_levels(option: str, prefix: str, wildcard: str = "") -> None:
         raise SettingsError(f"{option}: expected levels of topics as in a/b ({rule}), got {prefix!r:.80}")
 
 
-def _sinks(target: Broker, client: str, options: Options, closing: ExitStack) -> Iterator[Sink]:
+def _places(options: Options, closing: ExitStack) -> Iterator[Sink]:
     if options.geojson is not None:
         yield GeoJsonFiles(options.geojson)
     if options.overlays is not None and options.images is not None:
@@ -226,9 +233,12 @@ def _sinks(target: Broker, client: str, options: Options, closing: ExitStack) ->
         yield NdjsonFile(options.lines, options.topics, options.ndjson_bytes, options.ndjson_files)
     if options.geopackage is not None:
         yield GeoPackages(options.geopackage, _write_geopackage())
+
+
+def _bridges(target: Broker, client: str, options: Options) -> Iterator[Bridge]:
     if options.home_assistant:
         states = f"{HOME_ASSISTANT_STATES}/{identifier(client)}"
-        translator = HomeAssistant(states, options.discovery_prefix, options.offline_seconds)
+        translator = HomeAssistant(states, options.discovery_prefix, Presence(options.offline_seconds))
         yield _bridge(translator, target, f"{client}-home-assistant")
     if options.frigate:
         yield _bridge(Frigate(options.frigate_prefix), target, f"{client}-frigate")
@@ -242,6 +252,8 @@ def _write_geopackage() -> WriteGeoPackage:
     except ImportError as error:
         raise SettingsError('--geopackage: expected the extra vector: pip install "sam3edge[vector]"') from error
 
+    complaints = Complaints(logger)
+
     def write(path: Path, messages: Iterable[DeviceMessage]) -> None:
         try:
             with FeatureWriter(path) as writer:
@@ -249,7 +261,7 @@ def _write_geopackage() -> WriteGeoPackage:
                     try:
                         writer.write([feature])
                     except (FeatureRefused, ArithmeticError, LookupError, TypeError, ValueError) as refused:
-                        logger.warning("left out of %s: %s", path.name, one_line(str(refused), MAX_COMPLAINT))
+                        complaints.say("left out of %s: %s", path.name, one_line(str(refused), MAX_COMPLAINT))
         except VectorFileError as error:
             raise SubscriptionError(str(error)) from error
 

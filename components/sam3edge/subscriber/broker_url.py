@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from sam3edge.core.errors import SettingsError
 from sam3edge.core.redaction import redact
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
@@ -118,3 +119,16 @@ class Broker:
     url: BrokerUrl
     tls: TlsFiles = NO_FILES
     signed_path: Callable[[], str] | None = None
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Of ``tls``.
+
+        Raises:
+            SettingsError: files cannot be read, or do not belong together.
+        """
+        try:
+            return self.tls.context()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            named = ", ".join(str(path) for path in (self.tls.ca, self.tls.certificate, self.tls.key) if path)
+            reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
+            raise SettingsError(f"expected PEM files that belong together as {named}, got {reason}") from error

@@ -20,8 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from sam3edge.core.backoff import Backoff
-from sam3edge.core.errors import SettingsError, SubscriptionError
-from sam3edge.subscriber.broker_url import Broker, TlsFiles
+from sam3edge.core.errors import SubscriptionError
+from sam3edge.subscriber.broker_url import Broker
 
 logger = logging.getLogger(__name__)
 
@@ -203,21 +203,29 @@ class Connection:
         reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error.strerror or str(error)
         if permanent and not self._ever:
             raise SubscriptionError(
-                f"expected {self._broker.url} to agree on TLS, got {reason!r}; look at the files of certificates"
+                f"expected {self._broker.url} to agree on TLS, got {reason!r}; look at the files of certificates, and "
+                f"whether it is {self._listener_expected()}"
             ) from error
         self._warn(f"{self._broker.url} cannot be reached: {reason}")
 
     def _was_silent(self) -> None:
-        """The broker closed the connection before it accepted or refused it, as AWS IoT Core does with whom its
-        policies do not let in, and others with certificates that they do not know."""
+        """The broker closed the connection before it accepted or refused it, as those do that expected another protocol
+        there, AWS IoT Core with whom its policies do not let in, and others with certificates that they do not know."""
         self._silences += 1
-        text = (
-            f"{self._broker.url} closes the connection without a word; expected that it accepts the certificate or the "
-            f"signature, and lets the client {self._client_id} connect (AWS IoT Core: the policy's iot:Connect)"
-        )
+        text = f"{self._broker.url} closes the connection without a word; expected {self._listener_expected()}"
+        if self._broker.url.tls:
+            text += (
+                f" that accepts the certificate or the signature, and lets the client {self._client_id} connect (AWS "
+                "IoT Core: the policy's iot:Connect)"
+            )
         if not self._ever and self._silences >= PATIENCE:
             raise SubscriptionError(text)
         self._warn(text)
+
+    def _listener_expected(self) -> str:
+        url = self._broker.url
+        protocol = "MQTT over WebSockets" if url.websocket_path else "MQTT without WebSockets"
+        return f"a listener there for {protocol}, {'with' if url.tls else 'without'} TLS"
 
     def _went_down(self) -> None:
         if self._connected_at is not None:
@@ -262,7 +270,7 @@ class Connection:
             transport="websockets" if url.websocket_path else "tcp",
         )
         if url.tls:
-            client.tls_set_context(_context(self._broker.tls))
+            client.tls_set_context(self._broker.tls_context())
         if url.username:
             client.username_pw_set(url.username, url.password or None)
         if url.websocket_path:
@@ -334,12 +342,3 @@ class Connection:
         with self._changed:
             self._published.add(mid)
             self._changed.notify_all()
-
-
-def _context(files: TlsFiles) -> ssl.SSLContext:
-    try:
-        return files.context()
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        named = ", ".join(str(path) for path in (files.ca, files.certificate, files.key) if path is not None)
-        reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
-        raise SettingsError(f"expected PEM files that belong together as {named}, got {reason}") from error

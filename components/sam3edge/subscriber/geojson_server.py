@@ -147,7 +147,7 @@ class _Handler(BoundedHandler):
         headers = {"ETag": tag, "Content-Type": "application/geo+json", "Accept-Ranges": "bytes"}
         size = len(document.body)
         wanted = _RANGE.fullmatch(asked) if self.headers.get("If-Range", tag) == tag else None
-        if wanted is None:
+        if wanted is None or (wanted[2] and int(wanted[2]) < int(wanted[1])):  # an invalid one is ignored, RFC 9110
             return self._respond(HTTPStatus.OK, document.body, headers)
         first, last = int(wanted[1]), min(int(wanted[2] or size), size - 1)
         if first > last:
@@ -183,9 +183,11 @@ class _Handler(BoundedHandler):
         """Of the page that asks, if it may read the response."""
         origin = self.headers.get("Origin", "")
         try:
-            return origin if origin in self.server.origins or is_loopback(urlsplit(origin).hostname or "") else ""
+            parts = urlsplit(origin)
+            here = parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
         except ValueError:
             return ""
+        return origin if here or origin in self.server.origins else ""
 
     def _respond(self, status: HTTPStatus, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)

@@ -19,13 +19,19 @@ from sam3edge.core.messages.envelope import to_json
 from sam3edge.subscriber.reading import DeviceMessage
 from sam3edge.subscriber.reassembly import DEFAULT_BOUNDS, key_of
 
+_APPLICATION = int.from_bytes(b"s3eL", "big")
+"""Says whose file it is, https://www.sqlite.org/fileformat2.html#application_id."""
+
 _VERSION = 1
 _SCHEMA = (
     "CREATE TABLE open (seq INTEGER PRIMARY KEY, key TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE INDEX open_key ON open (key)",
     "CREATE TABLE finished (seq INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE)",
+    f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_VERSION}",
 )
+_TABLES = {"open", "finished"}
+_HEADER, _MAGIC, _APPLICATION_AT = 100, b"SQLite format 3\0", 68
 
 
 class Journal(Protocol):
@@ -83,6 +89,7 @@ class DiskJournal:
         self._path = path
         self._remembered = remembered
         try:
+            _require_ours(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
             try:
@@ -100,17 +107,18 @@ class DiskJournal:
     def _prepare(self) -> None:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0 and self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
-            raise sqlite3.DatabaseError("expected a journal, got another database, which stays as it is")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        if version == 0:
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if version == 0 and not tables:
             self._db.execute("BEGIN EXCLUSIVE")
             for statement in _SCHEMA:
                 self._db.execute(statement)
-            self._db.execute("COMMIT")
+            self._db.execute("COMMIT")  # before there is a write-ahead log: the file itself is to say whose it is
         elif version != _VERSION:
             raise sqlite3.DatabaseError(f"expected version {_VERSION}, got {version}")
+        elif not tables >= _TABLES:
+            raise sqlite3.DatabaseError(f"expected the tables {' and '.join(sorted(_TABLES))}")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("BEGIN EXCLUSIVE")  # takes the lock, which is kept
         self._db.execute("COMMIT")
 
@@ -170,3 +178,14 @@ class DiskJournal:
             yield
         except sqlite3.Error as error:
             raise SubscriptionError(f"{self._path} cannot be read or written: {error}") from error
+
+
+def _require_ours(path: Path) -> None:
+    """By the file's first bytes: SQLite itself would finish what another program had begun."""
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        header = stream.read(_HEADER)
+    ours = _APPLICATION.to_bytes(4, "big")
+    if header and not (header.startswith(_MAGIC) and header[_APPLICATION_AT : _APPLICATION_AT + 4] == ours):
+        raise sqlite3.DatabaseError("expected a journal, got another file, which stays as it is")

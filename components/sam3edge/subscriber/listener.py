@@ -12,17 +12,25 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sam3edge.core.errors import MessageRefused, Sam3EdgeError
 from sam3edge.core.messages.envelope import to_json
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.connection import Arrived, Connection
 from sam3edge.subscriber.journal import Journal
 from sam3edge.subscriber.names import one_line
-from sam3edge.subscriber.reading import MAX_COMPLAINT, MAX_PAYLOAD, MAX_TOPIC, DeviceMessage, read_message
+from sam3edge.subscriber.reading import (
+    MAX_COMPLAINT,
+    MAX_PAYLOAD,
+    MAX_TOPIC,
+    TOPIC_OF,
+    DeviceMessage,
+    read_message,
+)
 from sam3edge.subscriber.reassembly import DEFAULT_BOUNDS, Bounds, Reassembly, key_of
 
 logger = logging.getLogger(__name__)
@@ -46,7 +54,8 @@ class Sink(Protocol):
 
     @property
     def topics(self) -> Mapping[str, int]:
-        """Names of topics as in ``core.messages.topics`` that it takes messages of, and at which QoS."""
+        """Names of topics as in ``core.messages.topics`` that it takes messages of, and at which QoS. At 0 it is given
+        what is said while it listens, and nothing that was kept for it, by the broker or in the journal."""
 
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """Write what it takes of these messages, of whatever kinds: it is on the medium when this returns. The last
@@ -94,6 +103,7 @@ class Listener:
         self._reassembly = Reassembly(bounds, journal.finished())
         self._queue: queue.Queue[Arrived] = queue.Queue(_QUEUED)
         self._stopping = threading.Event()
+        self._refusals, self._omissions = (Complaints(logger, logging.ERROR) for _ in range(2))
         self.statistics = Statistics()
         topics: dict[str, int] = {}
         for sink in sinks:
@@ -150,7 +160,8 @@ class Listener:
             self._journal.add(lasting)
         for arrived in batch:
             arrived.acknowledge()
-        self._finish([w for m, arrived in read if (w := self._reassembly.take(m, len(arrived.payload))) is not None])
+        whole = [w for m, arrived in read if (w := self._reassembly.take(m, len(arrived.payload))) is not None]
+        self._finish(whole, frozenset(key_of(m) for m, arrived in read if arrived.retained))
 
     def _read(self, arrived: Arrived) -> DeviceMessage | None:
         self.statistics.arrived += 1
@@ -158,7 +169,7 @@ class Listener:
             return read_message(arrived.topic, arrived.payload)
         except MessageRefused as error:  # it would be no better the next time
             self.statistics.refused += 1
-            logger.error("refused a message on %s: %s", one_line(arrived.topic, MAX_TOPIC), error)
+            self._refusals.say("refused a message on %s: %s", one_line(arrived.topic, MAX_TOPIC), error)
             return None
 
     def _resume(self) -> None:
@@ -169,18 +180,21 @@ class Listener:
             if whole is not None:
                 waiting.append(whole)
             if len(waiting) == BATCH:
-                self._finish(waiting)
+                self._finish(waiting, frozenset(_keys(waiting)))
                 waiting = []
-        self._finish(waiting)
+        self._finish(waiting, frozenset(_keys(waiting)))
 
-    def _finish(self, messages: Sequence[DeviceMessage]) -> None:
+    def _finish(self, messages: Sequence[DeviceMessage], kept: Collection[str]) -> None:
+        """Those whose keys are in ``kept`` were not said just now."""
         for sink in self._sinks:
-            self._write(sink, messages)
+            self._write(sink, [m for m in messages if not kept or key_of(m) not in kept or _lasts(m, sink)])
         dropped = self._reassembly.take_dropped()
         if messages or dropped:
             self._journal.settle(_keys(messages), dropped)
         self.statistics.whole += len(messages)
         self._reassembly.report_overdue()
+        self._refusals.report()
+        self._omissions.report()
         self.statistics.repeated = self._reassembly.repetitions
         self.statistics.incomplete = self._reassembly.incomplete
 
@@ -201,7 +215,12 @@ class Listener:
             self.statistics.left_out += 1
             name, device, what = type(sink).__name__, messages[0]["device"], type(error).__name__
             reason = one_line(str(error), MAX_COMPLAINT)
-            logger.error("%s left out %.128r of %.64r: %s: %s", name, messages[0]["id"], device, what, reason)
+            self._omissions.say("%s left out %.128r of %.64r: %s: %s", name, messages[0]["id"], device, what, reason)
+
+
+def _lasts(message: DeviceMessage, sink: Sink) -> bool:
+    """Whether a sink wants a message that was kept for it."""
+    return sink.topics.get(TOPIC_OF.get(message["message_type"], ""), 1) > 0
 
 
 def _keys(messages: Iterable[DeviceMessage]) -> list[str]:

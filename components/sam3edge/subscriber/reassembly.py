@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from sam3edge.core.messages.envelope import message_id, to_json
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.reading import DeviceMessage
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,9 @@ WAITING_SECONDS = 60.0
 """After which it is said that parts of a frame have not come. They are waited for on: a device that was offline may
 have them for hours."""
 
+MAX_PIECES = 512
+"""Messages of one part, as in the page's ``reassembly.js``: a part of 1 MiB in messages of 4,000 bytes has fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -29,7 +33,8 @@ class Bounds:
 
     Attributes:
         remembered: whole messages that are known as seen; what comes again after so many others is new.
-        waiting: frames of which parts are missing; of more, the one that has waited longest is dropped.
+        waiting: frames of which parts are missing; of more, one is dropped of the device that has most of them, the one
+            that has waited longest.
         waiting_bytes: likewise, of their payloads; as objects they take several times as much.
     """
 
@@ -43,17 +48,16 @@ DEFAULT_BOUNDS = Bounds()
 
 def key_of(message: DeviceMessage) -> str:
     """What all parts of a message have in common, and no other message: 32 hexadecimal digits."""
-    if message.get("message_type") == "detections":
-        identity = [message["device"], message["source"], message["frame"]["id"]]
-    else:
-        identity = [message["id"]]
-    return hashlib.sha256(to_json(identity)).hexdigest()[:32]
+    kind = message["message_type"]
+    own = [message["source"], message["frame"]["id"]] if kind == "detections" else [message["id"]]
+    return hashlib.sha256(to_json([kind, message["device"], *own])).hexdigest()[:32]
 
 
 @dataclass(slots=True)
 class _Parts:
     """What has come of a frame: messages by part, and by which share of it they are."""
 
+    device: str
     count: int
     since: float
     overdue: bool = False
@@ -80,7 +84,7 @@ class _Parts:
 
     def __str__(self) -> str:
         one = next(message for there in self.messages.values() for message in there.values())
-        return f"the frame {one['frame']['id']!r:.64} of {one['device']!r:.64}"
+        return f"the frame {one['frame']['id']!r:.64} of {self.device!r:.64}"
 
     @property
     def complete(self) -> bool:
@@ -112,7 +116,7 @@ class Reassembly:
 
     Attributes:
         repetitions: messages that were known.
-        dropped: frames that had to make room before all of their parts had come.
+        dropped: frames that had to make room before all of their parts had come, or had too many pieces.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class Reassembly:
         self._frames: OrderedDict[str, _Parts] = OrderedDict()
         self._size = 0
         self._dropped: list[str] = []
+        self._complaints = Complaints(logger, clock=clock)
         self.repetitions = 0
         self.dropped = 0
 
@@ -153,11 +158,13 @@ class Reassembly:
         parts = self._frames.get(key)
         if parts is None or not _fits(parts, message):  # it was made anew, in another number of parts
             self._forget(key)
-            parts = self._frames[key] = _Parts(message["part"]["count"], self._clock())
+            parts = self._frames[key] = _Parts(message["device"], message["part"]["count"], self._clock())
         parts.add(message)
         parts.size += size
         self._size += size
-        if parts.complete:
+        if len(parts.messages[message["part"]["index"]]) > MAX_PIECES:
+            self._drop(key, f"a part of it came in more than {MAX_PIECES} pieces")
+        elif parts.complete:
             self._forget(key)
             self._finish(key)
             return parts.whole()
@@ -182,7 +189,9 @@ class Reassembly:
                 break
             if not parts.overdue:
                 parts.overdue = True
-                logger.warning("%s is incomplete: parts of it have not come for %.0f seconds", parts, WAITING_SECONDS)
+                text = "%s is incomplete: parts of it have not come for %.0f seconds"
+                self._complaints.say(text, parts, WAITING_SECONDS)
+        self._complaints.report()
 
     def _forget(self, key: str) -> None:
         parts = self._frames.pop(key, None)
@@ -195,11 +204,22 @@ class Reassembly:
 
     def _make_room(self) -> None:
         while len(self._frames) > self._bounds.waiting or self._size > self._bounds.waiting_bytes:
-            key, parts = next(iter(self._frames.items()))
-            self._forget(key)
-            self._dropped.append(key)
-            self.dropped += 1
-            logger.warning("dropped %s: parts of it did not come", parts)
+            whose = self._greediest()
+            key = next(key for key, parts in self._frames.items() if parts.device == whose)
+            self._drop(key, "parts of it did not come")
+
+    def _greediest(self) -> str:
+        """The device that takes most of what there is too much of: others lose nothing for it."""
+        taken: Counter[str] = Counter()
+        for parts in self._frames.values():
+            taken[parts.device] += parts.size if self._size > self._bounds.waiting_bytes else 1
+        return max(taken, key=taken.__getitem__)
+
+    def _drop(self, key: str, reason: str) -> None:
+        self._complaints.say("dropped %s: %s", self._frames[key], reason)
+        self._forget(key)
+        self._dropped.append(key)
+        self.dropped += 1
 
 
 def _share(message: DeviceMessage) -> tuple[Fraction, Fraction]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from sam3edge.core.backoff import Backoff
 from sam3edge.core.errors import MessageRefused
 from sam3edge.subscriber.broker_url import Broker
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.connection import Arrived, Connection
 from sam3edge.subscriber.names import one_line
 from sam3edge.subscriber.reading import MAX_TOPIC, DeviceMessage, read_message
@@ -40,6 +41,7 @@ class Subscriber:
         backoff: Backoff | None = None,
     ) -> None:
         self._handle = handle
+        self._refusals = Complaints(logger, logging.ERROR)
         self.reassembly = Reassembly()
         self.connection = Connection(
             broker, client_id, dict.fromkeys(topics, 1), self._take, durable=True, backoff=backoff
@@ -58,13 +60,15 @@ class Subscriber:
         self.connection.stop()
 
     def _take(self, arrived: Arrived) -> None:
+        self._refusals.report()
         try:
             message = read_message(arrived.topic, arrived.payload)
         except MessageRefused as error:  # it would be no better the next time
-            logger.error("refused a message on %s: %s", one_line(arrived.topic, MAX_TOPIC), error)
+            self._refusals.say("refused a message on %s: %s", one_line(arrived.topic, MAX_TOPIC), error)
         else:
             whole = self.reassembly.take(message, len(arrived.payload))
             self.reassembly.report_overdue()
+            self.reassembly.take_dropped()  # there is no journal to remove them from
             if whole is not None:
                 self._handle(whole)
         arrived.acknowledge()

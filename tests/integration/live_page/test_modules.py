@@ -17,7 +17,7 @@ import shapely
 
 from sam3edge.core.messages.detections import divide
 from sam3edge.core.types import Message
-from sam3edge.subscriber.reassembly import Reassembly
+from sam3edge.subscriber.reassembly import MAX_PIECES, Reassembly
 from support.browser import Browser
 from support.live_messages import RING, Sender, detection, on_earth, square
 from support.samples import wobbly
@@ -113,6 +113,46 @@ class TestParts:
         assert kept[:2] == [3, 17]
         assert 0 < kept[2] <= 9000
         assert kept[3] == 20
+
+    def test_frames_of_one_device_do_not_take_the_room_of_others(self, modules: Browser) -> None:
+        whole = modules.settled(
+            """
+            const { Reassembly } = await import("/js/reassembly.js");
+            const message = (device, id, index) => ({
+              prefix: "p", device, source: "s", frame: { id }, bytes: 1000,
+              part: { index, count: 2, piece: 0, pieces: 1 },
+            });
+            return [{ frames: 10 }, { bytes: 10_000 }].map((bounds) => {
+              const reassembly = new Reassembly(bounds);
+              reassembly.take(message("line-7", "a", 0), 0);
+              for (let number = 0; number < 100; number++) reassembly.take(message("evil", `${number}`, 0), 0);
+              return [reassembly.take(message("line-7", "a", 1), 0)?.length, reassembly.dropped];
+            });
+            """
+        )
+        assert whole == [[2, 91], [2, 91]]
+
+    def test_pieces_of_a_part_are_bounded_as_the_listener_bounds_them(self, modules: Browser) -> None:
+        taken, more, whole = modules.settled(
+            """
+            const { Reassembly } = await import("/js/reassembly.js"), reassembly = new Reassembly();
+            const message = (piece, pieces) => ({
+              prefix: "p", device: "d", source: "s", frame: { id: "f" }, bytes: 1,
+              part: { index: 0, count: 1, piece, pieces },
+            });
+            const take = (...part) => {
+              try { return reassembly.take(message(...part), 0)?.length ?? null; } catch ({ name, message }) {
+                return `${name}: ${message}`;
+              }
+            };
+            const taken = Array.from({ length: arguments[0] }, (_, piece) => take(piece, 9999));
+            return [taken, take(arguments[0], 9999), take(0, 1)];
+            """,
+            MAX_PIECES,
+        )
+        assert taken == [None] * MAX_PIECES
+        assert more == f"Error: a part in more than {MAX_PIECES} pieces"
+        assert whole == 1  # the whole takes their place
 
     def test_parts_that_do_not_come_within_a_minute_are_said(self, modules: Browser) -> None:
         """Of what the broker has retained there is the last part alone, of every frame."""

@@ -245,7 +245,12 @@ def test_passwords_come_from_files_and_the_environment_and_are_not_shown(tmp_pat
         (("mqtt://host", "--serve", "8080"), "expected an address"),
         (("mqtt://host", "--serve", "127.0.0.1:0", "--allow-origin", "*"), "origin"),
         (("mqtt://host", "--ndjson", "file/x.ndjson"), "cannot be written"),
-        (("mqtt://host", "--geojson", "file/x"), "cannot be made"),
+        (("mqtt://host", "--geojson", "file/x"), "cannot be written"),
+        (("mqtt://host", "--ndjson", "new", "--geojson", "made/g", "--overlays", "o", "--images", "no"), "of images"),
+        (("mqtt://host", "--ndjson", "new", "--geojson", "g", "--geopackage", "file"), "cannot be written"),
+        (("mqtt://host", "--ndjson", "new", "--serve", "nowhere", "--state", "s"), "expected an address"),
+        (("mqtts://host", "--ca", "nowhere.pem", "--ndjson", "new", "--geojson", "g"), "expected PEM files"),
+        (("mqtt://host", "--ndjson", "new", "--state", "other"), "expected a journal"),
         (("mqtt://host", "--ndjson", "x", "--state", "file"), "cannot be used"),
         (("mqtt://host", "--ndjson-files", "0"), "--ndjson-files"),
         ((), "broker"),
@@ -258,6 +263,9 @@ def test_what_is_wrong_is_named_with_status_2(
     (tmp_path / "file").touch()
     (tmp_path / "large").write_text("x" * 65_536)
     (tmp_path / "config.json").write_text('{"my": "precious config"}')
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "journal.db").write_text("notes of mine")
+    there = sorted(tmp_path.rglob("*"))
     before = signal.getsignal(signal.SIGTERM)
     result = CliRunner().invoke(app, ["listen", *arguments])
     signal.signal(signal.SIGTERM, before)
@@ -266,6 +274,7 @@ def test_what_is_wrong_is_named_with_status_2(
     assert "secret" not in result.output
     assert "Traceback" not in result.output
     assert (tmp_path / "config.json").read_text() == '{"my": "precious config"}'
+    assert sorted(tmp_path.rglob("*")) == there  # nothing is made
 
 
 def test_names_are_said_as_they_were_typed_and_logs_are_whole_lines(tmp_path: Path) -> None:

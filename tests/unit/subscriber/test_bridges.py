@@ -9,54 +9,19 @@ from typing import Any
 import pytest
 
 from sam3edge.core.messages.events import Noticed
-from sam3edge.subscriber.bridges import tallies
+from sam3edge.subscriber.bridges import home_assistant, tallies
 from sam3edge.subscriber.bridges.bridge import Bridge, Retained, latest
 from sam3edge.subscriber.bridges.frigate import Frigate
-from sam3edge.subscriber.bridges.home_assistant import HomeAssistant
-from sam3edge.subscriber.bridges.tallies import Camera, Tallies
+from sam3edge.subscriber.bridges.home_assistant import OFFLINE, ONLINE, HomeAssistant
+from sam3edge.subscriber.bridges.presence import Presence
+from sam3edge.subscriber.bridges.tallies import Tallies
+from sam3edge.subscriber.cameras import Camera, Room
 from sam3edge.subscriber.connection import Outgoing
-from support.device_messages import WHOLE
+from support.bridges import Clock, counted, frame, retained
 from support.smart_home import AT, counts, event, heartbeat
 
 FOLDER, GATE = Camera("line-7", "folder"), Camera("line-7", "gate")
 CONFIG = "homeassistant/device/sam3edge_line-7__folder/config"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def frame(prompts: dict[str, str], found: Iterable[tuple[str, list[str]]] = (), **changes: Any) -> dict[str, Any]:
-    """Prompts with their labels, and what was found: label and zones, each by the prompt of that label."""
-    texts = {label: text for text, label in prompts.items()}
-    [first, *_] = WHOLE["features"]
-    features = [
-        {
-            **first,
-            "properties": {
-                **first["properties"],
-                "label": label,
-                "prompt": texts.get(label, next(iter(prompts), "")),
-                "zones": zones,
-            },
-        }
-        for label, zones in found
-    ]
-    asked = [{**WHOLE["prompts"][0], "text": text, "label": label} for text, label in prompts.items()]
-    return {**WHOLE, "prompts": asked, "features": features, **changes}
-
-
-def retained(published: Iterable[Outgoing]) -> dict[str, str]:
-    """What a broker has then."""
-    kept: dict[str, str] = {}
-    for one in published:
-        if one.retain:
-            kept[one.topic] = one.payload.decode()
-    return {topic: payload for topic, payload in kept.items() if payload}
 
 
 def test_frames_are_counted_by_label_and_zone_and_labels_that_are_looked_for_are_there_from_the_start() -> None:
@@ -111,17 +76,16 @@ def test_two_prompts_may_have_one_label_and_one_of_them_may_go() -> None:
     assert some.of(FOLDER).objects == {"vehicle": 0}
 
 
-def test_a_device_cannot_crowd_out_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    some = Tallies()
+def test_a_device_cannot_crowd_out_others() -> None:
+    some = Tallies(Room(cameras=17))
     some.take(frame({"car": "car"}, device="line-8"))
-    for number in range(tallies.MAX_SOURCES + 3):
+    for number in range(tallies.ROOM.sources + 3):
         changed = some.take(frame({f"p{n}": f"l{n}" for n in range(tallies.MAX_LABELS + 5)}, source=f"s{number}"))
     assert changed == [Camera("line-7", "s18"), Camera("line-7", "s2")]
     assert some.of(Camera("line-7", "s2")).objects == {}
     assert some.of(Camera("line-8", "folder")).objects == {"car": 0}
     assert len(some.of(Camera("line-7", "s18")).objects) == tallies.MAX_LABELS
-    monkeypatch.setattr(tallies, "MAX_CAMERAS", 5)
-    assert some.take(frame({"car": "car"}, device="line-9"))[1:] != []
+    assert some.take(frame({"car": "car"}, device="line-9"))[1:] == [Camera("line-8", "folder")]
 
 
 def test_home_assistant_has_a_device_for_each_camera_and_states_that_follow() -> None:
@@ -270,7 +234,7 @@ def test_what_is_deleted_elsewhere_is_not_its_own() -> None:
 
 def test_a_device_is_available_while_its_heart_beats_whatever_its_clock_says() -> None:
     clock = Clock()
-    bridge = HomeAssistant("states", offline_seconds=100, clock=clock)
+    bridge = HomeAssistant("states", presence=Presence(100, clock))
     topic = "states/line-7/available"
     beat = {**heartbeat(), "time": "1970-01-01T00:00:00.000+00:00"}
     assert list(bridge.take(beat)) == [Outgoing(topic, b"online", retain=True)]
@@ -291,7 +255,7 @@ def test_a_device_is_available_while_its_heart_beats_whatever_its_clock_says() -
 )
 def test_a_device_is_missed_after_three_heartbeats(said: dict[str, float], seconds: float) -> None:
     clock = Clock()
-    bridge = HomeAssistant("states", clock=clock)
+    bridge = HomeAssistant("states", presence=Presence(clock=clock))
     list(bridge.take({**heartbeat(), **said}))
     clock.now = seconds
     assert list(bridge.tick()) == []
@@ -301,65 +265,71 @@ def test_a_device_is_missed_after_three_heartbeats(said: dict[str, float], secon
 
 def test_a_device_that_fell_silent_while_the_bridge_was_away_becomes_unavailable() -> None:
     clock = Clock()
-    bridge = HomeAssistant("states", offline_seconds=100, clock=clock)
+    bridge = HomeAssistant("states", presence=Presence(100, clock))
     assert list(bridge.hear("states/line-7/available", b"online", True)) == []
     assert list(bridge.hear("states/line-8/available", b"offline", True)) == []
     clock.now = 101
     assert list(bridge.tick()) == [Outgoing("states/line-7/available", b"offline", retain=True)]
 
 
-def test_frigate_counts_in_cameras_and_zones() -> None:
-    bridge = Frigate()
-    broker = retained(
-        bridge.take(frame({"car": "car", "all": "all"}, [("car", ["yard"]), ("car", []), ("all", ["yard"])]))
-    )
-    assert broker == {
-        "frigate/line-7__folder/car": "2",
-        "frigate/line-7__folder/all": "3",
-        "frigate/yard/car": "1",
-        "frigate/yard/all": "2",
-    }
-    other = retained(bridge.take(frame({"car": "car"}, [("car", ["yard"])] * 4, device="line-8")))
-    assert other["frigate/yard/car"] == "5"  # one zone that two cameras see
-    assert other["frigate/line-8__folder/car"] == "4"
-    same_name = retained(bridge.take(frame({"car": "car"}, [("car", ["line-7__folder"])], source="x")))
-    assert "frigate/line-7__folder/car" not in same_name
-    assert retained(bridge.begin()).keys() >= broker.keys() | {"frigate/available"}
+def named(device: str) -> dict[str, Any]:
+    return {**heartbeat(), "device": device}
 
 
-def test_frigate_topics_go_with_their_prompts() -> None:
-    bridge = Frigate()
-    published = list(bridge.take(frame({"car": "car", "dog": "dog"}, [("dog", ["yard"]), ("car", ["yard"])])))
-    published += bridge.take(frame({"car": "car"}, [("car", [])]))
-    assert retained(published) == {
-        "frigate/line-7__folder/car": "1",
-        "frigate/line-7__folder/all": "1",
-        "frigate/yard/car": "0",
-        "frigate/yard/all": "0",
-    }
-    published += bridge.take(frame({}))
-    assert retained(published) == {}
+def test_devices_are_bounded_and_one_that_is_heard_is_never_told_offline_for_it() -> None:
+    bridge = HomeAssistant("states", presence=Presence(max_devices=20))
+    broker = [*bridge.take(frame({"car": "car"})), *bridge.take(heartbeat())]
+    for number in range(1000):
+        broker += bridge.take(named(f"x{number}"))
+        broker += bridge.take(heartbeat()) if number % 10 == 0 else []
+    left = retained(broker)
+    assert len([topic for topic in left if topic.endswith("/available")]) == 20
+    assert {payload for topic, payload in left.items() if topic.endswith("/available")} == {"online"}
+    assert "states/line-7/available" in left
+    assert CONFIG in left
+    for number in range(100):  # and now it is silent
+        broker += bridge.take(named(f"y{number}"))
+    assert not any("line-7" in topic for topic in retained(broker))
+    assert not any("line-7" in one.topic for one in bridge.begin())
+    assert not any(one.payload == b"offline" for one in broker)
+    broker += [*bridge.take(heartbeat()), *bridge.take(frame({"car": "car"}))]
+    assert {"states/line-7/available", CONFIG} <= retained(broker).keys()
 
 
-def test_frigate_events_say_what_was_known_before_and_after() -> None:
-    [new] = [json.loads(one.payload) for one in Frigate().take(event("new", "confirmed")) if "events" in one.topic]
-    assert new["type"] == "new"
-    assert (new["before"]["false_positive"], new["after"]["false_positive"]) == (True, False)
-    assert (new["before"]["current_zones"], new["after"]["current_zones"]) == ([], ["driveway"])
-    assert new["after"]["camera"] == "line-7__gate"
-    assert new["after"]["start_time"] == AT.timestamp()
-    assert new["after"]["box"] == [10, 21, 110, 80]
-    assert new["after"]["ratio"] == round(100 / 59, 6)
-    assert new["after"]["end_time"] is None
-    [moved] = [json.loads(one.payload) for one in Frigate().take(event("update", "active")) if "events" in one.topic]
-    assert (moved["before"]["position_changes"], moved["after"]["position_changes"]) == (0, 1)
-    resting = event("update", "stationary", stationary=True)
-    [rests] = [json.loads(one.payload) for one in Frigate().take(resting) if "events" in one.topic]
-    assert (rests["after"]["stationary"], rests["after"]["active"], rests["after"]["motionless_count"]) == (
-        True,
-        False,
-        1,
-    )
+def test_who_is_not_there_gives_way_first_whatever_its_last_words_were() -> None:
+    clock = Clock()
+    some = Presence(clock=clock, max_devices=2)
+    assert some.hear("slow", {**heartbeat(), "heartbeat_seconds": 600}) == []
+    clock.now = 100
+    assert some.hear("fast", {**heartbeat(), "heartbeat_seconds": 1}) == []
+    clock.now = 200
+    assert some.take_silent() == ["fast"]
+    assert some.hear("new", heartbeat()) == ["fast"]
+    assert some.hear("stopped", heartbeat("stopping")) == ["stopped"]
+    assert some.hear("newer", heartbeat()) == ["slow"]
+
+
+def test_what_bridges_before_have_left_is_bounded_at_the_broker_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    bridge = HomeAssistant("states", presence=Presence(max_devices=20))
+    own = [*bridge.take(frame({"car": "car"})), *bridge.take(heartbeat())]
+    monkeypatch.setattr(home_assistant, "MAX_DOCUMENTS", 30)
+    left = {f"states/x{number}/available": OFFLINE if number % 2 else ONLINE for number in range(100)}
+    for number in range(100):
+        before = retained(HomeAssistant("states").take(frame({"car": "car"}, device=f"x{number}")))
+        left |= {topic: payload.encode() for topic, payload in before.items()}
+    broker = [*own, *(Outgoing(topic, payload, retain=True) for topic, payload in left.items())]
+    for topic, payload in left.items():
+        if topic.endswith(("/available", "/config")):
+            broker += bridge.hear(topic, payload, True)
+    broker += bridge.take(frame({"car": "car"}, source="new"))
+    assert "homeassistant/device/sam3edge_line-7__new/config" in retained(broker)
+    assert retained(own).items() <= retained(broker).items()
+    assert len([topic for topic in retained(broker) if topic.endswith("/config")]) == 30
+    assert len([topic for topic in retained(broker) if topic.endswith("__count")]) == 30
+    assert len([topic for topic in retained(broker) if topic.endswith("/available")]) <= 20
+    said = retained(bridge.begin())
+    del said["states/available"]
+    assert said.keys() <= retained(broker).keys()
 
 
 def test_of_several_states_the_last_one_is_published_and_every_event() -> None:
@@ -402,4 +372,4 @@ def test_what_came_before_a_message_that_cannot_be_translated_is_published() -> 
     bridge = Bridge(Frigate(), lambda topics, take, will: connection)  # type: ignore[arg-type,return-value]
     with pytest.raises(KeyError):
         bridge.write([frame({"car": "car"}), {"message_type": "event"}])
-    assert "frigate/line-7__folder/car" in retained(connection.published)
+    assert "frigate/line-7__folder/car" in counted(connection.published)

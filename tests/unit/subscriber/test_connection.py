@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from collections.abc import Iterator
@@ -89,8 +90,36 @@ def test_a_broker_that_is_unavailable_is_tried_again_and_one_that_refuses_is_not
 
 @pytest.mark.parametrize("scripted", [[()]], indirect=True)
 def test_a_broker_that_says_nothing_is_given_up_after_some_attempts(scripted: Scripted) -> None:
-    assert "without a word" in failure(scripted)
+    said = failure(scripted)
+    assert "without a word" in said
+    assert "a listener there for MQTT without WebSockets, without TLS" in said
+    assert not any(word in said for word in ("certificate", "signature", "AWS"))  # there is no TLS
     assert scripted.connections == PATIENCE
+
+
+# paho-mqtt leaves the socket of a failed handshake to the garbage collector
+@pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("scripted", [[()]], indirect=True)
+@pytest.mark.parametrize(
+    ("scheme", "expected"),
+    [
+        ("ws", ["MQTT over WebSockets, without TLS"]),
+        ("mqtts", ["agree on TLS", "MQTT without WebSockets, with TLS"]),
+        ("wss", ["agree on TLS", "MQTT over WebSockets, with TLS"]),
+    ],
+)
+def test_a_listener_of_another_kind_is_named(scripted: Scripted, scheme: str, expected: list[str]) -> None:
+    port = scripted.broker.url.port
+    broker = Broker(BrokerUrl.parse(f"{scheme}://127.0.0.1:{port}"))
+    connection = Connection(broker, "c", {}, lambda arrived: None, durable=True, backoff=Backoff(0.01, 0.01))
+    with pytest.raises(SubscriptionError) as raised:
+        connection.run()
+    said = str(raised.value)
+    assert all(words in said for words in expected)
+    assert "AWS" not in said
+    del connection, raised
+    gc.collect()  # here, and not in a test that may not warn
 
 
 GRANTED = b"\x90\x04\x00\x01\x01\x00"

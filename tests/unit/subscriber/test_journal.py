@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -53,11 +54,19 @@ def test_another_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
         DiskJournal(text)
     assert text.read_text().startswith("notes of mine")
     later = tmp_path / "later.db"
-    database = sqlite3.connect(later)
-    database.execute("PRAGMA user_version = 7")
-    database.close()
-    with pytest.raises(SettingsError, match="version"):
+    DiskJournal(later).close()
+    with closing(sqlite3.connect(later)) as database:
+        database.execute("PRAGMA user_version = 7")
+    before = later.read_bytes()
+    with pytest.raises(SettingsError, match="expected version 1, got 7"):
         DiskJournal(later)
+    assert later.read_bytes() == before
+    other = tmp_path / "other.db"
+    DiskJournal(other).close()
+    with closing(sqlite3.connect(other)) as database:
+        database.execute("DROP TABLE finished")
+    with pytest.raises(SettingsError, match="tables finished and open"):
+        DiskJournal(other)
     with pytest.raises(SettingsError, match="cannot be used"):
         DiskJournal(text / "journal.db")
 
@@ -72,13 +81,31 @@ def test_a_failure_changes_nothing_and_is_told(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_database_of_others_stays_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [0, 1, 7])
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+def test_a_database_of_others_stays_as_it_is(tmp_path: Path, version: int, mode: str) -> None:
     path = tmp_path / "journal.db"
     with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA journal_mode = {mode}")
+        database.execute(f"PRAGMA user_version = {version}")
         database.execute("CREATE TABLE precious (a)")
+        database.execute("CREATE TABLE finished (seq, key)")
         database.commit()
-    before = path.read_bytes()
-    with pytest.raises(SettingsError, match="another database"):
-        DiskJournal(path)
-    assert path.read_bytes() == before
-    assert [one.name for one in tmp_path.iterdir()] == ["journal.db"]
+        before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+        with pytest.raises(SettingsError, match="expected a journal"):
+            DiskJournal(path)
+        assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+
+
+def test_a_journal_whose_process_was_killed_is_known_again(tmp_path: Path) -> None:
+    """Whatever of it is still in the log that is written ahead."""
+    path = tmp_path / "a" / "journal.db"
+    journal = DiskJournal(path)
+    journal.add([of_frame(WHOLE, "a")])
+    shutil.copytree(path.parent, tmp_path / "b")
+    journal.close()
+    again = DiskJournal(tmp_path / "b" / "journal.db")
+    assert len(again.open()) == 1
+    again.close()
+    (tmp_path / "empty.db").touch()
+    DiskJournal(tmp_path / "empty.db").close()

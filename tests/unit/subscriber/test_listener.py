@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sam3edge.core.errors import SubscriptionError
-from sam3edge.subscriber import reassembly
+from sam3edge.subscriber import complaints, reassembly
 from sam3edge.subscriber.journal import DiskJournal, NoJournal
 from sam3edge.subscriber.listener import BATCH, Listener
 from sam3edge.subscriber.reading import MAX_PAYLOAD, DeviceMessage
@@ -96,6 +96,21 @@ def test_messages_that_no_broker_keeps_are_not_kept_here_either(tmp_path: Path) 
     feed.send(STATUS, qos=0)
     assert running.join() is sink.failure
     assert journal.open() == []
+    journal.close()
+
+
+def test_who_takes_what_is_said_now_is_not_given_what_was_kept(tmp_path: Path) -> None:
+    """A heartbeat that the broker or the journal has kept is of a device that may be dead by now."""
+    journal = DiskJournal(tmp_path / "journal.db")
+    journal.add([{**STATUS, "id": "journaled"}])
+    feed, now, lasting = Feed(), Memory(detections=1, status=0), Memory(status=1)
+    running = Running(feed, [now, lasting], journal)
+    feed.send({**STATUS, "id": "kept"}, retained=True)
+    feed.send(of_frame(EMPTY, "kept"), retained=True)
+    feed.send({**STATUS, "id": "said now"})
+    until(lambda: len(lasting.written) == 4)
+    assert running.stop() is None
+    assert [m["id"] for m in now.written] == [f"kept-{WHOLE['id']}", "said now"]
     journal.close()
 
 
@@ -224,3 +239,19 @@ def test_parts_that_do_not_come_are_counted_as_time_passes(monkeypatch: pytest.M
     feed.send(PARTS[0])
     until(lambda: running.listener.statistics.incomplete == 1)
     assert running.stop() is None
+
+
+def test_the_log_is_bounded_and_says_how_much_it_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    feed = Feed()
+    running = Running(feed, [Choosy()])
+    for number in range(500):
+        feed.send(b"{}")
+        feed.send(of_frame(EMPTY, "poison", source=f"s{number}"))
+    until(lambda: running.listener.statistics.left_out == 500)
+    assert len(caplog.messages) == 2 * complaints.LINES
+    monkeypatch.setattr(complaints, "SECONDS", 0.0)
+    until(lambda: len(caplog.messages) == 2 * complaints.LINES + 2)
+    assert running.stop() is None
+    assert caplog.messages[-2:] == [f"and {500 - complaints.LINES} more like these within 0 seconds"] * 2

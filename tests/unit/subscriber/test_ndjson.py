@@ -32,6 +32,21 @@ def small(*names: str) -> list[dict[str, Any]]:
     return [of_frame(SMALL, name) for name in names]
 
 
+def begun_and_ended(path: Path) -> None:
+    file = NdjsonFile(path, DETECTIONS)
+    file.write([])
+    file.close()
+
+
+def test_nothing_is_made_or_changed_before_the_first_write(tmp_path: Path) -> None:
+    """Another sink may be refused."""
+    NdjsonFile(tmp_path / "new" / "x.ndjson", DETECTIONS).close()
+    torn = tmp_path / "x.ndjson"
+    torn.write_bytes(b'{"type":')
+    NdjsonFile(torn, DETECTIONS).close()
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x.ndjson", b'{"type":')]
+
+
 def test_only_messages_of_its_topics_are_written(tmp_path: Path) -> None:
     given = [EVENT, WHOLE, COUNTS, STATUS]
     file = NdjsonFile(tmp_path / "x.ndjson", ("detections", "events"))
@@ -71,7 +86,7 @@ def test_a_torn_line_of_any_length_is_cut(tmp_path: Path, size: int) -> None:
     torn = (b'{"type":"FeatureCollection","features":["' + b"x" * size)[:size]
     for before in (b"", to_json(EVENT) + b"\n"):
         path.write_bytes(before + torn)
-        NdjsonFile(path, DETECTIONS).close()
+        begun_and_ended(path)
         assert path.read_bytes() == before
 
 
@@ -81,7 +96,7 @@ def test_a_line_that_was_torn_anywhere_is_known_as_ours(tmp_path: Path, message:
     for size in {1, 2, *range(3, len(line), 1 + len(line) // 40), len(line) - 2, len(line) - 1}:
         path = tmp_path / "x.ndjson"
         path.write_bytes(line[:size])
-        NdjsonFile(path, DETECTIONS).close()
+        begun_and_ended(path)
         assert path.read_bytes() == b""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sam3edge.core.messages.detections import divide
 from sam3edge.core.messages.schemas import schema
-from sam3edge.subscriber.reassembly import WAITING_SECONDS, Bounds, Reassembly, key_of
+from sam3edge.subscriber.reassembly import MAX_PIECES, WAITING_SECONDS, Bounds, Reassembly, key_of
 from support.device_messages import PARTS, WHOLE, body, messages, of_frame, scores
 
 
@@ -126,6 +126,38 @@ def test_what_waits_is_bounded_in_bytes() -> None:
     assert reassembly.dropped == 6 + 2
 
 
+def test_frames_of_one_device_do_not_take_the_room_of_others() -> None:
+    for bounds in (Bounds(waiting=10), Bounds(waiting_bytes=10_000)):
+        reassembly = Reassembly(bounds)
+        for part in PARTS[:-1]:
+            assert reassembly.take(part, 1000) is None
+        for number in range(100):
+            assert reassembly.take(of_frame(PARTS[0], f"frame-{number}", device="evil"), 1000) is None
+        assert reassembly.dropped > 80
+        assert reassembly.take(PARTS[-1], 1000) is not None
+
+
+def piece(number: int, pieces: int) -> dict[str, Any]:
+    message = of_frame({**WHOLE, "features": []}, "p")
+    return {**message, "id": f"{number}/{pieces}", "part": {"index": 0, "count": 1, "piece": number, "pieces": pieces}}
+
+
+def test_pieces_of_a_part_are_bounded_and_a_frame_with_more_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    reassembly = Reassembly()
+    for number in range(MAX_PIECES):
+        assert reassembly.take(piece(number, 9999), 10) is None
+    assert reassembly.take_dropped() == []
+    assert reassembly.take(piece(MAX_PIECES, 9999), 10) is None
+    assert reassembly.take_dropped() == [key_of(piece(0, 1))]
+    assert reassembly._size == 0
+    assert reassembly.incomplete == 1
+    assert "more than 512 pieces" in caplog.text
+    assert reassembly.take(piece(0, 1)) is not None
+    for number in range(MAX_PIECES - 1):
+        assert reassembly.take(of_frame(piece(number, MAX_PIECES), "q")) is None
+    assert reassembly.take(of_frame(piece(MAX_PIECES - 1, MAX_PIECES), "q")) is not None
+
+
 def test_what_is_remembered_is_bounded() -> None:
     reassembly = Reassembly(Bounds(remembered=2), known=[key_of(of_frame(WHOLE, "older"))])
     assert reassembly.knows(of_frame(WHOLE, "older"))
@@ -140,6 +172,16 @@ def test_messages_of_other_kinds_are_whole_and_repetitions_are_known_by_their_id
     assert reassembly.take(event) == event
     assert reassembly.take({**event, "time": "later"}) is None
     assert reassembly.take({**event, "id": "y"}) is not None
+
+
+def test_no_device_can_take_the_place_of_another_ones_message_nor_a_kind_of_another() -> None:
+    reassembly = Reassembly()
+    named = {"id": "x", "message_type": "event", "device": "line-9"}
+    others = [{**named, "device": "evil"}, {**named, "device": "evil", "message_type": "status"}]
+    others += [{**named, "message_type": "status"}, {**WHOLE, "device": "event", "source": "line-9"}]
+    assert all(reassembly.take(one) is not None for one in others)
+    assert reassembly.take(named) == named
+    assert reassembly.repetitions == 0
 
 
 class Clock:

@@ -14,7 +14,10 @@ import pyogrio
 import pytest
 
 from sam3edge.core.errors import SettingsError, SubscriptionError
+from sam3edge.images import digests
+from sam3edge.images.files import read_frame
 from sam3edge.subscriber.reading import DeviceMessage
+from sam3edge.subscriber.sinks import overlays
 from sam3edge.subscriber.sinks.geojson_files import GeoJsonFiles
 from sam3edge.subscriber.sinks.geopackages import GeoPackages
 from sam3edge.subscriber.sinks.overlays import Overlays
@@ -60,9 +63,10 @@ def test_frames_that_look_alike_have_files_of_their_own(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_or_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match="cannot be made"):
+    with pytest.raises(SettingsError, match="is not a folder"):
         GeoJsonFiles(tmp_path / "file" / "out")
     sink = GeoJsonFiles(tmp_path / "out")
+    (tmp_path / "out").mkdir()
     (tmp_path / "out" / "line-7").touch()
     with pytest.raises(SubscriptionError, match="cannot be written"):
         sink.write([WHOLE])
@@ -124,6 +128,30 @@ def test_no_other_file_is_read_or_drawn_and_the_next_frame_is(
     assert files(tmp_path / "out") == []
     sink.write([of_image(images, "sub/a.png")])
     assert len(files(tmp_path / "out")) == 1
+
+
+def test_what_another_digest_is_named_for_is_not_decoded_and_read_once(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small message may name a large image."""
+    read: list[Path] = []
+    decoded: list[Path] = []
+    monkeypatch.setattr(digests, "_digest", lambda path, digest=digests._digest: read.append(path) or digest(path))
+    monkeypatch.setattr(overlays, "read_frame", lambda path: decoded.append(path) or read_frame(path))
+    sink, right, path = Overlays(tmp_path / "out", images), of_image(images, "sub/a.png"), images / "sub" / "a.png"
+    sink.write([{**right, "frame": {**right["frame"], "digest": f"sha256:{number:064}"}} for number in range(30)])
+    assert (len(read), len(decoded)) == (1, 0)
+    sink.write([right])
+    assert (len(read), len(decoded)) == (1, 1)
+    path.write_bytes(path.read_bytes() + b"\0")  # it is another file now
+    sink.write([right])
+    assert (len(read), len(decoded)) == (2, 1)
+    monkeypatch.setattr(digests, "MAX_REMEMBERED", 2)
+    some = digests.FileDigests()
+    for name in ("sub/a.png", "text.png", "link.png", "sub/a.png"):
+        some.of(images / name)
+    assert len(some._known) == 2
+    assert len(read) == 6
 
 
 def test_overlays_need_a_folder_of_images(tmp_path: Path) -> None:
@@ -198,6 +226,7 @@ def test_a_kill_while_a_geopackage_is_made_costs_nothing_and_repeats_nothing(tmp
     with pytest.raises(Killed):
         sink.close()
     again = GeoPackages(tmp_path, write_geopackage)
+    again.write([])
     assert geopackages(tmp_path) == [2 * each]
     again.write([WHOLE, of_frame(WHOLE, "b"), of_frame(WHOLE, "c")])  # as the journal has it after a kill
     again.close()

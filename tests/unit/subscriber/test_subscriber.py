@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
+import re
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,12 +19,14 @@ from sam3edge.core.backoff import Backoff
 from sam3edge.core.errors import SubscriptionError
 from sam3edge.subscriber import broker_url
 from sam3edge.subscriber.broker_url import BrokerUrl
+from sam3edge.subscriber.complaints import LINES
 from sam3edge.subscriber.connection import Arrived, Connection
 from sam3edge.subscriber.reading import DeviceMessage
+from sam3edge.subscriber.reassembly import Bounds, Reassembly
 from sam3edge.subscriber.subscriber import DETECTIONS, Subscriber
 from sam3edge_simulator.mqtt.broker import Broker
 from sam3edge_simulator.mqtt.tcp_proxy import TcpProxy
-from support.device_messages import PARTS, WHOLE, Device, of_frame, scores
+from support.device_messages import PARTS, TOPIC, WHOLE, Device, of_frame, scores
 from support.waiting import until
 
 
@@ -157,6 +164,19 @@ def test_topics_are_logged_in_one_line_without_what_moves_a_cursor(
     [said] = caplog.messages
     assert said.isprintable()
     assert len(said) < 500
+    for _ in range(100):
+        subscriber._take(arrived)
+    assert len(caplog.messages) == LINES
+
+
+def test_frames_that_are_dropped_leave_nothing_behind(broker: Broker) -> None:
+    subscriber = Subscriber(target(broker.url), "consumer", lambda frame: None)
+    subscriber.reassembly = Reassembly(Bounds(waiting=2))
+    for number in range(5):
+        payload = json.dumps(of_frame(PARTS[0], str(number))).encode()
+        subscriber._take(Arrived(TOPIC, payload, 1, False, lambda: None))
+    assert subscriber.reassembly.dropped == 3
+    assert subscriber.reassembly.take_dropped() == []
 
 
 def example() -> Any:
@@ -167,6 +187,28 @@ def example() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_consumer_of_the_documentation_ends_quietly(tmp_path: Path, broker: Broker) -> None:
+    text = (Path(__file__).parents[3] / "docs/subscribers.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "consumer.py").write_text(code.replace("mqtt://localhost", broker.url))
+    out, errors, device, numbers = tmp_path / "out", tmp_path / "errors", Device(broker.url), iter(range(10_000))
+
+    def shown() -> bool:
+        device.publish([of_frame(WHOLE, str(next(numbers)))])
+        return out.stat().st_size > 0
+
+    with out.open("w") as stdout, errors.open("w") as stderr:
+        process = subprocess.Popen([sys.executable, "-u", tmp_path / "consumer.py"], stdout=stdout, stderr=stderr)
+        try:
+            until(shown)
+        finally:
+            device.close()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+    assert out.read_text().startswith("line-7 a.png 12\n")
+    assert errors.read_text() == ""
 
 
 def test_the_example_shows_a_line_a_frame(capsys: pytest.CaptureFixture[str]) -> None:

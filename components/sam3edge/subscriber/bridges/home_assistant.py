@@ -8,8 +8,7 @@ States have topics of their own and are read without templates, so that no label
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,22 +17,19 @@ from pydantic_core import from_json
 import sam3edge
 from sam3edge.core.messages.envelope import to_json
 from sam3edge.subscriber.bridges.bridge import Retained
-from sam3edge.subscriber.bridges.tallies import Camera, Tallies, Tally
+from sam3edge.subscriber.bridges.presence import Presence
+from sam3edge.subscriber.bridges.tallies import ROOM, Tallies, Tally
+from sam3edge.subscriber.cameras import Camera
 from sam3edge.subscriber.connection import Outgoing
 from sam3edge.subscriber.names import camera_id, identifier, one_line
 from sam3edge.subscriber.reading import DeviceMessage
 
 DISCOVERY_PREFIX = "homeassistant"
-MISSED_BEATS = 3
-"""A device is unavailable when so many heartbeats have not come."""
-
-HEARTBEAT_SECONDS = 30.0
-"""Between two of them, where they do not say it themselves."""
+MAX_DOCUMENTS = 2 * ROOM.cameras
+"""Cameras at the broker; of more, one that is known from a bridge before only gives way."""
 
 ONLINE, OFFLINE = b"online", b"offline"
 _MAX_NAME = 100
-_MAX_DEVICES = 10_000
-_SLACK_SECONDS = 10.0
 _OURS = "sam3edge_"
 _ENTITY = re.compile(rf"{_OURS}[A-Za-z0-9_-]{{1,300}}")
 _PLATFORMS = ("sensor", "binary_sensor")
@@ -63,26 +59,22 @@ class HomeAssistant:
     Args:
         states: topic below which states are published; another one for every bridge.
         discovery_prefix: as it is configured in Home Assistant.
-        offline_seconds: without a heartbeat, until a device is unavailable; 0 for what ``MISSED_BEATS`` take.
-        clock: seconds, monotonic: wrong clocks of devices do not matter.
+        presence: says by heartbeats which devices are available.
     """
 
     def __init__(
         self,
         states: str,
         discovery_prefix: str = DISCOVERY_PREFIX,
-        offline_seconds: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
+        presence: Presence | None = None,
     ) -> None:
         self._states = states
         self._discovery = discovery_prefix
-        self._offline_seconds = offline_seconds
-        self._clock = clock
         self._tallies = Tallies()
         self._models: dict[Camera, str] = {}
         self._documents: dict[str, _Known] = {}  # by topic
         self._retained = Retained()
-        self._due: dict[str, float] = {}  # until when a heartbeat must come, by the device; of those that are available
+        self._presence = presence or Presence()  # by the devices' identifiers
 
     @property
     def will(self) -> Outgoing:
@@ -119,33 +111,32 @@ class HomeAssistant:
             if payload == ONLINE and not retained:
                 yield from self._again()
         elif retained and topic.startswith(f"{self._states}/"):
-            if payload == ONLINE:  # as if it were heard now: from now on it may be silent for too long
-                self._due.setdefault(topic.split("/")[-2], self._clock() + self._patience(HEARTBEAT_SECONDS))
+            if self._presence.learn(topic.split("/")[-2], payload == ONLINE):
                 self._retained.learn(topic, payload)
+            else:
+                yield from self._retained.delete(topic)
         elif not payload and topic in self._documents:
             yield from self._forget(topic)
         elif retained and topic.startswith(f"{self._discovery}/device/{_OURS}"):
             left = _Known(payload, _platforms(payload))
             known = self._documents.setdefault(topic, left)
             yield from self._remove(topic, left, known)  # where a device was faster than the broker
+            yield from self._make_room()
 
     def tick(self) -> Iterable[Outgoing]:
         """See ``Translator``."""
-        now = self._clock()
-        for device in [device for device, due in self._due.items() if now > due]:
-            del self._due[device]
+        for device in self._presence.take_silent():
             yield from self._retained.put(self._availability(device), OFFLINE)
 
     def _heartbeat(self, message: DeviceMessage) -> Iterator[Outgoing]:
         device = identifier(message["device"])
-        if message["state"] == "stopping":
-            self._due.pop(device, None)
-        elif device in self._due or len(self._due) < _MAX_DEVICES:
-            self._due[device] = self._clock() + self._patience(message.get("heartbeat_seconds", HEARTBEAT_SECONDS))
-        yield from self._retained.put(self._availability(device), ONLINE if device in self._due else OFFLINE)
-
-    def _patience(self, heartbeat_seconds: float) -> float:
-        return self._offline_seconds or MISSED_BEATS * heartbeat_seconds + _SLACK_SECONDS
+        forgotten = self._presence.hear(device, message)
+        yield from self._retained.put(self._availability(device), ONLINE if self._presence.is_here(device) else OFFLINE)
+        for one in forgotten:  # not "offline": it may be there
+            place = f"{self._discovery}/device/{_OURS}{one}__"
+            for topic in [topic for topic in self._documents if topic.startswith(place)]:
+                yield from self._delete(topic)
+            yield from self._retained.delete(self._availability(one))
 
     def _update(self, camera: Camera) -> Iterator[Outgoing]:
         """What is new about a camera: its document where its entities are others, and states that have changed."""
@@ -163,6 +154,16 @@ class HomeAssistant:
             self._models.pop(camera, None)
         for one in wanted.values():
             yield from self._retained.put(one.config["state_topic"], one.state)
+        yield from self._make_room()
+
+    def _make_room(self) -> Iterator[Outgoing]:
+        """At the broker, too, where every bridge has left some."""
+        if len(self._documents) > MAX_DOCUMENTS:
+            yield from self._delete(next(topic for topic, known in self._documents.items() if known.camera is None))
+
+    def _delete(self, topic: str) -> Iterator[Outgoing]:
+        yield Outgoing(topic, b"", retain=True)
+        yield from self._forget(topic)
 
     def _remove(self, topic: str, before: _Known, now: _Known) -> Iterator[Outgoing]:
         """Entities are deleted by a document that has nothing of them but their platform, and is not retained."""
@@ -186,7 +187,7 @@ class HomeAssistant:
         place, _, _ = topic.rpartition("__")
         if not any(other.startswith(f"{place}__") for other in self._documents):
             device = place.removeprefix(f"{self._discovery}/device/{_OURS}")
-            self._due.pop(device, None)
+            self._presence.forget(device)
             yield from self._retained.delete(self._availability(device))
 
     def _document(self, camera: Camera, wanted: Mapping[str, Entity]) -> dict[str, Any]:

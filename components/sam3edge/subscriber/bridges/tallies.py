@@ -6,21 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sam3edge.subscriber.cameras import Camera, Cameras, Room
 from sam3edge.subscriber.reading import DeviceMessage
 
-MAX_CAMERAS, MAX_SOURCES = 500, 16
-"""Cameras, and cameras of one device; of more, the one that was heard of longest ago is forgotten."""
+ROOM = Room(cameras=500)
 
 MAX_LABELS, MAX_PAIRS = 100, 200
 """Labels of a camera, and zones times labels; further ones are left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """A source of frames of a device."""
-
-    device: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +45,21 @@ class _State:
 class Tallies:
     """See the module. Takes detections, counts, events and heartbeats in the order in which they come."""
 
-    def __init__(self) -> None:
-        self._cameras: dict[Camera, _State] = {}
+    def __init__(self, room: Room = ROOM) -> None:
+        self._cameras: Cameras[_State] = Cameras(room)
 
     def take(self, message: DeviceMessage) -> list[Camera]:
         """Take a message; returns the cameras whose tally may be another now; it is empty of one that was forgotten."""
         kind, device = message["message_type"], message["device"]
         if kind == "status" and "tracking" not in message:
-            stale = [c for c, state in self._cameras.items() if c.device == device and state.tracked is not None]
-            for camera in stale:
-                self._cameras[camera].tracked = None
-            return stale
+            stale = [one for one in self._cameras.items() if one[0].device == device and one[1].tracked is not None]
+            for _, state in stale:
+                state.tracked = None
+            return [camera for camera, _ in stale]
         if kind not in ("detections", "event", "counts"):
             return []
         camera = Camera(device, message["source"])
-        state = self._cameras.pop(camera, None) or _State()
-        self._cameras[camera] = state
+        state = self._cameras.get(camera) or _State()
         if kind == "detections":
             self._look(state, message)
         elif kind == "event":
@@ -76,11 +67,11 @@ class Tallies:
         else:
             state.tracked = _counted(message)
             self._meet(state, ((one["zone"], one["label"]) for one in message["zones"]))
-        return [camera, *self._forgotten(device)]
+        return [camera, *self._cameras.put(camera, state)]
 
     def of(self, camera: Camera) -> Tally:
         """The tally of a camera."""
-        state = self._cameras.get(camera, _State())
+        state = self._cameras.get(camera) or _State()
         now = state.in_frame if state.tracked is None else state.tracked
         return Tally(
             {label: now.objects.get(label, 0) for label in state.labels},
@@ -89,14 +80,14 @@ class Tallies:
 
     def forget(self, camera: Camera) -> None:
         """As if it had never spoken."""
-        self._cameras.pop(camera, None)
+        self._cameras.forget(camera)
 
-    def _forgotten(self, device: str) -> list[Camera]:
-        same = [camera for camera in self._cameras if camera.device == device]
-        excess = same[:-MAX_SOURCES] or list(self._cameras)[:-MAX_CAMERAS]
-        for camera in excess:
-            del self._cameras[camera]
-        return excess
+    def leave(self, device: str) -> list[Camera]:
+        """Forget what a device has; returns its cameras."""
+        gone = [camera for camera, _ in self._cameras.items() if camera.device == device]
+        for camera in gone:
+            self._cameras.forget(camera)
+        return gone
 
     def _look(self, state: _State, message: DeviceMessage) -> None:
         properties = [feature["properties"] for feature in message["features"]]

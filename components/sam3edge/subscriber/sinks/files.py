@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 
 from sam3edge.core.errors import SettingsError, SubscriptionError
@@ -18,12 +19,20 @@ def frame_path(message: DeviceMessage, suffix: str) -> PurePosixPath:
     return PurePosixPath(identifier(message["device"]), identifier(message["source"]), file)
 
 
-def prepare(folder: Path) -> Path:
-    """Make a folder for files; raises SettingsError where that cannot be."""
+def require_folder(folder: Path) -> Path:
+    """A folder for files. It is made with the first of them, when every sink was accepted.
+
+    Raises:
+        SettingsError: it is not there, and cannot be made.
+    """
     try:
-        make_folder(folder)
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        if not there.is_dir():
+            raise SettingsError(f"{folder} cannot be written: {there} is not a folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise SettingsError(f"{folder} cannot be written: no permission to write to {there}")
     except OSError as error:
-        raise SettingsError(f"{folder} cannot be made: {error.strerror}") from error
+        raise SettingsError(f"{folder} cannot be written: {error.strerror}") from error
     return folder
 
 

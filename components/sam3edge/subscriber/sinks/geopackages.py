@@ -11,7 +11,7 @@ from pathlib import Path
 from sam3edge.core.messages.topics import DETECTIONS
 from sam3edge.subscriber.reading import DeviceMessage
 from sam3edge.subscriber.reassembly import key_of
-from sam3edge.subscriber.sinks.files import prepare
+from sam3edge.subscriber.sinks.files import require_folder
 from sam3edge.subscriber.sinks.ndjson import NdjsonFile
 
 MAX_BYTES = 64 << 20
@@ -27,7 +27,7 @@ class GeoPackages:
     or the sink was closed.
 
     Args:
-        folder: it is made.
+        folder: it is made with its first file.
         max_bytes: of messages that are collected for a file.
         seconds: that are waited before a file is written.
         clock: seconds, monotonic.
@@ -46,7 +46,7 @@ class GeoPackages:
         seconds: float = SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder = prepare(folder)
+        self._folder = require_folder(folder)
         self._write_geopackage = write_geopackage
         self._max_bytes = max_bytes
         self._seconds = seconds
@@ -54,10 +54,13 @@ class GeoPackages:
         # .1 is what becomes a GeoPackage now, .2 what has become the last one: it still says what was written
         self._collected = NdjsonFile(self._folder / ".collected.ndjson", (DETECTIONS,), files=3)
         self._since = clock()
-        self._convert()
+        self._begun = False
 
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """See ``Sink``."""
+        if not self._begun:
+            self._begun = True
+            self._convert()
         if self._collected.size >= self._max_bytes or self._clock() - self._since >= self._seconds:
             self._finish()
         self._collected.write(messages)
@@ -65,7 +68,8 @@ class GeoPackages:
     def close(self) -> None:
         """See ``Sink``."""
         try:
-            self._finish()
+            if self._begun:
+                self._finish()
         finally:
             self._collected.close()
 

@@ -16,14 +16,16 @@ from typing import Any
 from sam3edge.core.errors import SettingsError
 from sam3edge.core.messages.envelope import to_json
 from sam3edge.core.messages.topics import DETECTIONS
+from sam3edge.subscriber.cameras import Camera, Cameras, Room
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.names import camera_id
 from sam3edge.subscriber.reading import DeviceMessage, moment
-from sam3edge.subscriber.sinks.files import prepare, save
+from sam3edge.subscriber.sinks.files import require_folder, save
 
 logger = logging.getLogger(__name__)
 
-MAX_CAMERAS = 1000
-"""Of more, those that were heard of longest ago are left out."""
+ROOM = Room(cameras=1000, total_bytes=32 << 20, device_bytes=4 << 20)
+"""For features as GeoJSON; the document is as large, at most."""
 
 SETTLED_SECONDS = 60.0
 """A frame that is older than the one before is a late repetition of a device that was offline, if it comes within so
@@ -43,9 +45,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class _Last:
+    """``features`` are members of a JSON array."""
+
     made_at: datetime
     heard_at: float
-    features: tuple[Mapping[str, Any], ...]
+    features: bytes
 
 
 class LastFrames:
@@ -53,6 +57,7 @@ class LastFrames:
 
     Args:
         folder: where the last frames are kept for the next start; None to begin with nothing.
+        room: for all of them; what alone is larger than a device's is left out.
         clock: seconds, monotonic.
 
     Raises:
@@ -61,66 +66,91 @@ class LastFrames:
 
     topics: Mapping[str, int] = {DETECTIONS: 1}
 
-    def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder if folder is None else prepare(folder)
+    def __init__(
+        self, folder: Path | None = None, room: Room = ROOM, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder = folder if folder is None else require_folder(folder)
+        self._room = room
+        self._complaints = Complaints(logger)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._cameras: dict[str, _Last] = {}
-        self._document: Document | None = None
+        self._lock = threading.Lock()  # of the two below, for moments
+        self._cameras: Cameras[_Last] = Cameras(room)
+        self._changes = 0
+        self._building = threading.Lock()
+        self._document = Document(b"", "")
+        self._of = -1
         if self._folder is not None:
             self._restore(self._folder)
 
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """See ``Sink``."""
-        changed: dict[str, DeviceMessage] = {}
+        changed: dict[Camera, DeviceMessage] = {}
         for message in messages:
             if message["message_type"] == "detections" and self._is_news(message):
-                camera = camera_id(message["device"], message["source"])
-                changed[camera] = message
-                self._remember(camera, message)
+                shown: DeviceMessage = {**message, "features": _map_features(message)}
+                changed[_camera(message)] = shown
+                for gone in self._remember(shown):
+                    changed.pop(gone, None)
+                    self._delete(gone)
+        self._complaints.report()
         if self._folder is not None:
-            for camera, message in changed.items():
-                save(self._folder / f"{camera}.json", to_json(message))
+            for camera, shown in changed.items():
+                save(_file(self._folder, camera), to_json(shown))
 
     def document(self) -> Document:
         """A FeatureCollection as it is now, with ``device``, ``source``, ``frame`` and ``captured_at`` in the features'
-        properties."""
-        with self._lock:
-            if self._document is None:
-                features = [feature for last in self._cameras.values() for feature in last.features]
-                body = to_json({"type": "FeatureCollection", "features": features})
-                self._document = Document(body, hashlib.sha256(body).hexdigest()[:32])
+        properties. Who writes does not wait for it."""
+        with self._building:
+            with self._lock:
+                changes, cameras = self._changes, self._cameras.items()
+            if changes != self._of:
+                features = b",".join(last.features for _, last in cameras if last.features)
+                body = b'{"type":"FeatureCollection","features":[%b]}' % features
+                self._document, self._of = Document(body, hashlib.sha256(body).hexdigest()[:32]), changes
             return self._document
 
     def close(self) -> None:
         """Nothing is open."""
 
     def _is_news(self, message: DeviceMessage) -> bool:
-        last = self._cameras.get(camera_id(message["device"], message["source"]))
+        last = self._cameras.get(_camera(message))
         if last is None or moment(message["time"]) >= last.made_at:
             return True
         return self._clock() - last.heard_at > SETTLED_SECONDS
 
-    def _remember(self, camera: str, message: DeviceMessage) -> None:
-        last = _Last(moment(message["time"]), self._clock(), tuple(_map_features(message)))
+    def _remember(self, message: DeviceMessage) -> list[Camera]:
+        """Of a message with what a map shows of it; returns cameras that gave way."""
+        features = to_json(message["features"])[1:-1]
+        if len(features) > self._room.device_bytes:
+            self._complaints.say("the map has no room for %d bytes of %.64r", len(features), message["device"])
+            features = b""
+        last = _Last(moment(message["time"]), self._clock(), features)
         with self._lock:
-            self._cameras.pop(camera, None)
-            self._cameras[camera] = last
-            gone = next(iter(self._cameras)) if len(self._cameras) > MAX_CAMERAS else ""
-            self._cameras.pop(gone, None)
-            self._document = None
-        if gone and self._folder is not None:
-            (self._folder / f"{gone}.json").unlink(missing_ok=True)
+            self._changes += 1
+            return self._cameras.put(_camera(message), last, len(features))
+
+    def _delete(self, camera: Camera) -> None:
+        if self._folder is not None:
+            _file(self._folder, camera).unlink(missing_ok=True)
 
     def _restore(self, folder: Path) -> None:
         try:
-            files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-            for path in files:
-                self._remember(path.stem, json.loads(path.read_bytes()))
+            for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
+                message = json.loads(path.read_bytes())
+                for gone in self._remember({**message, "features": _map_features(message)}):
+                    self._delete(gone)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(
                 f"expected the last frames of cameras in {folder}, got {type(error).__name__}: {error}; delete it"
             ) from error
+
+
+def _camera(message: DeviceMessage) -> Camera:
+    return Camera(message["device"], message["source"])
+
+
+def _file(folder: Path, camera: Camera) -> Path:
+    return folder / f"{camera_id(camera.device, camera.source)}.json"
 
 
 def _map_features(message: DeviceMessage) -> list[Mapping[str, Any]]:

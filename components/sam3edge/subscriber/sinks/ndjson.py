@@ -16,10 +16,11 @@ from pydantic_core import from_json
 
 from sam3edge.core.errors import SettingsError, SubscriptionError
 from sam3edge.core.messages.envelope import to_json
-from sam3edge.durable import sync_folder
+from sam3edge.durable import make_folder, sync_folder
 from sam3edge.subscriber.listener import BATCH
 from sam3edge.subscriber.reading import TOPIC_OF, DeviceMessage
 from sam3edge.subscriber.reassembly import key_of
+from sam3edge.subscriber.sinks.files import require_folder
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ class NdjsonPipe:
 
 
 class NdjsonFile:
-    """A file to which messages are appended; whole lines at any time, whatever happens.
+    """A file to which messages are appended; whole lines at any time, whatever happens. It is made with the first
+    ``write``.
 
     Args:
         path: when it would become larger than ``max_bytes``, it is renamed to ``<name>.1``, that one to ``<name>.2``
@@ -76,21 +78,21 @@ class NdjsonFile:
         self._path = path
         self._max_bytes = max_bytes
         self._files = files
+        self._stream: FileIO | None = None
+        self._written: frozenset[str] = frozenset()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             for number in range(files if max_bytes else 1):
                 _require_messages(self.rotated(number))
-            self._stream = self._open()
-            self._end_torn_line()
-            self._written = self._last_keys()
-            sync_folder(path.parent)
+            require_folder(path.parent)
+            if path.exists() and not os.access(path, os.W_OK):
+                raise SettingsError(f"{path} cannot be written: no permission")
         except OSError as error:
             raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
 
     @property
     def size(self) -> int:
         """Bytes of the file that is written to."""
-        return self._stream.seek(0, os.SEEK_END)
+        return self._path.stat().st_size if self._path.exists() else 0
 
     def rotated(self, number: int) -> Path:
         """The file that was rotated so many times."""
@@ -98,6 +100,7 @@ class NdjsonFile:
 
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """See ``Sink``."""
+        self._begin()
         ours = [m for m in messages if TOPIC_OF.get(m["message_type"]) in self.topics]
         lines = _lines(m for m in ours if key_of(m) not in self._written)
         if not lines:
@@ -114,7 +117,7 @@ class NdjsonFile:
             SubscriptionError: files cannot be renamed.
         """
         with self._in_words():
-            self._stream.close()
+            self._begin().close()
             try:
                 if self._files == 1:
                     self._path.unlink()
@@ -128,41 +131,53 @@ class NdjsonFile:
 
     def close(self) -> None:
         """See ``Sink``."""
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
+
+    def _begin(self) -> FileIO:
+        """The file, which is opened with the first call."""
+        if self._stream is None:
+            with self._in_words():
+                make_folder(self._path.parent)
+                self._stream = self._open()
+                self._end_torn_line(self._stream)
+                self._written = self._last_keys()
+                sync_folder(self._path.parent)
+        return self._stream
 
     def _append(self, lines: bytes) -> None:
-        size = self.size
+        stream, size = self._begin(), self.size
         try:
             rest = memoryview(lines)
             while rest:
-                rest = rest[self._stream.write(rest) or 0 :]
-            os.fsync(self._stream.fileno())
+                rest = rest[stream.write(rest) or 0 :]
+            os.fsync(stream.fileno())
         except OSError:
-            self._stream.truncate(size)
+            stream.truncate(size)
             raise
 
     def _open(self) -> FileIO:
         return self._path.open("a+b", buffering=0)
 
-    def _end_torn_line(self) -> None:
+    def _end_torn_line(self, stream: FileIO) -> None:
         """What was being written when the process before was killed: a message that only its end of line is missing of
         gets that, any other one is cut."""
         size = end = self.size
         while end:
             start = max(0, end - _BLOCK)
-            self._stream.seek(start)
-            newline = self._stream.read(end - start).rfind(b"\n")
+            stream.seek(start)
+            newline = stream.read(end - start).rfind(b"\n")
             end = start if newline < 0 else start + newline + 1
             if newline >= 0:
                 break
         if end == size:
             return
-        self._stream.seek(end)
-        if _is_message(self._stream.read(min(size - end, _MAX_LINE))):
+        stream.seek(end)
+        if _is_message(stream.read(min(size - end, _MAX_LINE))):
             self._append(b"\n")
             return
         logger.warning("%s ended within a line, which is cut: it is written again if it is not lost", self._path)
-        self._stream.truncate(end)
+        stream.truncate(end)
 
     def _last_keys(self) -> frozenset[str]:
         """Of the messages at the end: as many as may have been written without anybody knowing."""

@@ -11,11 +11,13 @@ import numpy as np
 
 from sam3edge.core.errors import FrameError, SettingsError
 from sam3edge.core.messages.topics import DETECTIONS
+from sam3edge.images.digests import FileDigests
 from sam3edge.images.files import read_frame
 from sam3edge.images.overlay import draw_overlay
+from sam3edge.subscriber.complaints import Complaints
 from sam3edge.subscriber.names import one_line
 from sam3edge.subscriber.reading import MAX_COMPLAINT, DeviceMessage
-from sam3edge.subscriber.sinks.files import frame_path, prepare, save
+from sam3edge.subscriber.sinks.files import frame_path, require_folder, save
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ class Overlays:
     """PNG files, called as ``GeoJsonFiles`` calls those of the same frames.
 
     Args:
-        folder: it is made.
+        folder: it is made with its first file.
         images: folder in which the images have the names of the frames. One whose bytes are not those that the device
             saw is not drawn on.
 
@@ -38,7 +40,9 @@ class Overlays:
         if not images.is_dir():
             raise SettingsError(f"expected a folder of images, got {images}")
         self._images = images.resolve()
-        self._folder = prepare(folder)
+        self._digests = FileDigests()
+        self._complaints = Complaints(logger)
+        self._folder = require_folder(folder)
 
     def write(self, messages: Sequence[DeviceMessage]) -> None:
         """See ``Sink``. An image that is not there, or is not usable, is reported and left out."""
@@ -48,9 +52,10 @@ class Overlays:
                     drawn = self._draw(message)
                 except FrameError as error:
                     reason = one_line(str(error), MAX_COMPLAINT)
-                    logger.warning("no overlay of %.200r: %s", message["frame"]["name"], reason)
+                    self._complaints.say("no overlay of %.200r: %s", message["frame"]["name"], reason)
                 else:
                     save(self._folder / frame_path(message, ".png"), drawn)
+        self._complaints.report()
 
     def close(self) -> None:
         """Nothing is open."""
@@ -64,8 +69,8 @@ class Overlays:
             raise FrameError("expected the name of a file", frame_id="", name=name) from error
         if not inside:
             raise FrameError("expected a name in the folder of images", frame_id="", name=name)
-        frame = read_frame(path)
-        if frame.digest != message["frame"]["digest"]:
+        seen = message["frame"]["digest"]
+        if self._digests.of(path) != seen or (frame := read_frame(path)).digest != seen:
             raise FrameError("expected the image that the device saw, got another one", frame_id="", name=name)
         labels = [prompt["label"] for prompt in message["prompts"]]
         picture = np.ascontiguousarray(frame.image[..., ::-1])

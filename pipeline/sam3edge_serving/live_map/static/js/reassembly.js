@@ -3,6 +3,7 @@ import { LIMITS } from "./limits.js";
 import { NotOurs } from "./reading.js";
 
 const PATIENCE = 60_000; // milliseconds, after which the missing parts of a frame are not expected any more
+const MAX_PIECES = 512; // messages of one part, as in sam3edge.subscriber.reassembly
 const MAX_COMMON = 2 ** 39; // denominator: with it, sums over all parts are exact numbers
 
 function gcd(a, b) {
@@ -20,7 +21,8 @@ function within(one, other) {
 
 // What has come of a frame: messages by part, and by which share of it they are.
 class Parts {
-  constructor(count) {
+  constructor(device, count) {
+    this.device = device;
     this.count = count;
     this.there = new Map(); // messages by index
     this.sum = 0; // of the shares that are there, in parts of common
@@ -35,11 +37,12 @@ class Parts {
     const { index, pieces } = message.part;
     const there = this.there.get(index) ?? [];
     if (there.some((one) => within(message.part, one.part))) return;
+    const [inner, others] = [true, false].map((is) => there.filter((one) => within(one.part, message.part) === is));
+    if (others.length >= MAX_PIECES) throw new NotOurs(`a part in more than ${MAX_PIECES} pieces`);
     const common = (this.common / gcd(this.common, pieces)) * pieces;
     if (common > MAX_COMMON) throw new NotOurs("pieces that were never of one part");
     this.sum = (this.sum / this.common) * common;
     this.common = common;
-    const [inner, others] = [true, false].map((is) => there.filter((one) => within(one.part, message.part) === is));
     for (const one of inner) this.#count(one, -1);
     this.#count(message, 1);
     this.there.set(index, [...others, message]);
@@ -108,9 +111,10 @@ export class Reassembly {
   // Take a message of detections that was not seen before. Gives the frame's messages, in order, when nothing of it is
   // missing any more, else null.
   take(message, now, retained = false) {
-    const key = JSON.stringify([message.prefix, message.device, message.source, message.frame.id]);
+    const device = JSON.stringify([message.prefix, message.device]);
+    const key = JSON.stringify([device, message.source, message.frame.id]);
     if (this.#finished.has(key)) return null;
-    const parts = this.#frames.get(key) ?? new Parts(message.part.count);
+    const parts = this.#frames.get(key) ?? new Parts(device, message.part.count);
     const before = parts.bytes;
     parts.add(message);
     if (!retained) parts.heard = now;
@@ -132,9 +136,19 @@ export class Reassembly {
 
   #makeRoom() {
     while (this.#frames.size > this.#waitingFrames || this.bytes > this.#waitingBytes) {
-      const [key, parts] = this.#frames.entries().next().value;
+      const whose = this.#greediest();
+      const [key, parts] = [...this.#frames].find(([, { device }]) => device === whose);
       this.#remove(key, parts);
       this.dropped += 1;
     }
+  }
+
+  // The device that takes most of what there is too much of: others lose nothing for it.
+  #greediest() {
+    const taken = new Map();
+    for (const { device, bytes } of this.#frames.values()) {
+      taken.set(device, (taken.get(device) ?? 0) + (this.bytes > this.#waitingBytes ? bytes : 1));
+    }
+    return [...taken].reduce((most, one) => (one[1] > most[1] ? one : most))[0];
   }
 }
