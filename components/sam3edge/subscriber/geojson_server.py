@@ -183,7 +183,9 @@ class _Handler(BoundedHandler):
         """Of the page that asks, if it may read the response."""
         origin = self.headers.get("Origin", "")
         try:
-            return origin if origin in self.server.origins or is_loopback(urlsplit(origin).hostname or "") else ""
+            parts = urlsplit(origin)
+            is_of_this_computer = parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
+            return origin if origin in self.server.origins or is_of_this_computer else ""
         except ValueError:
             return ""
 

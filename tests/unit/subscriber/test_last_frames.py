@@ -220,6 +220,8 @@ def test_what_has_not_changed_is_not_sent_again(server: GeoJsonServer, last: Las
         ("https://evil.example", False),
         ("null", False),
         ("http://[", False),
+        ("chrome-extension://localhost", False),
+        ("ftp://127.0.0.1", False),
     ],
 )
 def test_pages_of_this_computer_and_allowed_ones_may_read_it(server: GeoJsonServer, origin: str, allowed: bool) -> None:
