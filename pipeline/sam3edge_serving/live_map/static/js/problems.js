@@ -111,7 +111,6 @@ function* ofLateness(state, now) {
     "late",
     `Messages of ${late.length === 1 ? name : `${late.length} devices`} come ever later, by now by ` +
       `${duration(grown)}: there are more than the broker passes on to this page, or than the device's own connection ` +
-      "carries. Over WebSockets, mosquitto 2.0 passes on some 50 kB a second; docs/live-map.md says what helps " +
-      "(Your broker).",
+      "carries. Some mosquittos pass on 50 kB a second over WebSockets: docs/live-map.md, Your broker, says what helps.",
   ];
 }
