@@ -146,6 +146,6 @@ def _names(objects: Sequence[Mapping[str, Any]], width: int, size: float) -> Ite
 
 def _top_within(geometry: Mapping[str, Any], left: float, right: float) -> float:
     """How far up an outline reaches between left and right, pixels: what is written there is on it and on no other."""
-    outline = shapely.geometry.shape(geometry)
+    outline = shapely.geometry.shape(dict(geometry))
     part = shapely.clip_by_rect(outline.boundary, left, outline.bounds[1] - 1, right, outline.bounds[3] + 1)
     return float((outline if part.is_empty else part).bounds[1])

@@ -342,7 +342,7 @@ class TestDevices:
         assert "car #-car changed" in page.browser.text("#events ol")
         assert "line crossed gate forward" in page.browser.text("#events ol")
         assert "expected a camera" in page.browser.text("#errors ol")
-        assert page.browser.text("#counts-summary") == "Last frame: 1 × car."
+        assert re.fullmatch(r"Last frame, of \d+:\d+:\d+ [AP]M: 1 × car\.", page.browser.text("#counts-summary"))
         assert "car330" in page.browser.text("#counts-tables")
         assert page.browser.evaluate("document.querySelector('#chart canvas') !== null")
 
@@ -380,6 +380,9 @@ class TestDevices:
         )
         assert inked
         assert 0.3 < min(inked) < max(inked) < 0.65
+        page.browser.evaluate("(Date.now = ((now) => () => now() + 600_000)(Date.now)) !== null")
+        page.browser.until("document.querySelector('#chart-legend').textContent === 'no frame in this time'")
+        assert page.browser.console() == []
 
     def test_late_and_early_times_are_said_as_they_are(self, place: Stand, page: LivePage, device: Sender) -> None:
         for message in (device.event("new", "car", []), *device.detections(frame=device.frame("late.jpg"))):

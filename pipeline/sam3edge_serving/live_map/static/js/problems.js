@@ -109,8 +109,8 @@ function* ofLateness(state, now) {
   const [[grown, { name }]] = late;
   yield [
     "late",
-    `Messages of ${late.length === 1 ? name : `${late.length} devices`} come ever later, by now by ` +
-      `${duration(grown)}: there are more than the broker passes on to this page, or than the device's own connection ` +
-      "carries. Some mosquittos pass on 50 kB a second over WebSockets: docs/live-map.md, Your broker, says what helps.",
+    `Messages of ${late.length === 1 ? name : `${late.length} devices`} come ever later, ${duration(grown)} by now: ` +
+      "there are more than the broker passes on to this page, or than the device's own connection carries. Some builds " +
+      "of mosquitto pass on no more than 50 kB a second over WebSockets: docs/live-map.md, Your broker, says what helps.",
   ];
 }

@@ -2,7 +2,7 @@
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
 import { draw, find, make, say } from "../dom.js";
 import { byPlace } from "../order.js";
-import { clock, tally } from "../words.js";
+import { clock, tally, when } from "../words.js";
 
 const HEIGHT = 220,
   SWATCH = 28, // of a line in the legend
@@ -40,7 +40,7 @@ export class ChartView {
     );
     const camera = cameras.find((one) => one.key === this.#select.value) ?? cameras[0];
     this.#draw(camera, Number(find("counts-span").value), now);
-    say(find("counts-summary"), `Last frame: ${tally(camera.frame.objects)}.`);
+    say(find("counts-summary"), `Last frame, of ${when(camera.frame.time, now)}: ${tally(camera.frame.objects)}.`);
     find("counts-tables").replaceChildren(...(camera.counts ? tables(camera.counts) : []));
   }
 
