@@ -584,8 +584,12 @@ class TestHostile:
             "line-7␣U+200B": "line-7␣U+2423U+200B",
         }  # fmt: skip
         sent = [written(Sender(name).heartbeat())[0] for name in shown]
-        names = modules.settled(f"{TAKE} return [...state.devices.values()].map((one) => one.name);", sent)
+        sent.append(raw("sam3edge/line-7\u200b/errors", "{}"))
+        names, refused = modules.settled(
+            f"{TAKE} return [[...state.devices.values()].map((one) => one.name), [...state.refusals.keys()]];", sent
+        )
         assert names == list(shown.values())
+        assert refused == ["sam3edge/line-7␣U+200B/errors"]
 
     def test_a_device_below_the_topics_of_another_is_refused(self, modules: Browser) -> None:
         """As ``sam3edge.subscriber.reading`` does."""

@@ -31,9 +31,9 @@ export function split(topic) {
   return { prefix: topic.slice(0, -name.length - 1), name };
 }
 
-// A message: topic, payload as Uint8Array, and when it came, in milliseconds since 1970. Its times are never later than
-// that, whatever the device's clock says, but for sentAt. Below sam3edge/ the topic says which device may publish there,
-// and another's name in the message is refused (as in sam3edge/subscriber/reading.py).
+// A message: topic, payload as Uint8Array, and when it came, in milliseconds since 1970. But for sentAt, its times are
+// never later than that, whatever the device's clock says. Below sam3edge/ the topic says which device may publish
+// there, and another's name in the message is refused (as in sam3edge/subscriber/reading.py).
 export function read(topic, payload, now) {
   const { prefix, name } = split(topic);
   if (payload.length > LIMITS.payloadBytes) throw new NotOurs(`expected at most ${LIMITS.payloadBytes} bytes`);

@@ -95,7 +95,9 @@ function* ofMessages(config, connection, state, now) {
     ];
   }
   yield* ofLateness(state, now);
-  if (recent("spoilt")) yield ["spoilt", `${counted(state.spoilt, "picture")} not shown: not a JPEG that can be decoded.`];
+  if (recent("spoilt")) {
+    yield ["spoilt", `${counted(state.spoilt, "picture")} not shown: not a JPEG that can be decoded.`];
+  }
   const incomplete = state.incomplete(now, RECENT);
   if (incomplete) yield ["incomplete", `${counted(incomplete, "frame")} not shown: parts did not come.`];
 }
@@ -110,7 +112,7 @@ function* ofLateness(state, now) {
   yield [
     "late",
     `Messages of ${late.length === 1 ? name : `${late.length} devices`} come ever later, ${duration(grown)} by now: ` +
-      "there are more than the broker passes on to this page, or than the device's own connection carries. Some builds " +
-      "of mosquitto pass on no more than 50 kB a second over WebSockets: docs/live-map.md, Your broker, says what helps.",
+      "there are more than the broker passes on to this page, or than the device's own connection carries. Some " +
+      "builds of mosquitto pass on 50 kB a second over WebSockets: docs/live-map.md, Your broker, says what helps.",
   ];
 }

@@ -2,7 +2,7 @@
 import { Camera, Device, SETTLED, keyOf } from "./device.js";
 import { LIMITS } from "./limits.js";
 import { read } from "./messages.js";
-import { NotOurs, text } from "./reading.js";
+import { NotOurs, marked } from "./reading.js";
 import { Reassembly, Recent } from "./reassembly.js";
 import { Series } from "./series.js";
 
@@ -294,7 +294,7 @@ export class State {
 
   #refuse(topic, reason, now) {
     this.#count("refused", now);
-    const shown = text(topic, "a topic");
+    const shown = marked(topic.slice(0, this.#limits.textLength));
     const before = this.refusals.get(shown);
     this.refusals.delete(shown);
     this.refusals.set(shown, { reason, count: (before?.count ?? 0) + 1, at: now });
