@@ -18,6 +18,7 @@ from typing import Any
 
 from sam3edge.bounded_http import BoundedHandler, BoundedHttpServer
 
+HTTP_PORT = 80
 MAX_CONNECTIONS = 16
 REQUEST_SECONDS = 10.0
 """A connection on which no whole request has come for this long is closed."""
@@ -96,8 +97,9 @@ class LoopbackServer:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """What a browser on this computer may call this server."""
-        return f"http://127.0.0.1:{self.port}", f"http://localhost:{self.port}"
+        """What a browser on this computer may call this server: without the port, where it is that of HTTP."""
+        port = "" if self.port == HTTP_PORT else f":{self.port}"
+        return f"http://127.0.0.1{port}", f"http://localhost{port}"
 
     def __enter__(self) -> LoopbackServer:
         self.start()
@@ -129,7 +131,7 @@ class LoopbackServer:
 
     def _require_this_host(self, headers: Message) -> None:
         hosts = headers.get_all("Host") or []
-        if len(hosts) != 1 or f"http://{hosts[0].lower()}" not in self.origins:
+        if len(hosts) != 1 or f"http://{hosts[0].lower().removesuffix(f':{HTTP_PORT}')}" not in self.origins:
             raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "expected the address that this server has printed")
         if any(origin.lower() not in self.origins for origin in headers.get_all("Origin") or []):
             raise Refused(HTTPStatus.FORBIDDEN, "expected a request of this server's own page")

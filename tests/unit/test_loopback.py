@@ -61,6 +61,19 @@ def test_its_own_names_are_known(server: LoopbackServer, host: str, status: int)
     assert ask(server, Host=f"{host}:{server.port}", Origin=f"http://{host}:{server.port}")[0] == status
 
 
+@pytest.mark.parametrize("written", ["", ":{port}"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_browsers_leave_out_the_port_of_http(
+    monkeypatch: pytest.MonkeyPatch, server: LoopbackServer, host: str, written: str
+) -> None:
+    monkeypatch.setattr(loopback, "HTTP_PORT", server.port)
+    assert server.origins == ("http://127.0.0.1", "http://localhost")
+    own = f"{host}{written.format(port=server.port)}"
+    assert ask(server, Host=own, Origin=f"http://{host}")[0] == 200
+    assert ask(server, Host=own, Origin="http://evil.example")[0] == 403
+    assert ask(server, Host="evil.example")[0] == 421
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:{port}"])
 def test_pages_of_others_are_refused(server: LoopbackServer, origin: str) -> None:
     assert ask(server, Origin=origin.format(port=server.port))[0] == 403

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import quote
 
 import shapely
 
@@ -55,12 +56,16 @@ class FinishedFrame:
 
 
 def write_finished_page(
-    folder: Path, title: str, facts: Mapping[str, str], frames: Iterable[FinishedFrame], labels: Sequence[str]
+    folder: Path,
+    title: str,
+    facts: Mapping[str, str | Mapping[str, str]],
+    frames: Iterable[FinishedFrame],
+    labels: Sequence[str],
 ) -> Path:
     """Write ``index.html`` into a folder, and the frames' pictures below it.
 
     Args:
-        facts: what is said of the whole, by name.
+        facts: what is said of the whole, by name: a text, or paths below the folder by what their links say.
         labels: every label there may be; each has its own colour.
 
     Returns:
@@ -72,7 +77,7 @@ def write_finished_page(
         digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         style=style,
         title=escape(title),
-        facts="".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items()),
+        facts="".join(f"<dt>{escape(name)}</dt><dd>{_fact(fact)}</dd>" for name, fact in facts.items()),
         frames="\n".join(_figure(folder, number, frame, labels) for number, frame in enumerate(frames)),
     )
     path = folder / "index.html"
@@ -80,15 +85,21 @@ def write_finished_page(
     return path
 
 
+def _fact(fact: str | Mapping[str, str]) -> str:
+    if isinstance(fact, str):
+        return escape(fact)
+    return ", ".join(f'<a href="{quote(path)}">{escape(words)}</a>' for words, path in fact.items())
+
+
 def _figure(folder: Path, number: int, frame: FinishedFrame, labels: Sequence[str]) -> str:
     counts = Counter(str(feature["properties"]["label"]) for feature in frame.features)
     said = ", ".join(f"{count} × {label}" for label, count in counts.most_common()) or "nothing found"
     spent = ", ".join(f"{stage} {milliseconds:.0f} ms" for stage, milliseconds in frame.milliseconds.items())
     drawing = "" if frame.reason else _drawing(folder, number, frame, said, labels)
-    words = f'<span class="refused">{escape(frame.reason)}</span>' if frame.reason else escape(said)
-    return (
-        f"<figure>{drawing}<figcaption><strong>{escape(frame.name)}</strong> {words}<span>{escape(spent)}</span>"
-        "</figcaption></figure>"
+    kind, words = ("refused", frame.reason) if frame.reason else ("found", said)
+    return (  # bdi: a character that turns the direction of a name or label around does so within it alone
+        f'<figure>{drawing}<figcaption><strong><bdi>{escape(frame.name)}</bdi></strong> <bdi class="{kind}">'
+        f"{escape(words)}</bdi><span>{escape(spent)}</span></figcaption></figure>"
     )
 
 

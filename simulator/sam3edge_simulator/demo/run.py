@@ -179,10 +179,14 @@ def _draw(options: Options, images: Sequence[Path], frames: dict[str, Received],
         if not frame.reason:
             save_overlay(image, out / "overlays" / f"{name}.png", frame.features, labels)
     used = [frame for frame in finished if not frame.reason]
-    facts = {
+    facts: dict[str, str | dict[str, str]] = {
         "looked for": ", ".join(labels),
         "objects": f"{sum(len(frame.features) for frame in used)} in {len(used)} of {len(images)} frames",
-        "in this folder": "overlays, GeoJSON as it was received, logs of the device",
+        "in this folder": {
+            "overlays": "overlays",
+            "GeoJSON as it was received": "geojson",
+            "logs of the device": "device/logs",
+        },
     }
     write_finished_page(out, "sam3edge: the last demo", facts, finished, labels)
 

@@ -79,7 +79,8 @@ def test_a_device_is_seen_commanded_and_missed(scene: Scene, browser: Browser) -
     [card] = page.cards
     assert on_the_right_objects(card, found)
     labels = {f"{one['properties']['label']} {one['properties']['score']:.2f}" for one in found["features"]}
-    assert set(card.names) == labels
+    assert card.names
+    assert set(card.names) <= labels  # those that would lie over others are left out
     browser.until("document.querySelector('#camera-list image') !== null")
     assert page.cards[0].picture == pytest.approx(page.cards[0].frame, abs=0.01)
 

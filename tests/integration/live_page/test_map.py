@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,33 @@ def test_objects_lie_where_they_are_on_earth(browser: Browser, device: Sender) -
         assert [at(165, 180), at(350, 150), at(150, 330)] == [False] * 3  # in the hole, and beside
         assert not [entry for entry in browser.console() if entry.source != "rendering"]
         assert set(browser.foreign_requests()) == {f"{place.broker.websocket_url}/"}
+
+
+def test_objects_of_two_towns_are_seen_and_those_of_the_chosen_one_are_looked_at(browser: Browser) -> None:
+    """An outline of a few metres on a map of hundreds of kilometres."""
+    with stand() as place:
+        page = LivePage(browser, place.server.address)
+        for name, west, north in (("zurich", 8.5, 47.4), ("munich", 11.6, 48.1)):
+            device = Sender(name)
+            place.send(*device.detections(detection(RING, name, place=on_earth(RING, west, north, DEGREE))))
+        browser.until("document.querySelector('#map-count').textContent === '2 objects of 2 frames'")
+        browser.until("document.querySelector('#map canvas') !== null")
+        browser.evaluate("document.querySelector('#map').scrollIntoView()")
+
+        def areas() -> list[int]:
+            return sorted(cv2.connectedComponentsWithStats(tinted(shown(page)).astype(np.uint8))[2][1:, 4].tolist())
+
+        def until(holds: Callable[[list[int]], bool]) -> None:
+            for _ in range(100):
+                if holds(found := areas()):
+                    return
+            raise AssertionError(found)
+
+        until(lambda found: len(found) == 2 and found[0] > 80)
+        page.click("#device-list li:last-child button")
+        until(lambda found: found[-1:] > [5000])
+        page.click("#map-fit")
+        until(lambda found: len(found) == 2 and 80 < found[0] < 300)
 
 
 def test_places_at_the_ends_of_the_earth_cost_nothing_else(browser: Browser, device: Sender) -> None:

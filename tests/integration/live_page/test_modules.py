@@ -6,17 +6,23 @@ import base64
 import itertools
 import json
 import random
+import re
+import struct
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import awscrt.auth
 import awscrt.http
+import cv2
+import numpy as np
 import pytest
 import shapely
 
+from sam3edge.core.errors import MessageRefused
 from sam3edge.core.messages.detections import divide
 from sam3edge.core.types import Message
+from sam3edge.subscriber.reading import read_message
 from sam3edge.subscriber.reassembly import MAX_PIECES, Reassembly
 from support.browser import Browser
 from support.live_messages import RING, Sender, detection, on_earth, square
@@ -199,7 +205,7 @@ class TestSeries:
             add(101, { car: 7 }); add(90, { car: 99 });
             const before = series.table();
             add(109.5, {}); add(111, { car: 5 });
-            return [before, series.table(), series.table(2)];
+            return [before, series.table(), series.table(2), series.table(5, 113), series.table(9, 120)];
             """
         )
         car, tree, others = (
@@ -211,6 +217,155 @@ class TestSeries:
         assert table[1]["times"] == [102, 109, 111]
         assert table[1]["series"][0] == {"label": "car", "values": [0, 0, 5]}
         assert table[2]["times"] == [111]
+        assert table[3]["times"] == [109, 111]
+        assert table[4] == {"times": [], "series": []}
+
+    def test_labels_that_are_looked_for_now_have_lines_of_their_own(self, modules: Browser) -> None:
+        """Whatever was looked for before; of more than there is room for, those of which there is most."""
+        before, after = modules.settled(
+            """
+            const { Series } = await import("/js/series.js"), series = new Series(3600, 5, 3);
+            const add = (second, labels) => series.add(1000 * second, new Map(labels.map((one, at) => [one, at + 1])));
+            const shown = (span) => series.table(span).series.map(({ label, values }) => [label, Math.max(...values)]);
+            for (let second = 0; second < 100; second++) add(second, ["a", "b", "c", "d", "e", "f"]);
+            const before = shown(600);
+            for (let second = 100; second < 300; second++) add(second, ["g", "h", "i", "j"]);
+            return [before, shown(100)];
+            """
+        )
+        assert before == [["c", 3], ["d", 4], ["e", 5], ["others", 9]]
+        assert after == [["h", 2], ["i", 3], ["j", 4], ["others", 1]]
+
+    def test_a_pause_is_no_line(self, modules: Browser) -> None:
+        tables = modules.settled(
+            """
+            const { Series } = await import("/js/series.js");
+            return arguments[0].map((seconds) => {
+              const series = new Series();
+              for (const second of seconds) series.add(1000 * second, new Map([["car", 1]]));
+              const { times, series: [{ values }] } = series.table();
+              return times.filter((_, at) => values[at] === null);
+            });
+            """,
+            [[100, 101, 102, 142, 143], [100, 160, 220, 280, 600, 660], [100], [100, 101, 102, 111]],
+        )
+        assert tables == [[103], [281], [], []]
+
+
+class TestColors:
+    def test_they_are_told_apart(self, modules: Browser) -> None:
+        """By their distance in CIELAB, of those of one chart and of three times as many labels."""
+        pixels = modules.settled(
+            """
+            const { Palette } = await import("/js/colors.js"), { OTHERS } = await import("/js/series.js");
+            const labels = Array.from({ length: 24 }, (_, number) => `label ${number}`), palette = new Palette();
+            const context = new OffscreenCanvas(1, 1).getContext("2d");
+            const seen = (color) => {
+              context.fillStyle = color;
+              context.fillRect(0, 0, 1, 1);
+              return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+            };
+            return [labels.map((one) => palette.colorOf(one)),
+              ...[true, false].map((dark) => [...labels, OTHERS].map((one) => palette.inkOf(one, dark)))]
+              .map((colors) => colors.map(seen));
+            """
+        )
+        for colors in pixels:
+            lab = cv2.cvtColor(np.array([colors], np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+            apart = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1000 * np.eye(len(lab))
+            chart = [*range(8), *range(24, len(colors))]
+            assert apart[np.ix_(chart, chart)].min() > 30
+            assert apart.min() > 15
+
+
+class TestTimes:
+    def test_another_day_is_said(self, modules: Browser) -> None:
+        said = modules.settled(
+            """
+            const { when } = await import("/js/words.js");
+            const now = new Date(2026, 4, 17, 0, 5).getTime();
+            return [now, now - 60_000, now - 600_000, now - 86_400_000 * 300].map((at) => when(at, now));
+            """
+        )
+        assert [re.findall(r"20\d\d", one) for one in said] == [[], [], ["2026"], ["2025"]]
+        assert "16" in said[2].split(",")[0]
+
+
+class TestLateness:
+    """Messages that come ever later are said; nothing else looks like them."""
+
+    RATE = 2  # messages a second
+
+    def grown(self, modules: Browser, sent: list[tuple[float, float]]) -> list[float]:
+        """Of messages, by when they were sent and when they came, seconds: by how much they are late, after each."""
+        return list(
+            modules.settled(
+                """
+                const { Lateness } = await import("/js/lateness.js"), lateness = new Lateness();
+                return arguments[0].map(([sent, came]) => {
+                  lateness.take(1000 * sent, 1000 * came);
+                  return lateness.grown(1000 * came) / 1000;
+                });
+                """,
+                sent,
+            )
+        )
+
+    def line(self, seconds: float, share: float, clock: float = 0.0) -> list[tuple[float, float]]:
+        """What is sent in so many seconds, of which a share is passed on in the same time; by a clock that is wrong."""
+        times = [number / self.RATE for number in range(int(seconds * self.RATE))]
+        return [(one + clock, max(one, one / share)) for one in times]
+
+    @pytest.mark.parametrize("clock", [0, -86_400, 3600])
+    def test_more_messages_than_the_broker_passes_on(self, modules: Browser, clock: float) -> None:
+        grown = self.grown(modules, self.line(120, 0.5, clock))
+        assert grown[0] == 0
+        assert grown[-1] == pytest.approx(120, abs=25)
+        assert any(self.grown(modules, self.line(300, 0.9, clock)))
+
+    @pytest.mark.parametrize("clock", [0, -86_400, 3600])
+    def test_what_comes_in_time_is_not_late(self, modules: Browser, clock: float) -> None:
+        assert not any(self.grown(modules, self.line(300, 1.0, clock)))
+
+    def test_an_outage_that_is_caught_up_on_is_not_that(self, modules: Browser) -> None:
+        """Ten minutes without a network; then what has waited comes five times as fast as it was made."""
+        sent = self.line(1200, 1.0)
+        came, free = [], 0.0
+        for at, _ in sent:
+            free = max(at, free + 1 / self.RATE / 5) if at < 300 else max(at, 900.0, free + 1 / self.RATE / 5)
+            came.append((at, free))
+        assert max(late - at for at, late in came) == 600
+        assert not any(self.grown(modules, came))
+
+    def test_a_clock_that_is_set_is_not_that(self, modules: Browser) -> None:
+        sent = [(at - (3600 if at > 100 else 0), came) for at, came in self.line(300, 1.0)]
+        assert not any(self.grown(modules, sent))
+
+    def test_it_is_over_when_messages_come_in_time_again(self, modules: Browser) -> None:
+        late = self.line(120, 0.5)
+        after = [(240 + number / self.RATE, 240 + number / self.RATE) for number in range(60)]
+        grown = self.grown(modules, [*late, *after])
+        assert grown[len(late) - 1] > 60
+        assert grown[-1] == 0
+
+    def test_it_is_said_with_what_helps(self, modules: Browser) -> None:
+        device, now = Sender(), 1_800_000_000_000
+        body = json.loads(device.heartbeat().payload)
+        sent = []
+        for second in range(0, 120, 5):
+            time = datetime.fromtimestamp(now / 1000 + second / 2, timezone.utc).isoformat()
+            beat = json.dumps({**body, "id": f"{second}", "time": time})
+            sent.append([*raw(f"{device.prefix}/status", beat), now + 1000 * second])
+        ask = f"""{TAKE}
+        const {{ problems }} = await import("/js/problems.js");
+        const config = {{ broker: "wss://b.example", signIn: "none", prefixes: [] }};
+        const connection = {{ phase: "connected", since: 0, denied: [] }};
+        return problems(config, connection, state, new Map(), {now} + 116_000);"""
+        [[key, text]] = modules.settled(ask, sent)
+        assert key == "late"
+        assert "line-7 come ever later" in text
+        assert "Your broker" in text
+        assert modules.settled(ask, [[*one[:3], True] for one in sent]) == []
 
 
 class TestSigning:
@@ -300,6 +455,31 @@ class TestWhatIsKept:
         assert sizes["rows"] == 18
         assert sizes["refusals"] == 3
         assert sizes["seen"] == 50
+
+    def test_a_device_of_many_cameras_costs_the_others_none(self, modules: Browser) -> None:
+        flood = [Sender("evil", f"camera-{number}") for number in range(40)]
+        sent = [one.detections(detection(RING))[0] for one in [Sender("line-7"), *flood, Sender("line-8")]]
+        counts = [flood[0].counts(car=1)]
+        kept, evicted = modules.settled(
+            f"""{TAKE} return [Object.fromEntries([...state.devices.values()].map(({{ id, cameras }}) =>
+              [id, [...cameras.keys()]])), state.evicted];""",
+            written(*sent, *counts),
+            {"cameras": 19},
+        )
+        assert kept["line-7"] == kept["line-8"] == ["camera"]
+        assert kept["evil"] == [*(f"camera-{number}" for number in range(25, 40)), "camera-0"]
+        assert evicted == 25
+
+    def test_what_happened_is_never_later_than_now(self, modules: Browser) -> None:
+        device, now = Sender(), 1_800_000_000_000
+        sent = []
+        for message in (device.event("new", "car", []), *device.detections(detection(RING))):
+            body = json.loads(message.payload)
+            times = {"event_time": "9999-12-31T23:59:59Z", "time": "9999-12-31T23:59:59Z"}
+            frame = {**body["frame"], "captured_at": "9999-12-31T23:59:59Z"}
+            sent.append([*raw(message.topic, json.dumps({**body, **times, "frame": frame})), now])
+        times = modules.settled(f"{TAKE} return [state.events[0].at, state.cameras[0].frame.capturedAt];", sent)
+        assert times == [now, now]
 
 
 NOT_OURS = {
@@ -436,12 +616,66 @@ class TestHostile:
         assert modules.settled(f"{TAKE} return [given, state.refused];", sent) == [[None] * 4, 4]
 
     def test_a_device_cannot_be_called_as_another_one_looks(self, modules: Browser) -> None:
-        names = ["line-7\u200b", "\u202eline-7", "line\u0000-7", "line-7 ", "line  7", "line\u00ad-7", "line\u061c-7"]
-        sent = [written(Sender(name).heartbeat())[0] for name in ["line-7", *names]]
-        shown = modules.settled(f"{TAKE} return [...state.devices.values()].map((one) => one.name);", sent)
-        mark = "\ufffd"
-        assert shown == ["line-7", f"line-7{mark}", f"{mark}line-7", f"line{mark}-7", f"line-7{mark}", f"line{mark} 7",
-                         f"line{mark}-7", f"line{mark}-7"]  # fmt: skip
+        shown = {
+            "line-7": "line-7", "Straße 7": "Straße 7", "line-7\u200b": "line-7␣U+200B",
+            "\u202eline-7": "␣U+202Eline-7", "line\0-7": "line␣U+0000-7", "line-7 ": "line-7␣U+0020",
+            "line  7": "line␣U+0020 7", "line\u00a07": "line␣U+00A07", "line\ufe0f-7": "line␣U+FE0F-7",
+            "line-7\u2800": "line-7␣U+2800", "line\ue000-7": "line␣U+E000-7", "line-7\U000e0041": "line-7␣U+E0041",
+            "line-7␣U+200B": "line-7␣U+2423U+200B",
+        }  # fmt: skip
+        sent = [written(Sender(name).heartbeat())[0] for name in shown]
+        sent.append(raw("sam3edge/line-7\u200b/errors", "{}"))
+        names, refused = modules.settled(
+            f"{TAKE} return [[...state.devices.values()].map((one) => one.name), [...state.refusals.keys()]];", sent
+        )
+        assert names == list(shown.values())
+        assert refused == ["sam3edge/line-7␣U+200B/errors"]
+
+    def test_a_device_below_the_topics_of_another_is_refused(self, modules: Browser) -> None:
+        """As ``sam3edge.subscriber.reading`` does."""
+        device = Sender()
+        true = written(device.heartbeat(), *device.detections(detection(RING)), device.error("e"))
+        false = [[topic.replace("line-7", "evil"), payload] for topic, payload in true]
+        given, topics = modules.settled(f"{TAKE} return [given, [...state.refusals.keys()]];", [*false, *true])
+        assert given == [None, None, None, "status", "detections", "errors"]
+        assert topics == ["sam3edge/evil/status", "sam3edge/evil/detections", "sam3edge/evil/errors"]
+        for topic, payload in [*true, *false]:
+            if topic in topics:
+                with pytest.raises(MessageRefused, match="whose topic it is"):
+                    read_message(topic, base64.b64decode(payload))
+            else:
+                read_message(topic, base64.b64decode(payload))
+
+    def test_elsewhere_who_is_not_called_as_its_topics_is_seen_everywhere(self, modules: Browser) -> None:
+        device = Sender()
+        sent = written(*device.detections(detection(RING)), device.error("e"), device.event("end", "car", []))
+        yard = [[topic.replace("sam3edge/line-7", "yard/north"), payload] for topic, payload in sent]
+        names = modules.settled(
+            f"{TAKE} return [...state.cameras.map((one) => one.device.name), state.errors[0].device,"
+            " state.events[0].device];",
+            yard,
+        )
+        assert names == ["line-7 (yard/north)"] * 3
+
+    @pytest.mark.parametrize(
+        ("width", "height", "kind"),
+        [
+            (16_000, 16_000, None), (65_535, 1, "snapshots"), (2048, 2048, "snapshots"), (2049, 2048, None),
+            (0, 480, None), (640, 0, None), (640, 480, "snapshots"),
+        ],
+    )  # fmt: skip
+    def test_a_jpeg_of_too_many_pixels_is_refused_by_its_header(
+        self, modules: Browser, width: int, height: int, kind: str | None
+    ) -> None:
+        device = Sender()
+        for before in (b"", b"\xff\xe1\x00\x0b\xff\xc0\x00\x11\x08\0\1\0\1", b"\xff\xff\xff"):
+            message = device.snapshot(device.frame())
+            body = json.loads(message.payload)
+            jpeg = base64.b64decode(body["image"])
+            at = jpeg.index(b"\xff\xc0")
+            large = jpeg[:at] + before + jpeg[at : at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
+            sent = raw(message.topic, json.dumps({**body, "image": base64.b64encode(large).decode()}))
+            assert modules.settled(f"{TAKE} return given;", [sent]) == [kind]
 
     def test_devices_and_cameras_stand_in_one_order(self, modules: Browser) -> None:
         order = modules.settled(
@@ -529,7 +763,7 @@ class TestPresence:
         look = "[...state.devices.values()].map((one) => [one.name, one.prefix, one.available])"
         expecting = TAKE.replace("const given", "state.expect('yard/north'); const given")
         for sent in ([raw(will, "online"), own], [own, raw(will, "online")]):
-            assert modules.settled(f"{expecting} return {look};", sent) == [["line-7", "yard/north", True]]
+            assert modules.settled(f"{expecting} return {look};", sent) == [["line-7 (yard/north)", "yard/north", True]]
         assert modules.settled(f"{expecting} return {look};", []) == [["north", "yard/north", None]]
 
     def test_what_it_says_of_itself(self, modules: Browser) -> None:
@@ -745,6 +979,29 @@ class TestProblems:
         refused = {"phase": "refused", "reason": "the broker refuses it", "forWhoItIs": for_who_it_is}
         [[_, said]] = modules.settled(self.ASK, {"signIn": sign_in}, refused, 1, 0)
         assert words in said
+
+    def test_what_was_wrong_with_single_messages_is_said_for_some_minutes(self, modules: Browser) -> None:
+        """The last refusal, an eviction, a picture that was spoilt, parts that did not come, a part that failed."""
+        device, now, minute = Sender(), 1_800_000_000_000, 60_000
+        frame = device.frame()
+        found = [detection(wobbly(40, 20, 30 + 3 * i)) for i in range(12)]
+        sent = written(
+            *Sender("other").detections(), *device.detections(detection(RING), frame=frame), device.snapshot(frame),
+            device.detections(*found, max_bytes=4000)[0],
+        )  # fmt: skip
+        said = modules.settled(
+            f"""{TAKE}
+            const {{ problems }} = await import("/js/problems.js"), now = arguments[2];
+            const [camera] = state.cameras;
+            state.spoil(camera, camera.picture, now);
+            const config = {{ broker: "wss://b.example", signIn: "none", prefixes: [] }};
+            const connection = {{ phase: "connected", since: 0, denied: [] }};
+            const failures = new Map([["map", {{ reason: "no such place", at: now }}]]);
+            return arguments[3].map((at) => problems(config, connection, state, failures, at).map(([key]) => key));""",
+            [[*one, now] for one in [*sent, raw("sam3edge/x/status", "{}")]], {"cameras": 1}, now,
+            [now + 2 * minute, now + 4.9 * minute, now + 5.1 * minute],
+        )  # fmt: skip
+        assert said == [["refused", "evicted", "spoilt", "incomplete", "failure of map"]] * 2 + [[]]
 
     def test_a_part_that_could_not_be_drawn_is_said(self, modules: Browser) -> None:
         [[key, text]] = modules.settled(self.ASK, {}, {}, 1, 0, {"map": {"reason": "no such place", "at": 0}})

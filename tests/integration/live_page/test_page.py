@@ -156,7 +156,8 @@ class TestCameras:
     ) -> None:
         frame = device.frame("broken.jpg")
         message = device.snapshot(frame)
-        broken = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(200)).decode()
+        start = base64.b64decode(json.loads(message.payload)["image"])[:200]  # its size, and none of its pixels
+        broken = base64.b64encode(start + bytes(200)).decode()
         body = json.dumps({**json.loads(message.payload), "image": broken}).encode()
         place.send(*device.detections(detection(RING), frame=frame))
         place.publisher.send_bytes(message.topic, body)
@@ -228,15 +229,37 @@ class TestDevices:
         assert page.devices["slow"] == "online"
         assert "quick is offline" in page.browser.text("#announcements")
 
-    def test_a_device_that_calls_itself_as_another_is_seen_to_do_so(self, place: Stand, page: LivePage) -> None:
-        true, false = Sender("line-7").heartbeat(), Sender("line-7").heartbeat()
-        place.send(true)
-        place.publisher.send_bytes("sam3edge/intruder/status", false.payload)
-        page.browser.until("document.querySelectorAll('#device-list > li').length === 2")
-        rows = page.browser.evaluate(
-            "[...document.querySelectorAll('#device-list > li')].map((one) => one.textContent)"
-        )
-        assert ["below sam3edge/intruder" in row for row in rows] in ([True, False], [False, True])
+    def test_a_device_that_calls_itself_as_another_is_refused(self, place: Stand, page: LivePage) -> None:
+        device = Sender("line-7")
+        for message in (device.heartbeat(), *device.detections(detection(RING)), device.error("e")):
+            place.publisher.send_bytes(message.topic.replace("line-7", "intruder"), message.payload)
+        page.until_problem("3 messages refused, not written as our devices do; the last on sam3edge/intruder/errors")
+        place.send(device.heartbeat())
+        page.until_device("line-7", "online")
+        assert list(page.devices) == ["line-7"]
+        assert page.cards == []
+        assert page.browser.text("#errors ol") == ""
+
+    def test_below_other_topics_it_is_seen_to_do_so_everywhere(self, browser: Browser) -> None:
+        with stand(prefixes=("yard/+",)) as place:
+            page = LivePage(browser, place.server.address)
+            device = Sender("line-7")
+            frame = device.frame("a.jpg")
+            for below in ("line-7", "intruder"):
+                messages = [device.heartbeat(), *device.detections(detection(RING), frame=frame)]
+                for message in (*messages, device.error("e"), device.event("end", "car", [])):
+                    body = json.dumps({**json.loads(message.payload), "id": f"{below} {message.topic}"}).encode()
+                    place.publisher.send_bytes(message.topic.replace("sam3edge/line-7", f"yard/{below}"), body)
+            page.until_device("line-7 (yard/intruder)", "online")
+            browser.until("document.querySelectorAll('#events li').length === 2")
+            browser.until("document.querySelectorAll('#errors li').length === 2")
+            browser.until("document.querySelectorAll('#counts-camera option').length === 2")
+            shown = """[...document.querySelectorAll(arguments[0])].map((one) => one.textContent).sort()"""
+            both = ["line-7", "line-7 (yard/intruder)"]
+            for names in ("#device-list .name", "#events strong", "#errors strong", "#command-device option"):
+                assert browser.evaluate(shown, names) == both
+            for cameras in ("#camera-list h3", "#counts-camera option"):
+                assert browser.evaluate(shown, cameras) == sorted(f"{name} · camera" for name in both)
 
     def test_a_last_will_is_heard_and_a_reload_loses_nothing_that_is_retained(
         self, place: Stand, page: LivePage, device: Sender
@@ -276,6 +299,32 @@ class TestDevices:
         page.browser.press(Keys.ENTER)
         page.browser.until("document.querySelectorAll('#camera-list > li').length === 2")
 
+    def test_events_errors_counts_and_map_follow_the_choice(self, place: Stand, page: LivePage) -> None:
+        for name, west in (("munich", 11.6), ("zurich", 8.5)):
+            device = Sender(name)
+            found = [detection(square(90 * i, 10), place=on_earth(square(90 * i, 10), west, 47.4)) for i in range(3)]
+            place.send(*device.detections(*found), device.error("e"), device.event("end", "car", []))
+        page.browser.until("document.querySelectorAll('#map [data-object]').length === 6")
+        shown = """['#events', '#errors', '#counts-camera'].map(
+          (one) => [...document.querySelectorAll(`${one} strong, ${one} option`)].map((at) => at.textContent))"""
+        both, cameras = ["zurich", "munich"], ["munich · camera", "zurich · camera"]
+        page.browser.until(f"JSON.stringify({shown}) === JSON.stringify(arguments[0])", [both, both, cameras])
+        spots = "document.querySelectorAll('#map circle').length"
+        assert page.browser.evaluate(spots) == 6
+        page.click("#device-list li:last-child button")
+        wanted = [["zurich"], ["zurich"], ["zurich · camera"]]
+        page.browser.until(f"JSON.stringify({shown}) === JSON.stringify(arguments[0])", wanted)
+        inside = """(({ left, right }) => [...document.querySelectorAll('#map [data-object]')].map(
+          (one) => one.getBoundingClientRect()).filter((one) => one.left >= left && one.right <= right).length)(
+          document.querySelector('#map').getBoundingClientRect())"""
+        assert (page.browser.evaluate(spots), page.browser.evaluate(inside)) == (0, 3)  # large enough again
+        page.click("#map-fit")
+        place.send(*Sender("munich").detections(detection(RING, place=on_earth(RING, 11.6, 47.4))))
+        page.browser.until("document.querySelectorAll('#map [data-object]').length === 4")
+        assert page.browser.evaluate(inside) == 4
+        page.click("#device-list li:last-child button")
+        page.browser.until(f"JSON.stringify({shown}) === JSON.stringify(arguments[0])", [both, both, cameras])
+
     def test_a_device_that_is_expected_is_there_before_it_is_heard(self, browser: Browser) -> None:
         with stand(prefixes=("sam3edge/line-9",)) as place:
             page = LivePage(browser, place.server.address)
@@ -293,9 +342,59 @@ class TestDevices:
         assert "car #-car changed" in page.browser.text("#events ol")
         assert "line crossed gate forward" in page.browser.text("#events ol")
         assert "expected a camera" in page.browser.text("#errors ol")
-        assert page.browser.text("#counts-summary") == "Last frame: 1 × car."
+        assert re.fullmatch(r"Last frame, of \d+:\d+:\d+ [AP]M: 1 × car\.", page.browser.text("#counts-summary"))
         assert "car330" in page.browser.text("#counts-tables")
         assert page.browser.evaluate("document.querySelector('#chart canvas') !== null")
+
+    def test_the_chart_ends_now_and_its_legend_has_its_lines(
+        self, place: Stand, page: LivePage, device: Sender
+    ) -> None:
+        """Of one frame half a minute ago."""
+        [message] = device.detections(detection(RING, "car"), detection(RING, "tree"), detection(RING, "tree"))
+        body = json.loads(message.payload)
+        time = datetime.fromisoformat(body["time"]) - timedelta(seconds=30)
+        place.publisher.send_bytes(message.topic, json.dumps({**body, "time": time.isoformat()}).encode())
+        page.browser.evaluate("(document.querySelector('#counts-span').value = '60') !== null")
+        page.browser.until("document.querySelector('#chart canvas') !== null")
+        entries = "[...document.querySelectorAll('#chart-legend li')].map((one) => one.textContent)"
+        page.browser.until(f"{entries}.length === 3")
+        last, *counts = page.browser.evaluate(entries)
+        assert re.match(r"last, at \d+:\d+", last)
+        assert counts == [" car 1.0", " tree 2.0"]
+        lines = """[...document.querySelectorAll('#chart-legend line')].map(
+          (one) => [one.getAttribute('stroke'), one.getAttribute('stroke-dasharray')])"""
+        [[color, dash], [other, other_dash]] = page.browser.evaluate(lines)
+        assert color != other
+        assert (dash, other_dash) == ("", "8 4")
+        inked = page.browser.settled(
+            """
+            await new Promise((drawn) => setTimeout(drawn, 1200));
+            const canvas = document.querySelector("#chart canvas"), { width, height } = canvas;
+            const data = canvas.getContext("2d").getImageData(0, 0, width, 0.7 * height).data, columns = new Set();
+            for (let at = 0; at < data.length; at += 4) {
+              const rgb = data.slice(at, at + 3), coloured = Math.max(...rgb) - Math.min(...rgb) > 60;
+              if (data[at + 3] > 200 && coloured) columns.add((at / 4) % width);
+            }
+            return [...columns].map((one) => one / width);
+            """
+        )
+        assert inked
+        assert 0.3 < min(inked) < max(inked) < 0.65
+        page.browser.evaluate("(Date.now = ((now) => () => now() + 600_000)(Date.now)) !== null")
+        page.browser.until("document.querySelector('#chart-legend').textContent === 'no frame in this time'")
+        assert page.browser.console() == []
+
+    def test_late_and_early_times_are_said_as_they_are(self, place: Stand, page: LivePage, device: Sender) -> None:
+        for message in (device.event("new", "car", []), *device.detections(frame=device.frame("late.jpg"))):
+            body = json.loads(message.payload)
+            yesterday = (datetime.fromisoformat(body["time"]) - timedelta(days=1)).isoformat()
+            body |= {"event_time": yesterday, "frame": {**body["frame"], "captured_at": yesterday}}
+            place.publisher.send_bytes(message.topic, json.dumps(body).encode())
+        page.until_frame("late.jpg")
+        page.browser.until("document.querySelectorAll('#events li').length === 1")
+        day = str((datetime.now().astimezone() - timedelta(days=1)).year)
+        assert day in page.browser.text("#events time")
+        assert re.search(rf"captured .*{day}.* 24 h ago", page.cards[0].caption)
 
 
 class TestCommands:
@@ -670,9 +769,9 @@ class TestPeople:
     ) -> None:
         page.browser.look(width, 800)
         for number in range(24):
-            camera = Sender("line-7", f"camera-{number}")
+            camera = Sender(f"line-{number // 12}", f"camera-{number}")
             place.send(*camera.detections(detection(RING), frame=camera.frame("a.jpg", size=(480, 640))))
-        place.send(Sender("line-7").heartbeat())
+        place.send(Sender("line-0").heartbeat())
         page.browser.until("document.querySelectorAll('#camera-list > li').length === 24")
         page.browser.until("document.querySelector('#command-prompts').value !== ''")
         page.click("nav a[href='#map-section']")

@@ -275,6 +275,7 @@ def test_what_has_not_changed_is_not_sent_again(server: GeoJsonServer, last: Las
         ("http://[", False),
         ("chrome-extension://localhost", False),
         ("file://127.0.0.1", False),
+        ("ftp://127.0.0.1", False),
     ],
 )
 def test_pages_of_this_computer_and_allowed_ones_may_read_it(server: GeoJsonServer, origin: str, allowed: bool) -> None:

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import re
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import cv2
@@ -40,6 +42,23 @@ def test_it_is_one_folder_without_a_script_or_an_address(tmp_path: Path) -> None
     pictures = re.findall(r'href="([^"]+)"', text)
     assert pictures == ["page/00000.jpg"]
     assert cv2.imread(str(page.parent / pictures[0])).shape == (480, 640, 3)
+
+
+def test_folders_beside_it_are_linked(tmp_path: Path) -> None:
+    facts: dict[str, str | dict[str, str]] = {"in this folder": {"overlays": "over lays", EVIL: EVIL}, "a": "b"}
+    text = write_finished_page(tmp_path, "the demo", facts, [], []).read_text()
+    links = dict(re.findall(r'<a href="([^"]+)">([^<]+)</a>', text))
+    assert {unquote(path): unescape(words) for path, words in links.items()} == {"over lays": "overlays", EVIL: EVIL}
+    assert "<dd>b</dd>" in text
+    assert "<script" not in text
+
+
+def test_a_name_that_turns_itself_around_turns_nothing_else(tmp_path: Path) -> None:
+    name, reason = "\u202egpj.exe", "expected an image, got \u2067x"
+    text = write_finished_page(tmp_path, "the demo", {}, [FinishedFrame(name, tmp_path, reason=reason)], []).read_text()
+    isolated = re.findall(r"<bdi[^>]*>([^<]*)</bdi>", text)
+    assert isolated == [name, reason]
+    assert not set("\u202e\u2067") & set(re.sub(r"<bdi[^>]*>[^<]*</bdi>", "", text))
 
 
 def test_its_policy_allows_its_own_style_and_pictures_only(tmp_path: Path) -> None:

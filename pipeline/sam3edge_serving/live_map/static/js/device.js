@@ -1,7 +1,8 @@
 // A device and its cameras, and whether it is there.
+import { Lateness } from "./lateness.js";
 import { marked } from "./reading.js";
 import { Series } from "./series.js";
-import { clock } from "./words.js";
+import { when } from "./words.js";
 
 const DEFAULT_INTERVAL = 30; // seconds between heartbeats that do not say it
 const MISSED = 3; // heartbeats, after which a device is offline
@@ -42,6 +43,7 @@ export class Device {
     this.statusAt = null;
     this.unheardFor = 0; // milliseconds since then in which there was no connection to hear it by
     this.clockOffset = 0; // milliseconds by which its clock is ahead of this browser's
+    this.lateness = new Lateness(); // of its messages
     this.available = null; // what its availability topic says; null where there is none
     this.availableAt = null;
     this.uploader = null;
@@ -54,9 +56,9 @@ export class Device {
     return keyOf(this.prefix, this.id);
   }
 
-  // Its name as it is shown.
+  // Its name as it is shown, everywhere. Who says to be somebody else than its topics say is seen.
   get name() {
-    return marked(this.id);
+    return this.prefix.endsWith(`/${this.id}`) ? marked(this.id) : `${marked(this.id)} (${marked(this.prefix)})`;
   }
 
   // Whether nothing is known of it but its topics: its name is a guess.
@@ -67,6 +69,11 @@ export class Device {
   // When there was a sign of it; 0 if never.
   get lastAt() {
     return Math.max(this.statusAt ?? 0, this.heard ?? 0);
+  }
+
+  // What its clock says now, as far as heartbeats tell; never later than ours, as the times of its messages.
+  time(now) {
+    return now + Math.min(0, this.clockOffset);
   }
 
   hear(now) {
@@ -101,7 +108,7 @@ function said({ status, cameras }) {
 // Whether a device is there: what its last will says, else how old its heartbeat is; without a connection, since
 // deafSince, nobody knows. { word, why }
 export function presence(device, now, deafSince = null) {
-  if (deafSince !== null) return { word: "unknown", why: `no connection to the broker since ${clock(deafSince)}` };
+  if (deafSince !== null) return { word: "unknown", why: `no connection to the broker since ${when(deafSince, now)}` };
   const interval = (device.status?.interval ?? DEFAULT_INTERVAL) * 1000;
   if (device.available === false && device.availableAt >= (device.heard ?? 0)) {
     return { word: "offline", why: "its last will says so" };

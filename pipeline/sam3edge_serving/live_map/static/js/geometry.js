@@ -58,6 +58,9 @@ export function boundsOf(shape) {
   return box;
 }
 
+// [x, y] of the middle of a box.
+export const middleOf = ([left, bottom, right, top]) => [(left + right) / 2, (bottom + top) / 2];
+
 // How far up the polygons reach between left and right: the smallest y there, Infinity where none of them is.
 export function topWithin(shape, left, right) {
   let top = Infinity;

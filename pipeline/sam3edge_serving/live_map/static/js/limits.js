@@ -8,12 +8,15 @@ export const LIMITS = Object.freeze({
   vertices: 50_000, // of a frame's outlines, and of its outlines on Earth
   named: 60, // objects of a frame whose label is written beside the outline, best scores first
   colors: 500, // labels that have one
-  labels: 8, // of a chart; what else there is is counted as "others"
+  labels: 8, // of a chart; what else there is is shown as "others"
+  countedLabels: 16, // of a camera, each by itself
   bins: 3600, // of a chart, a second each
   devices: 200, // those that were heard last
   cameras: 200, // of all devices, likewise
+  sources: 16, // cameras of one device, likewise: those of others stay
   keptVertices: 2_000_000, // of the last frames of all cameras
   pictureBytes: 32 * 1024 * 1024, // of all cameras
+  picturePixels: 1 << 22, // of one, of which each takes 4 bytes once it is decoded; devices send 1280 x 1280 at most
   trailFrames: 500, // frames with places that the map may show
   trailVertices: 200_000,
   prompts: 256, // of a device

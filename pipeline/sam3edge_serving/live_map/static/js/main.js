@@ -83,16 +83,16 @@ class Page {
     this.#cameras = new CamerasView(this.#state, config, this.#selection, palette, (camera) =>
       this.#commands.send(camera.device, "snapshot", {}),
     );
-    this.#chart = new ChartView(this.#state, palette);
+    this.#chart = new ChartView(this.#state, this.#selection, palette);
     const commands = new CommandsView(this.#state, this.#commands, config);
     this.#selection.on((key) => commands.choose(key));
     this.#views = {
       devices: new DevicesView(this.#state, this.#selection),
       cameras: this.#cameras,
-      map: new MapView(this.#state, config, palette),
+      map: new MapView(this.#state, config, this.#selection, palette),
       commands,
-      events: new EventsView(this.#state),
-      errors: new ErrorsView(this.#state),
+      events: new EventsView(this.#state, this.#selection),
+      errors: new ErrorsView(this.#state, this.#selection),
     };
     for (const prefix of config.prefixes) if (!prefix.includes("+")) this.#state.expect(prefix);
   }
@@ -196,7 +196,7 @@ class Page {
     for (const [name, view] of Object.entries(this.#views)) this.#part(name, now, () => view.render(now));
     if (now - this.#chartAt > CHART_EVERY) {
       this.#chartAt = now;
-      this.#part("counts", now, () => this.#chart.render());
+      this.#part("counts", now, () => this.#chart.render(now));
     }
     const wrong = problems(this.#config, this.#connection, this.#state, this.#failures, now);
     this.#problems.show(wrong);

@@ -2,7 +2,8 @@
 // bounded; what is not as a device of ours writes it raises NotOurs.
 import { LIMITS } from "./limits.js";
 import { boundsOf, pixelPolygons, verticesOf, worldPolygons } from "./geometry.js";
-import { NotOurs, identity, list, moment, number, object, optional, text, texts, whole } from "./reading.js";
+import { jpeg } from "./jpeg.js";
+import { NotOurs, identity, list, moment, number, object, optional, past, text, texts, whole } from "./reading.js";
 
 const READERS = {
   detections,
@@ -21,7 +22,7 @@ export const TOPICS = Object.freeze(Object.keys(READERS));
 
 const VERSION = /^1\.\d+$/; // of the schema: another major version is another message
 
-const JPEG = [0xff, 0xd8, 0xff];
+const WHOSE = "sam3edge/"; // what is before the device's name in topics, unless its TopicPrefix says something else
 
 // The topic's prefix and what follows it.
 export function split(topic) {
@@ -30,8 +31,9 @@ export function split(topic) {
   return { prefix: topic.slice(0, -name.length - 1), name };
 }
 
-// A message: topic, payload as Uint8Array, and when it came, in milliseconds since 1970. Its time is never later than
-// that, whatever the device's clock says.
+// A message: topic, payload as Uint8Array, and when it came, in milliseconds since 1970. But for sentAt, its times are
+// never later than that, whatever the device's clock says. Below sam3edge/ the topic says which device may publish
+// there, and another's name in the message is refused (as in sam3edge/subscriber/reading.py).
 export function read(topic, payload, now) {
   const { prefix, name } = split(topic);
   if (payload.length > LIMITS.payloadBytes) throw new NotOurs(`expected at most ${LIMITS.payloadBytes} bytes`);
@@ -48,7 +50,9 @@ export function read(topic, payload, now) {
     device: identity(body.device, "device"),
     sentAt: moment(body.time, "time"),
   };
-  return { ...head, time: Math.min(head.sentAt, now), ...READERS[name](body) };
+  if (prefix.startsWith(WHOSE) && prefix.split("/")[1] !== head.device)
+    throw new NotOurs("expected the name of the device whose topic it is, got another one's");
+  return { ...head, time: Math.min(head.sentAt, now), ...READERS[name](body, now) };
 }
 
 function parse(written) {
@@ -65,7 +69,7 @@ function availability(written) {
   return written === "online";
 }
 
-function detections(body) {
+function detections(body, now) {
   const frame = object(body.frame, "frame"),
     part = object(body.part, "part");
   const pieces = optional(whole, part.pieces, "pieces", 1, LIMITS.pieces) ?? 1;
@@ -79,7 +83,7 @@ function detections(body) {
     frame: {
       id: identity(frame.id, "frame.id"),
       name: text(frame.name, "frame.name"),
-      capturedAt: moment(frame.captured_at, "captured_at"),
+      capturedAt: past(frame.captured_at, "captured_at", now),
       width: whole(frame.width, "width", 1, 1_000_000),
       height: whole(frame.height, "height", 1, 1_000_000),
     },
@@ -214,9 +218,9 @@ function errors(body) {
   };
 }
 
-function events(body) {
+function events(body, now) {
   const source = text(body.source, "source"),
-    at = moment(body.event_time, "event_time");
+    at = past(body.event_time, "event_time", now);
   if (body.message_type === "counts") {
     const rows = (value, what, names) =>
       list(value, what)
@@ -277,16 +281,4 @@ function snapshots(body) {
     frame: { id: identity(frame.id, "frame.id"), name: text(frame.name, "frame.name") },
     jpeg: jpeg(body.image),
   };
-}
-
-function jpeg(written) {
-  let decoded;
-  try {
-    decoded = atob(written);
-  } catch {
-    throw new NotOurs("expected the image in base64");
-  }
-  const bytes = Uint8Array.from(decoded, (character) => character.charCodeAt(0));
-  if (JPEG.some((byte, at) => bytes[at] !== byte)) throw new NotOurs("expected a JPEG");
-  return new Blob([bytes], { type: "image/jpeg" });
 }

@@ -1,9 +1,11 @@
 // What is wrong, in words: the page says it instead of staying empty.
 import { LIMITS } from "./limits.js";
 import { WAYS } from "./signin.js";
-import { clock, counted, duration } from "./words.js";
+import { counted, duration, when } from "./words.js";
 
 const QUIET = 90_000; // milliseconds without a message, after which somebody should look at the prefix
+
+const RECENT = 300_000; // milliseconds for which what was wrong with a single message is said
 
 const LOST = {
   unreachable: (broker) =>
@@ -22,10 +24,12 @@ export function problems(config, connection, state, failures, now) {
   return [
     ...ofConnection(config, connection, now),
     ...ofMessages(config, connection, state, now),
-    ...[...failures].map(([part, { reason, at }]) => [
-      `failure of ${part}`,
-      `A part of the page failed: ${part}, last at ${clock(at)}: ${reason}. The browser's console says more.`,
-    ]),
+    ...[...failures]
+      .filter(([, { at }]) => now - at <= RECENT)
+      .map(([part, { reason, at }]) => [
+        `failure of ${part}`,
+        `A part of the page failed: ${part}, last at ${when(at, now)}: ${reason}. The browser's console says more.`,
+      ]),
   ];
 }
 
@@ -74,22 +78,41 @@ function* ofMessages(config, connection, state, now) {
         "broker?",
     ];
   }
-  if (state.refused) {
+  const recent = (fault) => now - state.faultAt[fault] <= RECENT;
+  if (recent("refused")) {
     const [topic, { reason, at }] = [...state.refusals].at(-1);
     yield [
       "refused",
       `${counted(state.refused, "message")} refused, not written as our devices do; the last on ${topic} at ` +
-        `${clock(at)}: ${reason}.`,
+        `${when(at, now)}: ${reason}.`,
     ];
   }
-  if (state.evicted) {
+  if (recent("evicted")) {
     yield [
       "evicted",
-      `More than ${LIMITS.devices} devices or ${LIMITS.cameras} cameras: those that were silent for longest are not ` +
-        "shown.",
+      `More than ${LIMITS.devices} devices, ${LIMITS.cameras} cameras, or ${LIMITS.sources} of one device: those that ` +
+        "were silent for longest are not shown.",
     ];
   }
-  if (state.spoilt) yield ["spoilt", `${counted(state.spoilt, "picture")} not shown: not a JPEG that can be decoded.`];
-  const incomplete = state.incomplete(now);
+  yield* ofLateness(state, now);
+  if (recent("spoilt")) {
+    yield ["spoilt", `${counted(state.spoilt, "picture")} not shown: not a JPEG that can be decoded.`];
+  }
+  const incomplete = state.incomplete(now, RECENT);
   if (incomplete) yield ["incomplete", `${counted(incomplete, "frame")} not shown: parts did not come.`];
+}
+
+function* ofLateness(state, now) {
+  const late = [...state.devices.values()]
+    .map((device) => [device.lateness.grown(now), device])
+    .filter(([grown]) => grown > 0)
+    .sort(([one], [other]) => other - one);
+  if (!late.length) return;
+  const [[grown, { name }]] = late;
+  yield [
+    "late",
+    `Messages of ${late.length === 1 ? name : `${late.length} devices`} come ever later, ${duration(grown)} by now: ` +
+      "there are more than the broker passes on to this page, or than the device's own connection carries. Some " +
+      "builds of mosquitto pass on 50 kB a second over WebSockets: docs/live-map.md, Your broker, says what helps.",
+  ];
 }

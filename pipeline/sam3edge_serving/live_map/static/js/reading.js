@@ -6,7 +6,11 @@ export class NotOurs extends Error {}
 
 // Control characters, those that turn the direction of a text around, and others of no width are not shown.
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/gu;
-const UNSEEN_SPACES = /^\s|\s$|\s(?=\s)/g;
+
+// In a name, also all that could not be told from something else: other spaces than one between two words, characters
+// that no font has, and the mark itself.
+const MARK = "\u2423"; // ␣
+const UNTOLD = /[\p{C}\p{Default_Ignorable_Code_Point}\u2800\u2423]|(?! )\p{Z}|^ | $| (?= )/gu;
 
 export function object(value, what) {
   if (value === null || typeof value !== "object" || Array.isArray(value))
@@ -34,8 +38,10 @@ export function identity(value, what) {
   return value;
 }
 
-// An identity as it is shown: what is not to be seen has a mark, so that it does not pass for another one.
-export const marked = (identity) => identity.replace(UNSEEN, "\ufffd").replace(UNSEEN_SPACES, "\ufffd");
+// An identity as it is shown: what is not to be seen is written as a mark and its code point, so that two that are not
+// the same never look alike for it.
+export const marked = (identity) =>
+  identity.replace(UNTOLD, (one) => `${MARK}U+${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
 
 export function number(value, what, least = -Number.MAX_VALUE, most = Number.MAX_VALUE) {
   if (typeof value !== "number" || !(value >= least && value <= most)) {
@@ -49,12 +55,15 @@ export function whole(value, what, least = 0, most = Number.MAX_SAFE_INTEGER) {
   return value;
 }
 
-// Milliseconds since 1970 of a time in RFC 3339.
+// Milliseconds since 1970 of a time in RFC 3339, whatever the clock that it was taken from says.
 export function moment(value, what) {
   const at = typeof value === "string" && value.length < 40 ? Date.parse(value) : NaN;
   if (!Number.isFinite(at)) throw new NotOurs(`expected ${what} as a time`);
   return at;
 }
+
+// The same of what has happened: not later than now.
+export const past = (value, what, now) => Math.min(moment(value, what), now);
 
 // The same for what may be absent.
 export const optional = (read, value, ...rest) => (value === undefined || value === null ? null : read(value, ...rest));

@@ -90,6 +90,7 @@ export class Reassembly {
   #waitingBytes;
   bytes = 0; // of the parts that wait
   dropped = 0; // frames that made room for others before they were whole
+  #droppedAt = -Infinity; // when that was last
 
   constructor({ remembered = LIMITS.rememberedIds, frames = LIMITS.waitingFrames, bytes = LIMITS.waitingBytes } = {}) {
     this.#finished = new Recent(remembered);
@@ -101,11 +102,12 @@ export class Reassembly {
     return this.#frames.size;
   }
 
-  // How many frames are not whole, and will hardly become it. Of a retained one there is the last message only, which
-  // is nobody's fault.
-  incomplete(now) {
-    const late = [...this.#frames.values()].filter(({ heard }) => heard !== null && now - heard > PATIENCE);
-    return this.dropped + late.length;
+  // How many frames are not whole, and will hardly become it, of those that were heard of within so long. Of a retained
+  // one there is the last message only, which is nobody's fault.
+  incomplete(now, within) {
+    const ages = [...this.#frames.values()].map(({ heard }) => (heard === null ? Infinity : now - heard));
+    const late = ages.filter((age) => age > PATIENCE && age <= within).length;
+    return late + (now - this.#droppedAt <= within ? this.dropped : 0);
   }
 
   // Take a message of detections that was not seen before. Gives the frame's messages, in order, when nothing of it is
@@ -121,7 +123,7 @@ export class Reassembly {
     this.#frames.set(key, parts);
     this.bytes += parts.bytes - before;
     if (!parts.complete()) {
-      this.#makeRoom();
+      this.#makeRoom(now);
       return null;
     }
     this.#remove(key, parts);
@@ -134,12 +136,13 @@ export class Reassembly {
     this.bytes -= parts.bytes;
   }
 
-  #makeRoom() {
+  #makeRoom(now) {
     while (this.#frames.size > this.#waitingFrames || this.bytes > this.#waitingBytes) {
       const whose = this.#greediest();
       const [key, parts] = [...this.#frames].find(([, { device }]) => device === whose);
       this.#remove(key, parts);
       this.dropped += 1;
+      this.#droppedAt = now;
     }
   }
 

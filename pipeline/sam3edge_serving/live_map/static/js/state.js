@@ -2,7 +2,7 @@
 import { Camera, Device, SETTLED, keyOf } from "./device.js";
 import { LIMITS } from "./limits.js";
 import { read } from "./messages.js";
-import { NotOurs, text } from "./reading.js";
+import { NotOurs, marked } from "./reading.js";
 import { Reassembly, Recent } from "./reassembly.js";
 import { Series } from "./series.js";
 
@@ -25,6 +25,7 @@ export class State {
   repetitions = 0;
   evicted = 0; // devices and cameras that made room for others
   spoilt = 0; // pictures that the browser cannot decode
+  faultAt = {}; // when there was last one more of the refused, evicted and spoilt
   deafSince = null; // since when there is no connection; null while there is one
   version = 0;
 
@@ -34,9 +35,9 @@ export class State {
     this.#reassembly = new Reassembly();
   }
 
-  // How many frames are not shown, since parts of them did not come.
-  incomplete(now) {
-    return this.#reassembly.incomplete(now);
+  // How many frames are not shown, since parts of them did not come, of those that were heard of within so long.
+  incomplete(now, within) {
+    return this.#reassembly.incomplete(now, within);
   }
 
   get cameras() {
@@ -61,8 +62,8 @@ export class State {
   }
 
   // A device that is to be there, though nothing has come from it yet. It is called as its topics are.
-  expect(prefix) {
-    return this.#device(prefix, prefix.slice(prefix.lastIndexOf("/") + 1));
+  expect(prefix, now = Date.now()) {
+    return this.#device(prefix, prefix.slice(prefix.lastIndexOf("/") + 1), now);
   }
 
   // There is no connection from now on: nothing can be said of any device.
@@ -103,15 +104,16 @@ export class State {
   #apply(message, now, retained) {
     if (message.kind === "availability") {
       const those = [...this.devices.values()].filter((one) => one.prefix === message.prefix);
-      for (const device of those.length ? those : [this.expect(message.prefix)]) {
+      for (const device of those.length ? those : [this.expect(message.prefix, now)]) {
         device.available = message.available;
         device.availableAt = now;
       }
       return;
     }
-    const device = this.#device(message.prefix, message.device);
+    const device = this.#device(message.prefix, message.device, now);
     if (!retained) {
       device.hear(now);
+      device.lateness.take(message.sentAt, now);
       device.clockOffset = message.kind === "status" ? message.sentAt - now : device.clockOffset;
     }
     switch (message.kind) {
@@ -128,7 +130,7 @@ export class State {
         device.uploader = message;
         return undefined;
       case "errors":
-        return this.#row(this.errors, { device: device.name, ...message });
+        return this.#row(this.errors, device, message);
       case "events":
         return this.#event(device, message, now);
       default:
@@ -137,7 +139,7 @@ export class State {
   }
 
   // The device of a topic. One that is heard goes to the end; of too many, that which was silent for longest goes.
-  #device(prefix, id) {
+  #device(prefix, id, now) {
     const key = keyOf(prefix, id);
     const device = this.devices.get(key) ?? this.#unheard(prefix) ?? new Device(prefix, id);
     this.devices.delete(device.key);
@@ -147,7 +149,7 @@ export class State {
       const [oldest] = this.devices.values();
       for (const camera of oldest.cameras.values()) this.#forget(camera);
       this.devices.delete(oldest.key);
-      this.evicted += 1;
+      this.#count("evicted", now);
     }
     return device;
   }
@@ -157,28 +159,33 @@ export class State {
     return [...this.devices.values()].find((device) => device.prefix === prefix && device.unheard);
   }
 
-  #camera(device, source) {
+  // The camera of a source. One that is heard goes to the end of its device's; of too many, that which was silent for
+  // longest goes: of those of this device, before those of others.
+  #camera(device, source, now) {
     const camera = device.cameras.get(source) ?? new Camera(device, source);
     device.cameras.delete(source);
     device.cameras.set(source, camera);
-    if (device.cameras.size > 1 || this.devices.size > 1) this.#boundCameras(camera);
+    if (device.cameras.size > this.#limits.sources) this.#dismiss([...device.cameras.values()][0], now);
+    const { cameras } = this;
+    if (cameras.length > this.#limits.cameras) this.#dismiss(cameras.find((one) => one !== camera), now);
     return camera;
   }
 
-  #boundCameras(kept) {
-    let count = 0;
-    for (const device of this.devices.values()) count += device.cameras.size;
-    if (count <= this.#limits.cameras) return;
-    const oldest = this.cameras.find((camera) => camera !== kept);
-    this.#forget(oldest);
-    oldest.device.cameras.delete(oldest.source);
-    this.evicted += 1;
+  #dismiss(camera, now) {
+    this.#forget(camera);
+    camera.device.cameras.delete(camera.source);
+    this.#count("evicted", now);
+  }
+
+  #count(fault, now) {
+    this[fault] += 1;
+    this.faultAt[fault] = now;
   }
 
   #detections(device, message, now, retained) {
     const messages = this.#reassembly.take(message, now, retained);
     if (messages === null) return;
-    const camera = this.#camera(device, message.source);
+    const camera = this.#camera(device, message.source, now);
     const frame = joined(messages, this.#limits);
     const counts = new Map();
     for (const { label } of frame.objects) counts.set(label, (counts.get(label) ?? 0) + 1);
@@ -223,9 +230,9 @@ export class State {
   }
 
   // A picture that the browser cannot decode: the camera is shown without it.
-  spoil(camera, picture) {
+  spoil(camera, picture, now = Date.now()) {
     if (picture === null || camera.picture !== picture) return; // there is another one by now
-    this.spoilt += 1;
+    this.#count("spoilt", now);
     this.#change(camera, () => this.#dropPicture(camera));
   }
 
@@ -270,24 +277,24 @@ export class State {
   }
 
   #event(device, message, now) {
-    const camera = this.#camera(device, message.source);
+    const camera = this.#camera(device, message.source, now);
     if (message.counts) {
       const { counts } = camera;
       if (counts === null || message.time >= counts.time || now - counts.heard > SETTLED)
         camera.counts = { ...message.counts, time: message.time, heard: now };
       return;
     }
-    this.#row(this.events, { device: device.name, ...message });
+    this.#row(this.events, device, message);
   }
 
-  #row(rows, row) {
-    rows.unshift(row);
+  #row(rows, device, message) {
+    rows.unshift({ ...message, key: device.key, device: device.name });
     if (rows.length > this.#limits.rows) rows.pop();
   }
 
   #refuse(topic, reason, now) {
-    this.refused += 1;
-    const shown = text(topic, "a topic");
+    this.#count("refused", now);
+    const shown = marked(topic.slice(0, this.#limits.textLength));
     const before = this.refusals.get(shown);
     this.refusals.delete(shown);
     this.refusals.set(shown, { reason, count: (before?.count ?? 0) + 1, at: now });

@@ -7,9 +7,16 @@ export function duration(milliseconds) {
   return `${Math.round(seconds / 86_400)} days`;
 }
 
-export const clock = (at) => new Date(at).toLocaleTimeString();
+const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 
-export const moment = (at) => new Date(at).toLocaleString();
+export const clock = (at) => TIME.format(at);
+
+// When something was: the time of today, with its date for any other day.
+export function when(at, now) {
+  const [day, today] = [at, now].map((one) => DATE.format(one));
+  return day === today ? clock(at) : `${day}, ${clock(at)}`;
+}
 
 export const counted = (count, one, several = `${one}s`) => `${count} ${count === 1 ? one : several}`;
 

@@ -4,7 +4,7 @@ import { pathOf } from "../geometry.js";
 import { LIMITS } from "../limits.js";
 import { namesOf } from "../names.js";
 import { byPlace } from "../order.js";
-import { clock, counted, duration, tally } from "../words.js";
+import { counted, duration, tally, when } from "../words.js";
 
 const FRESH = 30_000; // milliseconds for which a picture is shown before newer outlines without one
 
@@ -123,7 +123,7 @@ export class CamerasView {
     other.hidden = camera.picture === null;
     say(other, pictured ? "Latest outlines" : "Last picture");
     const frame = pictured ? camera.pictured : camera.frame;
-    const taken = `captured ${clock(frame.capturedAt)}, ${duration(this.now - frame.time)} ago`;
+    const taken = `captured ${when(frame.capturedAt, this.now)}, ${duration(this.now - frame.capturedAt)} ago`;
     say(
       caption,
       [

@@ -1,7 +1,7 @@
 // Commands to the chosen device, and what it responds.
 import { Elements, find, make, say } from "../dom.js";
 import { byName } from "../order.js";
-import { clock } from "../words.js";
+import { when } from "../words.js";
 import { options } from "./chart.js";
 
 const NAMES = { set_prompts: "set prompts", set_threshold: "set threshold", snapshot: "picture" };
@@ -33,7 +33,7 @@ export class CommandsView {
         make(
           "li",
           {},
-          make("time", { textContent: clock(entry.at) }),
+          make("time"),
           " ",
           make("strong", { textContent: entry.device }),
           ` ${NAMES[entry.name]} `,
@@ -42,7 +42,8 @@ export class CommandsView {
           make("span", { className: "quiet" }),
         ),
       (row, entry) => {
-        const [, , state, text] = row.children;
+        const [time, , state, text] = row.children;
+        say(time, when(entry.at, this.now));
         row.dataset.state = entry.state;
         say(state, STATES.get(entry.state) ?? entry.state);
         say(text, entry.text);
@@ -56,7 +57,8 @@ export class CommandsView {
     if (!config.commands) find("no-commands").textContent = "This page was started without commands (--read-only).";
   }
 
-  render() {
+  render(now) {
+    this.now = now;
     const devices = [...this.#state.devices.values()]
       .filter((device) => !device.unheard)
       .sort(byName);

@@ -3,7 +3,7 @@ import { presence } from "../device.js";
 import { Elements, find, make, say } from "../dom.js";
 import { byName } from "../order.js";
 import { marked } from "../reading.js";
-import { counted, duration, moment } from "../words.js";
+import { counted, duration, when } from "../words.js";
 
 const SIGNS = { online: "●", waiting: "◐", restarting: "◐", stopped: "■", offline: "✕", unknown: "?" };
 const SKEW = 60_000; // milliseconds by which a device's clock may differ before it is said
@@ -61,10 +61,7 @@ export class DevicesView {
     row.firstElementChild.setAttribute("aria-pressed", device.key === this.#selection.key);
     say(sign, SIGNS[word]);
     say(written, word);
-    say(
-      detail,
-      [age(device, this.now), why, word === "online" && rate(device), elsewhere(device)].filter(Boolean).join(" · "),
-    );
+    say(detail, [age(device, this.now), why, word === "online" && rate(device)].filter(Boolean).join(" · "));
   }
 }
 
@@ -72,9 +69,6 @@ function age(device, now) {
   if (device.statusAt === null) return device.heard === null ? "" : `heard ${duration(now - device.heard)} ago`;
   return `heartbeat ${duration(now - device.statusAt)} ago`;
 }
-
-// Who says to be somebody else than its topics say is seen.
-const elsewhere = ({ prefix, id }) => (prefix.endsWith(`/${id}`) ? "" : `below ${marked(prefix)}`);
 
 const rate = ({ status }) => (status ? `${status.framesPerSecond.toFixed(1)} frames/s` : "");
 
@@ -119,7 +113,7 @@ function facts(device, now) {
     ],
     device.statusAt !== null && [
       "last heartbeat",
-      `${moment(device.statusAt)}, ${duration(now - device.statusAt)} ago`,
+      `${when(device.statusAt, now)}, ${duration(now - device.statusAt)} ago`,
     ],
   ].filter(Boolean);
 }

@@ -1,10 +1,13 @@
 // The map by MapLibre GL: a plain background, or the operator's own, and the outlines on it. No tile server is needed.
 import { Map as Base, NavigationControl, ScaleControl, addProtocol } from "../../vendor/maplibre-gl/maplibre-gl.mjs";
 import { make } from "../dom.js";
-import { multiPolygon } from "../geometry.js";
+import { middleOf, multiPolygon } from "../geometry.js";
 
 const ARCHIVE = "operator"; // name of the map's archive, as its source names it
 const CLOSEST = 20; // zoom
+const WORLD = 512; // CSS pixels of the whole Earth at zoom 0
+const LEAST = 8; // CSS pixels, below which an object has a spot, too
+const SPOT = ["==", ["geometry-type"], "Point"];
 const GROUND = { light: "#eef0ee", dark: "#191c20" };
 const LAND = { light: "#c8cfc8", dark: "#3a4148" };
 
@@ -47,7 +50,7 @@ class GlobeMap {
     this.#map.on("error", ({ error }) => note(`The background map cannot be loaded: ${error.message}`));
     this.#map.on("webglcontextlost", () => note("The graphics processor was lost; the map comes back with it."));
     this.#map.on("webglcontextrestored", () => note(""));
-    this.#map.on("click", "objects", ({ features }) => choose(features[0].properties.words));
+    this.#map.on("click", ["objects", "spots"], ({ features }) => choose(features[0].properties.words));
     this.#map.on("load", async () => {
       if (config.mapTiles && !config.mapStyle) {
         await archive(this.#map, config.mapTiles, scheme).catch((error) =>
@@ -89,11 +92,14 @@ class GlobeMap {
     if (!this.#ready) return;
     this.#map.getSource("objects").setData({
       type: "FeatureCollection",
-      features: this.#objects.map(({ shape, label, color, words }) => ({
-        type: "Feature",
-        geometry: multiPolygon(shape),
-        properties: { label, color, words },
-      })),
+      features: this.#objects.flatMap(({ shape, bounds, label, color, words }) => [
+        { type: "Feature", geometry: multiPolygon(shape), properties: { label, color, words } },
+        {
+          type: "Feature",
+          geometry: { type: "Point", coordinates: middleOf(bounds) },
+          properties: { label, color, words, until: largeAt(bounds) },
+        },
+      ]),
     });
   }
 }
@@ -106,6 +112,12 @@ const plain = (scheme) => ({
 
 const holds = (box, [west, south, east, north]) =>
   box.getWest() <= west && box.getEast() >= east && box.getSouth() <= south && box.getNorth() >= north;
+
+// The zoom from which on an outline is large enough to be seen: at least so many pixels wide or high.
+function largeAt([west, south, east, north]) {
+  const share = Math.max(east - west, north - south) / 360;
+  return Math.min(CLOSEST + 4, Math.log2(LEAST / WORLD / share));
+}
 
 function outlines(map, dark) {
   map.addSource("objects", { type: "geojson", data: { type: "FeatureCollection", features: [] } });
@@ -122,9 +134,22 @@ function outlines(map, dark) {
     paint: { "line-color": ["get", "color"], "line-width": 2 },
   });
   map.addLayer({
+    id: "spots",
+    type: "circle",
+    source: "objects",
+    filter: ["all", SPOT, ["<", ["zoom"], ["get", "until"]]],
+    paint: {
+      "circle-color": ["get", "color"],
+      "circle-radius": 6,
+      "circle-stroke-color": dark ? "#000" : "#fff",
+      "circle-stroke-width": 1.5,
+    },
+  });
+  map.addLayer({
     id: "names",
     type: "symbol",
     source: "objects",
+    filter: SPOT,
     layout: {
       "text-field": ["get", "label"],
       "text-size": 11,

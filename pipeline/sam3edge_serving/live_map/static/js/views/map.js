@@ -9,19 +9,25 @@ const PAUSE = 500; // milliseconds between two drawings
 export class MapView {
   #state;
   #config;
+  #selection;
   #palette;
   #map = null;
   #making = false;
   #shown = ""; // what was drawn
+  #bounds = null; // of that, or of the objects of the device that was chosen
+  #whole = true; // whether all of it is to be seen, though a device was chosen
+  #objects = []; // likewise
   #drawnAt = 0;
   #dark = matchMedia("(prefers-color-scheme: dark)");
   problem = ""; // why it is not the map that it should be
 
-  constructor(state, config, palette) {
+  constructor(state, config, selection, palette) {
     this.#state = state;
+    this.#selection = selection;
     this.#palette = palette;
     this.#config = config;
-    find("map-fit").onclick = () => this.#map?.fit(this.#bounds);
+    find("map-fit").onclick = () => this.#look(true);
+    selection.on(() => this.#look(false));
     this.#dark.addEventListener("change", () => {
       this.#map?.remove();
       this.#map = null;
@@ -48,12 +54,24 @@ export class MapView {
         .filter((one) => one.place !== null)
         .map((one) => described(camera, frame, one, this.#palette.inkOf(one.label, this.#dark.matches))),
     );
-    this.#bounds = unionOf(objects.map((one) => one.bounds));
+    this.#objects = objects;
+    this.#bound();
     this.#map.show(objects, this.#bounds);
     say(find("map-count"), `${counted(objects.length, "object")} of ${counted(placed.length, "frame")}`);
   }
 
-  #bounds = null;
+  // Look at all objects, or at those of the device that was chosen.
+  #look(whole) {
+    this.#whole = whole;
+    this.#bound();
+    this.#map?.fit(this.#bounds);
+  }
+
+  // Of a device that has no object on the map, all are looked at.
+  #bound() {
+    const chosen = this.#whole ? [] : this.#objects.filter((one) => one.device === this.#selection.key);
+    this.#bounds = unionOf((chosen.length ? chosen : this.#objects).map((one) => one.bounds));
+  }
 
   // Frames with places: { camera, frame }.
   #frames(wanted) {
@@ -112,6 +130,7 @@ function described(camera, frame, one, color) {
   return {
     shape: place.shape,
     bounds: place.bounds,
+    device: camera.device.key,
     label: one.label,
     color,
     words: words.filter(Boolean).join(" · "),

@@ -1,9 +1,10 @@
 // A plain drawing of places: longitude to the right, latitude up, a degree of each as long as it is in the middle.
 import { draw } from "../dom.js";
-import { pathOf } from "../geometry.js";
+import { middleOf, pathOf } from "../geometry.js";
 import { counted } from "../words.js";
 
 const MARGIN = 36; // CSS pixels
+const SPOT = 8; // CSS pixels across, of an object whose outline is smaller
 const METRES_PER_DEGREE = 111_320; // of latitude
 const LEAST = 1e-5; // degrees: about a metre, for a single small object
 const STEPS = [1, 2, 5];
@@ -53,15 +54,17 @@ export class PlainMap {
       height / 2 - (lat - middle) * scale,
     ];
     const outlines = this.#objects.map((one, index) => {
-      const path = draw("path", {
-        d: pathOf(one.shape, place),
-        fill: one.color,
-        stroke: one.color,
-        "data-object": index,
-      });
-      path.append(draw("title", {}, one.words));
-      path.addEventListener("click", () => this.#choose(one.words));
-      return path;
+      const [left, bottom, right, top] = one.bounds;
+      const isSpot = Math.max((right - left) * squeeze, top - bottom) * scale < SPOT;
+      const [cx, cy] = place(...middleOf(one.bounds));
+      const drawn = isSpot
+        ? draw("circle", { class: "spot", cx, cy, r: SPOT / 2 })
+        : draw("path", { d: pathOf(one.shape, place), stroke: one.color });
+      drawn.setAttribute("fill", one.color);
+      drawn.setAttribute("data-object", index);
+      drawn.append(draw("title", {}, one.words));
+      drawn.addEventListener("click", () => this.#choose(one.words));
+      return drawn;
     });
     return draw(
       "svg",

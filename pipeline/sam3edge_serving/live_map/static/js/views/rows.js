@@ -1,17 +1,19 @@
 // Lists of what has happened: events and errors.
-import { Elements, find, make } from "../dom.js";
-import { clock } from "../words.js";
+import { Elements, find, make, say } from "../dom.js";
+import { when } from "../words.js";
 
 class Rows {
   #rows;
+  #selection;
   #list;
   #empty;
   #keys = new WeakMap();
   #last = 0;
 
-  // words(row): what is said of it, [strong, text].
-  constructor(section, rows, words) {
+  // selection: whose rows are shown, see DevicesView; words(row): what is said of one, [strong, text].
+  constructor(section, rows, selection, words) {
     this.#rows = rows;
+    this.#selection = selection;
     const [, empty, list] = find(section).children;
     this.#empty = empty;
     this.#list = new Elements(
@@ -21,10 +23,7 @@ class Rows {
         return make(
           "li",
           {},
-          make("time", {
-            textContent: clock(row.at ?? row.time),
-            dateTime: new Date(row.at ?? row.time).toISOString(),
-          }),
+          make("time", { dateTime: new Date(row.at ?? row.time).toISOString() }),
           " ",
           make("strong", { textContent: row.device }),
           " ",
@@ -33,13 +32,15 @@ class Rows {
           make("span", { className: "quiet", textContent: text }),
         );
       },
-      () => {},
+      (element, row) => say(element.firstElementChild, when(row.at ?? row.time, this.now)),
     );
   }
 
-  render() {
-    this.#empty.hidden = this.#rows.length > 0;
-    this.#list.show(this.#rows.map((row) => [this.#keyOf(row), row]));
+  render(now) {
+    this.now = now;
+    const rows = this.#rows.filter((row) => row.key === (this.#selection.key ?? row.key));
+    this.#empty.hidden = rows.length > 0;
+    this.#list.show(rows.map((row) => [this.#keyOf(row), row]));
   }
 
   #keyOf(row) {
@@ -57,8 +58,8 @@ const LIFE = new Map([
 const spaced = (word) => word.replaceAll("_", " ");
 
 export class EventsView extends Rows {
-  constructor(state) {
-    super("events", state.events, ({ event, source }) => [
+  constructor(state, selection) {
+    super("events", state.events, selection, ({ event, source }) => [
       `${event.label} #${event.track.slice(-4)} ${LIFE.get(event.type) ?? event.type}`,
       [
         ...event.reasons.map((one) => [spaced(one.kind), one.name, one.direction].filter(Boolean).join(" ")),
@@ -72,7 +73,7 @@ export class EventsView extends Rows {
 }
 
 export class ErrorsView extends Rows {
-  constructor(state) {
-    super("errors", state.errors, ({ about, name, reason }) => [`${about}${name ? ` ${name}` : ""}:`, reason]);
+  constructor(state, selection) {
+    super("errors", state.errors, selection, ({ about, name, reason }) => [`${about}${name ? ` ${name}` : ""}:`, reason]);
   }
 }
