@@ -261,11 +261,9 @@ def _opened(name: str, options: ReadOptions) -> Any:
         with rasterio.Env(**_settings(name)):
             if not name.startswith(_VIRTUAL):
                 if not Path(name).is_file():
-                    what = "a folder" if Path(name).is_dir() else "nothing"
+                    what = "is a folder" if Path(name).is_dir() else "is not there"
                     raise _refusal(
-                        f"expected {name} to be a file, there is {what}; for other places give GDAL's name, such as "
-                        "/vsis3/...",
-                        name,
+                        f"expected a file, {name} {what}; for other places give GDAL's name, such as /vsis3/...", name
                     )
                 return open_dataset(Path(name).absolute())  # which nobody takes for an address
             if not name.startswith(options.virtual):

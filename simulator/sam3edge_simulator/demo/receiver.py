@@ -15,6 +15,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from sam3edge.subscriber.reassembly import Reassembly
 
+TOPICS = ("detections", "errors", "status")
+"""What is listened to; on others there are commands, which nobody has to know of here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -75,9 +78,9 @@ class Receiver:
         self.model = ""
         """Digest of the model that the segmenter runs, as its last heartbeat says."""
         self._subscribed = threading.Event()
-        self._topic = f"sam3edge/{thing}/#"
+        topics = [(f"sam3edge/{thing}/{name}", 1) for name in TOPICS]
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="sam3edge-demo-consumer")
-        self._client.on_connect = lambda client, *_: client.subscribe(self._topic, qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topics)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = lambda _client, _data, message: self._take(message.topic, bytes(message.payload))
         address = urlparse(url)

@@ -104,7 +104,7 @@ def test_every_option_is_one_of_the_library(run: Run, engine: Alive, tmp_path: P
     [
         (["a.tif", "--prompts", "red@", "--out", "a.geojson"], "as in building@0.5"),
         (["a.tif", "--prompts", "red", "--out", "a.txt"], "ends in .geojson"),
-        (["b.tif", "--prompts", "red", "--out", "a.geojson"], "expected b.tif to be a file, there is nothing"),
+        (["b.tif", "--prompts", "red", "--out", "a.geojson"], "expected a file, b.tif is not there"),
         (["/vsicurl/http://127.0.0.1/a.tif", "--prompts", "red", "--out", "a.geojson"], "where they are allowed"),
         (["a.tif", "--prompts", "red", "--out", "a.geojson", "--crs", "EPSG:0"], "such as EPSG:25833"),
         (["a.tif", "--prompts", "red", "--out", "a.geojson", "--bands", "7"], "expected bands of 1 to 3"),

@@ -57,8 +57,8 @@ def test_files_that_are_no_rasters_are_refused(tmp_path: Path) -> None:
     assert "expected a TIFF" in refused(tmp_path / "a.tif")
     assert "cannot read" in refused(tmp_path / "b.tif")
     assert "expected a TIFF" in refused(tmp_path / "c.vrt")
-    assert "expected a file" in refused(tmp_path)
-    assert "expected a file" in refused(tmp_path / "nowhere.tif")
+    assert f"expected a file, {tmp_path} is a folder" in refused(tmp_path)
+    assert "nowhere.tif is not there" in refused(tmp_path / "nowhere.tif")
     assert "expected a file" in refused(f"GTIFF_DIR:1:{write(tmp_path / 'd.tif', ground(9, 9))}")
 
 
