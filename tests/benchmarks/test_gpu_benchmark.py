@@ -24,7 +24,7 @@ from sam3edge_export.torch_engine import Identity, TorchEngine, TorchOptions, cl
 RESULTS = Path(__file__).parent / "results"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_whole_benchmark_on_a_small_model(tmp_path: Path, demo_bundle: Path) -> None:
     plan = Plan(
         "small",

@@ -120,7 +120,7 @@ def test_a_denied_topic_holds_nobody_up_and_loses_nothing(make_quick_rig: Callab
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_whatever_happens_in_whichever_order_nothing_is_lost(
     make_quick_rig: Callable[[Profile], Rig], seed: int
 ) -> None:

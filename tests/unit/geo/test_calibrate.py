@@ -164,7 +164,7 @@ def test_few_points_that_are_worse_than_stated_do_not_promise_too_much(
     if wrong == "one is elsewhere" and count < 6:
         pytest.skip("five with a wrong one are four, and those fit anything")
     inside: list[bool] = []
-    for seed in range(60):
+    for seed in range(25):
         rng = np.random.default_rng(seed)
         marks = below(TRUE, rng, count, 60.0)
         if not spread(marks):
@@ -182,7 +182,7 @@ def test_few_points_that_are_worse_than_stated_do_not_promise_too_much(
         known = np.isfinite(found).all(axis=1)
         inside.extend(metres(TRUE.to_world(looked_at)[known], found[known]) <= camera.accuracy(looked_at)[known])
     figure(f"{count} control points, of which {wrong}: {np.mean(inside):.1%} of {len(inside)} places are within")
-    assert len(inside) > 500
+    assert len(inside) > 300
     assert np.mean(inside) >= 0.9
 
 
