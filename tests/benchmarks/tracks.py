@@ -1,9 +1,10 @@
 """How well tracks keep their identity, and what a look costs: ``python -m benchmarks.tracks``, from ``tests``.
 
-Crowds of ``tests/support/moving_scenes.py``, 40 seconds each, by frames a second, people and what happens to them; then
-people and cars of ``ground_scenes.py``, 24 seconds, every second one hidden for a second, as cameras see them that
-stand, turn or fly: by the picture alone, and with places on Earth. IDF1 by Ristani et al. (2016); ms/frame is processor
-time of the stage, its file included. Nothing was chosen on these seeds (see ``tests/unit/tracking/test_sequences.py``).
+Crowds of ``tests/support/moving_scenes.py``, 40 seconds each, by frames a second, people and what happens to them; the
+same with seconds between two frames; then people and cars of ``ground_scenes.py``, 24 seconds, every second one hidden
+for a second, as cameras see them that stand, turn or fly: by the picture alone, and with places on Earth. IDF1 by
+Ristani et al. (2016); ms/frame is processor time of the stage, its file included. Nothing was chosen on these seeds (see
+``tests/unit/tracking/test_sequences.py``).
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def _opened(file: Path) -> TrackObjects:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print all tables."""
     _crowds()
+    _far_apart()
     _ground()
 
 
@@ -73,6 +75,19 @@ def _ground() -> None:
                         f"{name:8}  {errors:9}  {rate:8.0f}  {np.mean(seen):4.1f}  {before.mean():12.3f}"
                         f"  {before.min():6.3f}  {scores.mean():11.3f}  {scores.min():6.3f}  {costs.mean():8.2f}\n"
                     )
+
+
+def _far_apart() -> None:
+    """What a large model on a small device sees of the crowds, nobody of whom is hidden."""
+    say = sys.stdout.write
+    say("\na frame every  people  IDF1 mean  lowest\n")
+    with tempfile.TemporaryDirectory() as folder:
+        for pause in (2.5, 3.5, 5.0):
+            for people in (2, 6, 12):
+                times = np.arange(0, SECONDS, pause).tolist()
+                films = (film(crowd(seed, people, SECONDS, hide=0.0), times, seed) for seed in SEEDS)
+                scores = np.array([measure(moments, Path(folder) / "tracks.json", None)[0] for moments in films])
+                say(f"{pause:11.1f} s  {people:6d}  {scores.mean():9.3f}  {scores.min():6.3f}\n")
 
 
 def _crowds() -> None:
