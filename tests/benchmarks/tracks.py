@@ -3,8 +3,8 @@
 Crowds of ``tests/support/moving_scenes.py``, 40 seconds each, by frames a second, people and what happens to them; the
 same with seconds between two frames; then people and cars of ``ground_scenes.py``, 24 seconds, every second one hidden
 for a second, as cameras see them that stand, turn or fly: by the picture alone, and with places on Earth. IDF1 by
-Ristani et al. (2016); ms/frame is processor time of the stage, its file included. Nothing was chosen on these seeds (see
-``tests/unit/tracking/test_sequences.py``).
+Ristani et al. (2016); ms/frame is processor time of the stage, its file included. Nothing was chosen on these seeds
+(see ``tests/unit/tracking/test_sequences.py``).
 """
 
 from __future__ import annotations
