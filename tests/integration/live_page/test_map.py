@@ -117,11 +117,11 @@ def test_objects_of_two_towns_are_seen_and_those_of_the_chosen_one_are_looked_at
                     return
             raise AssertionError(found)
 
-        until(lambda found: len(found) == 2 and found[0] > 80)
+        until(lambda found: len(found) == 2 and found[0] > 40)
         page.click("#device-list li:last-child button")
         until(lambda found: found[-1:] > [5000])
         page.click("#map-fit")
-        until(lambda found: len(found) == 2 and 80 < found[0] < 300)
+        until(lambda found: len(found) == 2 and 40 < found[0] < 300)
 
 
 def test_places_at_the_ends_of_the_earth_cost_nothing_else(browser: Browser, device: Sender) -> None:

@@ -6,7 +6,7 @@ import { middleOf, multiPolygon } from "../geometry.js";
 const ARCHIVE = "operator"; // name of the map's archive, as its source names it
 const CLOSEST = 20; // zoom
 const WORLD = 512; // CSS pixels of the whole Earth at zoom 0
-const LEAST = 8; // CSS pixels, below which an object has a spot, too
+const LEAST = 5; // CSS pixels, below which an object has a spot, too
 const SPOT = ["==", ["geometry-type"], "Point"];
 const GROUND = { light: "#eef0ee", dark: "#191c20" };
 const LAND = { light: "#c8cfc8", dark: "#3a4148" };
@@ -140,7 +140,7 @@ function outlines(map, dark) {
     filter: ["all", SPOT, ["<", ["zoom"], ["get", "until"]]],
     paint: {
       "circle-color": ["get", "color"],
-      "circle-radius": 6,
+      "circle-radius": 5,
       "circle-stroke-color": dark ? "#000" : "#fff",
       "circle-stroke-width": 1.5,
     },

@@ -4,7 +4,8 @@ import { middleOf, pathOf } from "../geometry.js";
 import { counted } from "../words.js";
 
 const MARGIN = 36; // CSS pixels
-const SPOT = 8; // CSS pixels across, of an object whose outline is smaller
+const LEAST_SEEN = 5, // CSS pixels, below which an object is drawn as a spot
+  SPOT = 8; // CSS pixels across
 const METRES_PER_DEGREE = 111_320; // of latitude
 const LEAST = 1e-5; // degrees: about a metre, for a single small object
 const STEPS = [1, 2, 5];
@@ -55,7 +56,7 @@ export class PlainMap {
     ];
     const outlines = this.#objects.map((one, index) => {
       const [left, bottom, right, top] = one.bounds;
-      const isSpot = Math.max((right - left) * squeeze, top - bottom) * scale < SPOT;
+      const isSpot = Math.max((right - left) * squeeze, top - bottom) * scale < LEAST_SEEN;
       const [cx, cy] = place(...middleOf(one.bounds));
       const drawn = isSpot
         ? draw("circle", { class: "spot", cx, cy, r: SPOT / 2 })
