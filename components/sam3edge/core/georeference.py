@@ -22,6 +22,9 @@ Points: TypeAlias = npt.NDArray[np.float64]
 Stance: TypeAlias = Literal["above", "side"]
 """Where the camera looks from: on things from above, or from the side on things that stand."""
 
+FARTHEST = 100_000.0
+"""Metres that a camera on flat ground sees: there the Earth has bent away by 785 m."""
+
 
 class Georeference(Protocol):
     """Where the pixels of one frame are. Used by one thread."""

@@ -17,7 +17,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from sam3edge.core.errors import GeoreferenceError
-from sam3edge.core.georeference import Points, Stance
+from sam3edge.core.georeference import FARTHEST, Points, Stance
 from sam3edge.core.polygons import areas_only
 from sam3edge.core.types import Box
 from sam3edge.geo.plane import LocalPlane
@@ -36,9 +36,6 @@ RADIUS_95 = 2.4477
 
 LEAST_SHARE = 0.1
 """Where the horizon itself may be anywhere near, an accuracy is ten times what it is to first order, and no more."""
-
-FARTHEST = 100_000.0
-"""Metres from the middle of the plane up to which pixels have a place: there the Earth has bent away by 785 m."""
 
 FROM_ABOVE = 1.5
 """Diagonals of the frame: a camera whose horizon is farther from the middle of the frame than this looks from above
@@ -92,7 +89,7 @@ class GroundCamera:
             return np.asarray((homogeneous(pixels) @ line) / np.hypot(line[0], line[1]))
 
     def to_world(self, pixels: Points) -> Points:
-        """See ``Georeference``; NaN beyond ``FARTHEST``."""
+        """See ``Georeference``; NaN farther than ``FARTHEST`` from the middle of the plane."""
         metres = projected(self.to_ground, pixels)
         metres[~(np.hypot(metres[:, 0], metres[:, 1]) <= FARTHEST)] = np.nan
         return self.plane.to_world(metres)
@@ -123,11 +120,15 @@ class GroundCamera:
         known = ~np.isnan(spread[:, 0, 0])
         radius = np.full(len(pixels), np.nan)
         radius[known] = RADIUS_95 * np.sqrt(np.linalg.eigvalsh(spread[known])[:, -1])
-        return np.asarray(radius / np.maximum(1 - self._horizon_share(pixels, spread_of_pixels), LEAST_SHARE))
+        return np.asarray(radius / np.maximum(1 - self._share(ground[2], pixels, spread_of_pixels), LEAST_SHARE))
 
-    def _horizon_share(self, pixels: Points, spread_of_pixels: Matrix) -> npt.NDArray[np.float64]:
-        """[n], within how large a share of how far it is below the horizon that is known, of 95 %."""
-        at, line = homogeneous(pixels), self.to_ground[2]
+    def _share(self, line: Matrix, pixels: Points, spread_of_pixels: Matrix) -> npt.NDArray[np.float64]:
+        """[n], within how large a share of it how far a pixel is below the horizon is known, in 95 of 100 cases.
+
+        Args:
+            line: the horizon, the last row of ``to_ground``.
+        """
+        at = homogeneous(pixels)
         variance = np.einsum("ni,ij,nj->n", at, self.covariance[6:, 6:], at) + line[:2] @ spread_of_pixels @ line[:2]
         return np.asarray(RADIUS_95 * np.sqrt(variance) / np.abs(at @ line))
 

@@ -14,6 +14,7 @@ import shapely
 from pydantic import Field, model_validator
 
 from sam3edge.core.gate import Gate
+from sam3edge.core.georeference import FARTHEST
 from sam3edge.core.messages.events import MAX_LINES, MAX_PLACE_NAME, MAX_ZONES
 from sam3edge.core.messages.status import TrackingMember
 from sam3edge.core.phrases import single_spaced
@@ -50,9 +51,6 @@ PlaceName: TypeAlias = Annotated[str, Field(pattern=rf"^[A-Za-z0-9_.-]{{1,{MAX_P
 PromptText: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 CoordinatesName: TypeAlias = Literal["relative", "pixels", "world"]
 TestPointName: TypeAlias = Literal["bottom-center", "centroid"]
-
-FARTHEST = 100_000.0
-"""Metres: how far a camera with a pose sees (``geo.camera.FARTHEST``). What is drawn farther away is so by mistake."""
 
 MAX_DEGREES = 90.0
 """Between the first corner and another one: what is wider may go round a pole, where longitudes enclose nothing."""
@@ -246,7 +244,7 @@ def build_tracking(
 
 
 def require_in_sight(standpoint: Point, drawn: Mapping[str, Sequence[Point]]) -> None:
-    """Refuse what is drawn where a camera cannot see it.
+    """Refuse what is drawn where a camera cannot see it, which is so by mistake.
 
     Args:
         standpoint: longitude, latitude of the camera.
